@@ -1,0 +1,60 @@
+"""Finds the architectures and sweeps that ship with jetbench, by name; a name that ends in .yaml is a path."""
+
+from collections.abc import Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from jetbench.architecture import Architecture
+from jetbench.errors import SpecError
+from jetbench.spec import override, parse_spec, read_yaml
+
+PACKAGE = Path(__file__).parent
+BUNDLED = PACKAGE / "_bundled"  # exists only in a wheel
+SHELF = BUNDLED if BUNDLED.is_dir() else PACKAGE.parent  # a checkout reads its own top level
+
+
+def find(kind: str, name: str) -> Path:
+    """The YAML file of a bundled `name`, or `name` itself where it is a path.
+
+    A path that does not exist is looked up on the shelf by its file name, so that `sweeps/nano.yaml` works from any
+    folder.
+
+    Raises:
+        SpecError: there is no such file; the message lists what there is.
+    """
+    if name.endswith((".yaml", ".yml")) and Path(name).is_file():
+        return Path(name)
+    stem = Path(name).stem if name.endswith((".yaml", ".yml")) else name
+    path = SHELF / kind / f"{stem}.yaml"
+    if path.is_file() and ("/" not in name or Path(name).parent == Path(kind)):
+        return path
+    known = names(kind)
+    close = get_close_matches(stem, known, n=1)
+    hint = f"did you mean {close[0]}? " if close else ""
+    raise SpecError(f"{name}: no such file, and none of the bundled {kind}; {hint}bundled: {', '.join(known)}")
+
+
+def names(kind: str) -> list[str]:
+    """Names of the bundled files of a kind (`architectures` or `sweeps`), sorted."""
+    return sorted(path.stem for path in (SHELF / kind).glob("*.yaml"))
+
+
+def load_architecture(name: str, /, **changes: Any) -> Architecture:
+    """The architecture of that name (or .yaml path), with fields replaced: `combination=3`, `activation="relu"`.
+
+    Args:
+        name: a bundled name, see `jetbench list`, or the path of a YAML file.
+        **changes: new values; a key may be dotted: `**{"stages.s2.repeats": 2}`.
+
+    Raises:
+        SpecError: no such architecture, or a value that breaks a rule.
+    """
+    return read_architecture(name, changes)
+
+
+def read_architecture(name: str, changes: Mapping[str, Any], source: str | None = None) -> Architecture:
+    """`load_architecture` with the changes as a mapping; `source` says in messages where they come from."""
+    path = find("architectures", name)
+    raw = override({"name": path.stem, **read_yaml(path)}, changes)
+    return parse_spec(Architecture, raw, source or str(path))

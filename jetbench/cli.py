@@ -1,0 +1,378 @@
+"""The command line: one short verb per thing a person wants."""
+
+import json
+import os
+import signal
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from jetbench import __version__
+from jetbench.catalog import names, read_architecture
+from jetbench.cost import count_plan, total
+from jetbench.errors import JetbenchError, SpecError
+from jetbench.plan import format_size, plan_architecture
+from jetbench.reporting import units
+from jetbench.reporting.sheets import describe_architecture, print_blocks, print_profile
+from jetbench.spec import parse_size
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from jetbench.experiment import Sweep
+    from jetbench.record import Record
+    from jetbench.sweep import Variant
+
+EXIT_USER_ERROR = 2
+EXIT_FAILED_ROWS = 1
+EXIT_INTERRUPTED = 130
+
+app = typer.Typer(
+    help="Compare variants of JetSeg: train each briefly, profile it, and land everything in tables.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+console = Console()
+errors = Console(stderr=True)
+
+
+def main() -> None:
+    """Run the command line; errors a user can act on are printed without a traceback, with exit code 2."""
+    try:
+        app()
+    except JetbenchError as error:
+        errors.print(f"[bold red]error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
+        sys.exit(EXIT_USER_ERROR)
+    except BrokenPipeError:
+        # The reader of a pipe (head, less) has seen enough.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+
+
+def _size(text: str) -> tuple[int, int]:
+    try:
+        return parse_size(text)
+    except ValueError as error:
+        raise SpecError(f"--size: {error}") from None
+
+
+def _changes(pairs: list[str] | None) -> dict[str, Any]:
+    """`key=value` options as a mapping; values are YAML, so 3 is a number and [3a, 5a] a list."""
+    import yaml
+
+    changes: dict[str, Any] = {}
+    for pair in pairs or []:
+        key, equals, value = pair.partition("=")
+        if not equals or not key:
+            raise SpecError(f"--set {pair}: expected key=value, for example --set stages.s2.repeats=2")
+        try:
+            changes[key] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            raise SpecError(f"--set {pair}: {value!r} is not a YAML value") from None
+    return changes
+
+
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Change a field, dotted keys allowed. Repeatable."),
+]
+SizeOption = Annotated[str, typer.Option("--size", metavar="HxW", help="Image height and width in pixels.")]
+ClassesOption = Annotated[int, typer.Option("--classes", help="Number of classes.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"jetbench {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command("list")
+def list_names(
+    size: SizeOption = "512x512",
+    classes: ClassesOption = 11,
+    as_json: JsonOption = False,
+) -> None:
+    """List the bundled architectures and sweeps."""
+    rows: list[dict[str, Any]] = []
+    for name in names("architectures"):
+        architecture = read_architecture(name, {})
+        cost = total(count_plan(plan_architecture(architecture, classes, _size(size))))
+        rows.append(
+            {"name": name, "parameters": cost.parameters, "macs": cost.macs, "description": architecture.description}
+        )
+    from jetbench.sweep import read_sweep
+
+    sweeps = [{"name": name, "description": read_sweep(name).description} for name in names("sweeps")]
+    if as_json:
+        typer.echo(
+            json.dumps({"size": _size(size), "classes": classes, "architectures": rows, "sweeps": sweeps}, indent=2)
+        )
+        return
+    table = Table(
+        title=f"Architectures, counted at {size} with {classes} classes", title_justify="left", box=None, pad_edge=False
+    )
+    for heading, justify in (("name", "left"), ("parameters", "right"), ("MACs (M)", "right"), ("", "left")):
+        table.add_column(heading, justify=justify)  # type: ignore[arg-type]
+    for row in rows:
+        table.add_row(
+            row["name"], units.count(row["parameters"]), units.millions(row["macs"]), escape(row["description"])
+        )
+    console.print(table)
+    table = Table(title="\nSweeps", title_justify="left", box=None, pad_edge=False)
+    table.add_column("name")
+    table.add_column("")
+    for row in sweeps:
+        table.add_row(row["name"], escape(row["description"]))
+    console.print(table)
+
+
+@app.command()
+def show(
+    name: Annotated[str, typer.Argument(help="A name from `jetbench list`, or a path to a .yaml file.")],
+    size: SizeOption = "512x512",
+    classes: ClassesOption = 11,
+    changes: SetOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show an architecture block by block: level, stage, shapes, parameters and MACs."""
+    architecture = read_architecture(name, _changes(changes), f"{name} with {changes}" if changes else None)
+    plan = plan_architecture(architecture, classes, _size(size))
+    if as_json:
+        typer.echo(json.dumps(describe_architecture(architecture, plan), indent=2))
+        return
+    print_blocks(console, architecture, plan)
+
+
+@app.command()
+def sweep(
+    name: Annotated[
+        str, typer.Argument(metavar="SWEEP", help="A sweep from `jetbench list`, or a path to a .yaml file.")
+    ],
+    dataset: Annotated[
+        str | None,
+        typer.Option(metavar="NAME[:PATH]", help="streets, camvid or camvid:PATH, instead of the sweep's own data."),
+    ] = None,
+    size: Annotated[str | None, typer.Option(metavar="HxW", help="Resize images to this height and width.")] = None,
+    budget: Annotated[
+        str | None, typer.Option(help="Train each variant so long: 300steps, 20epochs, 60s or 2min.")
+    ] = None,
+    study: Annotated[str | None, typer.Option("--name", help="Name of the report folder.")] = None,
+    reports: Annotated[Path, typer.Option(help="Where report folders are.")] = Path("reports"),
+    device: Annotated[str | None, typer.Option(help="auto, cpu or cuda.")] = None,
+    jobs: Annotated[int | None, typer.Option(min=1, help="Trainings side by side; profiles always run alone.")] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="List the variants with their counts, run nothing.")
+    ] = False,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Run rows again that failed.")] = False,
+) -> None:
+    """Train and profile every variant of a sweep, then write tables and plots to reports/NAME.
+
+    The same command again goes on where it stopped, and repeats nothing that is done.
+    """
+    from jetbench.sweep import expand_sweep, read_sweep
+    from jetbench.training.data import load_data, open_source
+
+    asked = read_sweep(name, _sweep_changes(dataset, size, budget, study, device))
+    source = open_source(asked.dataset)
+    variants = expand_sweep(asked, len(source.class_names), source.size)
+    if dry_run:
+        _print_variants(asked, variants, source.size, len(source.class_names))
+        return
+    chosen, slots = _choose_device(asked, jobs)
+    folder = reports / asked.name
+
+    from jetbench.execution.local import LocalExecutor
+    from jetbench.reporting.progress import BarView, LineView
+    from jetbench.study import run_study
+
+    view = BarView(console) if console.is_terminal else LineView(console)
+    records: list[Record] = []
+    with _terminated_as_interrupted():
+        try:
+            with view:
+                info = load_data(asked.dataset, view.prepare).info
+                records = run_study(folder, asked, variants, info, chosen, LocalExecutor(), view, slots, retry_failed)
+        except KeyboardInterrupt:
+            _report(folder, asked, variants)
+            console.print(f"\nStopped. Finished rows are kept in {folder}; the same command goes on from there.")
+            raise typer.Exit(EXIT_INTERRUPTED) from None
+    _report(folder, asked, variants)
+    if any(record.failure for record in records):
+        raise typer.Exit(EXIT_FAILED_ROWS)
+
+
+def _sweep_changes(
+    dataset: str | None, size: str | None, budget: str | None, study: str | None, device: str | None
+) -> dict[str, Any]:
+    changes: dict[str, Any] = {}
+    if dataset is not None:
+        kind, _, path = dataset.partition(":")
+        if kind not in ("streets", "camvid") or (kind == "streets" and path):
+            raise SpecError(f"--dataset {dataset}: expected streets, camvid or camvid:PATH")
+        changes["dataset"] = {"name": kind, **({"path": path} if path else {})}
+    if size is not None:
+        changes["dataset.size"] = _size(size)
+    if budget is not None:
+        changes["training.budget"] = budget
+    if study is not None:
+        changes["name"] = study
+    if device is not None:
+        changes["device"] = device
+    return changes
+
+
+def _choose_device(asked: "Sweep", jobs: int | None) -> tuple[str, int]:
+    """The torch device, and how many trainings may run side by side."""
+    import torch
+
+    has_cuda = torch.cuda.is_available()
+    if asked.device == "cuda" and not has_cuda:
+        raise SpecError("device cuda: this torch finds no CUDA device; use --device cpu or auto")
+    device = "cuda" if has_cuda and asked.device != "cpu" else "cpu"
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    slots = 1 if device == "cuda" else max(1, cores // asked.training.threads)
+    return device, jobs or slots
+
+
+@contextmanager
+def _terminated_as_interrupted() -> "Iterator[None]":
+    """SIGTERM stops a sweep as Ctrl-C does, so that a batch system's stop loses nothing."""
+
+    def interrupt(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    previous = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
+def _print_variants(asked: "Sweep", variants: "Sequence[Variant]", size: tuple[int, int], classes: int) -> None:
+    title = f"{asked.name}: {len(variants)} variants at {format_size(size)}, {classes} classes, "
+    title += f"{asked.training.budget} each"
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    for heading, justify in (("variant", "left"), ("parameters", "right"), ("MACs (M)", "right"), ("network", "left")):
+        table.add_column(heading, justify=justify)  # type: ignore[arg-type]
+    for variant in variants:
+        cost = total(count_plan(variant.plan))
+        also = f" [dim]= {escape(', '.join(variant.also_named))}[/]" if variant.also_named else ""
+        table.add_row(
+            f"{escape(variant.name)}{also}",
+            units.count(cost.parameters),
+            units.millions(cost.macs),
+            variant.plan.fingerprint,
+        )
+    console.print(table)
+    console.print("[dim]Nothing was run. Counts are in closed form.[/]")
+
+
+def _report(folder: Path, asked: "Sweep", variants: "Sequence[Variant]") -> None:
+    """Write tables and plots of what has landed, and show the table."""
+    from jetbench.study import read_records
+
+    order = {name: number for number, variant in enumerate(variants) for name in (variant.name, *variant.also_named)}
+    records = sorted(
+        (record for record in read_records(folder) if record.variant in order), key=lambda record: order[record.variant]
+    )
+    write_report(folder, records, f"{asked.name}: {asked.description}" if asked.description else asked.name)
+
+
+def write_report(folder: Path, records: "Sequence[Record]", title: str) -> None:
+    """Write the tables and plots of `records` to `folder` and print the table and where the files are."""
+    if not records:
+        console.print(f"No row has landed in {folder} yet.")
+        return
+    from jetbench.reporting.plots import write_plots
+    from jetbench.reporting.tables import COLUMNS, cells, footnotes, front, write_tables
+
+    paths = [*write_tables(folder, records, title), *write_plots(folder, records, title)]
+    best = front(records)
+    shown = [column for column in COLUMNS if column.short]
+    table = Table(title=f"\n[bold]{escape(title)}", title_justify="left", box=None, pad_edge=False)
+    table.add_column("variant", overflow="fold", min_width=16)
+    for column in shown:
+        table.add_column(column.short or column.heading, justify="right", no_wrap=True)
+    for record, row in zip(records, cells(records, shown), strict=True):
+        name = escape(row[0])
+        table.add_row(f"[bold green]{name}[/]" if record.key in best else name, *row[1:])
+    console.print(table)
+    console.print("[dim]Green: no other row has both a higher val mIoU and a lower latency.[/]")
+    for note in footnotes(records):
+        console.print(f"[dim]- {escape(note)}[/]", highlight=False)
+    console.print(f"\nWritten to {folder}: {', '.join(path.name for path in paths)}")
+
+
+@app.command()
+def table(
+    folder: Annotated[Path, typer.Argument(help="A report folder, for example reports/nano.")],
+) -> None:
+    """Write a report folder's tables and plots again from its records."""
+    import yaml
+
+    from jetbench.study import SWEEP, read_records
+
+    records = read_records(folder)
+    if not records:
+        raise SpecError(f"{folder}: holds no records.jsonl with a finished row; run a sweep first")
+    described = yaml.safe_load((folder / SWEEP).read_text()) if (folder / SWEEP).exists() else {}
+    name, description = described.get("name", folder.name), described.get("description")
+    write_report(folder, records, f"{name}: {description}" if description else str(name))
+
+
+@app.command()
+def profile(
+    name: Annotated[str, typer.Argument(help="An architecture, or a .safetensors file that a sweep has saved.")],
+    size: SizeOption = "512x512",
+    classes: ClassesOption = 11,
+    changes: SetOption = None,
+    threads: Annotated[int, typer.Option(min=1, help="CPU threads.")] = 1,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    as_json: JsonOption = False,
+) -> None:
+    """Profile one network on this machine: counts, latency, memory. An architecture gets random weights (seed 0)."""
+    import torch
+
+    from jetbench.benchmark import device_lock, load_network
+    from jetbench.experiment import ProfilingConfig
+    from jetbench.models.build import build_model
+    from jetbench.profiling.profile import profile_model
+
+    if device not in ("auto", "cpu", "cuda"):
+        raise SpecError(f"--device {device}: expected auto, cpu or cuda")
+    if device == "cuda" and not torch.cuda.is_available():
+        raise SpecError("--device cuda: this torch finds no CUDA device; use --device cpu or auto")
+    chosen = torch.device("cuda" if torch.cuda.is_available() and device != "cpu" else "cpu")
+    config = ProfilingConfig(threads=threads)
+    torch.set_num_threads(threads)
+    with device_lock(str(chosen)):
+        if name.endswith(".safetensors"):
+            model, saved = load_network(Path(name))
+            found = profile_model(model.to(chosen), saved.input_size, config, chosen, saved.mean, saved.std)
+        else:
+            architecture = read_architecture(name, _changes(changes))
+            torch.manual_seed(0)
+            model = build_model(architecture, classes, _size(size))
+            found = profile_model(model.to(chosen), _size(size), config, chosen)
+    if as_json:
+        typer.echo(found.model_dump_json(indent=2))
+        return
+    print_profile(console, name, found)

@@ -1,0 +1,153 @@
+"""What experiment is asked for: the data, the training, the profiling, and a Sweep of variants over them."""
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BeforeValidator,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    model_validator,
+)
+
+from jetbench.spec import Size, Spec
+
+LossName = Literal["jetloss", "cross-entropy", "jetloss-released"]
+BudgetUnit = Literal["steps", "epochs", "seconds"]
+DeviceName = Literal["auto", "cpu", "cuda"]
+
+
+class StreetsConfig(Spec):
+    """Generated street scenes with CamVid's 11 classes and void; nothing to download."""
+
+    name: Literal["streets"] = "streets"
+    size: Size = (160, 320)
+    train: PositiveInt = 256
+    val: PositiveInt = 48
+    test: PositiveInt = 48
+    seed: NonNegativeInt = 0
+
+
+class CamvidConfig(Spec):
+    """CamVid in its 11-class or its 32-class layout; `path` None looks at $JETBENCH_DATA/camvid."""
+
+    name: Literal["camvid"] = "camvid"
+    path: str | None = None
+    size: Size | None = None
+
+
+DatasetConfig = Annotated[StreetsConfig | CamvidConfig, Field(discriminator="name")]
+
+
+class Budget(Spec):
+    """How long a training lasts: `300 steps`, `20 epochs` or `60 seconds` in YAML."""
+
+    amount: PositiveFloat
+    unit: BudgetUnit
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_text(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            match = re.fullmatch(r"([0-9.]+)\s*(steps?|epochs?|seconds?|s|min)", value.strip())
+            if not match:
+                raise ValueError(f"{value!r} is not a budget; write 300steps, 20epochs, 60s or 2min")
+            unit = match[2].rstrip("s")
+            if unit in ("", "second", "min"):
+                return {"amount": float(match[1]) * (60 if unit == "min" else 1), "unit": "seconds"}
+            return {"amount": float(match[1]), "unit": unit + "s"}
+        return value
+
+    @model_validator(mode="after")
+    def _whole_steps(self) -> "Budget":
+        if self.unit == "steps" and self.amount != int(self.amount):
+            raise ValueError(f"{self.amount} steps: expected a whole number of steps")
+        return self
+
+    def __str__(self) -> str:
+        return f"{self.amount:g} {self.unit}"
+
+
+class JetLossConfig(Spec):
+    """JetLoss (section 2.4): strengths of its three terms, and the class weights by effective numbers (Cui et al.).
+
+    `rare_share` is the share of pixels below which a class begins to weigh more; small is uniform, 1 is close to
+    inverse frequency, which stalls. `beta` gives Cui's parameter itself instead (0: uniform).
+    """
+
+    rare_share: Annotated[float, Field(gt=0, le=1)] = 0.01
+    beta: Annotated[float, Field(ge=0, lt=1)] | None = None
+    recall: NonNegativeFloat = 1.0
+    precision: NonNegativeFloat = 1.0
+    batch_iou: NonNegativeFloat = 1.0
+
+
+class TrainingConfig(Spec):
+    """A brief training from scratch with AdamW."""
+
+    budget: Budget = Budget(amount=300, unit="steps")
+    loss: LossName = "jetloss"
+    jetloss: JetLossConfig = JetLossConfig()
+    batch_size: PositiveInt = 8
+    learning_rate: PositiveFloat = 0.01
+    weight_decay: NonNegativeFloat = 1e-4
+    schedule: Literal["one-cycle", "constant"] = "one-cycle"
+    evaluations: PositiveInt = 5
+    seed: NonNegativeInt = 0
+    threads: PositiveInt = 1
+    mixed_precision: bool = True
+
+
+class ProfilingConfig(Spec):
+    """How latency is sampled: at least so many passes and so long, after a warm-up."""
+
+    batch_size: PositiveInt = 1
+    threads: PositiveInt = 1
+    warmup_iterations: PositiveInt = 5
+    min_iterations: PositiveInt = 30
+    min_seconds: NonNegativeFloat = 3.0
+    flush_denormals: bool = True
+    seed: NonNegativeInt = 0
+
+
+def _listed(value: Any) -> Any:
+    if not isinstance(value, list) or not value:
+        raise ValueError("expected a list with at least one value")
+    return value
+
+
+Changes = dict[str, Any]
+
+
+class VariantGroup(Spec):
+    """Variants of the base: every combination of a `grid`, or named `cases`.
+
+    Keys are dotted fields of the architecture (`stages.s2.repeats`), of the training (`training.loss`), or `base`.
+    """
+
+    grid: dict[str, Annotated[list[Any], BeforeValidator(_listed)]] | None = None
+    cases: dict[str, Changes] | None = None
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> "VariantGroup":
+        if (self.grid is None) == (self.cases is None) or not (self.grid or self.cases):
+            raise ValueError("a group of variants has either grid: or cases:, with at least one entry")
+        return self
+
+
+class Sweep(Spec):
+    """One experiment: a base architecture, what varies, the data, and how long to train."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    description: str = ""
+    base: str
+    include_base: bool = True
+    variants: tuple[VariantGroup, ...] = ()
+    dataset: DatasetConfig = StreetsConfig()
+    training: TrainingConfig = TrainingConfig()
+    profiling: ProfilingConfig = ProfilingConfig()
+    device: DeviceName = "auto"
+    timeout_s: PositiveFloat = 6 * 3600.0

@@ -1,0 +1,94 @@
+"""The attention modules of a JetBlock (section 2.2): CBAM, SAM in two readings, and ECA. Each keeps the shape."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from jetbench.architecture import AttentionName
+from jetbench.cost import eca_kernel
+from jetbench.plan import CBAM_REDUCTION, SPATIAL_KERNEL
+
+
+class SpatialAttention(nn.Module):
+    """SAM of the paper, which is CBAM's: mean and maximum over channels, 7x7 convolution, sigmoid, times the input."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(2, 1, SPATIAL_KERNEL, padding=SPATIAL_KERNEL // 2, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        summary = torch.cat([x.mean(dim=1, keepdim=True), x.amax(dim=1, keepdim=True)], dim=1)  # (N, 2, H, W)
+        attention: Tensor = self.conv(summary).sigmoid()
+        return x * attention
+
+
+class ChannelAttention(nn.Module):
+    """CBAM's channel half: one small network on the mean and on the maximum over the map, summed, sigmoid."""
+
+    def __init__(self, channels: int, activation: nn.Module) -> None:
+        super().__init__()
+        hidden = max(1, channels // CBAM_REDUCTION)
+        self.squeeze = nn.Conv2d(channels, hidden, 1, bias=False)
+        self.activation = activation
+        self.excite = nn.Conv2d(hidden, channels, 1, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        pooled = (F.adaptive_avg_pool2d(x, 1), F.adaptive_max_pool2d(x, 1))  # (N, C, 1, 1) each
+        mean, maximum = (self.excite(self.activation(self.squeeze(summary))) for summary in pooled)
+        attention: Tensor = (mean + maximum).sigmoid()
+        return x * attention
+
+
+class CBAM(nn.Sequential):
+    """Channel attention, then spatial attention (Woo et al., 2018).
+
+    Departs: the channel network's ReLU is the architecture's activation. JetSeg's narrow stages leave it two hidden
+    units, and a ReLU often starts with both of them dead; `cbam-released` keeps the ReLU. See DECISIONS.md.
+    """
+
+    def __init__(self, channels: int, activation: nn.Module) -> None:
+        super().__init__(ChannelAttention(channels, activation), SpatialAttention())
+
+
+class ReleasedSAM(nn.Module):
+    """What the released code calls SAM: a sigmoid map, times its own global mean plus maximum, times the input."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(channels, 1, 1, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        attention: Tensor = self.conv(x).sigmoid()  # (N, 1, H, W)
+        strength = F.adaptive_avg_pool2d(attention, 1) + F.adaptive_max_pool2d(attention, 1)
+        return x * attention * strength
+
+
+class ECA(nn.Module):
+    """Efficient channel attention (Wang et al., 2020): a 1-D convolution across the channels' means."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        kernel_size = eca_kernel(channels)
+        self.conv = nn.Conv1d(1, 1, kernel_size, padding=kernel_size // 2, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        means = F.adaptive_avg_pool2d(x, 1).flatten(2).transpose(1, 2)  # (N, 1, C)
+        weights: Tensor = self.conv(means).sigmoid().transpose(1, 2).unsqueeze(-1)  # (N, C, 1, 1)
+        return x * weights
+
+
+def build_attention(name: AttentionName, channels: int, activation: nn.Module) -> nn.Module | None:
+    """The named module for feature maps of `channels`, or None for `none`."""
+    match name:
+        case "none":
+            return None
+        case "cbam":
+            return CBAM(channels, activation)
+        case "cbam-released":
+            return CBAM(channels, nn.ReLU())
+        case "sam":
+            return SpatialAttention()
+        case "sam-released":
+            return ReleasedSAM(channels)
+        case "eca":
+            return ECA(channels)

@@ -1,0 +1,83 @@
+"""Where and with what a number was measured: device, processor, clocks, versions, commit."""
+
+import os
+import platform
+import subprocess
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+
+import jetbench
+from jetbench.record import Environment
+
+
+def describe_environment(device: torch.device, flush_denormals: bool | None) -> Environment:
+    """The state of this machine and process now; what cannot be read is None."""
+    return Environment(
+        device=_device_name(device),
+        cpu=_cpu_name(),
+        cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1),
+        memory_bytes=_memory_bytes(),
+        clock_mhz=_clocks(),
+        load_average=round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
+        system=f"{platform.system()} {platform.release()} {platform.machine()}",
+        python=platform.python_version(),
+        torch=version("torch"),
+        jetbench=jetbench.__version__,
+        commit=_commit(),
+        threads=torch.get_num_threads(),
+        flush_denormals=flush_denormals,
+    )
+
+
+def _device_name(device: torch.device) -> str:
+    if device.type == "cuda":
+        return f"{torch.cuda.get_device_name(device)} (CUDA {torch.version.cuda})"
+    return "cpu"
+
+
+def _cpu_name() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith(("model name", "Model")):
+                return line.split(":", 1)[1].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def _memory_bytes() -> int | None:
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (ValueError, OSError):
+        return None
+
+
+def _clocks() -> tuple[float, ...] | None:
+    """Current MHz of each core: cpufreq where there is one, else what /proc/cpuinfo shows."""
+    files = sorted(Path("/sys/devices/system/cpu").glob("cpu[0-9]*/cpufreq/scaling_cur_freq"))
+    try:
+        if files:
+            return tuple(int(file.read_text()) / 1000 for file in files)
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return tuple(float(line.split(":")[1]) for line in lines if line.startswith("cpu MHz")) or None
+    except (OSError, ValueError):
+        return None
+
+
+def _commit() -> str | None:
+    """Commit of the checkout that jetbench runs from, with + for uncommitted changes; None for an installed wheel."""
+    root = Path(jetbench.__file__).parent.parent
+    if not (root / ".git").exists():
+        return None
+    try:
+        commit = _git(root, "rev-parse", "--short", "HEAD")
+        return commit + ("+" if _git(root, "status", "--porcelain", "--untracked-files=no") else "")
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def _git(root: Path, *arguments: str) -> str:
+    done = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, check=True, timeout=10)
+    return done.stdout.strip()

@@ -1,0 +1,96 @@
+"""profile_model: every number about one network in eval mode, on one device, with the reason for each missing one."""
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from jetbench.experiment import ProfilingConfig
+from jetbench.profiling.counts import count_macs, count_parameters, count_with_fvcore, count_with_thop
+from jetbench.profiling.environment import describe_environment
+from jetbench.profiling.latency import measure_end_to_end_latency, measure_latency
+from jetbench.profiling.memory import measure_peak_memory
+from jetbench.record import CounterResult, Profile
+
+NO_POWER = (
+    "no power sensor is read by this version: it measures power on no device yet, so there is none here; "
+    "never filled in from a datasheet"
+)
+
+
+def profile_model(
+    model: nn.Module,
+    input_size: tuple[int, int],
+    config: ProfilingConfig,
+    device: torch.device,
+    mean: tuple[float, ...] = (127.5, 127.5, 127.5),
+    std: tuple[float, ...] = (64.0, 64.0, 64.0),
+) -> Profile:
+    """Profile `model` on `device`; it keeps its mode, hooks and values.
+
+    Args:
+        model: maps (N, 3, H, W) to logits (N, K, H, W), on `device`.
+        input_size: (height, width) of the images.
+        config: threads, warm-up and stopping rule.
+        device: where to measure.
+        mean: channel means in 0..255 that the end-to-end path subtracts.
+        std: channel deviations that it divides by.
+    """
+    torch.set_num_threads(config.threads)
+    flushes = torch.set_flush_denormal(config.flush_denormals) and config.flush_denormals
+    was_training = model.training
+    model.eval()
+    try:
+        return _profile(model, input_size, config, device, _Channels(mean, std, device), flushes)
+    finally:
+        model.train(was_training)
+
+
+class _Channels:
+    def __init__(self, mean: tuple[float, ...], std: tuple[float, ...], device: torch.device) -> None:
+        self.mean = torch.tensor(mean, device=device).view(1, 3, 1, 1)
+        self.std = torch.tensor(std, device=device).view(1, 3, 1, 1)
+
+
+def _profile(
+    model: nn.Module,
+    input_size: tuple[int, int],
+    config: ProfilingConfig,
+    device: torch.device,
+    channels: _Channels,
+    flushes: bool,
+) -> Profile:
+    pixels = random_pixels(config, input_size)
+    images = (pixels.to(device).permute(0, 3, 1, 2).contiguous().float() - channels.mean) / channels.std
+    notes = {"power_w": NO_POWER}
+    # Memory first: it shows only on the first pass at this size.
+    peak, how = measure_peak_memory(model, images)
+    notes["peak_memory_bytes"] = how
+    counters: list[CounterResult] = []
+    for count in (count_with_fvcore, count_with_thop):
+        try:
+            counters.append(count(model, images))
+        except (RuntimeError, ImportError, ValueError, TypeError, KeyError) as error:
+            tool = count.__name__.removeprefix("count_with_")
+            counters.append(CounterResult(tool=tool, version="unknown", macs=None))
+            notes[tool] = f"{tool} failed: {type(error).__name__}: {error}"
+    model_latency = measure_latency(model, images, config)
+    end_to_end = measure_end_to_end_latency(model, pixels, config, channels.mean, channels.std)
+    return Profile(
+        input_size=input_size,
+        parameters=count_parameters(model),
+        macs=count_macs(model, images),
+        counters=tuple(counters),
+        model_latency=model_latency,
+        end_to_end_latency=end_to_end,
+        peak_memory_bytes=peak,
+        power_w=None,
+        notes=notes,
+        environment=describe_environment(device, flushes),
+    )
+
+
+def random_pixels(config: ProfilingConfig, input_size: tuple[int, int]) -> Tensor:
+    """A seeded batch of camera bytes, uint8 (N, H, W, 3)."""
+    generator = np.random.default_rng(config.seed)
+    shape = (config.batch_size, *input_size, 3)
+    return torch.from_numpy(generator.integers(0, 256, shape, dtype=np.uint8))

@@ -1,0 +1,155 @@
+"""What a sweep shows while it runs: bars on a terminal, plain lines anywhere else."""
+
+import time
+from collections.abc import Sequence
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn
+
+from jetbench.execution.executor import Progress as JobProgress
+from jetbench.record import Record
+from jetbench.reporting import units
+
+JOB_SHARE = {"train": (0.0, 0.85), "profile": (0.85, 0.15)}
+"""Where a stage's progress begins within its variant, and how much of the variant it is (a guess for the bar)."""
+
+
+class TimeLeft:
+    """An estimate from the pace since the start: crude, so it is shown as about."""
+
+    def __init__(self, total: int, landed: int) -> None:
+        self.total, self.first, self.started = total, landed, time.monotonic()
+
+    def share(self, landed: int, running: Sequence[JobProgress]) -> float:
+        """Variants done, part of those under way included."""
+        partial = sum(JOB_SHARE[job.job.stage][0] + JOB_SHARE[job.job.stage][1] * job.share for job in running)
+        return landed + partial
+
+    def text(self, landed: int, running: Sequence[JobProgress]) -> str:
+        """`about 4 min left`, or nothing while there is nothing to judge by."""
+        done = self.share(landed, running) - self.first
+        if done < 0.05:
+            return "estimating"
+        seconds = (time.monotonic() - self.started) / done * (self.total - self.first - done)
+        return f"about {units.duration(seconds)} left"
+
+
+def describe_landing(record: Record) -> str:
+    """One line about a record that has just landed."""
+    if record.failure:
+        return f"{record.failure.stage} {record.failure.status}: {record.failure.reason}"
+    assert record.training
+    assert record.profile
+    return (
+        f"val mIoU {units.score(record.training.best.counts.miou)} %, "
+        f"{units.milliseconds(record.profile.model_latency.median_s)} ms, "
+        f"{units.count(record.profile.parameters)} parameters"
+    )
+
+
+class BarView:
+    """A bar for the study and one for each running job."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=28),
+            TextColumn("{task.percentage:>3.0f}%"),
+            TextColumn("[dim]{task.fields[state]}"),
+        )
+        self.progress = Progress(*columns, console=console)
+        self.jobs: dict[str, TaskID] = {}
+
+    def __enter__(self) -> "BarView":
+        self.progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.progress.stop()
+
+    def prepare(self, done: int, total: int) -> None:
+        """Decoding the data, before the study begins."""
+        if "data" not in self.jobs:
+            self.jobs["data"] = self.progress.add_task("preparing data", total=total, state="")
+        self.progress.update(self.jobs["data"], completed=done, state=f"{done}/{total} images")
+        if done >= total:
+            self.progress.remove_task(self.jobs.pop("data"))
+
+    def begin(self, total: int, landed: int) -> None:
+        """See `study.View`."""
+        self.left = TimeLeft(total, landed)
+        self.whole = self.progress.add_task("[bold]sweep", total=total, completed=landed, state="")
+        if landed:
+            self.note(f"{landed} of {total} variants are there already; they are not run again")
+
+    def show(self, landed: int, running: Sequence[JobProgress]) -> None:
+        """See `study.View`."""
+        state = f"{landed}/{self.left.total} variants, {self.left.text(landed, running)}"
+        self.progress.update(self.whole, completed=self.left.share(landed, running), state=state)
+        present = {f"{job.job.stage} {job.job.variant}": job for job in running}
+        for gone in set(self.jobs) - set(present):
+            self.progress.remove_task(self.jobs.pop(gone))
+        for name, job in present.items():
+            if name not in self.jobs:
+                self.jobs[name] = self.progress.add_task(f"  {name}", total=1.0, state="")
+            left = (
+                f", about {units.duration(job.seconds * (1 - job.share) / job.share)} left" if job.share > 0.1 else ""
+            )
+            self.progress.update(self.jobs[name], completed=job.share, state=f"{job.text}{left}")
+
+    def land(self, record: Record, landed: int) -> None:
+        """See `study.View`."""
+        mark = "[red]x[/]" if record.failure else "[green]\N{CHECK MARK}[/]"
+        self.progress.console.print(f"{mark} {record.variant}: {describe_landing(record)}", highlight=False)
+
+    def note(self, text: str) -> None:
+        """See `study.View`."""
+        self.progress.console.print(f"[dim]{text}[/]", highlight=False)
+
+
+class LineView:
+    """One line for each thing that happens: for logs, pipes and CI."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+
+    def __enter__(self) -> "LineView":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        pass
+
+    def prepare(self, done: int, total: int) -> None:
+        """Decoding the data, before the study begins."""
+        if done == 1:
+            self.note(f"preparing data: {total} images")
+
+    def begin(self, total: int, landed: int) -> None:
+        """See `study.View`."""
+        self.left = TimeLeft(total, landed)
+        self.started: set[str] = set()
+        there = f", {landed} of them there already" if landed else ""
+        self.note(f"{total} variants{there}")
+
+    def show(self, landed: int, running: Sequence[JobProgress]) -> None:
+        """See `study.View`."""
+        for job in running:
+            name = f"{job.job.stage} {job.job.variant}"
+            if name not in self.started:
+                self.started.add(name)
+                self.note(f"{name} begins")
+
+    def land(self, record: Record, landed: int) -> None:
+        """See `study.View`."""
+        left = "" if landed == self.left.total else f" ({self.left.text(landed, ())})"
+        self.note(f"[{landed}/{self.left.total}] {record.variant}: {describe_landing(record)}{left}")
+
+    def note(self, text: str) -> None:
+        """See `study.View`."""
+        self.console.print(text, highlight=False, markup=False, soft_wrap=True)

@@ -1,0 +1,165 @@
+"""One network on one page: its blocks as a table or JSON, and its profile."""
+
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from jetbench.architecture import Architecture
+from jetbench.cost import count_plan, total
+from jetbench.plan import Plan, format_size
+from jetbench.record import Latency, Profile
+from jetbench.reporting import units
+from jetbench.reporting.tables import describe_machine
+
+COUNTING_RULE = (
+    "groups: of the expansion / the JetConv mix / the reduction. MACs: multiply-accumulates of convolutions for one "
+    "image, biases not counted; 1 MAC = 2 FLOPs."
+)
+
+
+def describe_architecture(architecture: Architecture, plan: Plan) -> dict[str, Any]:
+    """A planned network as plain data: totals, blocks, decoder."""
+    cost = total(count_plan(plan))
+    return {
+        "name": architecture.name,
+        "form": architecture.form,
+        "description": architecture.description,
+        "input_size": plan.input_size,
+        "num_classes": plan.decoder.num_classes,
+        "activation": plan.activation,
+        "fingerprint": plan.fingerprint,
+        "parameters": cost.parameters,
+        "macs": cost.macs,
+        "blocks": _describe_blocks(plan),
+        "decoder": _describe_decoder(plan),
+    }
+
+
+def _describe_blocks(plan: Plan) -> list[dict[str, Any]]:
+    layers = count_plan(plan)
+    rows = []
+    for number, block in enumerate(plan.blocks):
+        cost = total(layers, f"block {number}")
+        mix = block.jetconv.groups
+        rows.append(
+            {
+                "block": number,
+                "level": block.level,
+                "stage": block.stage,
+                "residual": block.residual,
+                "in_channels": block.in_channels,
+                "expanded_channels": block.expanded_channels,
+                "out_channels": block.out_channels,
+                "stride": block.stride,
+                "input_size": block.in_size,
+                "output_size": block.out_size,
+                "groups": [mix] if block.expanded_channels is None else [block.expand_groups, mix, block.reduce_groups],
+                "layout": block.jetconv.layout,
+                "branches": " ".join(str(branch) for branch in block.jetconv.branches),
+                "attention": block.attention,
+                "skip": block.skip,
+                "parameters": cost.parameters,
+                "macs": cost.macs,
+            }
+        )
+    return rows
+
+
+def _describe_decoder(plan: Plan) -> dict[str, Any]:
+    cost = total(count_plan(plan), "decoder")
+    return {
+        "fusion": plan.decoder.fusion,
+        "taps": [
+            {"stage": tap.stage, "level": tap.level, "block": tap.block, "channels": tap.channels, "size": tap.size}
+            for tap in plan.decoder.taps
+        ],
+        "head_channels": plan.decoder.head_channels,
+        "output_size": plan.decoder.taps[-1].size,
+        "parameters": cost.parameters,
+        "macs": cost.macs,
+    }
+
+
+def print_blocks(console: Console, architecture: Architecture, plan: Plan) -> None:
+    """The block table of a planned network."""
+    described = describe_architecture(architecture, plan)
+    size, classes = format_size(plan.input_size), plan.decoder.num_classes
+    console.print(f"[bold]{escape(architecture.name)}[/] ({architecture.form} form) at {size}, {classes} classes")
+    console.print(f"[dim]{escape(architecture.description)}[/]")
+    table = Table(box=None, pad_edge=False)
+    for heading in (
+        "block",
+        "level",
+        "stage",
+        "channels",
+        "output",
+        "groups",
+        "JetConv",
+        "attention",
+        "params",
+        "MACs M",
+    ):
+        left = heading in ("stage", "channels", "JetConv", "attention")
+        table.add_column(heading, justify="left" if left else "right", no_wrap=heading != "JetConv")
+    layouts = {block["layout"] for block in described["blocks"]}
+    for block in described["blocks"]:
+        channels = [block["in_channels"], block["expanded_channels"], block["out_channels"]]
+        branches = block["branches"] if len(layouts) == 1 else f"{block['layout']}: {block['branches']}"
+        table.add_row(
+            str(block["block"]),
+            str(block["level"]),
+            block["stage"].upper() + (" res." if block["residual"] else ""),
+            " > ".join(str(count) for count in channels if count is not None),
+            format_size(block["output_size"]),
+            "/".join(str(groups) for groups in block["groups"]),
+            branches,
+            block["attention"],
+            units.count(block["parameters"]),
+            units.millions(block["macs"]),
+        )
+    decoder = described["decoder"]
+    table.add_section()
+    table.add_row(
+        *("", "", "decoder", f"{decoder['head_channels']} > {classes}", format_size(decoder["output_size"]), "1"),
+        *("", "", units.count(decoder["parameters"]), units.millions(decoder["macs"])),
+    )
+    parameters, macs = units.count(described["parameters"]), units.millions(described["macs"])
+    table.add_row("", "", "[bold]total", *[""] * 5, f"[bold]{parameters}", f"[bold]{macs}")
+    console.print(table)
+    taps = ", ".join(f"{tap['stage'].upper()} {format_size(tap['size'])}" for tap in decoder["taps"])
+    skips = ", ".join(sorted({block["skip"] for block in described["blocks"]} - {"none"})) or "none"
+    console.print(
+        f"[dim]JetConv layout {', '.join(sorted(layouts))}; residual around each {skips}; activation {plan.activation}; "
+        f"decoder {decoder['fusion']} from {taps}.\n{COUNTING_RULE}[/]",
+        highlight=False,
+    )
+
+
+def print_profile(console: Console, name: str, profile: Profile) -> None:
+    """Everything that was measured of one network, and what was not and why."""
+    rows = [
+        ("input", f"{format_size(profile.input_size)} (HxW), batch {profile.model_latency.batch_size}"),
+        ("parameters", units.count(profile.parameters)),
+        ("MACs", f"{units.millions(profile.macs)} M (convolutions, own count; 1 MAC = 2 FLOPs)"),
+        *((f"  {c.tool} {c.version}", f"{units.millions(c.macs)} M, by its own rules") for c in profile.counters),
+        ("latency, model", _describe_latency(profile.model_latency)),
+        ("latency, end to end", _describe_latency(profile.end_to_end_latency)),
+        ("peak memory", f"{units.mebibytes(profile.peak_memory_bytes)} MiB ({profile.notes['peak_memory_bytes']})"),
+        ("power", f"{units.watts(profile.power_w)} ({profile.notes['power_w']})"),
+        ("measured on", describe_machine(profile.environment)),
+    ]
+    grid = Table(title=f"[bold]{escape(name)}", title_justify="left", box=None, pad_edge=False, show_header=False)
+    for label, text in rows:
+        grid.add_row(f"[bold]{label}", escape(text))
+    console.print(grid, highlight=False)
+
+
+def _describe_latency(latency: Latency) -> str:
+    p90, p99 = (units.milliseconds(latency.percentile_s(percent)) for percent in (90, 99))
+    return (
+        f"{units.milliseconds(latency.median_s)} ms median, {p90} p90, {p99} p99, "
+        f"{len(latency.samples_s)} passes; "
+        f"{units.fps(latency.throughput_fps)} FPS at the median"
+    )

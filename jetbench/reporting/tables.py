@@ -1,0 +1,284 @@
+"""Records to comparison tables: Markdown and LaTeX to read, CSV in SI units to compute with."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from jetbench.cost import Total, count_plan, total
+from jetbench.plan import plan_architecture
+from jetbench.record import CounterResult, Environment, Record
+from jetbench.reporting import units
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of a table to read: its heading, a short one for the terminal (or none there), each record's cell."""
+
+    heading: str
+    cell: Callable[[Record], str]
+    short: str | None = None
+
+
+def _val_best(record: Record) -> float | None:
+    return record.training.best.counts.miou if record.training else None
+
+
+def _latency(record: Record) -> float | None:
+    return record.profile.model_latency.median_s if record.profile else None
+
+
+def _cost(record: Record) -> Total:
+    """Counted from the architecture, so that a row that failed has it too; equal to what a profile counts."""
+    plan = plan_architecture(record.architecture, record.dataset.num_classes, record.dataset.size)
+    return total(count_plan(plan))
+
+
+COLUMNS = (
+    Column("parameters", lambda r: units.count(_cost(r).parameters), "params"),
+    Column("MACs (M)", lambda r: units.millions(_cost(r).macs), "MACs M"),
+    Column("val mIoU best (%)", lambda r: units.score(_val_best(r)), "val %"),
+    Column("val mIoU last (%)", lambda r: units.score(r.training.last.counts.miou if r.training else None)),
+    Column("test mIoU (%)", lambda r: units.score(r.training.test.miou if r.training else None), "test %"),
+    Column("latency median (ms)", lambda r: units.milliseconds(_latency(r)), "ms"),
+    Column("p90 (ms)", lambda r: units.milliseconds(r.profile.model_latency.percentile_s(90) if r.profile else None)),
+    Column("p99 (ms)", lambda r: units.milliseconds(r.profile.model_latency.percentile_s(99) if r.profile else None)),
+    Column("FPS model", lambda r: units.fps(r.profile.model_latency.throughput_fps if r.profile else None), "FPS"),
+    Column(
+        "FPS end to end",
+        lambda r: units.fps(r.profile.end_to_end_latency.throughput_fps if r.profile else None),
+        "e2e FPS",
+    ),
+    Column("peak memory (MiB)", lambda r: units.mebibytes(r.profile.peak_memory_bytes if r.profile else None), "MiB"),
+    Column("power (W)", lambda r: units.watts(r.profile.power_w if r.profile else None), "W"),
+)
+
+
+def front(records: Sequence[Record]) -> set[str]:
+    """Keys of the records that no other beats in both validation mIoU and latency."""
+    known = [(r.key, score, latency) for r in records if (score := _val_best(r)) and (latency := _latency(r))]
+    return {
+        key
+        for key, score, latency in known
+        if not any(s >= score and t <= latency and (s, t) != (score, latency) for _, s, t in known)
+    }
+
+
+def frame(records: Sequence[Record]) -> pd.DataFrame:
+    """One row per record in SI units and plain fractions, for computing; what was not measured is empty."""
+    table: pd.DataFrame = pd.DataFrame([_row(record) for record in records])
+    return table
+
+
+def _row(record: Record) -> dict[str, object]:
+    training, profile, dataset, cost = record.training, record.profile, record.dataset, _cost(record)
+    row: dict[str, object] = {
+        "variant": record.variant,
+        "also_named": "; ".join(record.also_named),
+        "status": record.failure.status if record.failure else "ok",
+        "reason": record.failure.reason if record.failure else "",
+        "parameters": cost.parameters,
+        "macs": cost.macs,
+        **{f"macs_{tool}": _counted(profile.counters if profile else (), tool) for tool in ("fvcore", "thop")},
+        "val_miou_best": training.best.counts.miou if training else None,
+        "val_best_epoch": training.best.epoch if training else None,
+        "val_miou_last": training.last.counts.miou if training else None,
+        "test_miou": training.test.miou if training else None,
+        "val_miou_constant": dataset.constant_miou["val"],
+        "test_miou_constant": dataset.constant_miou["test"],
+        "steps": training.steps if training else None,
+        "epochs": training.epochs if training else None,
+        "training_s": training.seconds if training else None,
+        "final_loss": training.loss_curve[-1][1] if training and training.loss_curve else None,
+        "loss": record.training_config.loss,
+        "seed": record.training_config.seed,
+    }
+    for name, latency in (
+        ("model", profile and profile.model_latency),
+        ("end_to_end", profile and profile.end_to_end_latency),
+    ):
+        row[f"latency_{name}_median_s"] = latency.median_s if latency else None
+        row[f"latency_{name}_p90_s"] = latency.percentile_s(90) if latency else None
+        row[f"latency_{name}_p99_s"] = latency.percentile_s(99) if latency else None
+        row[f"throughput_{name}_fps"] = latency.throughput_fps if latency else None
+        row[f"latency_{name}_samples"] = len(latency.samples_s) if latency else None
+    row |= {
+        "batch_size": profile.model_latency.batch_size if profile else None,
+        "peak_memory_bytes": profile.peak_memory_bytes if profile else None,
+        "power_w": profile.power_w if profile else None,
+    }
+    ious = training.best.counts.class_iou if training else (None,) * dataset.num_classes
+    test_ious = training.test.class_iou if training else (None,) * dataset.num_classes
+    row |= {f"val_iou_{name}": iou for name, iou in zip(dataset.class_names, ious, strict=True)}
+    row |= {f"test_iou_{name}": iou for name, iou in zip(dataset.class_names, test_ious, strict=True)}
+    environment = profile.environment if profile else None
+    row |= {
+        "dataset": dataset.name,
+        "dataset_digest": dataset.digest,
+        "train_images": dataset.images["train"],
+        "val_images": dataset.images["val"],
+        "test_images": dataset.images["test"],
+        "image_height": dataset.size[0],
+        "image_width": dataset.size[1],
+        "classes": dataset.num_classes,
+        "void_rule": dataset.void_rule,
+        "device": environment.device if environment else None,
+        "cpu": environment.cpu if environment else None,
+        "threads": environment.threads if environment else None,
+        "torch": environment.torch if environment else None,
+        "load_average": environment.load_average if environment else None,
+        "key": record.key,
+        "finished": record.finished,
+    }
+    return row
+
+
+def _counted(counters: Sequence[CounterResult], tool: str) -> int | None:
+    return next((counter.macs for counter in counters if counter.tool == tool), None)
+
+
+def cells(records: Sequence[Record], columns: Sequence[Column] = COLUMNS) -> list[list[str]]:
+    """The cells of a table to read, a list per record, the variant's name first."""
+    return [[record.variant, *(column.cell(record) for column in columns)] for record in records]
+
+
+def footnotes(records: Sequence[Record]) -> list[str]:
+    """What one must know to read the numbers: data, training, how and where measured, what is missing and why."""
+    if not records:
+        return []
+    lines = [f"Data: {data}." for data in dict.fromkeys(record.dataset.describe() for record in records)]
+    dataset = records[0].dataset
+    lines.append(
+        "mIoU: mean IoU of the classes that occur in the split, one confusion matrix over the whole split at the size "
+        f"above. The best constant prediction scores {units.score(dataset.constant_miou['val'])} % on val, "
+        f"{units.score(dataset.constant_miou['test'])} % on test. "
+        "Test was scored once, with the weights of the best val."
+    )
+    trainings = dict.fromkeys(_describe_training(record) for record in records)
+    lines.append(
+        f"Training: {'; or '.join(trainings)}. One run per row: differences that another seed could undo rank nothing."
+    )
+    profiles = [record.profile for record in records if record.profile]
+    if profiles:
+        samples = [len(profile.model_latency.samples_s) for profile in profiles]
+        config = records[0].profiling_config
+        spread = f"{min(samples)}" if min(samples) == max(samples) else f"{min(samples)} to {max(samples)}"
+        lines.append(
+            f"Latency: {spread} passes after {config.warmup_iterations} of warm-up, batch {config.batch_size}, fp32, "
+            "seeded random image. Model: normalised image to logits at the image's size. End to end: bytes, normalise, "
+            "network, argmax, class ids; decoding a file is not in it."
+        )
+        lines.append(f"MACs: convolutions, own count, 1 MAC = 2 FLOPs; {_describe_counters(profiles[0].counters)}")
+        lines += [
+            f"{heading}: {note}."
+            for key, heading in (("peak_memory_bytes", "Peak memory"), ("power_w", "Power"))
+            for note in dict.fromkeys(profile.notes[key] for profile in profiles if key in profile.notes)
+        ]
+        lines += [f"Measured on: {text}." for text in dict.fromkeys(describe_machine(p.environment) for p in profiles)]
+        if len({_comparable(profile.environment) for profile in profiles}) > 1:
+            lines.insert(0, "NOT COMPARABLE: rows were measured on different machines, devices or versions; see below.")
+    names = {record.variant: record for record in records}
+    lines += [
+        f"{name} failed ({r.failure.stage}, {r.failure.status}): {r.failure.reason}"
+        for name, r in names.items()
+        if r.failure
+    ]
+    lines += [
+        f"{r.variant} is the same network and training as {', '.join(r.also_named)}: run once."
+        for r in records
+        if r.also_named
+    ]
+    return lines
+
+
+def _describe_training(record: Record) -> str:
+    config = record.training_config
+    mixed = ", mixed precision" if record.training and record.training.mixed_precision else ""
+    return (
+        f"{config.loss}, {config.budget}, batch {config.batch_size}, AdamW {config.learning_rate:g} {config.schedule}, "
+        f"seed {config.seed}{mixed}"
+    )
+
+
+def _describe_counters(counters: Sequence[CounterResult]) -> str:
+    told = [
+        f"{counter.tool} {counter.version} says {units.millions(counter.macs)} M for the first row, by rules of its own"
+        for counter in counters
+    ]
+    return "; ".join(told) + "."
+
+
+def describe_machine(environment: Environment) -> str:
+    """One line about where a number was measured."""
+    clock = f" at {max(environment.clock_mhz):.0f} MHz" if environment.clock_mhz else ""
+    memory = f", {environment.memory_bytes / 2**30:.0f} GiB" if environment.memory_bytes else ""
+    denormals = "denormals flushed" if environment.flush_denormals else "denormals kept"
+    commit = f" ({environment.commit})" if environment.commit else ""
+    return (
+        f"{environment.device}: {environment.cpu}{clock}, {environment.cores} cores{memory}, "
+        f"{environment.threads} thread(s), "
+        f"{denormals}, {environment.system}, torch {environment.torch}, Python {environment.python}, "
+        f"jetbench {environment.jetbench}{commit}"
+    )
+
+
+def _comparable(environment: Environment) -> tuple[object, ...]:
+    e = environment
+    return e.device, e.cpu, e.cores, e.threads, e.flush_denormals, e.torch
+
+
+def markdown(records: Sequence[Record], title: str) -> str:
+    """The whole table.md: title, table, footnotes."""
+    best = front(records)
+    rows = [
+        [f"**{row[0]}**" if r.key in best else row[0], *row[1:]] for r, row in zip(records, cells(records), strict=True)
+    ]
+    headings = ["variant", *(column.heading for column in COLUMNS)]
+    lines = [f"# {title}", "", _pipe(headings), _pipe([":--", *["--:"] * len(COLUMNS)]), *map(_pipe, rows), ""]
+    lines.append("Bold: no other row has both a higher validation mIoU and a lower latency.")
+    lines += ["", *(f"- {note}" for note in footnotes(records)), ""]
+    return "\n".join(lines)
+
+
+def _pipe(row: Sequence[str]) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |"
+
+
+def latex(records: Sequence[Record], title: str) -> str:
+    """The table for a paper (needs the booktabs package), its footnotes as comments and as the caption's first line."""
+    best = front(records)
+    columns = [c for c in COLUMNS if c.heading not in ("p99 (ms)", "val mIoU last (%)")]
+    # A column in which nothing was measured says nothing in a paper; the comment below says why it is left out.
+    kept = [c for c in columns if any(c.cell(record) != units.MISSING for record in records)]
+    dropped = [c.heading for c in columns if c not in kept]
+    lines = [f"% {line}" for line in footnotes(records)]
+    if dropped:
+        lines.append(f"% Not measured, so without a column: {', '.join(dropped)}.")
+    lines += [
+        r"\begin{table}",
+        r"  \centering",
+        f"  \\caption{{{_tex(title)}. {_tex(records[0].dataset.describe())}.}}",
+    ]
+    lines += [f"  \\begin{{tabular}}{{l{'r' * len(kept)}}}", r"    \toprule"]
+    lines.append("    " + " & ".join(["variant", *(_tex(c.heading) for c in kept)]) + r" \\")
+    lines.append(r"    \midrule")
+    for record, row in zip(records, cells(records, kept), strict=True):
+        name = f"\\textbf{{{_tex(row[0])}}}" if record.key in best else _tex(row[0])
+        lines.append("    " + " & ".join([name, *(_tex(cell) for cell in row[1:])]) + r" \\")
+    lines += [r"    \bottomrule", r"  \end{tabular}", r"\end{table}", ""]
+    return "\n".join(lines)
+
+
+def _tex(text: str) -> str:
+    special = {"\\": r"\textbackslash{}", "\N{EM DASH}": "---"} | {c: f"\\{c}" for c in "&%$#_{}"}
+    return "".join(special.get(letter, letter) for letter in text)
+
+
+def write_tables(folder: Path, records: Sequence[Record], title: str) -> list[Path]:
+    """Write table.md, table.csv and table.tex; returns their paths."""
+    texts = {"table.md": markdown(records, title), "table.tex": latex(records, title)}
+    texts["table.csv"] = frame(records).to_csv(index=False)
+    for name, text in texts.items():
+        (folder / name).write_text(text)
+    return [folder / name for name in texts]

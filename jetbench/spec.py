@@ -1,0 +1,133 @@
+"""The base of everything a person can ask for: frozen, strict data read from YAML, with errors that name the key.
+
+Building a spec does nothing else: no file access, no device probe, no environment variable. A misspelt key is an
+error and not a default, because a default would silently measure something else than was asked.
+"""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, PositiveInt, ValidationError
+
+from jetbench.errors import SpecError
+
+
+class Spec(BaseModel):
+    """Frozen data that rejects keys it does not know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+SpecT = TypeVar("SpecT", bound=Spec)
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """(height, width) in pixels from `HxW` text such as `360x480`.
+
+    Raises:
+        ValueError: the text is no size.
+    """
+    match = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", text.strip().lower())
+    if not match:
+        raise ValueError(f"{text!r} is not a size; write HEIGHTxWIDTH, for example 360x480")
+    return int(match[1]), int(match[2])
+
+
+def _read_size(value: object) -> object:
+    return parse_size(value) if isinstance(value, str) else value
+
+
+Size = Annotated[tuple[PositiveInt, PositiveInt], BeforeValidator(_read_size)]
+"""(height, width) in pixels; YAML and the command line write it as `360x480`."""
+
+
+def parse_spec(kind: type[SpecT], raw: object, source: str) -> SpecT:
+    """Validate `raw` as a `kind`, reporting all wrong keys at once.
+
+    Raises:
+        SpecError: one line per key: where, the value that was given, and the rule it breaks.
+    """
+    if not isinstance(raw, Mapping):
+        raise SpecError(f"{source}: expected a mapping of keys to values, found {describe_value(raw)}")
+    try:
+        return kind.model_validate(raw)
+    except ValidationError as error:
+        lines = [f"{source}:"]
+        for detail in error.errors():
+            where = ".".join(str(part) for part in detail["loc"]) or "(whole file)"
+            message = detail["msg"].removeprefix("Value error, ")
+            given = (
+                "" if detail["type"] in {"missing", "value_error"} else f" (given: {describe_value(detail['input'])})"
+            )
+            lines.append(f"  {where}: {message}{given}")
+        raise SpecError("\n".join(dict.fromkeys(lines))) from None
+
+
+def describe_value(value: object) -> str:
+    """`value` as short text for a message."""
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The mapping in a YAML file.
+
+    Raises:
+        SpecError: the file is missing, is not YAML, repeats a key, or holds no mapping.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise SpecError(f"{path}: no such file") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise SpecError(f"{path}: cannot be read as text ({error})") from None
+    try:
+        raw = yaml.load(text, Loader=_UniqueKeyLoader)
+    except yaml.YAMLError as error:
+        raise SpecError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(raw, dict):
+        raise SpecError(f"{path}: expected a mapping of keys to values, found {describe_value(raw)}")
+    return raw
+
+
+class _UniqueKeyLoader(yaml.SafeLoader):
+    """SafeLoader that refuses a repeated key; plain PyYAML keeps the last one without a word."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[Any] = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if isinstance(key, list | dict):
+                raise yaml.constructor.ConstructorError(None, None, "a key must be a plain word", key_node.start_mark)
+            if key in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"key {key!r} is given twice", key_node.start_mark)
+            seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
+def override(raw: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy of a raw mapping with dotted keys replaced: `{"stages.s2.repeats": 2}`.
+
+    Raises:
+        SpecError: a dotted key walks through a value that is no mapping.
+    """
+    result = _copy(raw)
+    for dotted, value in changes.items():
+        *parents, leaf = str(dotted).split(".")
+        place = result
+        for part in parents:
+            child = place.setdefault(part, {})
+            if child is None:
+                child = place[part] = {}
+            if not isinstance(child, dict):
+                raise SpecError(f"{dotted}: {part!r} holds {describe_value(child)}, which has no keys to change")
+            place = child
+        place[leaf] = value
+    return result
+
+
+def _copy(raw: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: _copy(value) if isinstance(value, Mapping) else value for key, value in raw.items()}

@@ -1,0 +1,119 @@
+"""Chooser 1: every variant of a sweep, each checked before anything runs."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+from jetbench.architecture import Architecture
+from jetbench.catalog import find, read_architecture
+from jetbench.errors import SpecError
+from jetbench.experiment import Sweep, TrainingConfig, VariantGroup
+from jetbench.plan import Plan, plan_architecture
+from jetbench.spec import override, parse_spec, read_yaml
+
+TRAINING = "training."
+SHORTENED = ("jetconv.", "stages.", "decoder.", TRAINING)
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One network of a sweep with its training. `also_named` are the sweep's other names for the same thing."""
+
+    name: str
+    changes: dict[str, Any]
+    architecture: Architecture
+    training: TrainingConfig
+    plan: Plan
+    also_named: tuple[str, ...] = ()
+
+
+def read_sweep(name: str, changes: Mapping[str, Any] | None = None) -> Sweep:
+    """The sweep of that bundled name or .yaml path, with dotted keys replaced.
+
+    Raises:
+        SpecError: no such sweep, or keys that break a rule.
+    """
+    path = find("sweeps", name)
+    raw = {"name": path.stem, **read_yaml(path)}
+    return parse_spec(Sweep, override(raw, changes or {}), str(path))
+
+
+def expand_sweep(sweep: Sweep, num_classes: int, input_size: tuple[int, int]) -> tuple[Variant, ...]:
+    """All distinct variants, in the sweep's order, the base first; identical ones are merged under the first name.
+
+    Raises:
+        SpecError: variants that cannot be built, all of them, each with its key, value and rule.
+    """
+    found: dict[str, Variant] = {}
+    problems: list[str] = []
+    names: set[str] = set()
+    for name, changes in _wanted(sweep):
+        if name in names:
+            raise SpecError(f"{sweep.name}: two variants are called {name!r}; rename one of them")
+        names.add(name)
+        try:
+            variant = _build(sweep, name, changes, num_classes, input_size)
+        except SpecError as error:
+            problems.append(f"{name}: {error}")
+            continue
+        identity = f"{variant.plan.fingerprint} {variant.training.model_dump_json()}"
+        if identity in found:
+            first = found[identity]
+            found[identity] = Variant(
+                first.name, first.changes, first.architecture, first.training, first.plan, (*first.also_named, name)
+            )
+        else:
+            found[identity] = variant
+    if problems:
+        listed = "\n".join(f"- {problem}" for problem in problems)
+        raise SpecError(
+            f"{sweep.name}: {len(problems)} of {len(names)} variants cannot be built; nothing was run\n{listed}"
+        )
+    if not found:
+        raise SpecError(f"{sweep.name}: has no variants; give variants:, or include_base: true")
+    return tuple(found.values())
+
+
+def _wanted(sweep: Sweep) -> Iterator[tuple[str, dict[str, Any]]]:
+    if sweep.include_base:
+        yield sweep.base, {}
+    for group in sweep.variants:
+        yield from _members(group)
+
+
+def _members(group: VariantGroup) -> Iterator[tuple[str, dict[str, Any]]]:
+    if group.cases is not None:
+        yield from group.cases.items()
+    if group.grid is not None:
+        for values in product(*group.grid.values()):
+            changes = dict(zip(group.grid, values, strict=True))
+            yield describe_changes(changes), changes
+
+
+def describe_changes(changes: Mapping[str, Any]) -> str:
+    """A short name for a set of changes: `branches=3a 5a, groups=4`; a change of base is named by itself."""
+    parts = []
+    for key, value in changes.items():
+        if key == "base":
+            parts.append(str(value))
+            continue
+        short = next((key.removeprefix(prefix) for prefix in SHORTENED if key.startswith(prefix)), key)
+        text = " ".join(str(item) for item in value) if isinstance(value, list) else str(value)
+        parts.append(f"{short}={text}")
+    return ", ".join(parts)
+
+
+def _build(
+    sweep: Sweep, name: str, changes: Mapping[str, Any], num_classes: int, input_size: tuple[int, int]
+) -> Variant:
+    of_training = {key.removeprefix(TRAINING): value for key, value in changes.items() if key.startswith(TRAINING)}
+    of_network = {key: value for key, value in changes.items() if not key.startswith(TRAINING) and key != "base"}
+    base = str(changes.get("base", sweep.base))
+    architecture = read_architecture(base, of_network, source=f"{base} with {dict(changes)}" if changes else None)
+    training = sweep.training
+    if of_training:
+        raw = override(sweep.training.model_dump(mode="json"), of_training)
+        training = parse_spec(TrainingConfig, raw, f"training with {of_training}")
+    plan = plan_architecture(architecture, num_classes, input_size)
+    return Variant(name, dict(changes), architecture, training, plan)

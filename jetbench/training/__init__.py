@@ -1,0 +1,1 @@
+"""Brief, seeded training from scratch, and the data it learns from."""

@@ -1,0 +1,215 @@
+"""load_data: a dataset as arrays decoded once and kept in a cache, so that no job decodes a PNG twice.
+
+Whoever trains asks here; `camvid.py` and `streets.py` only say which images there are.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from jetbench.errors import DataError
+from jetbench.experiment import CamvidConfig, DatasetConfig
+from jetbench.record import DatasetInfo
+from jetbench.training import camvid, streets
+from jetbench.training.labels import VOID, Sample
+
+CACHE_VERSION = 1
+SPLITS = ("train", "val", "test")
+
+Array = npt.NDArray[np.uint8]
+ReportProgress = Callable[[int, int], None]
+
+
+class Source(Protocol):
+    """A dataset before it is cached: what it is, and its images one by one."""
+
+    @property
+    def name(self) -> str:
+        """`streets`, `camvid11` or `camvid32`."""
+        ...
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width) of every image."""
+        ...
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """One name per logit."""
+        ...
+
+    @property
+    def void_rule(self) -> str:
+        """What happens to pixels without a class."""
+        ...
+
+    @property
+    def identity(self) -> str:
+        """What the cache depends on, besides the size."""
+        ...
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Images of each split."""
+        ...
+
+    def samples(self, split: str) -> Iterator[Sample]:
+        """Images (H, W, 3) and labels (H, W) of a split, in a fixed order."""
+        ...
+
+
+@dataclass(frozen=True)
+class SegmentationData:
+    """Decoded images and labels, memory-mapped.
+
+    `images[split]` is uint8 (N, H, W, 3); `labels[split]` is uint8 (N, H, W) of class ids, 255 for void.
+    `mean` and `std` are those of the training images' channels, in 0..255. `class_pixels` counts the training labels.
+    """
+
+    info: DatasetInfo
+    images: dict[str, Array]
+    labels: dict[str, Array]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    class_pixels: tuple[int, ...]
+
+
+def open_source(config: DatasetConfig) -> Source:
+    """The dataset that `config` names; for camvid the folder is listed, not yet read.
+
+    Raises:
+        DataError: the folder is missing or is not laid out as CamVid.
+    """
+    if isinstance(config, CamvidConfig):
+        return camvid.open_camvid(config)
+    return streets.Streets(config)
+
+
+def cache_folder() -> Path:
+    """Where decoded data is kept: $JETBENCH_CACHE, else the user's cache folder."""
+    if chosen := os.environ.get("JETBENCH_CACHE"):
+        return Path(chosen)
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "jetbench"
+
+
+def load_data(config: DatasetConfig, report: ReportProgress | None = None) -> SegmentationData:
+    """The data of `config`, decoding and checking every file on the first call.
+
+    Raises:
+        DataError: files are missing, truncated or mislabelled; the message names them and the way out.
+    """
+    source = open_source(config)
+    key = hashlib.sha256(f"{CACHE_VERSION} {source.identity} {source.size}".encode()).hexdigest()[:16]
+    folder = cache_folder() / f"{source.name}-{key}"
+    if not (folder / "meta.json").is_file():
+        _build_cache(source, folder, report)
+    return _open_cache(folder)
+
+
+def _open_cache(folder: Path) -> SegmentationData:
+    meta = json.loads((folder / "meta.json").read_text())
+    return SegmentationData(
+        info=DatasetInfo.model_validate(meta["info"]),
+        images={split: np.load(folder / f"{split}-images.npy", mmap_mode="r") for split in SPLITS},
+        labels={split: np.load(folder / f"{split}-labels.npy", mmap_mode="r") for split in SPLITS},
+        mean=tuple(meta["mean"]),
+        std=tuple(meta["std"]),
+        class_pixels=tuple(meta["class_pixels"]),
+    )
+
+
+def _build_cache(source: Source, folder: Path, report: ReportProgress | None) -> None:
+    """Decode into a folder beside the final one, then rename: a killed build leaves nothing that looks whole."""
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        building = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f"{folder.name}.building-"))
+    except OSError as error:
+        raise DataError(f"{folder.parent}: cannot keep decoded images here ({error}); set JETBENCH_CACHE") from None
+    try:
+        _decode_into(source, building, report)
+        try:
+            building.rename(folder)
+        except OSError:
+            # Another process finished the same cache first; its content is the same.
+            if not (folder / "meta.json").is_file():
+                raise
+    finally:
+        shutil.rmtree(building, ignore_errors=True)
+
+
+def _decode_into(source: Source, folder: Path, report: ReportProgress | None) -> None:
+    num_classes = len(source.class_names)
+    done, total = 0, sum(source.counts.values())
+    digest = hashlib.sha256()
+    problems: list[str] = []
+    class_pixels = {split: np.zeros(num_classes, np.int64) for split in SPLITS}
+    sums, squares, pixels = np.zeros(3), np.zeros(3), 0
+    for split in SPLITS:
+        count = source.counts[split]
+        images = np.lib.format.open_memmap(folder / f"{split}-images.npy", "w+", np.uint8, (count, *source.size, 3))
+        labels = np.lib.format.open_memmap(folder / f"{split}-labels.npy", "w+", np.uint8, (count, *source.size))
+        for number, sample in enumerate(source.samples(split)):
+            done += 1
+            if report:
+                report(done, total)
+            if sample.problem is not None:
+                problems.append(sample.problem)
+                continue
+            images[number], labels[number] = sample.image, sample.labels
+            digest.update(sample.image.tobytes())
+            digest.update(sample.labels.tobytes())
+            class_pixels[split] += np.bincount(sample.labels.ravel(), minlength=VOID + 1)[:num_classes]
+            if split == "train":
+                flat = sample.image.reshape(-1, 3).astype(np.float64)
+                sums += flat.sum(axis=0)
+                squares += (flat**2).sum(axis=0)
+                pixels += len(flat)
+    if problems:
+        raise DataError(_list_problems(source, problems))
+    for split, counted in class_pixels.items():
+        if not counted.any():
+            raise DataError(f"{source.name}: the {split} split has no labelled pixel, every one is void")
+    mean = sums / pixels
+    std = np.sqrt(np.maximum(squares / pixels - mean**2, 1.0))
+    info = DatasetInfo(
+        name=source.name,
+        size=source.size,
+        class_names=source.class_names,
+        void_rule=source.void_rule,
+        images=source.counts,
+        digest=digest.hexdigest()[:16],
+        constant_miou={split: constant_miou(class_pixels[split].tolist()) for split in SPLITS},
+    )
+    meta = {
+        "info": info.model_dump(mode="json"),
+        "mean": mean.tolist(),
+        "std": std.tolist(),
+        "class_pixels": class_pixels["train"].tolist(),
+    }
+    (folder / "meta.json").write_text(json.dumps(meta))
+
+
+def _list_problems(source: Source, problems: list[str]) -> str:
+    shown = problems[:5]
+    more = f"\n  and {len(problems) - len(shown)} more" if len(problems) > len(shown) else ""
+    lines = "\n".join(f"  {problem}" for problem in shown)
+    return (
+        f"{source.name}: {len(problems)} file(s) cannot be used, nothing was trained:\n{lines}{more}\n"
+        "Restore these files from the dataset's archive, or remove both the image and its labels."
+    )
+
+
+def constant_miou(class_pixels: list[int]) -> float:
+    """MIoU of the best prediction that is one class everywhere: what a score must beat to mean anything."""
+    present = [count for count in class_pixels if count]
+    return max(present) / sum(present) / len(present)

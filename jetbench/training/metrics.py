@@ -1,0 +1,50 @@
+"""Confusion counts over a whole split, and the scores that follow from them (paper, eq. 3)."""
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+
+from jetbench.record import ClassCounts
+from jetbench.training.labels import VOID
+
+
+def confusion_matrix(logits: Tensor, target: Tensor) -> Tensor:
+    """Pixels by true class (rows) and predicted class (columns), int64 (K, K), void left out.
+
+    Args:
+        logits: (N, K, H, W).
+        target: (N, H, W) of class ids, 255 for void.
+    """
+    num_classes = logits.shape[1]
+    predicted, scored = logits.argmax(dim=1), target != VOID
+    pairs = target[scored].long() * num_classes + predicted[scored]
+    return torch.bincount(pairs, minlength=num_classes**2).view(num_classes, num_classes)
+
+
+def class_counts(matrix: Tensor) -> ClassCounts:
+    """True positives, false positives and false negatives of each class of a (K, K) confusion matrix."""
+    hits = matrix.diagonal()
+    return ClassCounts(
+        true_positives=tuple(hits.tolist()),
+        false_positives=tuple((matrix.sum(dim=0) - hits).tolist()),
+        false_negatives=tuple((matrix.sum(dim=1) - hits).tolist()),
+    )
+
+
+def evaluate(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], num_classes: int) -> ClassCounts:
+    """Score `model` on all batches with one confusion matrix; its training mode is put back afterwards.
+
+    Args:
+        model: maps images (N, 3, H, W) to logits (N, K, H, W).
+        batches: pairs of images (N, 3, H, W) and targets (N, H, W).
+        num_classes: K.
+    """
+    was_training = model.training
+    model.eval()
+    matrix = torch.zeros(num_classes, num_classes, dtype=torch.int64)
+    with torch.inference_mode():
+        for images, target in batches:
+            matrix += confusion_matrix(model(images), target).cpu()
+    model.train(was_training)
+    return class_counts(matrix)
