@@ -1,0 +1,50 @@
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from jetbench.experiment import StreetsConfig
+from jetbench.training.data import SegmentationData, load_data
+
+# One thread: the machines that run this are small, and threads that spin for work slow each other down.
+torch.set_num_threads(1)
+
+CAMVID_FOLDERS = ("train", "val", "test")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("cache")
+    os.environ["JETBENCH_CACHE"] = str(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def real_camvid() -> Path:
+    data = os.environ.get("JETBENCH_DATA")
+    if not data or not (Path(data) / "camvid").is_dir():
+        pytest.skip("needs CamVid: set JETBENCH_DATA to the folder that holds camvid/")
+    return Path(data) / "camvid"
+
+
+@pytest.fixture(scope="session")
+def streets() -> SegmentationData:
+    return load_data(StreetsConfig(size=(48, 64), train=16, val=6, test=4))
+
+
+@pytest.fixture
+def camvid_11(tmp_path: Path) -> Path:
+    """A CamVid folder of the 11-class layout with two small images per split."""
+    generator = np.random.default_rng(0)
+    for split in CAMVID_FOLDERS:
+        for folder in (split, f"{split}annot"):
+            (tmp_path / folder).mkdir()
+        for name in ("a.png", "b.png"):
+            pixels = generator.integers(0, 256, (36, 48, 3), dtype=np.uint8)
+            labels = generator.integers(0, 12, (36, 48), dtype=np.uint8)
+            Image.fromarray(pixels).save(tmp_path / split / name)
+            Image.fromarray(labels).save(tmp_path / f"{split}annot" / name)
+    return tmp_path
