@@ -213,8 +213,8 @@ def _identity(root: Path, pairs: dict[str, tuple[Pair, ...]]) -> str:
 
 def _open(path: Path) -> Image.Image:
     try:
-        image = Image.open(path)
-        image.load()
+        with Image.open(path) as image:
+            image.load()
     except UnidentifiedImageError:
         raise _UnusableError(f"{path}: not an image") from None
     except (OSError, SyntaxError, ValueError) as error:

@@ -1,0 +1,49 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from jetbench.errors import DataError
+from jetbench.experiment import StreetsConfig
+from jetbench.training import data as data_module
+from jetbench.training.data import cache_folder, constant_miou, load_data
+
+
+def test_the_best_constant_prediction_scores_its_share_over_the_classes() -> None:
+    assert constant_miou([60, 30, 10]) == pytest.approx(0.6 / 3)
+    assert constant_miou([60, 0, 40]) == pytest.approx(0.6 / 2)  # an absent class is in no mean
+
+
+def test_a_killed_build_leaves_nothing_that_looks_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = StreetsConfig(size=(48, 64), train=3, val=2, test=2, seed=99)
+
+    def fail(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(data_module, "constant_miou", fail)
+        with pytest.raises(KeyboardInterrupt):
+            load_data(config)
+    assert not list(cache_folder().glob("*.building-*"))
+    assert load_data(config).info.images["train"] == 3
+
+
+def test_decoding_happens_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = StreetsConfig(size=(48, 64), train=3, val=2, test=2, seed=98)
+    calls: list[tuple[int, int]] = []
+    load_data(config, lambda done, total: calls.append((done, total)))
+    assert calls == [(number, 7) for number in range(1, 8)]
+    load_data(config, lambda done, total: pytest.fail("decoded twice"))
+
+
+def test_a_cache_that_cannot_be_written_says_how_to_move_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    monkeypatch.setenv("JETBENCH_CACHE", str(blocked / "cache"))
+    with pytest.raises(DataError, match="set JETBENCH_CACHE"):
+        load_data(StreetsConfig(size=(48, 64), train=3, val=2, test=2))
+
+
+def test_labels_are_class_ids_or_void() -> None:
+    data = load_data(StreetsConfig(size=(48, 64), train=3, val=2, test=2, seed=98))
+    assert set(np.unique(data.labels["train"])) <= {*range(11), 255}

@@ -1,0 +1,137 @@
+import pytest
+import torch
+from torch import Tensor, nn
+
+from jetbench.experiment import JetLossConfig, TrainingConfig
+from jetbench.training.jetloss import (
+    JetLoss,
+    ReleasedJetLoss,
+    build_loss,
+    effective_number_weights,
+    soft_counts,
+)
+from jetbench.training.labels import VOID
+
+
+def confident(target: Tensor, num_classes: int, scale: float = 60.0) -> Tensor:
+    ids = torch.where(target == VOID, 0, target)
+    return scale * nn.functional.one_hot(ids, num_classes).movedim(-1, 1).float()
+
+
+@pytest.fixture
+def target() -> Tensor:
+    torch.manual_seed(0)
+    return torch.randint(0, 4, (2, 16, 16))
+
+
+def uniform(num_classes: int = 4, **terms: float) -> JetLoss:
+    return JetLoss(torch.full((num_classes,), 1 / num_classes), JetLossConfig(**terms))
+
+
+def test_a_perfect_prediction_costs_nothing_and_each_term_of_a_wrong_one_nearly_one(target: Tensor) -> None:
+    assert uniform()(confident(target, 4), target).item() == pytest.approx(0, abs=1e-5)
+    assert uniform()(confident((target + 1) % 4, 4), target).item() == pytest.approx(3, abs=0.1)
+
+
+def test_the_terms_are_soft_recall_precision_and_iou(target: Tensor) -> None:
+    logits = torch.randn(2, 4, 16, 16)
+    p = logits.softmax(1)
+    y = nn.functional.one_hot(target, 4).movedim(-1, 1)
+    hits, predicted, actual = ((p * y).sum((0, 2, 3)), p.sum((0, 2, 3)), y.sum((0, 2, 3)))
+    recall = 1 - ((hits + 1) / (actual + 1)).mean()
+    precision = 1 - ((hits + 1) / (predicted + 1)).mean()
+    iou = 1 - ((hits + 1) / (predicted + actual - hits + 1)).mean()
+    off = {"recall": 0.0, "precision": 0.0, "batch_iou": 0.0}
+    for name, expected in (("recall", recall), ("precision", precision), ("batch_iou", iou)):
+        loss = uniform(**{**off, name: 1.0})(logits, target)
+        assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
+    assert uniform()(logits, target).item() == pytest.approx((recall + precision + iou).item(), rel=1e-5)
+
+
+def test_void_pixels_change_nothing(target: Tensor) -> None:
+    target[:, :4] = VOID
+    logits = torch.randn(2, 4, 16, 16)
+    changed = logits.clone()
+    changed[:, :, :4] = torch.randn(2, 4, 4, 16)
+    assert uniform()(logits, target).item() == pytest.approx(uniform()(changed, target).item(), rel=1e-6)
+
+
+def test_classes_absent_from_the_batch_are_left_out_of_the_mean() -> None:
+    target = torch.zeros(1, 8, 8, dtype=torch.long)
+    logits = torch.randn(1, 4, 8, 8)
+    only = JetLoss(torch.tensor([1.0, 0.0, 0.0, 0.0]), JetLossConfig())
+    assert uniform()(logits, target).item() == pytest.approx(only(logits, target).item(), rel=1e-6)
+
+
+def test_a_batch_of_void_costs_nothing_and_has_a_finite_gradient() -> None:
+    logits = torch.randn(1, 4, 8, 8, requires_grad=True)
+    loss = uniform()(logits, torch.full((1, 8, 8), VOID))
+    loss.backward()
+    assert loss.item() == 0
+    assert logits.grad is not None
+    assert torch.isfinite(logits.grad).all()
+
+
+def test_gradients_agree_with_finite_differences(target: Tensor) -> None:
+    weights = effective_number_weights([400, 100, 10, 2], JetLossConfig()).double()
+    loss = JetLoss(weights, JetLossConfig())
+    logits = torch.randn(1, 4, 3, 3, dtype=torch.float64, requires_grad=True)
+    few = target[:1, :3, :3]
+
+    def in_double(x: Tensor) -> Tensor:
+        hits, predicted, actual = soft_counts(x.softmax(1), few)
+        return (hits / (predicted + actual - hits + 1)).sum()
+
+    assert torch.autograd.gradcheck(in_double, logits)
+    loss(logits.float(), few).backward()
+    assert logits.grad is not None
+    assert logits.grad.abs().sum() > 0
+
+
+def test_weights_are_effective_numbers() -> None:
+    pixels = [100_000, 1_000, 10, 0]
+    beta = 0.999
+    raw = [(1 - beta) / (1 - beta**n) for n in pixels[:3]] + [0]
+    expected = torch.tensor(raw) / sum(raw)
+    assert torch.allclose(effective_number_weights(pixels, JetLossConfig(beta=beta)), expected.float(), rtol=1e-5)
+
+
+def test_the_ends_of_the_scale_are_uniform_and_inverse_frequency() -> None:
+    pixels = [8_000_000, 2_000_000, 40_000]
+    even = effective_number_weights(pixels, JetLossConfig(beta=0.0))
+    assert torch.allclose(even, torch.full((3,), 1 / 3))
+    inverse = effective_number_weights(pixels, JetLossConfig(beta=1 - 1e-12))
+    shares = 1 / torch.tensor(pixels, dtype=torch.float64)
+    assert torch.allclose(inverse, (shares / shares.sum()).float(), rtol=1e-3)
+
+
+def test_rare_share_means_the_same_for_any_number_of_images() -> None:
+    few = effective_number_weights([80_000, 20_000, 400], JetLossConfig())
+    many = effective_number_weights([80_000_000, 20_000_000, 400_000], JetLossConfig())
+    assert torch.allclose(few, many, rtol=1e-2)
+    assert few[2] > 2 * few[0]
+
+
+def descend(loss: nn.Module, steps: int = 60) -> float:
+    """Share of pixels that are right after plain descent on free logits."""
+    torch.manual_seed(0)
+    target = torch.randint(0, 4, (2, 12, 12))
+    logits = (0.1 * torch.randn(2, 4, 12, 12)).requires_grad_()
+    optimizer = torch.optim.Adam([logits], lr=0.1)
+    for _ in range(steps):
+        optimizer.zero_grad()
+        loss(logits, target).backward()
+        optimizer.step()
+    return float((logits.argmax(1) == target).float().mean())
+
+
+def test_jetloss_leads_to_the_labels_and_the_released_one_away_from_them() -> None:
+    assert descend(uniform()) > 0.99
+    assert descend(ReleasedJetLoss()) < 0.3
+
+
+def test_cross_entropy_ignores_void() -> None:
+    loss = build_loss(TrainingConfig(loss="cross-entropy"), [1, 1])
+    logits = torch.tensor([[[[2.0, 9.0]], [[1.0, -9.0]]]])
+    expected = nn.functional.cross_entropy(logits[..., :1], torch.tensor([[[0]]]))
+    assert loss(logits, torch.tensor([[[0, VOID]]])).item() == pytest.approx(expected.item())

@@ -1,0 +1,109 @@
+import itertools
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import nn
+
+from jetbench import build_model, load_architecture
+from jetbench.experiment import Budget, TrainingConfig
+from jetbench.record import TrainingResult
+from jetbench.training.data import SegmentationData
+from jetbench.training.loop import DivergedError, Normalise, Schedule, endless_batches, train
+
+CPU = torch.device("cpu")
+
+
+def config(budget: str = "8 steps", **more: object) -> TrainingConfig:
+    return TrainingConfig.model_validate({"budget": budget, "batch_size": 4, "evaluations": 2, **more})
+
+
+def run(streets: SegmentationData, folder: Path, asked: TrainingConfig) -> tuple[TrainingResult, nn.Module]:
+    torch.manual_seed(asked.seed)
+    model = build_model(load_architecture("jetseg-nano"), 11, streets.info.size)
+    return train(model, streets, asked, CPU, folder / "weights.safetensors"), model
+
+
+def test_the_same_seed_gives_the_same_training(streets: SegmentationData, tmp_path: Path) -> None:
+    first, _ = run(streets, tmp_path, config())
+    again, _ = run(streets, tmp_path, config())
+    other, _ = run(streets, tmp_path, config(seed=1))
+    assert first.loss_curve == again.loss_curve
+    assert first.val == again.val
+    assert first.loss_curve != other.loss_curve
+
+
+@pytest.mark.parametrize("loss", ["jetloss", "cross-entropy"])
+def test_a_short_training_lowers_the_loss_and_beats_the_constant(
+    streets: SegmentationData, tmp_path: Path, loss: str
+) -> None:
+    result, _ = run(streets, tmp_path, config("60 steps", loss=loss))
+    first = sum(value for _, value in result.loss_curve[:6]) / 6
+    last = sum(value for _, value in result.loss_curve[-6:]) / 6
+    assert last < 0.85 * first
+    assert result.best.counts.miou > 2 * streets.info.constant_miou["val"]
+
+
+def test_the_saved_weights_are_those_of_the_best_validation(streets: SegmentationData, tmp_path: Path) -> None:
+    result, model = run(streets, tmp_path, config())
+    saved = load_file(tmp_path / "weights.safetensors")
+    assert saved.keys() == model.state_dict().keys()
+    assert all(torch.equal(saved[name], tensor) for name, tensor in model.state_dict().items())
+    assert result.best.counts.miou == max(e.counts.miou for e in result.val)
+    assert result.last.step == result.steps == 8
+
+
+def test_every_pixel_that_is_not_void_is_scored_once(streets: SegmentationData, tmp_path: Path) -> None:
+    result, _ = run(streets, tmp_path, config("2 steps"))
+    for counts, split in ((result.last.counts, "val"), (result.test, "test")):
+        assert sum(counts.true_positives) + sum(counts.false_negatives) == int((streets.labels[split] != 255).sum())
+
+
+def test_a_loss_that_explodes_ends_the_run(streets: SegmentationData, tmp_path: Path) -> None:
+    with pytest.raises(DivergedError, match=r"the loss was (nan|inf) at step \d"):
+        run(streets, tmp_path, config(learning_rate=1e30))
+    assert not (tmp_path / "weights.safetensors").exists()
+
+
+@pytest.mark.parametrize(("budget", "steps"), [("7 steps", 7), ("1.5 epochs", 6), ("2 epochs", 8)])
+def test_a_budget_in_steps_or_epochs_is_kept_exactly(
+    streets: SegmentationData, tmp_path: Path, budget: str, steps: int
+) -> None:
+    result, _ = run(streets, tmp_path, config(budget))
+    assert result.steps == steps
+    assert result.epochs == steps * 4 / 16
+
+
+def test_a_budget_in_seconds_stops_after_them(streets: SegmentationData, tmp_path: Path) -> None:
+    result, _ = run(streets, tmp_path, config("1 second"))
+    assert 1 <= result.seconds < 3
+    assert result.steps > 1
+
+
+def test_one_cycle_rises_then_falls_to_nearly_nothing() -> None:
+    schedule = Schedule(TrainingConfig(budget=Budget(amount=100, unit="steps"), learning_rate=0.01), images=10)
+    rates = []
+    for schedule.step in range(100):
+        rates.append(schedule.learning_rate)
+    assert rates[0] == pytest.approx(0.01 / 25)
+    assert rates.index(max(rates)) == 30
+    assert max(rates) == pytest.approx(0.01)
+    assert rates[-1] < 1e-4
+    assert rates[30:] == sorted(rates[30:], reverse=True)
+
+
+def test_batches_are_never_short_and_each_pass_has_every_image_once() -> None:
+    batches = list(itertools.islice(endless_batches(10, 4, seed=0), 5))
+    assert all(len(batch) == 4 for batch in batches)
+    order = [index for batch in batches for index in batch]
+    assert sorted(order[:10]) == sorted(order[10:]) == list(range(10))
+    assert order[:10] != order[10:]
+
+
+def test_images_are_normalised_and_never_channels_last(streets: SegmentationData) -> None:
+    images, target = Normalise(streets, CPU)("train", list(range(16)))
+    assert images.is_contiguous()  # channels_last corrupts the heap in backward with torch 2.13 on CPU
+    assert images.mean(dim=(0, 2, 3)).abs().max() < 1e-3
+    assert (images.std(dim=(0, 2, 3)) - 1).abs().max() < 1e-2
+    assert target.dtype == torch.long
