@@ -212,7 +212,8 @@ def sweep(
                 records = run_study(folder, asked, variants, info, chosen, LocalExecutor(), view, slots, retry_failed)
         except KeyboardInterrupt:
             _report(folder, asked, variants)
-            console.print(f"\nStopped. Finished rows are kept in {folder}; the same command goes on from there.")
+            stopped = f"\nStopped. Finished rows are kept in {folder}; the same command goes on from there."
+            console.print(stopped, highlight=False, soft_wrap=True)
             raise typer.Exit(EXIT_INTERRUPTED) from None
     _report(folder, asked, variants)
     if any(record.failure for record in records):
@@ -317,8 +318,9 @@ def write_report(folder: Path, records: "Sequence[Record]", title: str) -> None:
     console.print(table)
     console.print("[dim]Green: no other row has both a higher val mIoU and a lower latency.[/]")
     for note in footnotes(records):
-        console.print(f"[dim]- {escape(note)}[/]", highlight=False)
-    console.print(f"\nWritten to {folder}: {', '.join(path.name for path in paths)}")
+        console.print(f"[dim]- {escape(note)}[/]", highlight=False, soft_wrap=not console.is_terminal)
+    written = ", ".join(path.name for path in paths)
+    console.print(f"\nWritten to {folder}: {written}", highlight=False, soft_wrap=True)
 
 
 @app.command()

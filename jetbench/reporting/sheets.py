@@ -131,7 +131,8 @@ def print_blocks(console: Console, architecture: Architecture, plan: Plan) -> No
     taps = ", ".join(f"{tap['stage'].upper()} {format_size(tap['size'])}" for tap in decoder["taps"])
     skips = ", ".join(sorted({block["skip"] for block in described["blocks"]} - {"none"})) or "none"
     console.print(
-        f"[dim]JetConv layout {', '.join(sorted(layouts))}; residual around each {skips}; activation {plan.activation}; "
+        f"[dim]JetConv layout {', '.join(sorted(layouts))}; residual around each {skips}; "
+        f"activation {plan.activation}; "
         f"decoder {decoder['fusion']} from {taps}.\n{COUNTING_RULE}[/]",
         highlight=False,
     )

@@ -213,13 +213,14 @@ def _identity(root: Path, pairs: dict[str, tuple[Pair, ...]]) -> str:
 
 def _open(path: Path) -> Image.Image:
     try:
+        image: Image.Image
         with Image.open(path) as image:
             image.load()
+            return image
     except UnidentifiedImageError:
         raise _UnusableError(f"{path}: not an image") from None
     except (OSError, SyntaxError, ValueError) as error:
         raise _UnusableError(f"{path}: truncated or damaged ({error})") from None
-    return image
 
 
 def _size(image: Image.Image) -> str:

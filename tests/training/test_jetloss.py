@@ -24,8 +24,8 @@ def target() -> Tensor:
     return torch.randint(0, 4, (2, 16, 16))
 
 
-def uniform(num_classes: int = 4, **terms: float) -> JetLoss:
-    return JetLoss(torch.full((num_classes,), 1 / num_classes), JetLossConfig(**terms))
+def uniform(**terms: float) -> JetLoss:
+    return JetLoss(torch.full((4,), 1 / 4), JetLossConfig(**terms))
 
 
 def test_a_perfect_prediction_costs_nothing_and_each_term_of_a_wrong_one_nearly_one(target: Tensor) -> None:

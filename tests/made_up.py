@@ -1,0 +1,99 @@
+"""Records with made-up figures, for tests of what is done with records. No figure here was measured."""
+
+from typing import Any
+
+from jetbench import load_architecture, plan_architecture
+from jetbench.experiment import ProfilingConfig, TrainingConfig
+from jetbench.record import (
+    ClassCounts,
+    CounterResult,
+    DatasetInfo,
+    Environment,
+    Evaluation,
+    Failure,
+    Latency,
+    Profile,
+    Record,
+    TrainingResult,
+)
+
+SIZE = (64, 96)
+DATASET = DatasetInfo(
+    name="made-up",
+    size=SIZE,
+    class_names=("road", "sky", "car"),
+    void_rule="void pixels ignored",
+    images={"train": 8, "val": 4, "test": 4},
+    digest="0" * 16,
+    constant_miou={"train": 0.2, "val": 0.2, "test": 0.21},
+)
+ENVIRONMENT = Environment(
+    device="cpu",
+    cpu="made-up processor",
+    cores=2,
+    memory_bytes=2**30,
+    clock_mhz=(1000.0,),
+    load_average=0.0,
+    system="Linux",
+    python="3.11",
+    torch="2.13.0",
+    jetbench="0.1.0",
+    commit=None,
+    threads=1,
+    flush_denormals=True,
+)
+
+
+def training(miou: float) -> TrainingResult:
+    """One evaluation whose every class has an IoU of `miou` (in thousandths)."""
+    hits = round(1000 * miou)
+    counts = ClassCounts(true_positives=(hits,) * 3, false_positives=(0,) * 3, false_negatives=(1000 - hits,) * 3)
+    return TrainingResult(
+        steps=10,
+        epochs=5.0,
+        seconds=3.0,
+        loss_curve=((5, 2.0), (10, 1.0)),
+        val=(Evaluation(step=10, epoch=5.0, counts=counts),),
+        test=counts,
+        weights_file="x.safetensors",
+    )
+
+
+def profile(latency_s: float, **more: Any) -> Profile:
+    latency = Latency(batch_size=1, samples_s=(latency_s,) * 5)
+    return Profile(
+        input_size=SIZE,
+        parameters=1000,
+        macs=2_000_000,
+        counters=(CounterResult(tool="fvcore", version="0", macs=2_100_000),),
+        model_latency=latency,
+        end_to_end_latency=Latency(batch_size=1, samples_s=(2 * latency_s,) * 5),
+        peak_memory_bytes=3 * 2**20,
+        power_w=None,
+        notes={"power_w": "made up", "peak_memory_bytes": "made up"},
+        environment=more.get("environment", ENVIRONMENT),
+    )
+
+
+def record(variant: str, miou: float = 0.5, latency_s: float = 0.01, **more: Any) -> Record:
+    architecture = load_architecture("jetseg-nano")
+    fields: dict[str, Any] = {
+        "key": variant,
+        "variant": variant,
+        "changes": {},
+        "architecture": architecture,
+        "fingerprint": plan_architecture(architecture, 3, SIZE).fingerprint,
+        "dataset": DATASET,
+        "training_config": TrainingConfig(),
+        "profiling_config": ProfilingConfig(),
+        "training": training(miou),
+        "profile": profile(latency_s),
+        "finished": "2026-01-01T00:00:00+00:00",
+    }
+    return Record(**{**fields, **more})
+
+
+def failed(variant: str, reason: str = "the loss was nan at step 3") -> Record:
+    return record(
+        variant, training=None, profile=None, failure=Failure(stage="train", status="diverged", reason=reason)
+    )

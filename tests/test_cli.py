@@ -1,0 +1,211 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from jetbench.study import read_records
+
+SWEEP = """
+base: jetseg-nano
+dataset: {name: streets, size: 64x96, train: 16, val: 6, test: 4}
+training: {budget: 6 steps, batch_size: 4, evaluations: 2}
+profiling: {warmup_iterations: 1, min_iterations: 3, min_seconds: 0}
+variants:
+  - grid: {groups: [1, gcd]}
+"""
+
+
+def jetbench(*arguments: str, cwd: Path | None = None, code: int = 0, **environment: str) -> str:
+    """What the command prints; its exit code is checked, and that it shows no traceback."""
+    done = subprocess.run(
+        [sys.executable, "-m", "jetbench", *arguments],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        env={**os.environ, "COLUMNS": "120", **environment},
+        stdin=subprocess.DEVNULL,
+    )
+    text = done.stdout + done.stderr
+    assert done.returncode == code, text
+    assert "Traceback" not in text
+    return text
+
+
+def test_list_names_what_is_bundled() -> None:
+    text = jetbench("list")
+    assert "jetseg-nano-released" in text
+    assert "Sweeps" in text
+    rows = json.loads(jetbench("list", "--json", "--classes", "32"))["architectures"]
+    assert {"name": "jetseg-nano-released", "parameters": 32_140, "macs": 1_041_924_944}.items() <= next(
+        row for row in rows if row["name"] == "jetseg-nano-released"
+    ).items()
+
+
+def test_show_prints_blocks_and_json_with_the_same_totals() -> None:
+    text = jetbench("show", "jetseg-nano-released", "--size", "512x512", "--classes", "32", "--set", "combination=2")
+    assert "34,361" in text
+    shown = json.loads(jetbench("show", "jetseg-nano-released", "--classes", "32", "--set", "combination=2", "--json"))
+    assert shown["parameters"] == 34_361
+    assert shown["parameters"] == sum(b["parameters"] for b in shown["blocks"]) + shown["decoder"]["parameters"]
+    assert shown["macs"] == sum(b["macs"] for b in shown["blocks"]) + shown["decoder"]["macs"]
+    assert shown["blocks"][1]["stage"] == "s1"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("show", "jetseg-nona"), "did you mean jetseg-nano?"),
+        (("show", "jetseg-nano", "--size", "512"), "write HEIGHTxWIDTH"),
+        (("show", "jetseg-nano", "--size", "20x20"), "3 are needed"),
+        (("show", "jetseg-nano", "--classes", "1"), "at least 2 classes"),
+        (("show", "jetseg-nano", "--set", "groups"), "expected key=value"),
+        (("show", "jetseg-nano", "--set", "groups=7"), "groups=7 at stages.s0"),
+        (("show", "jetseg-nano", "--set", "stage.s2.repeats=1"), "stage: Extra inputs are not permitted"),
+        (("sweep", "nano", "--dataset", "cityscapes"), "expected streets, camvid or camvid:PATH"),
+        (("sweep", "nano", "--dataset", "camvid:/nowhere"), "/nowhere: no such folder"),
+        (("sweep", "nano", "--budget", "soon"), "'soon' is not a budget"),
+        (("sweep", "nano", "--name", "a/b", "--dry-run"), "name"),
+        (("sweep", "missing.yaml"), "bundled: camvid"),
+        (("table", "nowhere"), "holds no records.jsonl"),
+        (("profile", "weights.safetensors"), "no such weights file"),
+    ],
+)
+def test_bad_input_gets_one_clear_error(arguments: tuple[str, ...], message: str, tmp_path: Path) -> None:
+    text = jetbench(*arguments, cwd=tmp_path, code=2)
+    assert text.startswith("error: ")
+    assert message in text
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_dry_run_counts_and_runs_nothing(tmp_path: Path) -> None:
+    text = jetbench("sweep", "sweeps/nano.yaml", "--dry-run", cwd=tmp_path)
+    assert "75,164" in text
+    assert "Nothing was run" in text
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_help_of_every_command_reads_well() -> None:
+    for command in ((), ("sweep",), ("show",), ("list",), ("table",), ("profile",)):
+        assert "Usage" in jetbench(*command, "--help")
+
+
+def test_a_sweep_from_end_to_end_then_again_then_its_weights(tmp_path: Path) -> None:
+    (tmp_path / "tiny.yaml").write_text(SWEEP)
+    text = jetbench("sweep", "tiny.yaml", cwd=tmp_path)
+    folder = tmp_path / "reports" / "tiny"
+    assert "[3/3]" in text
+    for name in ("table.md", "table.csv", "table.tex", "sweep.yaml", "study.db", "accuracy-against-latency.svg"):
+        assert (folder / name).stat().st_size > 0
+    records = read_records(folder)
+    assert {r.variant for r in records} == {"jetseg-nano", "groups=1", "groups=gcd"}
+    assert len(records) == 3
+    assert all(r.training and r.profile and r.training.steps == 6 for r in records)
+    lines = (folder / "records.jsonl").read_bytes()
+
+    again = jetbench("sweep", "tiny.yaml", cwd=tmp_path)
+    assert "3 variants, 3 of them there already" in again
+    assert "begins" not in again
+    assert (folder / "records.jsonl").read_bytes() == lines
+
+    weights = sorted((folder / "weights").glob("*.safetensors"))
+    assert len(weights) == 3
+    found = json.loads(jetbench("profile", str(weights[0]), "--json"))
+    assert found["parameters"] in {r.profile.parameters for r in records if r.profile}
+
+    (folder / "table.md").unlink()
+    jetbench("table", str(folder))
+    assert (folder / "table.md").exists()
+
+    refused = jetbench("sweep", "tiny.yaml", "--budget", "7steps", cwd=tmp_path, code=2)
+    assert "training.budget.amount: there 6.0, asked 7.0" in refused
+
+
+def start(tmp_path: Path, budget: str) -> "subprocess.Popen[str]":
+    (tmp_path / "tiny.yaml").write_text(SWEEP.replace("6 steps", budget))
+    return subprocess.Popen(
+        [sys.executable, "-m", "jetbench", "sweep", "tiny.yaml", "--jobs", "1"],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def wait_for_records(tmp_path: Path, count: int, process: "subprocess.Popen[str]") -> None:
+    path = tmp_path / "reports" / "tiny" / "records.jsonl"
+    limit = time.monotonic() + 120
+    while not (path.exists() and path.read_text().count("\n") >= count):
+        assert process.poll() is None, process.communicate()[0]
+        assert time.monotonic() < limit
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
+def test_a_sweep_that_is_stopped_in_the_middle_goes_on_and_repeats_nothing(tmp_path: Path, how: signal.Signals) -> None:
+    process = start(tmp_path, "10 steps")
+    wait_for_records(tmp_path, 1, process)
+    time.sleep(1.5)  # into the second variant
+    process.send_signal(how)
+    text, _ = process.communicate(timeout=60)
+    if how == signal.SIGKILL:
+        assert process.returncode == -signal.SIGKILL
+    else:
+        assert process.returncode == 130
+        assert "the same command goes on from there" in text
+        assert "Traceback" not in text
+    before = (tmp_path / "reports" / "tiny" / "records.jsonl").read_text()
+    assert before.count("\n") < 3
+
+    resumed = jetbench("sweep", "tiny.yaml", "--jobs", "1", cwd=tmp_path)
+    assert f"3 variants, {before.count(chr(10))} of them there already" in resumed
+    assert "train jetseg-nano begins" not in resumed
+    after = (tmp_path / "reports" / "tiny" / "records.jsonl").read_text()
+    assert after.startswith(before)
+    assert [r.variant for r in read_records(tmp_path / "reports" / "tiny")] == ["jetseg-nano", "groups=1", "groups=gcd"]
+    assert after.count("\n") == 3
+
+
+def test_rows_that_failed_give_exit_code_1_and_their_reason(tmp_path: Path) -> None:
+    explodes = "  - cases: {explodes: {training.learning_rate: 1.0e+30}}\n"
+    (tmp_path / "tiny.yaml").write_text(SWEEP.replace("  - grid: {groups: [1, gcd]}\n", explodes))
+    text = jetbench("sweep", "tiny.yaml", cwd=tmp_path, code=1)
+    assert "explodes failed (train, diverged): the loss was" in text
+    failures = {r.variant: r.failure for r in read_records(tmp_path / "reports" / "tiny")}
+    assert failures["jetseg-nano"] is None
+    assert failures["explodes"] is not None
+
+
+def test_a_wheel_finds_what_it_bundles_from_any_folder(tmp_path: Path) -> None:
+    root = Path(__file__).parent.parent
+    build = [
+        sys.executable,
+        "-m",
+        "pip",
+        "wheel",
+        "--quiet",
+        "--no-deps",
+        "--no-build-isolation",
+        "-w",
+        str(tmp_path),
+        str(root),
+    ]
+    subprocess.run(build, check=True, capture_output=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    installed, elsewhere = tmp_path / "installed", tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    subprocess.run(
+        [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(installed), str(wheel)],
+        check=True,
+    )
+    text = jetbench("sweep", "nano", "--dry-run", cwd=elsewhere, PYTHONPATH=str(installed))
+    assert "75,164" in text
+    where = subprocess.run(
+        [sys.executable, "-c", "import jetbench.catalog as c; print(c.SHELF)"],
+        capture_output=True, text=True, cwd=elsewhere, env={**os.environ, "PYTHONPATH": str(installed)}, check=True,
+    ).stdout  # fmt: skip
+    assert str(installed) in where

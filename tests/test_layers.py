@@ -1,0 +1,68 @@
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+PACKAGE = Path(__file__).parent.parent / "jetbench"
+
+# Each may import from rooms below it and from its own; rooms on one line do not know each other.
+LAYERS = [
+    {"errors"},
+    {"spec"},
+    {"architecture", "experiment"},
+    {"plan", "record"},
+    {"cost", "catalog"},
+    {"models", "sweep"},
+    {"training", "profiling"},
+    {"benchmark"},
+    {"execution"},
+    {"study", "reporting"},
+    {"cli"},
+    {"__main__"},
+]
+# The package's own face: what it exports lies below everything that may read its version.
+FACE = {"__init__"}
+
+
+def room(module: str) -> str:
+    parts = module.split(".")
+    return parts[1] if len(parts) > 1 else "__init__"
+
+
+def imports() -> list[tuple[str, str]]:
+    found = []
+    for path in PACKAGE.rglob("*.py"):
+        own = room(".".join(("jetbench", *path.relative_to(PACKAGE).with_suffix("").parts)))
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("jetbench"):
+                found.append((own, room(node.module)))
+            elif isinstance(node, ast.Import):
+                found += [(own, room(alias.name)) for alias in node.names if alias.name.startswith("jetbench")]
+    return found
+
+
+def test_imports_point_down() -> None:
+    level = {name: number for number, names in enumerate(LAYERS) for name in names}
+    wrong = [
+        f"{own} imports {other}"
+        for own, other in imports()
+        if own not in FACE and other not in FACE and own != other and level[own] <= level[other]
+    ]
+    assert wrong == []
+
+
+def test_every_room_has_its_place() -> None:
+    there = {
+        path.stem if path.is_file() else path.name
+        for path in PACKAGE.iterdir()
+        if path.suffix == ".py" or path.is_dir()
+    }
+    assert there - {"__pycache__", "_bundled"} == set().union(*LAYERS, FACE)
+
+
+def test_tables_listings_and_counts_need_no_torch() -> None:
+    program = (
+        "import sys, jetbench.cli, jetbench.sweep, jetbench.reporting.tables, jetbench.reporting.plots, jetbench.study;"
+        "sys.exit('torch' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)

@@ -1,0 +1,249 @@
+import multiprocessing
+import re
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+
+from jetbench.errors import StudyError
+from jetbench.execution.executor import Job, Outcome, Progress
+from jetbench.experiment import Sweep
+from jetbench.record import Record
+from jetbench.spec import parse_spec
+from jetbench.study import append_record, lock_folder, read_records, run_study
+from jetbench.sweep import Variant, expand_sweep
+from tests.made_up import DATASET, ENVIRONMENT, SIZE, failed, profile, record, training
+
+
+class SilentView:
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def begin(self, total: int, landed: int) -> None:
+        self.total, self.already = total, landed
+
+    def show(self, landed: int, running: Sequence[Progress]) -> None:
+        pass
+
+    def land(self, record: Record, landed: int) -> None:
+        pass
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+
+class ScriptedExecutor:
+    """Ends each job after a few polls, as the script says; no process is started. Keeps what ran beside what."""
+
+    def __init__(self, script: dict[tuple[str, str], list[str]] | None = None, polls: int = 2) -> None:
+        self.script = script or {}
+        self.polls = polls
+        self.jobs: list[tuple[Job, int]] = []
+        self.submitted: list[tuple[str, str]] = []
+        self.beside: list[set[str]] = []
+        self.stopped = False
+
+    def submit(self, job: Job) -> None:
+        self.jobs.append((job, self.polls))
+        self.submitted.append((job.variant, job.stage))
+        self.beside.append({other.stage for other, _ in self.jobs})
+        if job.stage == "profile":
+            assert len(self.jobs) == 1, "a profile beside something"
+
+    def poll(self) -> list[Outcome]:
+        self.jobs = [(job, left - 1) for job, left in self.jobs]
+        ended = [job for job, left in self.jobs if left <= 0]
+        self.jobs = [(job, left) for job, left in self.jobs if left > 0]
+        return [self.outcome(job) for job in ended]
+
+    def outcome(self, job: Job) -> Outcome:
+        told = self.script.get((job.variant, job.stage), [])
+        status = told.pop(0) if told else "ok"
+        if status == "interrupt":
+            raise KeyboardInterrupt
+        if status != "ok":
+            return Outcome(job, status, f"made up: {status}", None, 1.0)  # type: ignore[arg-type]
+        if job.stage == "train":
+            weights = Path(job.request["train"]["weights_file"])
+            weights.parent.mkdir(parents=True, exist_ok=True)
+            weights.write_bytes(b"")
+            reply = {
+                "training": training(0.5).model_dump(mode="json"),
+                "environment": ENVIRONMENT.model_dump(mode="json"),
+            }
+            return Outcome(job, "ok", "", reply, 1.0)
+        return Outcome(job, "ok", "", profile(0.01).model_dump(mode="json"), 1.0)
+
+    def running(self) -> list[Progress]:
+        return [Progress(job, 0.5, "", 1.0) for job, _ in self.jobs]
+
+    def stop(self) -> None:
+        self.jobs, self.stopped = [], True
+
+
+@pytest.fixture(autouse=True)
+def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("jetbench.study.POLL_S", 0.0)
+    monkeypatch.setattr("jetbench.study.POLL_WHILE_PROFILING_S", 0.0)
+
+
+def asked(**more: object) -> Sweep:
+    raw = {"name": "test", "base": "jetseg-nano", "variants": [{"grid": {"groups": [1, "gcd"]}}], **more}
+    return parse_spec(Sweep, raw, "test.yaml")
+
+
+def variants(sweep: Sweep) -> tuple[Variant, ...]:
+    return expand_sweep(sweep, 3, SIZE)
+
+
+def run(
+    folder: Path, executor: ScriptedExecutor, sweep: Sweep | None = None, parallel: int = 2, retry_failed: bool = False
+) -> list[Record]:
+    sweep = sweep or asked()
+    return run_study(folder, sweep, variants(sweep), DATASET, "cpu", executor, SilentView(), parallel, retry_failed)
+
+
+def trials(folder: Path) -> list[optuna.trial.FrozenTrial]:
+    return optuna.load_study(study_name="test", storage=f"sqlite:///{folder / 'study.db'}").trials
+
+
+NAMES = ["jetseg-nano", "groups=1", "groups=gcd"]
+
+
+def test_every_variant_lands_once_in_order_and_optuna_is_told_the_same(tmp_path: Path) -> None:
+    records = run(tmp_path, ScriptedExecutor())
+    assert [r.variant for r in records] == NAMES
+    assert [r.variant for r in read_records(tmp_path)] == NAMES
+    told = trials(tmp_path)
+    assert [trial.state for trial in told] == [TrialState.COMPLETE] * 3
+    assert {trial.user_attrs["variant"]: trial.values for trial in told} == {name: [0.5, 0.01] for name in NAMES}
+    assert [trial.params["groups"] for trial in told] == ["(as the base)", "1", '"gcd"']
+
+
+def test_trainings_run_side_by_side_and_profiles_alone(tmp_path: Path) -> None:
+    executor = ScriptedExecutor()
+    run(tmp_path, executor, parallel=2)
+    assert executor.submitted[:2] == [("jetseg-nano", "train"), ("groups=1", "train")]
+    assert all(
+        stages == {"profile"}
+        for stages, (_, stage) in zip(executor.beside, executor.submitted, strict=True)
+        if stage == "profile"
+    )
+    assert executor.stopped
+
+
+def test_a_failure_is_a_row_with_its_reason_and_the_others_go_on(tmp_path: Path) -> None:
+    executor = ScriptedExecutor({("groups=1", "train"): ["diverged"], ("groups=gcd", "profile"): ["timeout"]})
+    records = {r.variant: r for r in run(tmp_path, executor)}
+    assert records["jetseg-nano"].failure is None
+    one, gcd = records["groups=1"].failure, records["groups=gcd"].failure
+    assert one is not None
+    assert gcd is not None
+    assert (one.stage, one.status, one.reason) == ("train", "diverged", "made up: diverged")
+    assert (gcd.stage, gcd.status) == ("profile", "timeout")
+    assert records["groups=gcd"].training is not None
+    states = {trial.user_attrs["variant"]: trial.state for trial in trials(tmp_path)}
+    assert states["groups=1"] == states["groups=gcd"] == TrialState.FAIL
+    assert executor.submitted.count(("groups=1", "train")) == 1
+
+
+def test_a_lost_job_is_tried_once_more(tmp_path: Path) -> None:
+    executor = ScriptedExecutor({("groups=1", "train"): ["lost"], ("groups=gcd", "train"): ["lost", "lost"]})
+    records = {r.variant: r for r in run(tmp_path, executor)}
+    assert records["groups=1"].failure is None
+    failure = records["groups=gcd"].failure
+    assert failure is not None
+    assert failure.status == "lost"
+    assert executor.submitted.count(("groups=gcd", "train")) == 2
+
+
+def test_what_has_landed_is_not_run_again(tmp_path: Path) -> None:
+    run(tmp_path, ScriptedExecutor())
+    executor = ScriptedExecutor()
+    assert [r.variant for r in run(tmp_path, executor)] == NAMES
+    assert executor.submitted == []
+    assert len(trials(tmp_path)) == 3
+
+
+def test_an_interrupted_study_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    executor = ScriptedExecutor({("groups=1", "profile"): ["interrupt"]})
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, executor)
+    assert executor.stopped
+    assert [r.variant for r in read_records(tmp_path)] == ["jetseg-nano"]
+    again = ScriptedExecutor()
+    assert [r.variant for r in run(tmp_path, again)] == NAMES
+    assert ("jetseg-nano", "train") not in again.submitted
+    assert [trial.state for trial in trials(tmp_path)] == [TrialState.COMPLETE] * 3
+    assert len(read_records(tmp_path)) == 3
+
+
+def test_failed_rows_are_run_again_only_when_asked(tmp_path: Path) -> None:
+    run(tmp_path, ScriptedExecutor({("groups=1", "train"): ["error"]}))
+    executor = ScriptedExecutor()
+    run(tmp_path, executor)
+    assert executor.submitted == []
+    records = run(tmp_path, executor, retry_failed=True)
+    assert executor.submitted == [("groups=1", "train"), ("groups=1", "profile")]
+    assert all(r.failure is None for r in records)
+    assert [r.variant for r in read_records(tmp_path)].count("groups=1") == 1
+
+
+def test_another_sweep_under_the_same_name_is_refused_with_the_difference(tmp_path: Path) -> None:
+    run(tmp_path, ScriptedExecutor())
+    with pytest.raises(StudyError, match=r"training.batch_size: there 8, asked 4(.|\n)*--name"):
+        run(tmp_path, ScriptedExecutor(), asked(training={"batch_size": 4}))
+
+
+def hold_lock(folder: Path) -> None:
+    with lock_folder(folder):
+        (folder / "held").write_text("")
+        time.sleep(60)
+
+
+def test_a_second_driver_is_refused_with_the_first_ones_pid(tmp_path: Path) -> None:
+    first = multiprocessing.get_context("spawn").Process(target=hold_lock, args=(tmp_path,))
+    first.start()
+    try:
+        limit = time.monotonic() + 30
+        while not (tmp_path / "held").exists() and time.monotonic() < limit:
+            time.sleep(0.05)
+        expected = re.escape(f"another driver is running this study (pid {first.pid} on")
+        with pytest.raises(StudyError, match=expected):
+            run(tmp_path, ScriptedExecutor())
+    finally:
+        first.kill()
+        first.join()
+    assert len(run(tmp_path, ScriptedExecutor())) == 3  # the lock went with the process
+
+
+def test_half_a_line_of_a_killed_driver_is_dropped_and_the_rest_kept(tmp_path: Path) -> None:
+    append_record(tmp_path, record("a"))
+    with (tmp_path / "records.jsonl").open("a") as file:
+        file.write(record("b").model_dump_json()[:100])
+    assert [r.variant for r in read_records(tmp_path)] == ["a"]
+    append_record(tmp_path, record("c"))
+    assert [r.variant for r in read_records(tmp_path)] == ["a", "c"]
+
+
+def test_a_later_record_replaces_an_earlier_one_of_the_same_variant(tmp_path: Path) -> None:
+    append_record(tmp_path, failed("a"))
+    append_record(tmp_path, record("a", miou=0.7))
+    (only,) = read_records(tmp_path)
+    assert only.failure is None
+
+
+def test_a_record_of_another_version_says_so(tmp_path: Path) -> None:
+    (tmp_path / "records.jsonl").write_text('{"version": 99}\n')
+    with pytest.raises(StudyError, match=r"records.jsonl:1: not a record of version 1"):
+        read_records(tmp_path)
+
+
+def test_a_record_that_optuna_was_not_told_is_told_on_resume(tmp_path: Path) -> None:
+    run(tmp_path, ScriptedExecutor())
+    (tmp_path / "study.db").unlink()
+    run(tmp_path, ScriptedExecutor())
+    assert [trial.state for trial in trials(tmp_path)] == [TrialState.COMPLETE] * 3

@@ -1,0 +1,117 @@
+from pathlib import Path
+
+import pytest
+
+from jetbench import SpecError
+from jetbench.catalog import names
+from jetbench.experiment import Sweep
+from jetbench.spec import parse_spec
+from jetbench.sweep import expand_sweep, read_sweep
+
+
+def sweep(**more: object) -> Sweep:
+    return parse_spec(Sweep, {"name": "test", "base": "jetseg-nano", **more}, "test.yaml")
+
+
+def variant_names(asked: Sweep) -> list[str]:
+    return [variant.name for variant in expand_sweep(asked, 11, (272, 272))]
+
+
+def test_a_grid_gives_every_combination_after_the_base() -> None:
+    asked = sweep(variants=[{"grid": {"jetconv.branches": ["3a", "3a 5a"], "groups": [1, "gcd"]}}])
+    assert variant_names(asked) == [
+        "jetseg-nano",
+        "branches=3a, groups=1",
+        "branches=3a, groups=gcd",
+        "branches=3a 5a, groups=1",
+        "branches=3a 5a, groups=gcd",
+    ]
+
+
+def test_cases_have_their_own_names_and_may_change_the_training() -> None:
+    asked = sweep(
+        include_base=False, variants=[{"cases": {"slow": {"training.learning_rate": 0.001, "activation": "relu"}}}]
+    )
+    (variant,) = expand_sweep(asked, 11, (272, 272))
+    assert variant.training.learning_rate == 0.001
+    assert variant.architecture.activation == "relu"
+
+
+def test_identical_networks_are_merged_under_the_first_name() -> None:
+    asked = sweep(variants=[{"grid": {"groups": ["mean-divisor", 1]}}, {"cases": {"dense": {"groups": 1}}}])
+    variants = expand_sweep(asked, 11, (272, 272))
+    assert [(v.name, v.also_named) for v in variants] == [
+        ("jetseg-nano", ("groups=mean-divisor",)),
+        ("groups=1", ("dense",)),
+    ]
+
+
+def test_the_same_network_with_another_training_is_another_variant() -> None:
+    assert len(variant_names(sweep(variants=[{"grid": {"training.loss": ["jetloss", "cross-entropy"]}}]))) == 2
+
+
+def test_every_variant_that_cannot_be_built_is_named_before_anything_runs() -> None:
+    asked = sweep(variants=[{"grid": {"groups": [1, 3, 4]}}, {"cases": {"odd": {"jetconv.branches": "4"}}}])
+    with pytest.raises(SpecError) as caught:
+        expand_sweep(asked, 11, (272, 272))
+    message = str(caught.value)
+    assert "3 of 5 variants cannot be built; nothing was run" in message
+    for part in ("groups=3", "groups=4", "odd", "kernel_size=4 must be odd", "must divide both"):
+        assert part in message
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ({"variants": [{}]}, "either grid: or cases:"),
+        ({"variants": [{"grid": {"groups": []}}]}, "at least one value"),
+        ({"variants": [{"grid": {"groups": 4}}]}, "expected a list"),
+        ({"trainng": {}}, "trainng: Extra inputs are not permitted"),
+        ({"training": {"budget": "ten steps"}}, "'ten steps' is not a budget; write 300steps"),
+        ({"training": {"budget": "2.5 steps"}}, "whole number of steps"),
+        ({"training": {"loss": "dice"}}, "training.loss"),
+        ({"dataset": {"name": "cityscapes"}}, "dataset"),
+        ({"dataset": {"name": "streets", "size": "320"}}, "HEIGHTxWIDTH"),
+        ({"name": "../x"}, "name"),
+    ],
+)
+def test_a_bad_sweep_names_its_key(more: dict[str, object], message: str) -> None:
+    with pytest.raises(SpecError) as caught:
+        sweep(**more)
+    assert message in str(caught.value)
+
+
+def test_a_misspelt_field_of_a_variant_is_named() -> None:
+    with pytest.raises(SpecError, match=r"stages.s2.repeat: Extra inputs are not permitted"):
+        expand_sweep(sweep(variants=[{"grid": {"stages.s2.repeat": [1]}}]), 11, (272, 272))
+
+
+def test_a_sweep_of_nothing_is_refused() -> None:
+    with pytest.raises(SpecError, match="has no variants"):
+        expand_sweep(sweep(include_base=False), 11, (272, 272))
+
+
+@pytest.mark.parametrize("name", names("sweeps"))
+def test_every_bundled_sweep_expands(name: str) -> None:
+    asked = read_sweep(name)
+    size = asked.dataset.size or (360, 480)
+    assert len(expand_sweep(asked, 11, size)) >= 2
+
+
+def test_nano_is_a_real_experiment() -> None:
+    variants = expand_sweep(read_sweep("nano"), 11, (160, 320))
+    assert 8 <= len(variants) <= 16
+    varied = {key.split(".")[0] for variant in variants for key in variant.changes}
+    assert {"jetconv", "groups", "stages"} <= varied
+
+
+def test_camvid_asks_the_question_of_nano() -> None:
+    assert read_sweep("camvid").variants == read_sweep("nano").variants
+
+
+def test_command_line_changes_are_checked_like_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "own.yaml"
+    path.write_text("base: jetseg-nano\n")
+    assert read_sweep(str(path), {"training.budget": "5 epochs"}).training.budget.unit == "epochs"
+    with pytest.raises(SpecError, match="not a budget"):
+        read_sweep(str(path), {"training.budget": "5 lightyears"})
