@@ -1,6 +1,8 @@
 """Records to pictures: accuracy against latency and against MACs, each variant a numbered point."""
 
-from collections.abc import Callable, Sequence
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import matplotlib
@@ -8,76 +10,77 @@ import matplotlib
 matplotlib.use("Agg")  # files only: no window, and none needed
 
 import matplotlib.pyplot as plt
+from matplotlib.axes import Axes
 
 from jetbench.record import Record
+from jetbench.reporting.front import on_front
 from jetbench.reporting.tables import describe_machine
 
-INK, MUTED, ACCENT = "#1f2933", "#9aa5b1", "#d9480f"
+INK, MUTED, ACCENT, GRID = "#1f2933", "#7b8794", "#d9480f", "#e4e7eb"
+STYLE = {"font.family": "DejaVu Sans", "font.size": 9, "svg.fonttype": "none", "svg.hashsalt": "jetbench"}
+LONGEST_NAME = 44
+
+
+@dataclass(frozen=True)
+class Point:
+    """One variant in a picture; `spread` is the 10th to the 90th percentile of its cost, where that was sampled."""
+
+    name: str
+    cost: float
+    miou: float
+    spread: tuple[float, float] | None = None
 
 
 def write_plots(folder: Path, records: Sequence[Record], title: str) -> list[Path]:
     """Draw what the records allow, as PNG and SVG; returns the paths."""
-    scored = [record for record in records if record.training and record.profile]
-    if not scored:
+    latencies, macs, machines = [], [], []
+    for record in records:
+        if record.training is None or record.profile is None:
+            continue
+        latency, miou = record.profile.model_latency, 100 * record.training.best.counts.miou
+        spread = (1e3 * latency.percentile_s(10), 1e3 * latency.percentile_s(90))
+        latencies.append(Point(record.variant, 1e3 * latency.median_s, miou, spread))
+        macs.append(Point(record.variant, record.profile.macs / 1e6, miou))
+        machines.append(describe_machine(record.profile.environment))
+    if not latencies:
         return []
-    machine = describe_machine(scored[0].profile.environment) if scored[0].profile else ""
-    axes: tuple[tuple[str, str, Callable[[Record], float]], ...] = (
-        ("accuracy-against-latency", "latency, median of one image (ms)", _latency_ms),
-        ("accuracy-against-macs", "MACs of one image (millions)", _macs_m),
-    )
-    paths: list[Path] = []
-    for name, label, cost in axes:
-        where = machine if "latency" in name else "counted, the same on every machine"
-        paths += _scatter(folder / name, scored, cost, label, title, where)
-    return paths
+    data = records[0].dataset.describe()
+    where = "; and ".join(dict.fromkeys(machines))
+    return [
+        *_draw(
+            folder / "accuracy-against-latency",
+            latencies,
+            "latency of one image, median, with the 10th to 90th percentile (ms)",
+            (title, data, where),
+        ),
+        *_draw(
+            folder / "accuracy-against-macs",
+            macs,
+            "MACs of one image (millions)",
+            (title, data, "MACs are counted, the same on every machine"),
+        ),
+    ]
 
 
-def _latency_ms(record: Record) -> float:
-    assert record.profile
-    return 1e3 * record.profile.model_latency.median_s
-
-
-def _macs_m(record: Record) -> float:
-    assert record.profile
-    return record.profile.macs / 1e6
-
-
-def _miou(record: Record) -> float:
-    assert record.training
-    return 100 * record.training.best.counts.miou
-
-
-def _scatter(
-    path: Path, records: Sequence[Record], cost: Callable[[Record], float], label: str, title: str, where: str
-) -> list[Path]:
-    points = [(cost(record), _miou(record)) for record in records]
-    best = [not any(x <= px and y >= py and (x, y) != (px, py) for x, y in points) for px, py in points]
-    with plt.rc_context(
-        {"font.family": "DejaVu Sans", "font.size": 9, "svg.fonttype": "none", "svg.hashsalt": "jetbench"}
-    ):
+def _draw(path: Path, points: Sequence[Point], label: str, texts: tuple[str, str, str]) -> list[Path]:
+    title, data, where = texts
+    fronts = on_front([(point.cost, point.miou) for point in points])
+    best = sorted((p for p, is_best in zip(points, fronts, strict=True) if is_best), key=lambda p: p.cost)
+    with plt.rc_context(STYLE):
         figure, (axis, key) = plt.subplots(1, 2, figsize=(9.6, 5.0), width_ratios=(2.1, 1), layout="constrained")
-        ladder = sorted(point for point, on_front in zip(points, best, strict=True) if on_front)
-        axis.step(*zip(*ladder, strict=True), where="post", color=ACCENT, linewidth=1.2, alpha=0.6, zorder=1)
-        for number, ((x, y), on_front) in enumerate(zip(points, best, strict=True), 1):
-            colour = ACCENT if on_front else INK
-            axis.scatter(x, y, s=190, color="white", edgecolors=colour, linewidths=1.5, zorder=2)
-            axis.annotate(str(number), (x, y), ha="center", va="center", fontsize=8, color=colour, zorder=3)
+        axis.step([p.cost for p in best], [p.miou for p in best], where="post", color=ACCENT, linewidth=1.2, alpha=0.6)
+        for number, point in enumerate(points, 1):
+            _draw_point(axis, number, point, ACCENT if point in best else INK)
         axis.set_xlabel(label)
         axis.set_ylabel("best validation mIoU (%)")
-        axis.grid(color="#e4e7eb", linewidth=0.6)
+        axis.set_axisbelow(True)
+        axis.grid(color=GRID, linewidth=0.6)
         axis.spines[["top", "right"]].set_visible(False)
         axis.margins(0.08, 0.1)
-        figure.suptitle(title, x=0.01, ha="left", fontsize=12, color=INK, fontweight="bold")
-        axis.set_title(records[0].dataset.describe(), loc="left", fontsize=7.5, color=MUTED)
-        key.axis("off")
-        step = min(0.075, 0.95 / len(records))
-        for number, (record, on_front) in enumerate(zip(records, best, strict=True), 1):
-            text = f"{number}  {_shortened(record.variant)}"
-            key.text(0, 1 - number * step, text, fontsize=8, color=ACCENT if on_front else INK, transform=key.transAxes)
-        key.text(
-            0, 1 - (len(records) + 1.3) * step, "orange: nothing is both better and cheaper", fontsize=7, color=MUTED
-        )
-        figure.supxlabel(where, fontsize=6.5, color=MUTED)
+        axis.set_title(textwrap.fill(data, 84), loc="left", fontsize=7.5, color=MUTED)
+        _draw_key(key, points, best)
+        figure.suptitle(textwrap.fill(title, 92), x=0.01, ha="left", fontsize=11, color=INK, fontweight="bold")
+        figure.supxlabel(textwrap.fill(where, 180), fontsize=6.5, color=MUTED)
         paths = [path.with_suffix(".png"), path.with_suffix(".svg")]
         figure.savefig(paths[0], dpi=160)
         figure.savefig(paths[1], metadata={"Date": None})
@@ -85,5 +88,23 @@ def _scatter(
     return paths
 
 
-def _shortened(name: str) -> str:
-    return name if len(name) <= 44 else name[:43] + "\N{HORIZONTAL ELLIPSIS}"
+def _draw_point(axis: Axes, number: int, point: Point, colour: str) -> None:
+    if point.spread is not None:
+        axis.hlines(point.miou, *point.spread, color=colour, linewidth=1.0, alpha=0.45, zorder=2)
+    axis.scatter(point.cost, point.miou, s=190, color="white", edgecolors=colour, linewidths=1.5, zorder=3)
+    axis.text(point.cost, point.miou, str(number), ha="center", va="center", fontsize=8, color=colour, zorder=4)
+
+
+def _draw_key(axis: Axes, points: Sequence[Point], best: Sequence[Point]) -> None:
+    axis.axis("off")
+    step = min(0.075, 0.95 / (len(points) + 2))
+    for number, point in enumerate(points, 1):
+        name = (
+            point.name
+            if len(point.name) <= LONGEST_NAME
+            else point.name[: LONGEST_NAME - 1] + "\N{HORIZONTAL ELLIPSIS}"
+        )
+        colour = ACCENT if point in best else INK
+        axis.text(0, 1 - number * step, f"{number}  {name}", fontsize=8, color=colour, transform=axis.transAxes)
+    note = "orange: nothing is both better and cheaper"
+    axis.text(0, 1 - (len(points) + 1.3) * step, note, fontsize=7, color=MUTED, transform=axis.transAxes)

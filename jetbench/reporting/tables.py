@@ -10,6 +10,7 @@ from jetbench.cost import Total, count_plan, total
 from jetbench.plan import plan_architecture
 from jetbench.record import CounterResult, Environment, Record
 from jetbench.reporting import units
+from jetbench.reporting.front import on_front
 
 
 @dataclass(frozen=True)
@@ -57,12 +58,9 @@ COLUMNS = (
 
 def front(records: Sequence[Record]) -> set[str]:
     """Keys of the records that no other beats in both validation mIoU and latency."""
-    known = [(r.key, score, latency) for r in records if (score := _val_best(r)) and (latency := _latency(r))]
-    return {
-        key
-        for key, score, latency in known
-        if not any(s >= score and t <= latency and (s, t) != (score, latency) for _, s, t in known)
-    }
+    known = [(r.key, latency, miou) for r in records if (miou := _val_best(r)) is not None and (latency := _latency(r))]
+    fronts = on_front([(latency, miou) for _, latency, miou in known])
+    return {key for (key, _, _), is_best in zip(known, fronts, strict=True) if is_best}
 
 
 def frame(records: Sequence[Record]) -> pd.DataFrame:

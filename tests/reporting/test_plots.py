@@ -22,7 +22,7 @@ def test_two_pictures_in_two_formats_with_a_point_and_a_line_of_the_key_for_each
     text = "".join(ElementTree.parse(paths[1]).getroot().itertext())
     assert all(f"variant {n}" in text for n in range(12))
     assert "broken" not in text
-    assert "latency, median of one image (ms)" in text
+    assert "latency of one image, median" in text
 
 
 def test_without_a_measured_row_there_is_no_picture(tmp_path: Path) -> None:
