@@ -4,6 +4,7 @@ import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 
@@ -17,7 +18,12 @@ from jetbench.reporting.front import on_front
 from jetbench.reporting.tables import describe_machine
 
 INK, MUTED, ACCENT, GRID = "#1f2933", "#7b8794", "#d9480f", "#e4e7eb"
-STYLE = {"font.family": "DejaVu Sans", "font.size": 9, "svg.fonttype": "none", "svg.hashsalt": "jetbench"}
+STYLE: dict[Any, Any] = {
+    "font.family": "DejaVu Sans",
+    "font.size": 9,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "jetbench",
+}
 LONGEST_NAME = 44
 
 
