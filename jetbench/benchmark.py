@@ -121,7 +121,10 @@ def device_lock(device: str) -> Iterator[None]:
     """Hold this machine's profiling lock for `device`: two profiles beside each other would measure each other."""
     name = "".join(letter if letter.isalnum() else "-" for letter in device)
     path = Path(tempfile.gettempdir()) / f"jetbench-profile-{name}.lock"
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        descriptor = os.open(path, os.O_RDONLY)  # first, since the kernel may refuse to "create" another user's file
+    except FileNotFoundError:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CREAT, 0o644)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield

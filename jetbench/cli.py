@@ -178,6 +178,7 @@ def sweep(
     reports: Annotated[Path, typer.Option(help="Where report folders are.")] = Path("reports"),
     device: Annotated[str | None, typer.Option(help="auto, cpu or cuda.")] = None,
     jobs: Annotated[int | None, typer.Option(min=1, help="Trainings side by side; profiles always run alone.")] = None,
+    settings: SetOption = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="List the variants with their counts, run nothing.")
     ] = False,
@@ -190,7 +191,7 @@ def sweep(
     from jetbench.sweep import expand_sweep, read_sweep
     from jetbench.training.data import load_data, open_source
 
-    asked = read_sweep(name, _sweep_changes(dataset, size, budget, study, device))
+    asked = read_sweep(name, {**_changes(settings), **_sweep_changes(dataset, size, budget, study, device)})
     source = open_source(asked.dataset)
     variants = expand_sweep(asked, len(source.class_names), source.size)
     if dry_run:

@@ -1,4 +1,4 @@
-"""Records to pictures: accuracy against latency and against MACs, each variant a numbered point."""
+"""Records to pictures: accuracy against latency and against MACs, and how each variant learned."""
 
 import textwrap
 from collections.abc import Sequence
@@ -12,6 +12,7 @@ matplotlib.use("Agg")  # files only: no window, and none needed
 
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from jetbench.record import Record
 from jetbench.reporting.front import on_front
@@ -51,6 +52,11 @@ def write_plots(folder: Path, records: Sequence[Record], title: str) -> list[Pat
     if not latencies:
         return []
     data = records[0].dataset.describe()
+    curves = [
+        (record.variant, [(evaluation.epoch, 100 * evaluation.counts.miou) for evaluation in record.training.val])
+        for record in records
+        if record.training is not None
+    ]
     where = "; and ".join(dict.fromkeys(machines))
     return [
         *_draw(
@@ -65,32 +71,63 @@ def write_plots(folder: Path, records: Sequence[Record], title: str) -> list[Pat
             "MACs of one image (millions)",
             (title, data, "MACs are counted, the same on every machine"),
         ),
+        *_draw_curves(folder / "learning-curves", curves, title, data),
     ]
 
 
 def _draw(path: Path, points: Sequence[Point], label: str, texts: tuple[str, str, str]) -> list[Path]:
-    title, data, where = texts
     fronts = on_front([(point.cost, point.miou) for point in points])
     best = sorted((p for p, is_best in zip(points, fronts, strict=True) if is_best), key=lambda p: p.cost)
     with plt.rc_context(STYLE):
-        figure, (axis, key) = plt.subplots(1, 2, figsize=(9.6, 5.0), width_ratios=(2.1, 1), layout="constrained")
+        figure, axis, key = _make_figure(*texts)
         axis.step([p.cost for p in best], [p.miou for p in best], where="post", color=ACCENT, linewidth=1.2, alpha=0.6)
         for number, point in enumerate(points, 1):
             _draw_point(axis, number, point, ACCENT if point in best else INK)
         axis.set_xlabel(label)
         axis.set_ylabel("best validation mIoU (%)")
-        axis.set_axisbelow(True)
-        axis.grid(color=GRID, linewidth=0.6)
-        axis.spines[["top", "right"]].set_visible(False)
-        axis.margins(0.08, 0.1)
-        axis.set_title(textwrap.fill(data, 84), loc="left", fontsize=7.5, color=MUTED)
-        _draw_key(key, points, best)
-        figure.suptitle(textwrap.fill(title, 92), x=0.01, ha="left", fontsize=11, color=INK, fontweight="bold")
-        figure.supxlabel(textwrap.fill(where, 180), fontsize=6.5, color=MUTED)
-        paths = [path.with_suffix(".png"), path.with_suffix(".svg")]
-        figure.savefig(paths[0], dpi=160)
-        figure.savefig(paths[1], metadata={"Date": None})
-        plt.close(figure)
+        entries = [(point.name, ACCENT if point in best else INK) for point in points]
+        _draw_key(key, entries, "orange: nothing is both better and cheaper")
+        return _save(figure, path)
+
+
+def _draw_curves(
+    path: Path, curves: Sequence[tuple[str, list[tuple[float, float]]]], title: str, data: str
+) -> list[Path]:
+    """Validation mIoU at each evaluation: a curve that still rises had too little budget to rank anything."""
+    colours = [matplotlib.colormaps["turbo"](0.05 + 0.9 * n / max(1, len(curves) - 1)) for n in range(len(curves))]
+    with plt.rc_context(STYLE):
+        figure, axis, key = _make_figure(title, data, "one run each; scored on the whole validation split")
+        for number, ((_, points), colour) in enumerate(zip(curves, colours, strict=True), 1):
+            x, y = zip(*points, strict=True)
+            axis.plot(x, y, color=colour, linewidth=1.4, marker="o", markersize=3)
+            axis.annotate(
+                str(number), (x[-1], y[-1]), xytext=(5, -3), textcoords="offset points", fontsize=8, color=colour
+            )
+        axis.set_xlabel("passes over the training images")
+        axis.set_ylabel("validation mIoU (%)")
+        axis.set_ylim(bottom=0)
+        _draw_key(key, [(name, colour) for (name, _), colour in zip(curves, colours, strict=True)], "")
+        return _save(figure, path)
+
+
+def _make_figure(title: str, data: str, where: str) -> tuple[Figure, Axes, Axes]:
+    """A figure with a plot on the left and an empty axis for the key on the right."""
+    figure, (axis, key) = plt.subplots(1, 2, figsize=(9.6, 5.0), width_ratios=(2.1, 1), layout="constrained")
+    axis.set_axisbelow(True)
+    axis.grid(color=GRID, linewidth=0.6)
+    axis.spines[["top", "right"]].set_visible(False)
+    axis.margins(0.08, 0.1)
+    axis.set_title(textwrap.fill(data, 84), loc="left", fontsize=7.5, color=MUTED)
+    figure.suptitle(textwrap.fill(title, 92), x=0.01, ha="left", fontsize=11, color=INK, fontweight="bold")
+    figure.supxlabel(textwrap.fill(where, 180), fontsize=6.5, color=MUTED)
+    return figure, axis, key
+
+
+def _save(figure: Figure, path: Path) -> list[Path]:
+    paths = [path.with_suffix(".png"), path.with_suffix(".svg")]
+    figure.savefig(paths[0], dpi=160)
+    figure.savefig(paths[1], metadata={"Date": None})
+    plt.close(figure)
     return paths
 
 
@@ -101,16 +138,11 @@ def _draw_point(axis: Axes, number: int, point: Point, colour: str) -> None:
     axis.text(point.cost, point.miou, str(number), ha="center", va="center", fontsize=8, color=colour, zorder=4)
 
 
-def _draw_key(axis: Axes, points: Sequence[Point], best: Sequence[Point]) -> None:
+def _draw_key(axis: Axes, entries: Sequence[tuple[str, Any]], note: str) -> None:
+    """The numbered names, each in its colour, and a line below them."""
     axis.axis("off")
-    step = min(0.075, 0.95 / (len(points) + 2))
-    for number, point in enumerate(points, 1):
-        name = (
-            point.name
-            if len(point.name) <= LONGEST_NAME
-            else point.name[: LONGEST_NAME - 1] + "\N{HORIZONTAL ELLIPSIS}"
-        )
-        colour = ACCENT if point in best else INK
-        axis.text(0, 1 - number * step, f"{number}  {name}", fontsize=8, color=colour, transform=axis.transAxes)
-    note = "orange: nothing is both better and cheaper"
-    axis.text(0, 1 - (len(points) + 1.3) * step, note, fontsize=7, color=MUTED, transform=axis.transAxes)
+    step = min(0.075, 0.95 / (len(entries) + 2))
+    for number, (name, colour) in enumerate(entries, 1):
+        short = textwrap.shorten(name, LONGEST_NAME, placeholder=" \N{HORIZONTAL ELLIPSIS}")
+        axis.text(0, 1 - number * step, f"{number}  {short}", fontsize=8, color=colour, transform=axis.transAxes)
+    axis.text(0, 1 - (len(entries) + 1.3) * step, note, fontsize=7, color=MUTED, transform=axis.transAxes)
