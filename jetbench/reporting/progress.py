@@ -32,7 +32,7 @@ class TimeLeft:
         if done < 0.05:
             return "estimating"
         seconds = (time.monotonic() - self.started) / done * (self.total - self.first - done)
-        return f"about {units.duration(seconds)} left"
+        return f"about {units.roughly(seconds)} left"
 
 
 def describe_landing(record: Record) -> str:
@@ -96,9 +96,7 @@ class BarView:
         for name, job in present.items():
             if name not in self.jobs:
                 self.jobs[name] = self.progress.add_task(f"  {name}", total=1.0, state="")
-            left = (
-                f", about {units.duration(job.seconds * (1 - job.share) / job.share)} left" if job.share > 0.1 else ""
-            )
+            left = f", about {units.roughly(job.seconds * (1 - job.share) / job.share)} left" if job.share > 0.1 else ""
             self.progress.update(self.jobs[name], completed=job.share, state=f"{job.text}{left}")
 
     def land(self, record: Record, landed: int) -> None:

@@ -44,11 +44,11 @@ def watts(value: float | None) -> str:
     return MISSING if value is None else f"{value:.2f}"
 
 
-def duration(seconds: float) -> str:
-    """A time to read at a glance: 45 s, 3 min 20 s, 2 h 5 min."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"
+def roughly(seconds: float) -> str:
+    """An estimate of a time, no finer than it deserves: under 10 s, 25 s, 4 min, 2 h 10 min."""
+    if seconds < 10:
+        return "under 10 s"
+    if seconds < 60:
+        return f"{5 * round(seconds / 5)} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {10 * (minutes % 60 // 10)} min"

@@ -13,9 +13,10 @@ from jetbench.reporting import units
         (units.milliseconds(0.0123), "12.3"),
         (units.milliseconds(1.234), "1,234"),
         (units.mebibytes(2**20 * 1.5), "1.5"),
-        (units.duration(59.6), "1 min 0 s"),
-        (units.duration(45), "45 s"),
-        (units.duration(3725), "1 h 2 min"),
+        (units.roughly(3), "under 10 s"),
+        (units.roughly(43), "45 s"),
+        (units.roughly(200), "3 min"),
+        (units.roughly(8000), "2 h 10 min"),
     ],
 )
 def test_numbers_as_people_read_them(text: str, expected: str) -> None:
