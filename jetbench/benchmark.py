@@ -1,14 +1,14 @@
 """The centre: one variant in, what was found out. Training and profiling are two jobs, each in a fresh process."""
 
 import fcntl
-import json
 import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import torch
+from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 from torch import nn
 
@@ -16,7 +16,7 @@ from jetbench.architecture import Architecture
 from jetbench.errors import SpecError
 from jetbench.experiment import DatasetConfig, ProfilingConfig, TrainingConfig
 from jetbench.models.build import build_model
-from jetbench.profiling.environment import describe_environment
+from jetbench.profiling.environment import describe_environment, set_arithmetic
 from jetbench.profiling.profile import profile_model
 from jetbench.record import Environment, Profile, TrainingResult
 from jetbench.spec import Spec
@@ -62,9 +62,7 @@ class SavedNetwork(Spec):
 def run_training(request: TrainRequest, report: Report) -> TrainReply:
     """Build, seed and train one network; its weights are saved with all that is needed to build it again."""
     device = torch.device(request.device)
-    torch.set_num_threads(request.training.threads)
-    # Denormals appear in REU's tail and slow a CPU several times over; profiling flushes them too.
-    flushes = torch.set_flush_denormal(True)
+    flushes = set_arithmetic(request.training.threads, flush_denormals=True)
     data = load_data(request.dataset)
     torch.manual_seed(request.training.seed)
     model = build_model(request.architecture, data.info.num_classes, data.info.size).to(device)
@@ -76,19 +74,20 @@ def run_training(request: TrainRequest, report: Report) -> TrainReply:
         std=data.std,
     )
     metadata = {"jetbench": saved.model_dump_json()}
-    result = train(model, data, request.training, device, Path(request.weights_file), metadata, report)
+    report(0.0, "waiting for a profile to end")
+    with machine_shared():
+        result = train(model, data, request.training, device, Path(request.weights_file), metadata, report)
     return TrainReply(training=result, environment=describe_environment(device, flushes))
 
 
 def run_profile(request: ProfileRequest, report: Report) -> Profile:
-    """Profile saved weights, one profile at a time on this machine's device."""
-    report(0.0, "waiting for the device")
-    with device_lock(request.device):
-        report(0.1, "measuring")
-        model, saved = load_network(Path(request.weights_file))
-        device = torch.device(request.device)
+    """Profile saved weights while nothing else of ours runs on this machine."""
+    model, saved = load_network(Path(request.weights_file))
+    device = torch.device(request.device)
+    report(0.0, "waiting for the machine")
+    with machine_to_itself():
         return profile_model(
-            model.to(device).eval(), saved.input_size, request.profiling, device, saved.mean, saved.std
+            model.to(device), saved.input_size, request.profiling, device, saved.mean, saved.std, report
         )
 
 
@@ -110,23 +109,45 @@ def load_network(path: Path) -> tuple[nn.Module, SavedNetwork]:
         raise SpecError(
             f"{path}: does not say which network it belongs to; only weights that jetbench saved can be used"
         )
-    saved = SavedNetwork.model_validate(json.loads(metadata["jetbench"]))
-    model = build_model(saved.architecture, saved.num_classes, saved.input_size)
-    model.load_state_dict(tensors)
+    try:
+        saved = SavedNetwork.model_validate_json(metadata["jetbench"])
+        model = build_model(saved.architecture, saved.num_classes, saved.input_size)
+        model.load_state_dict(tensors)
+    except (ValidationError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        raise SpecError(f"{path}: its network cannot be built by this version of jetbench ({reason})") from None
     return model, saved
 
 
 @contextmanager
-def device_lock(device: str) -> Iterator[None]:
-    """Hold this machine's profiling lock for `device`: two profiles beside each other would measure each other."""
-    name = "".join(letter if letter.isalnum() else "-" for letter in device)
-    path = Path(tempfile.gettempdir()) / f"jetbench-profile-{name}.lock"
+def machine_to_itself() -> Iterator[None]:
+    """Hold the machine for a profile: no other profile, and no training of any sweep, runs meanwhile.
+
+    Two locks in the machine's temporary folder: who profiles shuts the gate, so that no new training enters, and
+    waits until the room is empty. The kernel lifts both when the process ends, however it ends.
+    """
+    with _locked("gate", fcntl.LOCK_EX), _locked("room", fcntl.LOCK_EX):
+        yield
+
+
+@contextmanager
+def machine_shared() -> Iterator[None]:
+    """Train beside other trainings, but not beside a profile."""
+    with ExitStack() as inside:
+        with _locked("gate", fcntl.LOCK_SH):
+            inside.enter_context(_locked("room", fcntl.LOCK_SH))
+        yield
+
+
+@contextmanager
+def _locked(name: str, how: int) -> Iterator[None]:
+    path = Path(tempfile.gettempdir()) / f"jetbench-{name}.lock"
     try:
         descriptor = os.open(path, os.O_RDONLY)  # first, since the kernel may refuse to "create" another user's file
     except FileNotFoundError:
         descriptor = os.open(path, os.O_RDONLY | os.O_CREAT, 0o644)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        fcntl.flock(descriptor, how)
         yield
     finally:
         os.close(descriptor)

@@ -168,7 +168,7 @@ def sweep(
     ],
     dataset: Annotated[
         str | None,
-        typer.Option(metavar="NAME[:PATH]", help="streets, camvid or camvid:PATH, instead of the sweep's own data."),
+        typer.Option(metavar="NAME[:PATH]", help="streets, camvid or camvid:PATH, at the sweep's image size."),
     ] = None,
     size: Annotated[str | None, typer.Option(metavar="HxW", help="Resize images to this height and width.")] = None,
     budget: Annotated[
@@ -191,7 +191,7 @@ def sweep(
     from jetbench.sweep import expand_sweep, read_sweep
     from jetbench.training.data import load_data, open_source
 
-    asked = read_sweep(name, {**_changes(settings), **_sweep_changes(dataset, size, budget, study, device)})
+    asked = read_sweep(name, _sweep_changes(name, dataset, size, budget, study, device, settings))
     source = open_source(asked.dataset)
     variants = expand_sweep(asked, len(source.class_names), source.size)
     if dry_run:
@@ -202,42 +202,53 @@ def sweep(
 
     from jetbench.execution.local import LocalExecutor
     from jetbench.reporting.progress import BarView, LineView
-    from jetbench.study import run_study
+    from jetbench.study import landed_records, run_study
 
     view = BarView(console) if console.is_terminal else LineView(console)
+    title = f"{asked.name}: {asked.description}" if asked.description else asked.name
     records: list[Record] = []
     with _terminated_as_interrupted():
+        info = None
         try:
             with view:
                 info = load_data(asked.dataset, view.prepare).info
                 records = run_study(folder, asked, variants, info, chosen, LocalExecutor(), view, slots, retry_failed)
         except KeyboardInterrupt:
-            _report(folder, asked, variants)
+            if info is not None:
+                write_report(folder, landed_records(folder, asked, variants, info, chosen), title)
             stopped = f"\nStopped. Finished rows are kept in {folder}; the same command goes on from there."
             console.print(stopped, highlight=False, soft_wrap=True)
             raise typer.Exit(EXIT_INTERRUPTED) from None
-    _report(folder, asked, variants)
+    write_report(folder, records, title)
     if any(record.failure for record in records):
         raise typer.Exit(EXIT_FAILED_ROWS)
 
 
 def _sweep_changes(
-    dataset: str | None, size: str | None, budget: str | None, study: str | None, device: str | None
+    name: str,
+    dataset: str | None,
+    size: str | None,
+    budget: str | None,
+    study: str | None,
+    device: str | None,
+    settings: list[str] | None,
 ) -> dict[str, Any]:
+    """The options as changes of the sweep: the dataset first, what --set says of it next, then the plain options."""
+    from jetbench.sweep import read_sweep
+
     changes: dict[str, Any] = {}
     if dataset is not None:
         kind, _, path = dataset.partition(":")
         if kind not in ("streets", "camvid") or (kind == "streets" and path):
             raise SpecError(f"--dataset {dataset}: expected streets, camvid or camvid:PATH")
-        changes["dataset"] = {"name": kind, **({"path": path} if path else {})}
+        own = read_sweep(name).dataset
+        kept = own.model_dump(mode="json") if own.name == kind else {"size": own.size}
+        changes["dataset"] = {**kept, "name": kind, **({"path": path} if path else {})}
+    changes |= _changes(settings)
+    plain = {"training.budget": budget, "name": study, "device": device}
+    changes |= {key: value for key, value in plain.items() if value is not None}
     if size is not None:
         changes["dataset.size"] = _size(size)
-    if budget is not None:
-        changes["training.budget"] = budget
-    if study is not None:
-        changes["name"] = study
-    if device is not None:
-        changes["device"] = device
     return changes
 
 
@@ -287,17 +298,6 @@ def _print_variants(asked: "Sweep", variants: "Sequence[Variant]", size: tuple[i
     console.print("[dim]Nothing was run. Counts are in closed form.[/]")
 
 
-def _report(folder: Path, asked: "Sweep", variants: "Sequence[Variant]") -> None:
-    """Write tables and plots of what has landed, and show the table."""
-    from jetbench.study import read_records
-
-    order = {name: number for number, variant in enumerate(variants) for name in (variant.name, *variant.also_named)}
-    records = sorted(
-        (record for record in read_records(folder) if record.variant in order), key=lambda record: order[record.variant]
-    )
-    write_report(folder, records, f"{asked.name}: {asked.description}" if asked.description else asked.name)
-
-
 def write_report(folder: Path, records: "Sequence[Record]", title: str) -> None:
     """Write the tables and plots of `records` to `folder` and print the table and where the files are."""
     if not records:
@@ -329,14 +329,14 @@ def table(
     folder: Annotated[Path, typer.Argument(help="A report folder, for example reports/nano.")],
 ) -> None:
     """Write a report folder's tables and plots again from its records."""
-    import yaml
-
+    from jetbench.spec import read_yaml
     from jetbench.study import SWEEP, read_records
 
-    records = read_records(folder)
+    # Of a variant that was run on other data or another device too, the newest counts.
+    records = list({record.variant: record for record in read_records(folder)}.values())
     if not records:
         raise SpecError(f"{folder}: holds no records.jsonl with a finished row; run a sweep first")
-    described = yaml.safe_load((folder / SWEEP).read_text()) if (folder / SWEEP).exists() else {}
+    described = read_yaml(folder / SWEEP) if (folder / SWEEP).exists() else {}
     name, description = described.get("name", folder.name), described.get("description")
     write_report(folder, records, f"{name}: {description}" if description else str(name))
 
@@ -344,8 +344,10 @@ def table(
 @app.command()
 def profile(
     name: Annotated[str, typer.Argument(help="An architecture, or a .safetensors file that a sweep has saved.")],
-    size: SizeOption = "512x512",
-    classes: ClassesOption = 11,
+    size: Annotated[
+        str | None, typer.Option("--size", metavar="HxW", help="Image height and width in pixels. [default: 512x512]")
+    ] = None,
+    classes: Annotated[int | None, typer.Option("--classes", help="Number of classes. [default: 11]")] = None,
     changes: SetOption = None,
     threads: Annotated[int, typer.Option(min=1, help="CPU threads.")] = 1,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
@@ -354,7 +356,7 @@ def profile(
     """Profile one network on this machine: counts, latency, memory. An architecture gets random weights (seed 0)."""
     import torch
 
-    from jetbench.benchmark import device_lock, load_network
+    from jetbench.benchmark import load_network, machine_to_itself
     from jetbench.experiment import ProfilingConfig
     from jetbench.models.build import build_model
     from jetbench.profiling.profile import profile_model
@@ -365,16 +367,18 @@ def profile(
         raise SpecError("--device cuda: this torch finds no CUDA device; use --device cpu or auto")
     chosen = torch.device("cuda" if torch.cuda.is_available() and device != "cpu" else "cpu")
     config = ProfilingConfig(threads=threads)
-    torch.set_num_threads(threads)
-    with device_lock(str(chosen)):
-        if name.endswith(".safetensors"):
-            model, saved = load_network(Path(name))
-            found = profile_model(model.to(chosen), saved.input_size, config, chosen, saved.mean, saved.std)
-        else:
-            architecture = read_architecture(name, _changes(changes))
-            torch.manual_seed(0)
-            model = build_model(architecture, classes, _size(size))
-            found = profile_model(model.to(chosen), _size(size), config, chosen)
+    if name.endswith(".safetensors"):
+        if size or classes or changes:
+            raise SpecError(f"{name}: a saved network has its own size, classes and fields; leave out the options")
+        model, saved = load_network(Path(name))
+        input_size, channels = saved.input_size, (saved.mean, saved.std)
+    else:
+        input_size, channels = _size(size or "512x512"), None
+        architecture = read_architecture(name, _changes(changes))
+        torch.manual_seed(0)
+        model = build_model(architecture, classes or 11, input_size)
+    with machine_to_itself():
+        found = profile_model(model.to(chosen), input_size, config, chosen, *(channels or ()))
     if as_json:
         typer.echo(found.model_dump_json(indent=2))
         return

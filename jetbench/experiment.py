@@ -51,6 +51,8 @@ class Budget(Spec):
     @model_validator(mode="before")
     @classmethod
     def _from_text(cls, value: Any) -> Any:
+        if isinstance(value, int | float):
+            raise ValueError(f"{value!r} has no unit; write 300steps, 20epochs, 60s or 2min")
         if isinstance(value, str):
             match = re.fullmatch(r"([0-9.]+)\s*(steps?|epochs?|seconds?|s|min)", value.strip())
             if not match:

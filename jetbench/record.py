@@ -140,6 +140,7 @@ class Environment(Spec):
     commit: str | None
     threads: int
     flush_denormals: bool | None
+    tf32: bool | None = None
 
 
 class Profile(Spec):

@@ -27,11 +27,14 @@ from jetbench.errors import StudyError
 from jetbench.execution.executor import Executor, Job, Outcome, Progress, Stage
 from jetbench.experiment import Sweep
 from jetbench.record import RECORD_VERSION, DatasetInfo, Environment, Failure, Profile, Record, TrainingResult
+from jetbench.spec import read_yaml
 from jetbench.sweep import Variant
 
 MAX_ATTEMPTS = 2
 POLL_S = 0.1
 POLL_WHILE_PROFILING_S = 0.5
+# What a sweep may say differently on resume: it moves no number.
+FREE_TO_CHANGE = ("description:", "timeout_s:")
 RECORDS, SWEEP, LOCK, DATABASE = "records.jsonl", "sweep.yaml", ".lock", "study.db"
 
 
@@ -110,7 +113,7 @@ def run_study(
             driver.run()
         finally:
             executor.stop()
-        return driver.ordered()
+        return [driver.landed[task.key] for task in driver.tasks]
 
 
 @contextmanager
@@ -140,19 +143,20 @@ def keep_sweep(folder: Path, sweep: Sweep) -> None:
     """Write sweep.yaml on the first run; later, refuse a sweep that is not the one the folder holds."""
     path = folder / SWEEP
     asked = sweep.model_dump(mode="json")
-    if not path.exists():
-        partial = path.with_suffix(".partial")
-        partial.write_text(yaml.safe_dump(asked, sort_keys=False, allow_unicode=True))
-        partial.replace(path)
-        return
-    held = yaml.safe_load(path.read_text())
-    differences = [f"  {line}" for line in _differences("", held, asked)]
-    if differences:
-        raise StudyError(
-            f"{folder}: holds another sweep; rows of both in one table would not compare. It differs in\n"
-            + "\n".join(differences[:8])
-            + "\nUse --name for a new folder, or remove this one."
-        )
+    if path.exists():
+        held = read_yaml(path)
+        differences = [f"  {line}" for line in _differences("", held, asked) if not line.startswith(FREE_TO_CHANGE)]
+        if differences:
+            raise StudyError(
+                f"{folder}: holds another sweep; rows of both in one table would not compare. It differs in\n"
+                + "\n".join(differences[:8])
+                + "\nUse --name for a new folder, or remove this one."
+            )
+        if held == asked:
+            return
+    partial = path.with_suffix(".partial")
+    partial.write_text(yaml.safe_dump(asked, sort_keys=False, allow_unicode=True))
+    partial.replace(path)
 
 
 def _differences(where: str, held: object, asked: object) -> Iterator[str]:
@@ -190,6 +194,15 @@ def read_records(folder: Path) -> list[Record]:
     return list(found.values())
 
 
+def landed_records(
+    folder: Path, sweep: Sweep, variants: Sequence[Variant], dataset: DatasetInfo, device: str
+) -> list[Record]:
+    """The records of exactly these variants, this data and this device, in the variants' order."""
+    found = {record.key: record for record in read_records(folder)}
+    keys = [variant_key(variant, sweep, dataset, device) for variant in variants]
+    return [found[key] for key in keys if key in found]
+
+
 def append_record(folder: Path, record: Record) -> None:
     """Add one line, all of it on disk before this returns."""
     path = folder / RECORDS
@@ -223,8 +236,7 @@ class _Driver:
         self.folder, self.sweep, self.dataset, self.device = folder, sweep, dataset, device
         self.executor, self.view, self.parallel = executor, view, max(1, parallel)
         self.tasks = [_Task(variant, variant_key(variant, sweep, dataset, device)) for variant in variants]
-        wanted = {task.key for task in self.tasks}
-        self.landed = {record.key: record for record in read_records(folder) if record.key in wanted}
+        self.landed = {record.key: record for record in landed_records(folder, sweep, variants, dataset, device)}
         if retry_failed:
             self.landed = {key: record for key, record in self.landed.items() if record.failure is None}
         self.trials = Trials(folder, sweep.name, {task.key: task.variant for task in self.tasks})
@@ -249,10 +261,6 @@ class _Driver:
             self.view.show(len(self.landed), self.executor.running())
             time.sleep(POLL_WHILE_PROFILING_S if profiling else POLL_S)
 
-    def ordered(self) -> list[Record]:
-        """Records of all variants that have landed, in the sweep's order."""
-        return [self.landed[task.key] for task in self.tasks if task.key in self.landed]
-
     def _start_jobs(self) -> bool:
         """Start what may run now; says whether a profile is running."""
         stages = [progress.job.stage for progress in self.executor.running()]
@@ -270,7 +278,6 @@ class _Driver:
         return False
 
     def _submit(self, stage: Stage, task: _Task) -> None:
-        self.trials.claim(task.key)
         task.attempts[stage] += 1
         self.busy[task.key] = task
         config = task.variant.training if stage == "train" else self.sweep.profiling
@@ -355,7 +362,10 @@ class _Driver:
 
 
 class Trials:
-    """The study's Optuna side: one trial per variant, found again by the variant's key."""
+    """The study's Optuna side: one finished trial per landed record, so that Optuna's tools can read a sweep too.
+
+    Trials are added when they are finished and never left running: a killed driver leaves nothing to mend here.
+    """
 
     def __init__(self, folder: Path, name: str, variants: dict[str, Variant]) -> None:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -368,7 +378,6 @@ class Trials:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             self.study.set_metric_names(["val_miou", "latency_s"])
-        self.names = {key: variant.name for key, variant in variants.items()}
         axes = dict.fromkeys(axis for variant in variants.values() for axis in variant.changes)
         self.params = {
             key: {axis: _as_choice(variant.changes, axis) for axis in axes} for key, variant in variants.items()
@@ -377,43 +386,30 @@ class Trials:
         self.distributions: dict[str, optuna.distributions.BaseDistribution] = {
             axis: optuna.distributions.CategoricalDistribution(options) for axis, options in choices.items()
         }
-        self.open: dict[str, int] = {}
-        self.told: set[str] = set()
-        for trial in self.study.get_trials(deepcopy=False):
-            key = trial.user_attrs.get("key")
-            if key is not None and trial.state == TrialState.RUNNING:
-                self.open[key] = trial.number
-            elif key is not None and trial.state == TrialState.COMPLETE:
-                self.told.add(key)
-
-    def claim(self, key: str) -> None:
-        """Have a running trial for a variant; one that an earlier driver left running is taken over."""
-        if key in self.open:
-            return
-        self.study.enqueue_trial(self.params[key], user_attrs={"key": key, "variant": self.names[key]})
-        while key not in self.open:
-            trial = self.study.ask(self.distributions)
-            self.open[trial.user_attrs.get("key", f"stray {trial.number}")] = trial.number
+        trials = self.study.get_trials(deepcopy=False)
+        self.told = {(trial.user_attrs.get("key"), trial.user_attrs.get("finished")) for trial in trials}
 
     def tell(self, record: Record) -> None:
         """Tell a landed record, once; a failure is a failed trial with its reason, never a value."""
-        if record.key in self.told:
+        if (record.key, record.finished) in self.told:
             return
-        if record.failure is not None and record.key not in self.open:
-            return
-        self.claim(record.key)
-        number = self.open.pop(record.key)
-        trial = optuna.trial.Trial(self.study, self.study.get_trials(deepcopy=False)[number]._trial_id)
-        if record.training is None or record.profile is None:
-            reason = record.failure.reason if record.failure else "not measured"
-            trial.set_user_attr("failure", reason)
-            self.study.tell(number, state=TrialState.FAIL)
-            return
-        trial.set_user_attr("parameters", record.profile.parameters)
-        trial.set_user_attr("macs", record.profile.macs)
-        trial.set_user_attr("test_miou", record.training.test.miou)
-        self.study.tell(number, [record.training.best.counts.miou, record.profile.model_latency.median_s])
-        self.told.add(record.key)
+        about = {"key": record.key, "variant": record.variant, "finished": record.finished}
+        values, state = None, TrialState.FAIL
+        if record.failure is not None:
+            about["failure"] = record.failure.reason
+        elif record.training is not None and record.profile is not None:
+            values = [record.training.best.counts.miou, record.profile.model_latency.median_s]
+            state = TrialState.COMPLETE
+        self.study.add_trial(
+            optuna.trial.create_trial(
+                state=state,
+                values=values,
+                params=self.params[record.key],
+                distributions=self.distributions,
+                user_attrs=about,
+            )
+        )
+        self.told.add((record.key, record.finished))
 
 
 def _as_choice(changes: dict[str, Any], axis: str) -> str:

@@ -73,6 +73,7 @@ def test_show_prints_blocks_and_json_with_the_same_totals() -> None:
         (("sweep", "missing.yaml"), "bundled: camvid"),
         (("table", "nowhere"), "holds no records.jsonl"),
         (("profile", "weights.safetensors"), "no such weights file"),
+        (("profile", "weights.safetensors", "--size", "64x64"), "a saved network has its own size"),
     ],
 )
 def test_bad_input_gets_one_clear_error(arguments: tuple[str, ...], message: str, tmp_path: Path) -> None:
@@ -87,6 +88,14 @@ def test_a_dry_run_counts_and_runs_nothing(tmp_path: Path) -> None:
     assert "75,164" in text
     assert "Nothing was run" in text
     assert list(tmp_path.iterdir()) == []
+
+
+def test_another_dataset_keeps_the_sweeps_size_and_options_are_applied_in_order(real_camvid: Path) -> None:
+    assert "at 144x288" in jetbench("sweep", "nano", "--dataset", f"camvid:{real_camvid}", "--dry-run")
+    native = ("--set", "dataset.size=null")
+    assert "at 360x480" in jetbench("sweep", "nano", "--dataset", f"camvid:{real_camvid}", *native, "--dry-run")
+    small = ("--set", "dataset.size=90x120", "--dataset", f"camvid:{real_camvid}", "--size", "288x384")
+    assert "at 288x384" in jetbench("sweep", "nano", *small, "--dry-run")
 
 
 def test_help_of_every_command_reads_well() -> None:

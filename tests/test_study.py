@@ -1,3 +1,4 @@
+import json
 import multiprocessing
 import re
 import time
@@ -13,7 +14,7 @@ from jetbench.execution.executor import Job, Outcome, Progress
 from jetbench.experiment import Sweep
 from jetbench.record import Record
 from jetbench.spec import parse_spec
-from jetbench.study import append_record, lock_folder, read_records, run_study
+from jetbench.study import append_record, landed_records, lock_folder, read_records, run_study
 from jetbench.sweep import Variant, expand_sweep
 from tests.made_up import DATASET, ENVIRONMENT, SIZE, failed, profile, record, training
 
@@ -70,10 +71,12 @@ class ScriptedExecutor:
             weights = Path(job.request["train"]["weights_file"])
             weights.parent.mkdir(parents=True, exist_ok=True)
             weights.write_bytes(b"")
-            reply = {
+            reply: dict[str, object] = {
                 "training": training(0.5).model_dump(mode="json"),
                 "environment": ENVIRONMENT.model_dump(mode="json"),
             }
+            job.folder.mkdir(parents=True, exist_ok=True)
+            (job.folder / "result.json").write_text(json.dumps(reply))  # as a real job leaves it
             return Outcome(job, "ok", "", reply, 1.0)
         return Outcome(job, "ok", "", profile(0.01).model_dump(mode="json"), 1.0)
 
@@ -179,6 +182,46 @@ def test_an_interrupted_study_goes_on_where_it_stopped(tmp_path: Path) -> None:
     assert ("jetseg-nano", "train") not in again.submitted
     assert [trial.state for trial in trials(tmp_path)] == [TrialState.COMPLETE] * 3
     assert len(read_records(tmp_path)) == 3
+
+
+def test_a_training_that_ended_before_its_driver_died_is_not_run_again(tmp_path: Path) -> None:
+    executor = ScriptedExecutor({("jetseg-nano", "profile"): ["interrupt"]})
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, executor)
+    trained = [name for name, stage in executor.submitted if stage == "train"]
+    assert trained == ["jetseg-nano", "groups=1"]
+    assert read_records(tmp_path) == []
+    again = ScriptedExecutor()
+    assert [r.variant for r in run(tmp_path, again)] == NAMES
+    assert [name for name, stage in again.submitted if stage == "train"] == ["groups=gcd"]
+
+
+def test_a_training_whose_weights_are_gone_is_run_again(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, ScriptedExecutor({("jetseg-nano", "profile"): ["interrupt"]}))
+    for weights in (tmp_path / "weights").iterdir():
+        weights.unlink()
+    again = ScriptedExecutor()
+    run(tmp_path, again)
+    assert ("jetseg-nano", "train") in again.submitted
+
+
+def test_other_data_under_the_same_sweep_is_run_anew_and_the_old_rows_stay_out(tmp_path: Path) -> None:
+    run(tmp_path, ScriptedExecutor())
+    other = DATASET.model_copy(update={"digest": "1" * 16})
+    executor = ScriptedExecutor()
+    sweep = asked()
+    records = run_study(tmp_path, sweep, variants(sweep), other, "cpu", executor, SilentView())
+    assert len(executor.submitted) == 6
+    assert {r.dataset.digest for r in records} == {"1" * 16}
+    assert {r.dataset.digest for r in landed_records(tmp_path, sweep, variants(sweep), DATASET, "cpu")} == {"0" * 16}
+
+
+def test_a_longer_limit_or_a_better_description_is_no_other_sweep(tmp_path: Path) -> None:
+    run(tmp_path, ScriptedExecutor({("groups=1", "train"): ["timeout"]}))
+    longer = asked(timeout_s=99999, description="now with more patience")
+    assert all(r.failure is None for r in run(tmp_path, ScriptedExecutor(), longer, retry_failed=True))
+    assert "now with more patience" in (tmp_path / "sweep.yaml").read_text()
 
 
 def test_failed_rows_are_run_again_only_when_asked(tmp_path: Path) -> None:

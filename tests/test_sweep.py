@@ -68,6 +68,7 @@ def test_every_variant_that_cannot_be_built_is_named_before_anything_runs() -> N
         ({"variants": [{"grid": {"groups": 4}}]}, "expected a list"),
         ({"trainng": {}}, "trainng: Extra inputs are not permitted"),
         ({"training": {"budget": "ten steps"}}, "'ten steps' is not a budget; write 300steps"),
+        ({"training": {"budget": 300}}, "300 has no unit; write 300steps"),
         ({"training": {"budget": "2.5 steps"}}, "whole number of steps"),
         ({"training": {"loss": "dice"}}, "training.loss"),
         ({"dataset": {"name": "cityscapes"}}, "dataset"),

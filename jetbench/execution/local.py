@@ -23,6 +23,7 @@ class _Running:
     job: Job
     process: "subprocess.Popen[bytes]"
     started: float
+    log_start: int
 
 
 class LocalExecutor:
@@ -45,6 +46,7 @@ class LocalExecutor:
             "PYTHONUNBUFFERED": "1",
         }
         with (job.folder / "log.txt").open("ab") as log:
+            log_start = log.tell()
             process = subprocess.Popen(
                 [sys.executable, "-m", "jetbench.execution.worker", str(job.folder)],
                 stdin=subprocess.DEVNULL,
@@ -53,7 +55,7 @@ class LocalExecutor:
                 env=environment,
                 start_new_session=True,
             )
-        self._running.append(_Running(job, process, time.monotonic()))
+        self._running.append(_Running(job, process, time.monotonic(), log_start))
 
     def poll(self) -> list[Outcome]:
         """Jobs that have ended or run past their limit since the last call."""
@@ -68,7 +70,7 @@ class LocalExecutor:
             elif code is not None:
                 # A job's own children must not outlive it.
                 signal_group(running.process, signal.SIGKILL)
-                ended.append(read_outcome(running.job, code, seconds))
+                ended.append(read_outcome(running.job, code, seconds, running.log_start))
             else:
                 continue
             self._running.remove(running)
@@ -107,22 +109,25 @@ def end_group(process: "subprocess.Popen[bytes]") -> None:
     process.wait()
 
 
-def read_outcome(job: Job, code: int, seconds: float) -> Outcome:
-    """The outcome of a process that has exited with `code`."""
+def read_outcome(job: Job, code: int, seconds: float, log_start: int) -> Outcome:
+    """The outcome of a process that has exited with `code`; its part of the log begins at byte `log_start`."""
     result = read_json(job.folder / "result.json")
-    if code == 0 and result is not None:
+    if result is not None:
+        # Written last and whole; how the interpreter went down afterwards changes nothing about it.
         return Outcome(job, "ok", "", result, seconds)
     failure = read_json(job.folder / "failure.json")
     if failure is not None:
         return Outcome(job, failure["status"], failure["reason"], None, seconds)
-    how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exited with code {code} and no result"
-    return Outcome(job, "lost", f"the process was {how}{log_tail(job.folder / 'log.txt')}", None, seconds)
+    how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"exited with code {code} and no result"
+    if code == -signal.SIGKILL:
+        how += " (the kernel does that when memory runs out)"
+    return Outcome(job, "lost", f"the process {how}{log_tail(job.folder / 'log.txt', log_start)}", None, seconds)
 
 
-def log_tail(path: Path) -> str:
-    """The last lines of a job's log, for a reason; empty if it said nothing."""
+def log_tail(path: Path, start: int = 0) -> str:
+    """The last lines of a job's log from byte `start` on, for a reason; empty if it said nothing."""
     try:
-        lines = path.read_text(errors="replace").strip().splitlines()
+        lines = path.read_bytes()[start:].decode(errors="replace").strip().splitlines()
     except OSError:
         return ""
     return "; its log ends: " + " | ".join(lines[-LOG_TAIL_LINES:])[-600:] if lines else ""

@@ -13,7 +13,8 @@ from jetbench.benchmark import ProfileRequest, TrainRequest, run_profile, run_tr
 from jetbench.errors import JetbenchError
 from jetbench.execution.local import failure, read_json, write_json
 from jetbench.record import Status
-from jetbench.training.loop import DivergedError, Report
+from jetbench.training.loop import Report
+from jetbench.training.metrics import DivergedError
 
 PR_SET_PDEATHSIG = 1
 REPORT_EVERY_S = 0.25

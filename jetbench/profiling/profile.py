@@ -1,12 +1,14 @@
 """profile_model: every number about one network in eval mode, on one device, with the reason for each missing one."""
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from jetbench.experiment import ProfilingConfig
 from jetbench.profiling.counts import count_macs, count_parameters, count_with_fvcore, count_with_thop
-from jetbench.profiling.environment import describe_environment
+from jetbench.profiling.environment import describe_environment, set_arithmetic
 from jetbench.profiling.latency import measure_end_to_end_latency, measure_latency
 from jetbench.profiling.memory import measure_peak_memory
 from jetbench.record import CounterResult, Profile
@@ -24,6 +26,7 @@ def profile_model(
     device: torch.device,
     mean: tuple[float, ...] = (127.5, 127.5, 127.5),
     std: tuple[float, ...] = (64.0, 64.0, 64.0),
+    report: Callable[[float, str], None] = lambda share, text: None,
 ) -> Profile:
     """Profile `model` on `device`; it keeps its mode, hooks and values.
 
@@ -34,13 +37,13 @@ def profile_model(
         device: where to measure.
         mean: channel means in 0..255 that the end-to-end path subtracts.
         std: channel deviations that it divides by.
+        report: told the finished share (0 to 1) and what is being measured.
     """
-    torch.set_num_threads(config.threads)
-    flushes = torch.set_flush_denormal(config.flush_denormals) and config.flush_denormals
+    flushes = set_arithmetic(config.threads, config.flush_denormals)
     was_training = model.training
     model.eval()
     try:
-        return _profile(model, input_size, config, device, _Channels(mean, std, device), flushes)
+        return _profile(model, input_size, config, device, _Channels(mean, std, device), flushes, report)
     finally:
         model.train(was_training)
 
@@ -58,13 +61,16 @@ def _profile(
     device: torch.device,
     channels: _Channels,
     flushes: bool,
+    report: Callable[[float, str], None],
 ) -> Profile:
     pixels = random_pixels(config, input_size)
     images = (pixels.to(device).permute(0, 3, 1, 2).contiguous().float() - channels.mean) / channels.std
     notes = {"power_w": NO_POWER}
     # Memory first: it shows only on the first pass at this size.
+    report(0.1, "memory")
     peak, how = measure_peak_memory(model, images)
     notes["peak_memory_bytes"] = how
+    report(0.2, "counts")
     counters: list[CounterResult] = []
     for count in (count_with_fvcore, count_with_thop):
         try:
@@ -73,7 +79,9 @@ def _profile(
             tool = count.__name__.removeprefix("count_with_")
             counters.append(CounterResult(tool=tool, version="unknown", macs=None))
             notes[tool] = f"{tool} failed: {type(error).__name__}: {error}"
+    report(0.4, "latency of the model")
     model_latency = measure_latency(model, images, config)
+    report(0.7, "latency end to end")
     end_to_end = measure_end_to_end_latency(model, pixels, config, channels.mean, channels.std)
     return Profile(
         input_size=input_size,

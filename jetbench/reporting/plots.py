@@ -41,6 +41,7 @@ class Point:
 def write_plots(folder: Path, records: Sequence[Record], title: str) -> list[Path]:
     """Draw what the records allow, as PNG and SVG; returns the paths."""
     latencies, macs, machines = [], [], []
+    batch_sizes: set[int] = set()
     for record in records:
         if record.training is None or record.profile is None:
             continue
@@ -48,6 +49,7 @@ def write_plots(folder: Path, records: Sequence[Record], title: str) -> list[Pat
         spread = (1e3 * latency.percentile_s(10), 1e3 * latency.percentile_s(90))
         latencies.append(Point(record.variant, 1e3 * latency.median_s, miou, spread))
         macs.append(Point(record.variant, record.profile.macs / 1e6, miou))
+        batch_sizes.add(latency.batch_size)
         machines.append(describe_machine(record.profile.environment))
     if not latencies:
         return []
@@ -62,7 +64,7 @@ def write_plots(folder: Path, records: Sequence[Record], title: str) -> list[Pat
         *_draw(
             folder / "accuracy-against-latency",
             latencies,
-            "latency of one image, median, with the 10th to 90th percentile (ms)",
+            f"latency of {_batch(batch_sizes)}, median, with the 10th to 90th percentile (ms)",
             (title, data, where),
         ),
         *_draw(
@@ -73,6 +75,10 @@ def write_plots(folder: Path, records: Sequence[Record], title: str) -> list[Pat
         ),
         *_draw_curves(folder / "learning-curves", curves, title, data),
     ]
+
+
+def _batch(sizes: set[int]) -> str:
+    return "one image" if sizes == {1} else f"a batch of {' or '.join(str(size) for size in sorted(sizes))}"
 
 
 def _draw(path: Path, points: Sequence[Point], label: str, texts: tuple[str, str, str]) -> list[Path]:

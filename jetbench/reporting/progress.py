@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from types import TracebackType
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 from jetbench.execution.executor import Progress as JobProgress
@@ -95,18 +96,20 @@ class BarView:
             self.progress.remove_task(self.jobs.pop(gone))
         for name, job in present.items():
             if name not in self.jobs:
-                self.jobs[name] = self.progress.add_task(f"  {name}", total=1.0, state="")
+                self.jobs[name] = self.progress.add_task(escape(f"  {name}"), total=1.0, state="")
             left = f", about {units.roughly(job.seconds * (1 - job.share) / job.share)} left" if job.share > 0.1 else ""
-            self.progress.update(self.jobs[name], completed=job.share, state=f"{job.text}{left}")
+            self.progress.update(self.jobs[name], completed=job.share, state=escape(f"{job.text}{left}"))
 
     def land(self, record: Record, landed: int) -> None:
         """See `study.View`."""
         mark = "[red]x[/]" if record.failure else "[green]\N{CHECK MARK}[/]"
-        self.progress.console.print(f"{mark} {record.variant}: {describe_landing(record)}", highlight=False)
+        self.progress.console.print(
+            f"{mark} {escape(f'{record.variant}: {describe_landing(record)}')}", highlight=False
+        )
 
     def note(self, text: str) -> None:
         """See `study.View`."""
-        self.progress.console.print(f"[dim]{text}[/]", highlight=False)
+        self.progress.console.print(f"[dim]{escape(text)}[/]", highlight=False)
 
 
 class LineView:

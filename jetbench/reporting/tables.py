@@ -154,40 +154,27 @@ def footnotes(records: Sequence[Record]) -> list[str]:
         "Test was scored once, with the weights of the best val."
     )
     trainings = dict.fromkeys(_describe_training(record) for record in records)
-    lines.append(
-        f"Training: {'; or '.join(trainings)}. One run per row: differences that another seed could undo rank nothing."
-    )
-    profiles = [record.profile for record in records if record.profile]
-    if profiles:
-        samples = [len(profile.model_latency.samples_s) for profile in profiles]
-        config = records[0].profiling_config
-        spread = f"{min(samples)}" if min(samples) == max(samples) else f"{min(samples)} to {max(samples)}"
-        lines.append(
-            f"Latency: {spread} passes after {config.warmup_iterations} of warm-up, batch {config.batch_size}, fp32, "
-            "seeded random image. Model: normalised image to logits at the image's size. End to end: bytes, normalise, "
-            "network, argmax, class ids; decoding a file is not in it."
-        )
-        lines.append(f"MACs: convolutions, own count, 1 MAC = 2 FLOPs; {_describe_counters(profiles[0].counters)}")
-        lines += [
-            f"{heading}: {note}."
-            for key, heading in (("peak_memory_bytes", "Peak memory"), ("power_w", "Power"))
-            for note in dict.fromkeys(profile.notes[key] for profile in profiles if key in profile.notes)
-        ]
-        lines += [f"Measured on: {text}." for text in dict.fromkeys(describe_machine(p.environment) for p in profiles)]
-        if len({_comparable(profile.environment) for profile in profiles}) > 1:
-            lines.insert(0, "NOT COMPARABLE: rows were measured on different machines, devices or versions; see below.")
-    names = {record.variant: record for record in records}
-    lines += [
-        f"{name} failed ({r.failure.stage}, {r.failure.status}): {r.failure.reason}"
-        for name, r in names.items()
-        if r.failure
-    ]
-    lines += [
-        f"{r.variant} is the same network and training as {', '.join(r.also_named)}: run once."
-        for r in records
-        if r.also_named
-    ]
-    return lines
+    lines.append(f"Training: {'; or '.join(trainings)}.")
+    lines.append("One run per row: differences that another seed could undo rank nothing.")
+    lines += _describe_profiles([record for record in records if record.profile])
+    differing = [what for what, values in _must_agree(records).items() if len(values) > 1]
+    if differing:
+        lines.insert(0, f"NOT COMPARABLE: rows differ in {', '.join(differing)}; see below.")
+    for record in records:
+        if record.failure:
+            lines.append(
+                f"{record.variant} failed ({record.failure.stage}, {record.failure.status}): {record.failure.reason}"
+            )
+        if record.also_named:
+            lines.append(
+                f"{record.variant} is the same network and training as {', '.join(record.also_named)}: run once."
+            )
+    return [_on_one_line(line) for line in lines]
+
+
+def _on_one_line(text: str) -> str:
+    """Reasons come from anywhere and may have lines; a table cell, a list entry and a LaTeX comment have one."""
+    return " ".join(text.split())
 
 
 def _describe_training(record: Record) -> str:
@@ -199,31 +186,73 @@ def _describe_training(record: Record) -> str:
     )
 
 
-def _describe_counters(counters: Sequence[CounterResult]) -> str:
-    told = [
-        f"{counter.tool} {counter.version} says {units.millions(counter.macs)} M for the first row, by rules of its own"
-        for counter in counters
+def _describe_profiles(records: Sequence[Record]) -> list[str]:
+    profiles = [record.profile for record in records if record.profile]
+    if not profiles:
+        return []
+    config = records[0].profiling_config
+    counts = [len(profile.model_latency.samples_s) for profile in profiles]
+    passes = f"{min(counts)}" if min(counts) == max(counts) else f"{min(counts)} to {max(counts)}"
+    precision = "fp32 with TF32" if any(profile.environment.tf32 for profile in profiles) else "fp32"
+    lines = [
+        f"Latency: {passes} passes after {config.warmup_iterations} of warm-up, batch {config.batch_size}, "
+        f"{precision}, seeded random image. Model: normalised image to logits at the image's size. "
+        "End to end: bytes, normalise, network, argmax, class ids; decoding a file is not in it.",
+        "MACs: convolutions, own count, 1 MAC = 2 FLOPs; by rules of their own, for "
+        f"{records[0].variant}, {_describe_counters(profiles[0].counters)}.",
     ]
-    return "; ".join(told) + "."
+    headings = {"peak_memory_bytes": "Peak memory", "power_w": "Power", "fvcore": "fvcore", "thop": "thop"}
+    for key, heading in headings.items():
+        notes = dict.fromkeys(profile.notes[key] for profile in profiles if key in profile.notes)
+        lines += [f"{heading}: {note}." for note in notes]
+    lines += [f"Measured on: {text}." for text in dict.fromkeys(describe_machine(p.environment) for p in profiles)]
+    clocks = [clock for profile in profiles for clock in profile.environment.clock_mhz or ()]
+    loads = [profile.environment.load_average for profile in profiles if profile.environment.load_average is not None]
+    if clocks:
+        lines.append(f"Processor clocks read after each profile: {_span(clocks, 0)} MHz.")
+    if loads:
+        lines.append(
+            f"Load average read after each profile: {_span(loads, 1)}; one profile alone makes 1, and what ran before "
+            "counts for a minute."
+        )
+    return lines
+
+
+def _span(values: Sequence[float], decimals: int) -> str:
+    low, high = f"{min(values):.{decimals}f}", f"{max(values):.{decimals}f}"
+    return low if low == high else f"{low} to {high}"
+
+
+def _describe_counters(counters: Sequence[CounterResult]) -> str:
+    return ", ".join(f"{counter.tool} {counter.version} says {units.millions(counter.macs)} M" for counter in counters)
 
 
 def describe_machine(environment: Environment) -> str:
-    """One line about where a number was measured."""
-    clock = f" at {max(environment.clock_mhz):.0f} MHz" if environment.clock_mhz else ""
+    """One line about where a number was measured; what changes from minute to minute is not in it."""
     memory = f", {environment.memory_bytes / 2**30:.0f} GiB" if environment.memory_bytes else ""
     denormals = "denormals flushed" if environment.flush_denormals else "denormals kept"
     commit = f" ({environment.commit})" if environment.commit else ""
     return (
-        f"{environment.device}: {environment.cpu}{clock}, {environment.cores} cores{memory}, "
-        f"{environment.threads} thread(s), "
-        f"{denormals}, {environment.system}, torch {environment.torch}, Python {environment.python}, "
-        f"jetbench {environment.jetbench}{commit}"
+        f"{environment.device}; processor {environment.cpu}, {environment.cores} cores{memory}, "
+        f"{environment.threads} thread(s), {denormals}, {environment.system}, torch {environment.torch}, "
+        f"Python {environment.python}, jetbench {environment.jetbench}{commit}"
     )
 
 
-def _comparable(environment: Environment) -> tuple[object, ...]:
-    e = environment
-    return e.device, e.cpu, e.cores, e.threads, e.flush_denormals, e.torch
+def _must_agree(records: Sequence[Record]) -> dict[str, set[object]]:
+    """What rows must share to stand in one table, with the values they have."""
+    environments = [record.profile.environment for record in records if record.profile]
+    return {
+        "data": {(record.dataset.digest, record.dataset.size) for record in records},
+        "device": {environment.device for environment in environments},
+        "processor": {(environment.cpu, environment.cores) for environment in environments},
+        "threads": {environment.threads for environment in environments},
+        "denormals": {environment.flush_denormals for environment in environments},
+        "TF32": {environment.tf32 for environment in environments},
+        "torch": {environment.torch for environment in environments},
+        "version of jetbench": {environment.jetbench for environment in environments},
+        "profiling settings": {record.profiling_config for record in records},
+    }
 
 
 def markdown(records: Sequence[Record], title: str) -> str:
@@ -240,7 +269,7 @@ def markdown(records: Sequence[Record], title: str) -> str:
 
 
 def _pipe(row: Sequence[str]) -> str:
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |"
+    return "| " + " | ".join(_on_one_line(cell).replace("|", "\\|") for cell in row) + " |"
 
 
 def latex(records: Sequence[Record], title: str) -> str:
@@ -269,8 +298,9 @@ def latex(records: Sequence[Record], title: str) -> str:
 
 
 def _tex(text: str) -> str:
-    special = {"\\": r"\textbackslash{}", "\N{EM DASH}": "---"} | {c: f"\\{c}" for c in "&%$#_{}"}
-    return "".join(special.get(letter, letter) for letter in text)
+    special = {"\\": r"\textbackslash{}", "\N{EM DASH}": "---", "^": r"\textasciicircum{}", "~": r"\textasciitilde{}"}
+    special |= {letter: f"\\{letter}" for letter in "&%$#_{}"}
+    return "".join(special.get(letter, letter) for letter in _on_one_line(text))
 
 
 def write_tables(folder: Path, records: Sequence[Record], title: str) -> list[Path]:

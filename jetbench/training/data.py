@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,8 @@ from jetbench.training.labels import VOID, Sample
 
 CACHE_VERSION = 1
 SPLITS = ("train", "val", "test")
+BUILDING = ".building-"
+ABANDONED_AFTER_S = 12 * 3600
 
 Array = npt.NDArray[np.uint8]
 ReportProgress = Callable[[int, int], None]
@@ -130,12 +133,11 @@ def _open_cache(folder: Path) -> SegmentationData:
 
 def _build_cache(source: Source, folder: Path, report: ReportProgress | None) -> None:
     """Decode into a folder beside the final one, then rename: a killed build leaves nothing that looks whole."""
+    building: Path | None = None
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        building = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f"{folder.name}.building-"))
-    except OSError as error:
-        raise DataError(f"{folder.parent}: cannot keep decoded images here ({error}); set JETBENCH_CACHE") from None
-    try:
+        _remove_abandoned(folder.parent)
+        building = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f"{folder.name}{BUILDING}"))
         _decode_into(source, building, report)
         try:
             building.rename(folder)
@@ -143,8 +145,33 @@ def _build_cache(source: Source, folder: Path, report: ReportProgress | None) ->
             # Another process finished the same cache first; its content is the same.
             if not (folder / "meta.json").is_file():
                 raise
+    except OSError as error:
+        raise DataError(
+            f"{folder.parent}: decoded images cannot be kept here ({error.strerror or error}); make room, or set "
+            "JETBENCH_CACHE to another folder"
+        ) from None
     finally:
-        shutil.rmtree(building, ignore_errors=True)
+        if building is not None:
+            shutil.rmtree(building, ignore_errors=True)
+
+
+def _remove_abandoned(caches: Path) -> None:
+    """Remove what builds left that were killed long ago."""
+    for left in caches.glob(f"*{BUILDING}*"):
+        if time.time() - left.stat().st_mtime > ABANDONED_AFTER_S:
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def _new_array(path: Path, shape: tuple[int, ...]) -> Array:
+    """A file to fill through memory, all its room on disk taken at once.
+
+    A sparse file on a full disk would end the process without a word at the first page that finds no room.
+    """
+    array: Array = np.lib.format.open_memmap(path, "w+", np.uint8, shape)
+    if hasattr(os, "posix_fallocate"):
+        with path.open("rb+") as file:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+    return array
 
 
 def _decode_into(source: Source, folder: Path, report: ReportProgress | None) -> None:
@@ -156,8 +183,8 @@ def _decode_into(source: Source, folder: Path, report: ReportProgress | None) ->
     sums, squares, pixels = np.zeros(3), np.zeros(3), 0
     for split in SPLITS:
         count = source.counts[split]
-        images = np.lib.format.open_memmap(folder / f"{split}-images.npy", "w+", np.uint8, (count, *source.size, 3))
-        labels = np.lib.format.open_memmap(folder / f"{split}-labels.npy", "w+", np.uint8, (count, *source.size))
+        images = _new_array(folder / f"{split}-images.npy", (count, *source.size, 3))
+        labels = _new_array(folder / f"{split}-labels.npy", (count, *source.size))
         for number, sample in enumerate(source.samples(split)):
             done += 1
             if report:

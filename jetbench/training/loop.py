@@ -15,7 +15,7 @@ from jetbench.experiment import TrainingConfig
 from jetbench.record import Evaluation, TrainingResult
 from jetbench.training.data import SegmentationData
 from jetbench.training.jetloss import build_loss
-from jetbench.training.metrics import evaluate
+from jetbench.training.metrics import DivergedError, evaluate
 
 CURVE_POINTS = 200
 WARM_UP = 0.3
@@ -23,10 +23,6 @@ EVALUATION_BATCH = 8
 
 Report = Callable[[float, str], None]
 """Told the finished share (0 to 1) and a line about the state."""
-
-
-class DivergedError(Exception):
-    """The loss became infinite or not a number; training on would only produce more of it."""
 
 
 @dataclass
@@ -98,7 +94,7 @@ def train(
         report: told the progress a few times a second.
 
     Raises:
-        DivergedError: the loss was not finite.
+        DivergedError: the loss, or an output that was scored, was not finite.
     """
     num_classes = data.info.num_classes
     loss_function = build_loss(config, data.class_pixels)

@@ -9,6 +9,10 @@ from jetbench.record import ClassCounts
 from jetbench.training.labels import VOID
 
 
+class DivergedError(Exception):
+    """The loss or the output became infinite or not a number; going on would only produce more of it."""
+
+
 def confusion_matrix(logits: Tensor, target: Tensor) -> Tensor:
     """Pixels by true class (rows) and predicted class (columns), int64 (K, K), void left out.
 
@@ -39,12 +43,19 @@ def evaluate(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], num_cla
         model: maps images (N, 3, H, W) to logits (N, K, H, W).
         batches: pairs of images (N, 3, H, W) and targets (N, H, W).
         num_classes: K.
+
+    Raises:
+        DivergedError: a logit was infinite or not a number.
     """
     was_training = model.training
     model.eval()
     matrix = torch.zeros(num_classes, num_classes, dtype=torch.int64)
     with torch.inference_mode():
         for images, target in batches:
-            matrix += confusion_matrix(model(images), target).cpu()
+            logits = model(images)
+            if not torch.isfinite(logits).all():
+                # argmax would still name a class, and a broken network would get a score.
+                raise DivergedError("the network's output was not finite when it was scored")
+            matrix += confusion_matrix(logits, target).cpu()
     model.train(was_training)
     return class_counts(matrix)

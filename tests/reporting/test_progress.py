@@ -28,8 +28,8 @@ def shown(make: Callable[[Console], View], terminal: bool) -> str:
             view.progress.refresh()  # it draws a few times a second by itself
         view.show(1, [job(0.5, "profile")])
         view.land(record("groups=1"), 2)
-        view.land(failed("groups=[gcd]"), 3)
-        view.note("lost; trying once more")
+        view.land(failed("groups=[gcd]", "the loss was nan at step 3 in [/usr/lib]"), 3)
+        view.note("lost [/x]; trying once more")
         view.show(3, [])
     return text.getvalue()
 

@@ -1,10 +1,11 @@
 import csv
+import re
 from pathlib import Path
 
 import pytest
 
 from jetbench.reporting.tables import footnotes, frame, front, latex, markdown, write_tables
-from tests.made_up import ENVIRONMENT, failed, profile, record
+from tests.made_up import DATASET, ENVIRONMENT, failed, profile, record
 
 
 def rows(text: str) -> list[list[str]]:
@@ -57,7 +58,7 @@ def test_footnotes_say_data_training_measurement_failures_and_reasons() -> None:
         "5 passes after 5 of warm-up, batch 1",
         "1 MAC = 2 FLOPs",
         "Power: made up.",
-        "made-up processor at 1000 MHz, 2 cores",
+        "processor made-up processor, 2 cores",
         "c failed (train, diverged): the loss was nan at step 3",
         "a is the same network and training as b: run once",
     ):
@@ -101,5 +102,29 @@ def test_all_three_files_are_written(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["a|b", "a\nb"])
 def test_a_name_cannot_break_the_markdown_table(name: str) -> None:
-    text = markdown([record(name)], "title")
-    assert len([line for line in text.splitlines() if line.startswith("|")]) == 3
+    table = [line for line in markdown([record(name)], "title").splitlines() if line.startswith("|")]
+    assert len(table) == 3
+    assert len({re.sub(r"\\\|", "", line).count("|") for line in table}) == 1
+    assert table[2].startswith("| **a\\|b** |" if name == "a|b" else "| **a b** |")
+
+
+def test_a_reason_of_many_lines_stays_one_footnote_and_one_latex_comment() -> None:
+    made = [record("a"), failed("b", "RuntimeError: Error(s)\n\tsize mismatch for x_y & z")]
+    assert "b failed (train, diverged): RuntimeError: Error(s) size mismatch for x_y & z" in footnotes(made)
+    before = latex(made, "title").split(r"\begin{table}")[0]
+    assert all(line.startswith("% ") for line in before.strip().splitlines())
+
+
+def test_rows_of_different_data_or_versions_are_marked_as_not_comparable() -> None:
+    other = DATASET.model_copy(update={"digest": "1" * 16})
+    assert footnotes([record("a"), record("b", dataset=other)])[0].startswith("NOT COMPARABLE: rows differ in data;")
+    newer = profile(0.01, environment=ENVIRONMENT.model_copy(update={"jetbench": "9.9"}))
+    assert "version of jetbench" in footnotes([record("a"), record("b", profile=newer)])[0]
+
+
+def test_moving_clocks_do_not_make_a_machine_another_machine() -> None:
+    slower = profile(0.01, environment=ENVIRONMENT.model_copy(update={"clock_mhz": (800.0,), "load_average": 2.0}))
+    lines = footnotes([record("a"), record("b", profile=slower)])
+    assert len([line for line in lines if line.startswith("Measured on")]) == 1
+    assert "Processor clocks read after each profile: 800 to 1000 MHz." in lines
+    assert not any("NOT COMPARABLE" in line for line in lines)

@@ -1,3 +1,5 @@
+import errno
+import os
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +44,18 @@ def test_a_cache_that_cannot_be_written_says_how_to_move_it(tmp_path: Path, monk
     monkeypatch.setenv("JETBENCH_CACHE", str(blocked / "cache"))
     with pytest.raises(DataError, match="set JETBENCH_CACHE"):
         load_data(StreetsConfig(size=(48, 64), train=3, val=2, test=2))
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="this system cannot reserve room in a file")
+def test_a_full_disk_is_an_error_and_not_a_silent_death(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*arguments: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    # Mounting a small disk needs rights that a test has not; the one call that meets it is made to fail.
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with pytest.raises(DataError, match=r"No space left on device\); make room, or set JETBENCH_CACHE"):
+        load_data(StreetsConfig(size=(48, 64), train=3, val=2, test=2, seed=97))
+    assert not list(cache_folder().glob("*.building-*"))
 
 
 def test_labels_are_class_ids_or_void() -> None:

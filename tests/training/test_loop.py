@@ -10,7 +10,8 @@ from jetbench import build_model, load_architecture
 from jetbench.experiment import Budget, TrainingConfig
 from jetbench.record import TrainingResult
 from jetbench.training.data import SegmentationData
-from jetbench.training.loop import DivergedError, Normalise, Schedule, endless_batches, train
+from jetbench.training.loop import Normalise, Schedule, endless_batches, train
+from jetbench.training.metrics import DivergedError
 
 CPU = torch.device("cpu")
 
@@ -64,6 +65,11 @@ def test_a_loss_that_explodes_ends_the_run(streets: SegmentationData, tmp_path: 
     with pytest.raises(DivergedError, match=r"the loss was (nan|inf) at step \d"):
         run(streets, tmp_path, config(learning_rate=1e30))
     assert not (tmp_path / "weights.safetensors").exists()
+
+
+def test_a_last_step_that_breaks_the_network_gives_no_score(streets: SegmentationData, tmp_path: Path) -> None:
+    with pytest.raises(DivergedError):
+        run(streets, tmp_path, config("1 step", learning_rate=1e30, schedule="constant"))
 
 
 @pytest.mark.parametrize(("budget", "steps"), [("7 steps", 7), ("1.5 epochs", 6), ("2 epochs", 8)])

@@ -3,7 +3,7 @@ import torch
 from torch import Tensor, nn
 
 from jetbench.training.labels import VOID
-from jetbench.training.metrics import class_counts, confusion_matrix, evaluate
+from jetbench.training.metrics import DivergedError, class_counts, confusion_matrix, evaluate
 
 
 def as_logits(predicted: Tensor, num_classes: int) -> Tensor:
@@ -38,6 +38,15 @@ def test_miou_is_of_the_whole_split_and_not_a_mean_over_batches() -> None:
     counts = evaluate(model, [first, second], 2)
     assert counts.class_iou == (4 / 6, 2 / 4)
     assert model.training
+
+
+def test_an_output_that_is_not_finite_is_no_prediction() -> None:
+    class Broken(nn.Module):
+        def forward(self, images: Tensor) -> Tensor:
+            return torch.full((1, 2, 1, 4), float("nan"))
+
+    with pytest.raises(DivergedError, match="not finite when it was scored"):
+        evaluate(Broken(), [(torch.zeros(1, 3, 1, 4), torch.zeros(1, 1, 4, dtype=torch.long))], 2)
 
 
 def test_a_perfect_and_a_random_prediction() -> None:
