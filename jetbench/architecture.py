@@ -21,7 +21,7 @@ Fusion = Literal["regseg", "released"]
 StageName = Literal["s0", "s1", "s2", "s3"]
 Tap = Literal["first", "second", "middle", "last"] | NonNegativeInt
 
-LARGEST_KERNEL = 15
+LARGEST_KERNEL, LARGEST_DILATION = 15, 64
 
 
 class Branch(Spec):
@@ -32,7 +32,7 @@ class Branch(Spec):
 
     kernel_size: int
     asymmetric: bool = False
-    dilation: PositiveInt = 1
+    dilation: Annotated[int, Field(ge=1, le=LARGEST_DILATION)] = 1
 
     @model_validator(mode="before")
     @classmethod
@@ -187,6 +187,12 @@ class Architecture(Spec):
         if value is not None and value >= len(COMBINATIONS):
             raise ValueError(f"combination={value} does not exist; the release has 0 to {len(COMBINATIONS) - 1}")
         return value
+
+    @model_validator(mode="after")
+    def _base_is_not_cut(self) -> "Architecture":
+        if self.base_channels > self.max_channels:
+            raise ValueError(f"base_channels={self.base_channels} is more than max_channels={self.max_channels}")
+        return self
 
     @model_validator(mode="after")
     def _combination_needs_release(self) -> "Architecture":

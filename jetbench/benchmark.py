@@ -97,6 +97,8 @@ def load_network(path: Path) -> tuple[nn.Module, SavedNetwork]:
     Raises:
         SpecError: the file is missing, is no safetensors file, or does not say what network it belongs to.
     """
+    if path.is_dir():
+        raise SpecError(f"{path}: is a folder, not a weights file")
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
@@ -117,6 +119,13 @@ def load_network(path: Path) -> tuple[nn.Module, SavedNetwork]:
         reason = str(error).splitlines()[0]
         raise SpecError(f"{path}: its network cannot be built by this version of jetbench ({reason})") from None
     return model, saved
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Did a job run out of memory? torch says so in several ways, on a CPU by the text alone."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    return isinstance(error, RuntimeError) and ("can't allocate memory" in str(error) or "alloc_cpu" in str(error))
 
 
 @contextmanager

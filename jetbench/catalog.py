@@ -23,7 +23,7 @@ def find(kind: str, name: str) -> Path:
     Raises:
         SpecError: there is no such file; the message lists what there is.
     """
-    if name.endswith((".yaml", ".yml")) and Path(name).is_file():
+    if name.endswith((".yaml", ".yml")) and Path(name).exists():
         return Path(name)
     stem = Path(name).stem if name.endswith((".yaml", ".yml")) else name
     path = SHELF / kind / f"{stem}.yaml"

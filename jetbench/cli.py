@@ -1,5 +1,6 @@
 """The command line: one short verb per thing a person wants."""
 
+import io
 import json
 import os
 import signal
@@ -16,21 +17,21 @@ from rich.table import Table
 from jetbench import __version__
 from jetbench.catalog import names, read_architecture
 from jetbench.cost import count_plan, total
-from jetbench.errors import JetbenchError, SpecError
+from jetbench.errors import DataError, JetbenchError, ProfilingError, SpecError
 from jetbench.plan import format_size, plan_architecture
 from jetbench.reporting import units
-from jetbench.reporting.sheets import describe_architecture, print_blocks, print_profile
+from jetbench.reporting.sheets import describe_architecture, print_blocks, print_profile, print_variants, print_whole
 from jetbench.spec import parse_size
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     from jetbench.experiment import Sweep
     from jetbench.record import Record
-    from jetbench.sweep import Variant
+    from jetbench.training.data import Source
 
 EXIT_USER_ERROR = 2
-EXIT_FAILED_ROWS = 1
+EXIT_FAILED_ROWS = 3
 EXIT_INTERRUPTED = 130
 
 app = typer.Typer(
@@ -40,12 +41,24 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-console = Console()
+
+
+class _SteadyConsole(Console):
+    """A console whose reader may go away (head, less) without ending a sweep."""
+
+    def on_broken_pipe(self) -> None:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+console = _SteadyConsole()
 errors = Console(stderr=True)
 
 
 def main() -> None:
     """Run the command line; errors a user can act on are printed without a traceback, with exit code 2."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal without a dash shows ? for it; nothing ends for that
     try:
         app()
     except JetbenchError as error:
@@ -83,6 +96,10 @@ def _changes(pairs: list[str] | None) -> dict[str, Any]:
 SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Change a field, dotted keys allowed. Repeatable."),
+]
+SweepSetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Change a field of the sweep: training.seed=1. Repeatable."),
 ]
 SizeOption = Annotated[str, typer.Option("--size", metavar="HxW", help="Image height and width in pixels.")]
 ClassesOption = Annotated[int, typer.Option("--classes", help="Number of classes.")]
@@ -135,13 +152,13 @@ def list_names(
         table.add_row(
             row["name"], units.count(row["parameters"]), units.millions(row["macs"]), escape(row["description"])
         )
-    console.print(table)
+    print_whole(console, table)
     table = Table(title="\nSweeps", title_justify="left", box=None, pad_edge=False)
     table.add_column("name")
     table.add_column("")
     for row in sweeps:
         table.add_row(row["name"], escape(row["description"]))
-    console.print(table)
+    print_whole(console, table)
 
 
 @app.command()
@@ -178,7 +195,7 @@ def sweep(
     reports: Annotated[Path, typer.Option(help="Where report folders are.")] = Path("reports"),
     device: Annotated[str | None, typer.Option(help="auto, cpu or cuda.")] = None,
     jobs: Annotated[int | None, typer.Option(min=1, help="Trainings side by side; profiles always run alone.")] = None,
-    settings: SetOption = None,
+    settings: SweepSetOption = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="List the variants with their counts, run nothing.")
     ] = False,
@@ -189,19 +206,25 @@ def sweep(
     The same command again goes on where it stopped, and repeats nothing that is done.
     """
     from jetbench.sweep import expand_sweep, read_sweep
-    from jetbench.training.data import load_data, open_source
+    from jetbench.training.data import load_data
 
     asked = read_sweep(name, _sweep_changes(name, dataset, size, budget, study, device, settings))
-    source = open_source(asked.dataset)
+    source = _open_source(asked, dry_run)
     variants = expand_sweep(asked, len(source.class_names), source.size)
     if dry_run:
-        _print_variants(asked, variants, source.size, len(source.class_names))
+        print_variants(console, asked, variants)
         return
+    if asked.training.batch_size > source.counts["train"]:
+        few, batch = source.counts["train"], asked.training.batch_size
+        raise SpecError(f"training.batch_size={batch} is more than the {few} training images")
+    for key, threads in (("training", asked.training.threads), ("profiling", asked.profiling.threads)):
+        _check_threads(f"{key}.threads", threads)
     chosen, slots = _choose_device(asked, jobs)
     folder = reports / asked.name
 
     from jetbench.execution.local import LocalExecutor
     from jetbench.reporting.progress import BarView, LineView
+    from jetbench.reporting.report import write_report
     from jetbench.study import landed_records, run_study
 
     view = BarView(console) if console.is_terminal else LineView(console)
@@ -215,13 +238,27 @@ def sweep(
                 records = run_study(folder, asked, variants, info, chosen, LocalExecutor(), view, slots, retry_failed)
         except KeyboardInterrupt:
             if info is not None:
-                write_report(folder, landed_records(folder, asked, variants, info, chosen), title)
+                write_report(console, folder, landed_records(folder, asked, variants, info, chosen), title)
             stopped = f"\nStopped. Finished rows are kept in {folder}; the same command goes on from there."
             console.print(stopped, highlight=False, soft_wrap=True)
             raise typer.Exit(EXIT_INTERRUPTED) from None
-    write_report(folder, records, title)
+    write_report(console, folder, records, title)
     if any(record.failure for record in records):
         raise typer.Exit(EXIT_FAILED_ROWS)
+
+
+def _open_source(asked: "Sweep", dry_run: bool) -> "Source":
+    """The sweep's data; a dry run without it counts as for CamVid's usual form and says so."""
+    from jetbench.training.camvid import assumed_camvid
+    from jetbench.training.data import open_source
+
+    try:
+        return open_source(asked.dataset)
+    except DataError:
+        if not dry_run or asked.dataset.name != "camvid" or asked.dataset.path is not None:
+            raise
+    console.print("[dim]No CamVid is there: counted for its 11-class form.[/]")
+    return assumed_camvid(asked.dataset)
 
 
 def _sweep_changes(
@@ -252,6 +289,15 @@ def _sweep_changes(
     return changes
 
 
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _check_threads(key: str, threads: int) -> None:
+    if threads > _cores():
+        raise SpecError(f"{key}={threads} is more than the {_cores()} cores of this machine")
+
+
 def _choose_device(asked: "Sweep", jobs: int | None) -> tuple[str, int]:
     """The torch device, and how many trainings may run side by side."""
     import torch
@@ -260,8 +306,7 @@ def _choose_device(asked: "Sweep", jobs: int | None) -> tuple[str, int]:
     if asked.device == "cuda" and not has_cuda:
         raise SpecError("device cuda: this torch finds no CUDA device; use --device cpu or auto")
     device = "cuda" if has_cuda and asked.device != "cpu" else "cpu"
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    slots = 1 if device == "cuda" else max(1, cores // asked.training.threads)
+    slots = 1 if device == "cuda" else max(1, _cores() // asked.training.threads)
     return device, jobs or slots
 
 
@@ -279,56 +324,12 @@ def _terminated_as_interrupted() -> "Iterator[None]":
         signal.signal(signal.SIGTERM, previous)
 
 
-def _print_variants(asked: "Sweep", variants: "Sequence[Variant]", size: tuple[int, int], classes: int) -> None:
-    title = f"{asked.name}: {len(variants)} variants at {format_size(size)}, {classes} classes, "
-    title += f"{asked.training.budget} each"
-    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
-    for heading, justify in (("variant", "left"), ("parameters", "right"), ("MACs (M)", "right"), ("network", "left")):
-        table.add_column(heading, justify=justify)  # type: ignore[arg-type]
-    for variant in variants:
-        cost = total(count_plan(variant.plan))
-        also = f" [dim]= {escape(', '.join(variant.also_named))}[/]" if variant.also_named else ""
-        table.add_row(
-            f"{escape(variant.name)}{also}",
-            units.count(cost.parameters),
-            units.millions(cost.macs),
-            variant.plan.fingerprint,
-        )
-    console.print(table)
-    console.print("[dim]Nothing was run. Counts are in closed form.[/]")
-
-
-def write_report(folder: Path, records: "Sequence[Record]", title: str) -> None:
-    """Write the tables and plots of `records` to `folder` and print the table and where the files are."""
-    if not records:
-        console.print(f"No row has landed in {folder} yet.")
-        return
-    from jetbench.reporting.plots import write_plots
-    from jetbench.reporting.tables import COLUMNS, cells, footnotes, front, write_tables
-
-    paths = [*write_tables(folder, records, title), *write_plots(folder, records, title)]
-    best = front(records)
-    shown = [column for column in COLUMNS if column.short]
-    table = Table(title=f"\n[bold]{escape(title)}", title_justify="left", box=None, pad_edge=False)
-    table.add_column("variant", overflow="fold", min_width=16)
-    for column in shown:
-        table.add_column(column.short or column.heading, justify="right", no_wrap=True)
-    for record, row in zip(records, cells(records, shown), strict=True):
-        name = escape(row[0])
-        table.add_row(f"[bold green]{name}[/]" if record.key in best else name, *row[1:])
-    console.print(table)
-    console.print("[dim]Green: no other row has both a higher val mIoU and a lower latency.[/]")
-    for note in footnotes(records):
-        console.print(f"[dim]- {escape(note)}[/]", highlight=False, soft_wrap=not console.is_terminal)
-    written = ", ".join(path.name for path in paths)
-    console.print(f"\nWritten to {folder}: {written}", highlight=False, soft_wrap=True)
-
-
 @app.command()
 def table(
     folder: Annotated[Path, typer.Argument(help="A report folder, for example reports/nano.")],
 ) -> None:
     """Write a report folder's tables and plots again from its records."""
+    from jetbench.reporting.report import write_report
     from jetbench.spec import read_yaml
     from jetbench.study import SWEEP, read_records
 
@@ -338,7 +339,7 @@ def table(
         raise SpecError(f"{folder}: holds no records.jsonl with a finished row; run a sweep first")
     described = read_yaml(folder / SWEEP) if (folder / SWEEP).exists() else {}
     name, description = described.get("name", folder.name), described.get("description")
-    write_report(folder, records, f"{name}: {description}" if description else str(name))
+    write_report(console, folder, records, f"{name}: {description}" if description else str(name))
 
 
 @app.command()
@@ -356,29 +357,36 @@ def profile(
     """Profile one network on this machine: counts, latency, memory. An architecture gets random weights (seed 0)."""
     import torch
 
-    from jetbench.benchmark import load_network, machine_to_itself
+    from jetbench.benchmark import is_out_of_memory, load_network, machine_to_itself
     from jetbench.experiment import ProfilingConfig
     from jetbench.models.build import build_model
     from jetbench.profiling.profile import profile_model
 
+    _check_threads("--threads", threads)
     if device not in ("auto", "cpu", "cuda"):
         raise SpecError(f"--device {device}: expected auto, cpu or cuda")
     if device == "cuda" and not torch.cuda.is_available():
         raise SpecError("--device cuda: this torch finds no CUDA device; use --device cpu or auto")
     chosen = torch.device("cuda" if torch.cuda.is_available() and device != "cpu" else "cpu")
     config = ProfilingConfig(threads=threads)
-    if name.endswith(".safetensors"):
-        if size or classes or changes:
-            raise SpecError(f"{name}: a saved network has its own size, classes and fields; leave out the options")
-        model, saved = load_network(Path(name))
-        input_size, channels = saved.input_size, (saved.mean, saved.std)
-    else:
-        input_size, channels = _size(size or "512x512"), None
-        architecture = read_architecture(name, _changes(changes))
-        torch.manual_seed(0)
-        model = build_model(architecture, classes or 11, input_size)
-    with machine_to_itself():
-        found = profile_model(model.to(chosen), input_size, config, chosen, *(channels or ()))
+    input_size = _size(size or "512x512")
+    try:
+        if name.endswith(".safetensors"):
+            if size or classes or changes:
+                raise SpecError(f"{name}: a saved network has its own size, classes and fields; leave out the options")
+            model, saved = load_network(Path(name))
+            input_size, channels = saved.input_size, (saved.mean, saved.std)
+        else:
+            torch.manual_seed(0)
+            model = build_model(read_architecture(name, _changes(changes)), classes or 11, input_size)
+            channels = None
+        with machine_to_itself():
+            found = profile_model(model.to(chosen), input_size, config, chosen, *(channels or ()))
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        where = f"{name} at {format_size(input_size)}"
+        raise ProfilingError(f"{where} does not fit into this machine's memory") from None
     if as_json:
         typer.echo(found.model_dump_json(indent=2))
         return

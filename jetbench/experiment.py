@@ -7,9 +7,9 @@ from pydantic import (
     BeforeValidator,
     Field,
     NonNegativeFloat,
-    NonNegativeInt,
     PositiveFloat,
     PositiveInt,
+    field_validator,
     model_validator,
 )
 
@@ -18,6 +18,9 @@ from jetbench.spec import Size, Spec
 LossName = Literal["jetloss", "cross-entropy", "jetloss-released"]
 BudgetUnit = Literal["steps", "epochs", "seconds"]
 DeviceName = Literal["auto", "cpu", "cuda"]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+ImageCount = Annotated[int, Field(ge=1, le=100_000)]
+Name = Annotated[str, Field(min_length=1, max_length=80)]
 
 
 class StreetsConfig(Spec):
@@ -25,10 +28,10 @@ class StreetsConfig(Spec):
 
     name: Literal["streets"] = "streets"
     size: Size = (160, 320)
-    train: PositiveInt = 256
-    val: PositiveInt = 48
-    test: PositiveInt = 48
-    seed: NonNegativeInt = 0
+    train: ImageCount = 256
+    val: ImageCount = 48
+    test: ImageCount = 48
+    seed: Seed = 0
 
 
 class CamvidConfig(Spec):
@@ -93,12 +96,12 @@ class TrainingConfig(Spec):
     budget: Budget = Budget(amount=300, unit="steps")
     loss: LossName = "jetloss"
     jetloss: JetLossConfig = JetLossConfig()
-    batch_size: PositiveInt = 8
+    batch_size: Annotated[int, Field(ge=1, le=4096)] = 8
     learning_rate: PositiveFloat = 0.01
     weight_decay: NonNegativeFloat = 1e-4
     schedule: Literal["one-cycle", "constant"] = "one-cycle"
     evaluations: PositiveInt = 5
-    seed: NonNegativeInt = 0
+    seed: Seed = 0
     threads: PositiveInt = 1
     mixed_precision: bool = True
 
@@ -112,7 +115,7 @@ class ProfilingConfig(Spec):
     min_iterations: PositiveInt = 30
     min_seconds: NonNegativeFloat = 3.0
     flush_denormals: bool = True
-    seed: NonNegativeInt = 0
+    seed: Seed = 0
 
 
 def _listed(value: Any) -> Any:
@@ -131,7 +134,7 @@ class VariantGroup(Spec):
     """
 
     grid: dict[str, Annotated[list[Any], BeforeValidator(_listed)]] | None = None
-    cases: dict[str, Changes] | None = None
+    cases: dict[Name, Changes] | None = None
 
     @model_validator(mode="after")
     def _one_kind(self) -> "VariantGroup":
@@ -143,7 +146,7 @@ class VariantGroup(Spec):
 class Sweep(Spec):
     """One experiment: a base architecture, what varies, the data, and how long to train."""
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    name: str
     description: str = ""
     base: str
     include_base: bool = True
@@ -153,3 +156,10 @@ class Sweep(Spec):
     profiling: ProfilingConfig = ProfilingConfig()
     device: DeviceName = "auto"
     timeout_s: PositiveFloat = 6 * 3600.0
+
+    @field_validator("name")
+    @classmethod
+    def _names_a_folder(cls, value: str) -> str:
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}", value):
+            raise ValueError(f"{value!r} names the report folder: letters, digits, . _ - only; give name: or --name")
+        return value

@@ -6,6 +6,7 @@ error and not a default, because a default would silently measure something else
 
 import re
 from collections.abc import Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -55,20 +56,38 @@ def parse_spec(kind: type[SpecT], raw: object, source: str) -> SpecT:
     try:
         return kind.model_validate(raw)
     except ValidationError as error:
-        lines = [f"{source}:"]
-        for detail in error.errors():
-            where = ".".join(str(part) for part in detail["loc"]) or "(whole file)"
-            message = detail["msg"].removeprefix("Value error, ")
-            given = (
-                "" if detail["type"] in {"missing", "value_error"} else f" (given: {describe_value(detail['input'])})"
-            )
-            lines.append(f"  {where}: {message}{given}")
+        lines = [f"{source}:", *(f"  {_describe_problem(kind, detail)}" for detail in error.errors())]
         raise SpecError("\n".join(dict.fromkeys(lines))) from None
+
+
+PLAIN_WORDS = {
+    "tuple_type": "expected a list",
+    "dict_type": "expected keys with values",
+    "model_type": "expected keys with values",
+    "model_attributes_type": "expected keys with values",
+}
+
+
+def _describe_problem(kind: type[Spec], detail: Mapping[str, Any]) -> str:
+    where = ".".join(str(part) for part in detail["loc"]) or "(whole file)"
+    if detail["type"] == "extra_forbidden":
+        close = get_close_matches(str(detail["loc"][-1]), _known_keys(kind), n=1)
+        return f"{where}: no such key" + (f"; did you mean {close[0]}?" if close else "")
+    message = PLAIN_WORDS.get(detail["type"], detail["msg"].removeprefix("Value error, "))
+    if detail["type"] in ("missing", "value_error"):
+        return f"{where}: {message}"
+    return f"{where}: {message} (given: {describe_value(detail['input'])})"
+
+
+def _known_keys(kind: type[Spec]) -> list[str]:
+    schema = kind.model_json_schema()
+    parts = [schema, *schema.get("$defs", {}).values()]
+    return sorted({key for part in parts for key in part.get("properties", {})})
 
 
 def describe_value(value: object) -> str:
     """`value` as short text for a message."""
-    text = repr(value)
+    text = "nothing" if value is None else repr(value)
     return text if len(text) <= 80 else text[:77] + "..."
 
 
@@ -82,6 +101,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise SpecError(f"{path}: no such file") from None
+    except IsADirectoryError:
+        raise SpecError(f"{path}: is a folder, not a YAML file") from None
     except (OSError, UnicodeDecodeError) as error:
         raise SpecError(f"{path}: cannot be read as text ({error})") from None
     try:

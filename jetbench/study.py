@@ -11,7 +11,6 @@ import os
 import re
 import socket
 import time
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -19,9 +18,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Protocol
 
-import optuna
 import yaml
-from optuna.trial import TrialState
 
 from jetbench.errors import StudyError
 from jetbench.execution.executor import Executor, Job, Outcome, Progress, Stage
@@ -29,13 +26,14 @@ from jetbench.experiment import Sweep
 from jetbench.record import RECORD_VERSION, DatasetInfo, Environment, Failure, Profile, Record, TrainingResult
 from jetbench.spec import read_yaml
 from jetbench.sweep import Variant
+from jetbench.trials import RECORDS, Trials
 
 MAX_ATTEMPTS = 2
 POLL_S = 0.1
 POLL_WHILE_PROFILING_S = 0.5
-# What a sweep may say differently on resume: it moves no number.
-FREE_TO_CHANGE = ("description:", "timeout_s:")
-RECORDS, SWEEP, LOCK, DATABASE = "records.jsonl", "sweep.yaml", ".lock", "study.db"
+# What a sweep may say differently on resume: it moves no number. Variants are told apart by their keys.
+FREE_TO_CHANGE = ("description:", "timeout_s:", "variants:", "include_base:")
+SWEEP, LOCK = "sweep.yaml", ".lock"
 
 
 class View(Protocol):
@@ -182,12 +180,16 @@ def read_records(folder: Path) -> list[Record]:
     *lines, _ = path.read_text().split("\n")
     for number, line in enumerate(lines, 1):
         try:
-            record = Record.model_validate_json(line)
+            raw = json.loads(line)
+        except ValueError:
+            raise StudyError(f"{path}:{number}: not JSON; delete this line, the other rows are kept") from None
+        try:
+            record = Record.model_validate(raw)
         except ValueError as error:
             reason = str(error).splitlines()[0]
             raise StudyError(
-                f"{path}:{number}: not a record of version {RECORD_VERSION} ({reason}); it was written by another "
-                "version of jetbench: use that one, or a new --name"
+                f"{path}:{number}: not a record of version {RECORD_VERSION} ({reason}); another version of jetbench "
+                "wrote it: use that one, or a new --name"
             ) from None
         found.pop(record.key, None)
         found[record.key] = record
@@ -359,58 +361,3 @@ class _Driver:
         self.landed[task.key] = record
         self.trials.tell(record)
         self.view.land(record, len(self.landed))
-
-
-class Trials:
-    """The study's Optuna side: one finished trial per landed record, so that Optuna's tools can read a sweep too.
-
-    Trials are added when they are finished and never left running: a killed driver leaves nothing to mend here.
-    """
-
-    def __init__(self, folder: Path, name: str, variants: dict[str, Variant]) -> None:
-        optuna.logging.set_verbosity(optuna.logging.WARNING)
-        self.study = optuna.create_study(
-            study_name=name,
-            storage=f"sqlite:///{folder / DATABASE}",
-            directions=["maximize", "minimize"],
-            load_if_exists=True,
-        )
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            self.study.set_metric_names(["val_miou", "latency_s"])
-        axes = dict.fromkeys(axis for variant in variants.values() for axis in variant.changes)
-        self.params = {
-            key: {axis: _as_choice(variant.changes, axis) for axis in axes} for key, variant in variants.items()
-        }
-        choices = {axis: sorted({params[axis] for params in self.params.values()}) for axis in axes}
-        self.distributions: dict[str, optuna.distributions.BaseDistribution] = {
-            axis: optuna.distributions.CategoricalDistribution(options) for axis, options in choices.items()
-        }
-        trials = self.study.get_trials(deepcopy=False)
-        self.told = {(trial.user_attrs.get("key"), trial.user_attrs.get("finished")) for trial in trials}
-
-    def tell(self, record: Record) -> None:
-        """Tell a landed record, once; a failure is a failed trial with its reason, never a value."""
-        if (record.key, record.finished) in self.told:
-            return
-        about = {"key": record.key, "variant": record.variant, "finished": record.finished}
-        values, state = None, TrialState.FAIL
-        if record.failure is not None:
-            about["failure"] = record.failure.reason
-        elif record.training is not None and record.profile is not None:
-            values = [record.training.best.counts.miou, record.profile.model_latency.median_s]
-            state = TrialState.COMPLETE
-        self.study.add_trial(
-            optuna.trial.create_trial(
-                state=state,
-                values=values,
-                params=self.params[record.key],
-                distributions=self.distributions,
-                user_attrs=about,
-            )
-        )
-        self.told.add((record.key, record.finished))
-
-
-def _as_choice(changes: dict[str, Any], axis: str) -> str:
-    return json.dumps(changes[axis]) if axis in changes else "(as the base)"

@@ -50,7 +50,7 @@ def expand_sweep(sweep: Sweep, num_classes: int, input_size: tuple[int, int]) ->
     names: set[str] = set()
     for name, changes in _wanted(sweep):
         if name in names:
-            raise SpecError(f"{sweep.name}: two variants are called {name!r}; rename one of them")
+            raise SpecError(f"{sweep.name}: two variants are called {name!r}; give each value once, or rename one")
         names.add(name)
         try:
             variant = _build(sweep, name, changes, num_classes, input_size)

@@ -1,5 +1,6 @@
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -65,7 +66,7 @@ def test_show_prints_blocks_and_json_with_the_same_totals() -> None:
         (("show", "jetseg-nano", "--classes", "1"), "at least 2 classes"),
         (("show", "jetseg-nano", "--set", "groups"), "expected key=value"),
         (("show", "jetseg-nano", "--set", "groups=7"), "groups=7 at stages.s0"),
-        (("show", "jetseg-nano", "--set", "stage.s2.repeats=1"), "stage: Extra inputs are not permitted"),
+        (("show", "jetseg-nano", "--set", "stage.s2.repeats=1"), "stage: no such key"),
         (("sweep", "nano", "--dataset", "cityscapes"), "expected streets, camvid or camvid:PATH"),
         (("sweep", "nano", "--dataset", "camvid:/nowhere"), "/nowhere: no such folder"),
         (("sweep", "nano", "--budget", "soon"), "'soon' is not a budget"),
@@ -73,6 +74,14 @@ def test_show_prints_blocks_and_json_with_the_same_totals() -> None:
         (("sweep", "missing.yaml"), "bundled: camvid"),
         (("table", "nowhere"), "holds no records.jsonl"),
         (("profile", "weights.safetensors"), "no such weights file"),
+        (("profile", "jetseg-nano", "--threads", "9999"), "--threads=9999 is more than the"),
+        (("profile", "jetseg-nano", "--size", "99999x99999"), "does not fit into this machine's memory"),
+        (("sweep", "nano", "--set", "training.batch_size=257"), "more than the 256 training images"),
+        (("sweep", "nano", "--set", "training.threads=4096"), "training.threads=4096 is more than the"),
+        (("sweep", "nano", "--set", "trainng.seed=1"), "trainng: no such key; did you mean training?"),
+        (("sweep", "nano", "--set", "training.seed=99999999999999"), "training.seed"),
+        (("show", "jetseg-nano", "--set", "base_channels=99"), "base_channels=99 is more than max_channels=64"),
+        (("show", "."), "bundled: jetseg-agx"),
         (("profile", "weights.safetensors", "--size", "64x64"), "a saved network has its own size"),
     ],
 )
@@ -96,6 +105,27 @@ def test_another_dataset_keeps_the_sweeps_size_and_options_are_applied_in_order(
     assert "at 360x480" in jetbench("sweep", "nano", "--dataset", f"camvid:{real_camvid}", *native, "--dry-run")
     small = ("--set", "dataset.size=90x120", "--dataset", f"camvid:{real_camvid}", "--size", "288x384")
     assert "at 288x384" in jetbench("sweep", "nano", *small, "--dry-run")
+
+
+def test_a_dry_run_needs_no_data(tmp_path: Path) -> None:
+    text = jetbench("sweep", "camvid", "--dry-run", cwd=tmp_path, JETBENCH_DATA=str(tmp_path))
+    assert "No CamVid is there: counted for its 11-class form" in text
+    assert "at 360x480, 11 classes" in text
+
+
+def test_a_narrow_terminal_cuts_no_number_and_no_name() -> None:
+    text = jetbench("show", "jetseg-nano", "--size", "512x512", COLUMNS="40")
+    assert "75,164" in text
+    assert "20,299" in text
+    assert "\N{HORIZONTAL ELLIPSIS}" not in text
+
+
+def test_output_that_cannot_be_encoded_or_is_not_read_ends_nothing(tmp_path: Path) -> None:
+    assert "75,164" in jetbench("show", "jetseg-nano", PYTHONIOENCODING="ascii", LC_ALL="C")
+    (tmp_path / "tiny.yaml").write_text(SWEEP.replace("[1, gcd]", "[1]"))
+    command = f"{shlex.quote(sys.executable)} -m jetbench sweep tiny.yaml | head -1"
+    subprocess.run(["bash", "-c", command], cwd=tmp_path, check=True, capture_output=True)
+    assert len(read_records(tmp_path / "reports" / "tiny")) == 2
 
 
 def test_help_of_every_command_reads_well() -> None:
@@ -179,10 +209,10 @@ def test_a_sweep_that_is_stopped_in_the_middle_goes_on_and_repeats_nothing(tmp_p
     assert after.count("\n") == 3
 
 
-def test_rows_that_failed_give_exit_code_1_and_their_reason(tmp_path: Path) -> None:
+def test_rows_that_failed_give_exit_code_3_and_their_reason(tmp_path: Path) -> None:
     explodes = "  - cases: {explodes: {training.learning_rate: 1.0e+30}}\n"
     (tmp_path / "tiny.yaml").write_text(SWEEP.replace("  - grid: {groups: [1, gcd]}\n", explodes))
-    text = jetbench("sweep", "tiny.yaml", cwd=tmp_path, code=1)
+    text = jetbench("sweep", "tiny.yaml", cwd=tmp_path, code=3)
     assert "explodes failed (train, diverged): the loss was" in text
     failures = {r.variant: r.failure for r in read_records(tmp_path / "reports" / "tiny")}
     assert failures["jetseg-nano"] is None

@@ -15,7 +15,7 @@ LAYERS = [
     {"models", "sweep"},
     {"training", "profiling"},
     {"benchmark"},
-    {"execution"},
+    {"execution", "trials"},
     {"study", "reporting"},
     {"cli"},
     {"__main__"},

@@ -285,6 +285,38 @@ def test_a_record_of_another_version_says_so(tmp_path: Path) -> None:
         read_records(tmp_path)
 
 
+def test_a_damaged_line_says_which_one_to_delete(tmp_path: Path) -> None:
+    append_record(tmp_path, record("a"))
+    with (tmp_path / "records.jsonl").open("a") as file:
+        file.write("garbage{\n")
+    with pytest.raises(StudyError, match=r"records.jsonl:2: not JSON; delete this line"):
+        read_records(tmp_path)
+
+
+def test_a_damaged_database_says_that_no_row_is_lost(tmp_path: Path) -> None:
+    run(tmp_path, ScriptedExecutor())
+    (tmp_path / "study.db").write_text("garbage" * 1000)
+    with pytest.raises(StudyError, match=r"study.db: cannot be used .* no row is lost"):
+        run(tmp_path, ScriptedExecutor())
+    (tmp_path / "study.db").unlink()
+    executor = ScriptedExecutor()
+    run(tmp_path, executor)
+    assert executor.submitted == []
+
+
+def test_a_sweep_can_grow_and_runs_only_what_is_new(tmp_path: Path) -> None:
+    run(tmp_path, ScriptedExecutor())
+    executor = ScriptedExecutor()
+    grown = asked(variants=[{"grid": {"groups": [1, "gcd", "at-most-2"]}}])
+    records = run(tmp_path, executor, grown)
+    assert [r.variant for r in records] == [*NAMES, "groups=at-most-2"]
+    assert executor.submitted == [("groups=at-most-2", "train"), ("groups=at-most-2", "profile")]
+    assert len(trials(tmp_path)) == 4
+    shrunk = asked(variants=[{"grid": {"groups": [1]}}])
+    assert [r.variant for r in run(tmp_path, ScriptedExecutor(), shrunk)] == NAMES[:2]
+    assert len(read_records(tmp_path)) == 4
+
+
 def test_a_record_that_optuna_was_not_told_is_told_on_resume(tmp_path: Path) -> None:
     run(tmp_path, ScriptedExecutor())
     (tmp_path / "study.db").unlink()

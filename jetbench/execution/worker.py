@@ -9,7 +9,7 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from jetbench.benchmark import ProfileRequest, TrainRequest, run_profile, run_training
+from jetbench.benchmark import ProfileRequest, TrainRequest, is_out_of_memory, run_profile, run_training
 from jetbench.errors import JetbenchError
 from jetbench.execution.local import failure, read_json, write_json
 from jetbench.record import Status
@@ -33,14 +33,10 @@ def main(folder: Path) -> int:
         write_json(folder / "failure.json", failure("diverged", str(error)))
     except JetbenchError as error:
         write_json(folder / "failure.json", failure("error", str(error)))
-    except MemoryError as error:
-        write_json(folder / "failure.json", failure("oom", f"out of memory: {error or 'no more is to be had'}"))
     except Exception as error:
         # A boundary: whatever a variant does wrong becomes its row's reason, and the traceback stays in its log.
         traceback.print_exc()
-        status: Status = (
-            "oom" if type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(error) else "error"
-        )
+        status: Status = "oom" if is_out_of_memory(error) else "error"
         write_json(folder / "failure.json", failure(status, f"{type(error).__name__}: {error}"))
     else:
         return 0

@@ -33,7 +33,7 @@ class TimeLeft:
         if done < 0.05:
             return "estimating"
         seconds = (time.monotonic() - self.started) / done * (self.total - self.first - done)
-        return f"about {units.roughly(seconds)} left"
+        return f"{units.roughly(seconds)} left"
 
 
 def describe_landing(record: Record) -> str:
@@ -97,7 +97,7 @@ class BarView:
         for name, job in present.items():
             if name not in self.jobs:
                 self.jobs[name] = self.progress.add_task(escape(f"  {name}"), total=1.0, state="")
-            left = f", about {units.roughly(job.seconds * (1 - job.share) / job.share)} left" if job.share > 0.1 else ""
+            left = f", {units.roughly(job.seconds * (1 - job.share) / job.share)} left" if job.share > 0.1 else ""
             self.progress.update(self.jobs[name], completed=job.share, state=escape(f"{job.text}{left}"))
 
     def land(self, record: Record, landed: int) -> None:
@@ -136,7 +136,7 @@ class LineView:
         self.left = TimeLeft(total, landed)
         self.started: set[str] = set()
         there = f", {landed} of them there already" if landed else ""
-        self.note(f"{total} variants{there}")
+        self.note(f"{total} variant{'s' if total > 1 else ''}{there}")
 
     def show(self, landed: int, running: Sequence[JobProgress]) -> None:
         """See `study.View`."""

@@ -1,5 +1,6 @@
-"""One network on one page: its blocks as a table or JSON, and its profile."""
+"""One network on one page: its blocks as a table or JSON, its profile; and the variants a sweep would run."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Console
@@ -8,10 +9,12 @@ from rich.table import Table
 
 from jetbench.architecture import Architecture
 from jetbench.cost import count_plan, total
+from jetbench.experiment import Sweep
 from jetbench.plan import Plan, format_size
 from jetbench.record import Latency, Profile
 from jetbench.reporting import units
 from jetbench.reporting.tables import describe_machine
+from jetbench.sweep import Variant
 
 COUNTING_RULE = (
     "groups: of the expansion / the JetConv mix / the reduction. MACs: multiply-accumulates of convolutions for one "
@@ -127,15 +130,27 @@ def print_blocks(console: Console, architecture: Architecture, plan: Plan) -> No
     )
     parameters, macs = units.count(described["parameters"]), units.millions(described["macs"])
     table.add_row("", "", "[bold]total", *[""] * 5, f"[bold]{parameters}", f"[bold]{macs}")
-    console.print(table)
+    print_whole(console, table)
     taps = ", ".join(f"{tap['stage'].upper()} {format_size(tap['size'])}" for tap in decoder["taps"])
-    skips = ", ".join(sorted({block["skip"] for block in described["blocks"]} - {"none"})) or "none"
+    skip = sorted({block["skip"] for block in described["blocks"]} - {"none"})
+    skips = f"residual around each {skip[0]}" if skip else "no residual"
     console.print(
-        f"[dim]JetConv layout {', '.join(sorted(layouts))}; residual around each {skips}; "
+        f"[dim]JetConv layout {', '.join(sorted(layouts))}; {skips}; "
         f"activation {plan.activation}; "
         f"decoder {decoder['fusion']} from {taps}.\n{COUNTING_RULE}[/]",
         highlight=False,
     )
+
+
+def print_whole(console: Console, table: Table) -> None:
+    """Print a table without cutting a number or a name: where it is wider than the terminal, its lines wrap."""
+    needed = console.measure(table, options=console.options.update(width=10_000)).maximum
+    if needed <= console.width:
+        console.print(table)
+        return
+    with console.capture() as capture:
+        console.print(table, width=needed, crop=False, no_wrap=True, overflow="ignore")
+    console.file.write(capture.get())
 
 
 def print_profile(console: Console, name: str, profile: Profile) -> None:
@@ -164,3 +179,24 @@ def _describe_latency(latency: Latency) -> str:
         f"{len(latency.samples_s)} passes; "
         f"{units.fps(latency.throughput_fps)} FPS at the median"
     )
+
+
+def print_variants(console: Console, asked: Sweep, variants: Sequence[Variant]) -> None:
+    """What a sweep would run: each variant with its counts."""
+    size, classes = variants[0].plan.input_size, variants[0].plan.decoder.num_classes
+    title = f"{asked.name}: {len(variants)} variants at {format_size(size)}, {classes} classes, "
+    title += f"{asked.training.budget} each"
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    for heading, justify in (("variant", "left"), ("parameters", "right"), ("MACs (M)", "right"), ("network", "left")):
+        table.add_column(heading, justify=justify)  # type: ignore[arg-type]
+    for variant in variants:
+        cost = total(count_plan(variant.plan))
+        also = f" [dim]= {escape(', '.join(variant.also_named))}[/]" if variant.also_named else ""
+        table.add_row(
+            f"{escape(variant.name)}{also}",
+            units.count(cost.parameters),
+            units.millions(cost.macs),
+            variant.plan.fingerprint,
+        )
+    print_whole(console, table)
+    console.print("[dim]Nothing was run. Counts are in closed form.[/]")

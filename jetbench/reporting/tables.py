@@ -157,6 +157,9 @@ def footnotes(records: Sequence[Record]) -> list[str]:
     lines.append(f"Training: {'; or '.join(trainings)}.")
     lines.append("One run per row: differences that another seed could undo rank nothing.")
     lines += _describe_profiles([record for record in records if record.profile])
+    busy = _busiest(records)
+    if busy is not None:
+        lines.insert(0, f"BUSY MACHINE: {busy}; latencies and FPS are not to be trusted.")
     differing = [what for what, values in _must_agree(records).items() if len(values) > 1]
     if differing:
         lines.insert(0, f"NOT COMPARABLE: rows differ in {', '.join(differing)}; see below.")
@@ -170,6 +173,14 @@ def footnotes(records: Sequence[Record]) -> list[str]:
                 f"{record.variant} is the same network and training as {', '.join(record.also_named)}: run once."
             )
     return [_on_one_line(line) for line in lines]
+
+
+def _busiest(records: Sequence[Record]) -> str | None:
+    """The highest load average, where it is more than the cores can carry."""
+    environments = [record.profile.environment for record in records if record.profile]
+    loads = [(e.load_average, e.cores) for e in environments if e.load_average is not None]
+    load, cores = max(loads, default=(0.0, 1))
+    return f"load average {load:.1f} on {cores} cores" if load > cores + 1 else None
 
 
 def _on_one_line(text: str) -> str:

@@ -45,10 +45,10 @@ def watts(value: float | None) -> str:
 
 
 def roughly(seconds: float) -> str:
-    """An estimate of a time, no finer than it deserves: under 10 s, 25 s, 4 min, 2 h 10 min."""
+    """An estimate of a time, no finer than it deserves: under 10 s, about 25 s, about 4 min."""
     if seconds < 10:
         return "under 10 s"
     if seconds < 60:
-        return f"{5 * round(seconds / 5)} s"
+        return f"about {5 * round(seconds / 5)} s"
     minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {10 * (minutes % 60 // 10)} min"
+    return f"about {minutes} min" if minutes < 60 else f"about {minutes // 60} h {10 * (minutes % 60 // 10)} min"

@@ -118,12 +118,19 @@ def open_camvid(config: CamvidConfig) -> Camvid:
     return Camvid(name, size, classes, void_rule, _identity(root, pairs), pairs, config.size is not None)
 
 
+def assumed_camvid(config: CamvidConfig) -> Camvid:
+    """CamVid as papers use it, for counting where no CamVid is: 11 classes, 360x480 unless `config` has a size."""
+    size = config.size or (360, 480)
+    return Camvid("camvid11", size, CLASSES_11, VOID_RULE_11, "", {split: () for split in SPLITS}, True)
+
+
 def find_root(config: CamvidConfig) -> Path:
     """The folder to read: the configured one, else $JETBENCH_DATA/camvid."""
     if config.path is not None:
         root = Path(config.path).expanduser()
         if not root.is_dir():
-            raise DataError(f"{root}: no such folder. {WAY_OUT}")
+            what = "a file, not CamVid's folder" if root.exists() else "no such folder"
+            raise DataError(f"{root}: {what}. {WAY_OUT}")
         return root
     data = os.environ.get("JETBENCH_DATA")
     if not data:

@@ -122,6 +122,12 @@ def test_rows_of_different_data_or_versions_are_marked_as_not_comparable() -> No
     assert "version of jetbench" in footnotes([record("a"), record("b", profile=newer)])[0]
 
 
+def test_a_busy_machine_is_said_first() -> None:
+    busy = profile(0.01, environment=ENVIRONMENT.model_copy(update={"load_average": 7.5}))
+    lines = footnotes([record("a"), record("b", profile=busy)])
+    assert lines[0] == "BUSY MACHINE: load average 7.5 on 2 cores; latencies and FPS are not to be trusted."
+
+
 def test_moving_clocks_do_not_make_a_machine_another_machine() -> None:
     slower = profile(0.01, environment=ENVIRONMENT.model_copy(update={"clock_mhz": (800.0,), "load_average": 2.0}))
     lines = footnotes([record("a"), record("b", profile=slower)])

@@ -14,9 +14,9 @@ from jetbench.reporting import units
         (units.milliseconds(1.234), "1,234"),
         (units.mebibytes(2**20 * 1.5), "1.5"),
         (units.roughly(3), "under 10 s"),
-        (units.roughly(43), "45 s"),
-        (units.roughly(200), "3 min"),
-        (units.roughly(8000), "2 h 10 min"),
+        (units.roughly(43), "about 45 s"),
+        (units.roughly(200), "about 3 min"),
+        (units.roughly(8000), "about 2 h 10 min"),
     ],
 )
 def test_numbers_as_people_read_them(text: str, expected: str) -> None:

@@ -1,0 +1,37 @@
+"""The end of a sweep: tables and plots written to its folder, the table on the terminal, and where the files are."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from jetbench.record import Record
+from jetbench.reporting.plots import write_plots
+from jetbench.reporting.sheets import print_whole
+from jetbench.reporting.tables import COLUMNS, cells, footnotes, front, write_tables
+
+
+def write_report(console: Console, folder: Path, records: Sequence[Record], title: str) -> None:
+    """Write the tables and plots of `records` to `folder` and print the table and where the files are."""
+    if not records:
+        console.print(f"No row has landed in {folder} yet.")
+        return
+
+    paths = [*write_tables(folder, records, title), *write_plots(folder, records, title)]
+    best = front(records)
+    shown = [column for column in COLUMNS if column.short]
+    table = Table(title=f"\n[bold]{escape(title)}", title_justify="left", box=None, pad_edge=False)
+    table.add_column("variant", overflow="fold", min_width=16)
+    for column in shown:
+        table.add_column(column.short or column.heading, justify="right", no_wrap=True)
+    for record, row in zip(records, cells(records, shown), strict=True):
+        name = escape(row[0])
+        table.add_row(f"[bold green]{name}[/]" if record.key in best else name, *row[1:])
+    print_whole(console, table)
+    console.print("[dim]Green: no other row has both a higher val mIoU and a lower latency.[/]")
+    for note in footnotes(records):
+        console.print(f"[dim]- {escape(note)}[/]", highlight=False, soft_wrap=not console.is_terminal)
+    written = ", ".join(path.name for path in paths)
+    console.print(f"\nWritten to {folder}: {written}", highlight=False, soft_wrap=True)
