@@ -83,7 +83,7 @@ class JetLossConfig(Spec):
     inverse frequency, which stalls. `beta` gives Cui's parameter itself instead (0: uniform).
     """
 
-    rare_share: Annotated[float, Field(gt=0, le=1)] = 0.01
+    rare_share: Annotated[float, Field(gt=0, le=1)] = 0.0001
     beta: Annotated[float, Field(ge=0, lt=1)] | None = None
     recall: NonNegativeFloat = 1.0
     precision: NonNegativeFloat = 1.0
@@ -104,6 +104,11 @@ class TrainingConfig(Spec):
     seed: Seed = 0
     threads: PositiveInt = 1
     mixed_precision: bool = True
+
+    @property
+    def identity(self) -> str:
+        """Text that two configs share only if they train alike: JetLoss's settings count only where it is the loss."""
+        return self.model_dump_json(exclude=None if self.loss == "jetloss" else {"jetloss"})
 
 
 class ProfilingConfig(Spec):

@@ -69,7 +69,7 @@ def variant_key(variant: Variant, sweep: Sweep, dataset: DatasetInfo, device: st
         str(RECORD_VERSION),
         variant.plan.fingerprint,
         dataset.model_dump_json(),
-        variant.training.model_dump_json(),
+        variant.training.identity,
         sweep.profiling.model_dump_json(),
         device,
     ]

@@ -57,7 +57,7 @@ def expand_sweep(sweep: Sweep, num_classes: int, input_size: tuple[int, int]) ->
         except SpecError as error:
             problems.append(f"{name}: {error}")
             continue
-        identity = f"{variant.plan.fingerprint} {variant.training.model_dump_json()}"
+        identity = f"{variant.plan.fingerprint} {variant.training.identity}"
         if identity in found:
             first = found[identity]
             found[identity] = Variant(

@@ -46,6 +46,11 @@ def test_identical_networks_are_merged_under_the_first_name() -> None:
     ]
 
 
+def test_settings_of_a_loss_that_is_not_used_make_no_other_variant() -> None:
+    shares = {"grid": {"training.loss": ["jetloss", "cross-entropy"], "training.jetloss.rare_share": [0.1, 0.2]}}
+    assert len(variant_names(sweep(include_base=False, variants=[shares]))) == 3
+
+
 def test_the_same_network_with_another_training_is_another_variant() -> None:
     assert len(variant_names(sweep(variants=[{"grid": {"training.loss": ["jetloss", "cross-entropy"]}}]))) == 2
 

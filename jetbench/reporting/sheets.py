@@ -148,9 +148,7 @@ def print_whole(console: Console, table: Table) -> None:
     if needed <= console.width:
         console.print(table)
         return
-    with console.capture() as capture:
-        console.print(table, width=needed, crop=False, no_wrap=True, overflow="ignore")
-    console.file.write(capture.get())
+    Console(file=console.file, width=needed, force_terminal=console.is_terminal).print(table)
 
 
 def print_profile(console: Console, name: str, profile: Profile) -> None:
