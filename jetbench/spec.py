@@ -108,7 +108,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
     try:
         raw = yaml.load(text, Loader=_UniqueKeyLoader)
     except yaml.YAMLError as error:
-        raise SpecError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+        reason = " ".join(str(error).replace('in "<unicode string>",', "at").split())
+        raise SpecError(f"{path}: not valid YAML: {reason}") from None
     if not isinstance(raw, dict):
         raise SpecError(f"{path}: expected a mapping of keys to values, found {describe_value(raw)}")
     return raw
