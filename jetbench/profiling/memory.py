@@ -1,21 +1,20 @@
-"""Peak memory of one forward pass: the allocator's on a GPU, the process's growth on a CPU.
+"""Peak memory of one forward pass: weights, input, and the most that torch's allocator held at once.
 
-Both are weights plus the most that was held at once during a pass at the profiled size. On a CPU torch has no
-allocator to ask, so the kernel is: the process's high-water mark, less what was resident before the pass.
+On a GPU the allocator keeps the count itself; on a CPU its allocations and releases are recorded during one pass and
+added up, which gives the same bytes every time. What libraries allocate for themselves, behind torch, is in neither.
 """
 
-from pathlib import Path
+import os
 
 import torch
 from torch import Tensor, nn
+from torch.profiler import ProfilerActivity, profile
 
-CLEAR_HIGH_WATER = "5"
+MEANING = "weights, input and the most that torch's allocator held at once during one pass"
 
 
 def measure_peak_memory(model: nn.Module, images: Tensor) -> tuple[int | None, str]:
-    """Bytes of weights, buffers and one pass at its peak, and how they were found (or why they were not).
-
-    Call it before any pass at this size: memory that an earlier pass has left resident would not show again.
+    """Peak bytes of one pass, and what they are (or why there are none).
 
     Args:
         model: network in eval mode, on the device of `images`.
@@ -26,22 +25,19 @@ def measure_peak_memory(model: nn.Module, images: Tensor) -> tuple[int | None, s
             torch.cuda.reset_peak_memory_stats(images.device)
             model(images)
             torch.cuda.synchronize(images.device)
-            return torch.cuda.max_memory_allocated(images.device), "peak of torch's CUDA allocator, weights included"
-        try:
-            # A small pass first, so that libraries loaded and kernels compiled at first use are not counted.
-            model(images[..., :64, :64])
-            Path("/proc/self/clear_refs").write_text(CLEAR_HIGH_WATER)
-            before = _status_bytes("VmRSS")
+            return torch.cuda.max_memory_allocated(images.device), MEANING
+        os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # else the recorder announces itself on the terminal
+        with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as recorded:
             model(images)
-            growth = _status_bytes("VmHWM") - before
-        except OSError as error:
-            return None, f"the process's high-water mark cannot be read here ({error})"
-    held = sum(tensor.nbytes for tensor in model.state_dict().values())
-    return held + max(growth, 0), "weights plus growth of the process's resident memory during one pass"
-
-
-def _status_bytes(field: str) -> int:
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith(f"{field}:"):
-            return int(line.split()[1]) * 1024
-    raise OSError(f"/proc/self/status has no {field}")
+    results = getattr(recorded.profiler, "kineto_results", None)
+    if results is None:
+        return None, "this torch does not record its allocations"
+    changes = [event.nbytes() for event in results.events() if event.name() == "[memory]"]
+    held = peak = 0
+    for change in changes:
+        held += change
+        peak = max(peak, held)
+    if not changes or held != 0:
+        return None, f"the recorded allocations do not add up: {held} bytes are left of {len(changes)} changes"
+    weights = sum(tensor.nbytes for tensor in model.state_dict().values())
+    return weights + images.nbytes + peak, MEANING
