@@ -100,7 +100,8 @@ def _draw_curves(
     path: Path, curves: Sequence[tuple[str, list[tuple[float, float]]]], title: str, data: str
 ) -> list[Path]:
     """Validation mIoU at each evaluation: a curve that still rises had too little budget to rank anything."""
-    colours = [matplotlib.colormaps["turbo"](0.05 + 0.9 * n / max(1, len(curves) - 1)) for n in range(len(curves))]
+    palette = matplotlib.colormaps["tab10" if len(curves) <= 10 else "tab20"]
+    colours = [palette(number % palette.N) for number in range(len(curves))]
     with plt.rc_context(STYLE):
         figure, axis, key = _make_figure(title, data, "one run each; scored on the whole validation split")
         for number, ((_, points), colour) in enumerate(zip(curves, colours, strict=True), 1):
