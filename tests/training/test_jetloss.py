@@ -106,8 +106,9 @@ def test_the_ends_of_the_scale_are_uniform_and_inverse_frequency() -> None:
 
 
 def test_rare_share_means_the_same_for_any_number_of_images() -> None:
-    few = effective_number_weights([80_000, 20_000, 400], JetLossConfig())
-    many = effective_number_weights([80_000_000, 20_000_000, 400_000], JetLossConfig())
+    config = JetLossConfig(rare_share=0.01)
+    few = effective_number_weights([80_000, 20_000, 400], config)
+    many = effective_number_weights([80_000_000, 20_000_000, 400_000], config)
     assert torch.allclose(few, many, rtol=1e-2)
     assert few[2] > 2 * few[0]
 
