@@ -172,7 +172,13 @@ def start(tmp_path: Path, budget: str) -> "subprocess.Popen[str]":
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        # Tests that run in the background inherit an ignored SIGINT; a person's sweep does not.
+        preexec_fn=heed_ctrl_c,
     )
+
+
+def heed_ctrl_c() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def wait_for_records(tmp_path: Path, count: int, process: "subprocess.Popen[str]") -> None:
