@@ -214,11 +214,11 @@ def sweep(
     if dry_run:
         print_variants(console, asked, variants)
         return
-    if asked.training.batch_size > source.counts["train"]:
-        few, batch = source.counts["train"], asked.training.batch_size
+    few, batch = source.counts["train"], max(variant.training.batch_size for variant in variants)
+    if batch > few:
         raise SpecError(f"training.batch_size={batch} is more than the {few} training images")
-    for key, threads in (("training", asked.training.threads), ("profiling", asked.profiling.threads)):
-        _check_threads(f"{key}.threads", threads)
+    _check_threads("training.threads", max(variant.training.threads for variant in variants))
+    _check_threads("profiling.threads", asked.profiling.threads)
     chosen, slots = _choose_device(asked, jobs)
     folder = reports / asked.name
 

@@ -66,7 +66,6 @@ def _profile(
     pixels = random_pixels(config, input_size)
     images = (pixels.to(device).permute(0, 3, 1, 2).contiguous().float() - channels.mean) / channels.std
     notes = {"power_w": NO_POWER}
-    # Memory first: it shows only on the first pass at this size.
     report(0.1, "memory")
     peak, how = measure_peak_memory(model, images)
     notes["peak_memory_bytes"] = how

@@ -191,8 +191,12 @@ def _on_one_line(text: str) -> str:
 def _describe_training(record: Record) -> str:
     config = record.training_config
     mixed = ", mixed precision" if record.training and record.training.mixed_precision else ""
+    loss: str = config.loss
+    if loss == "jetloss":
+        beta = config.jetloss.beta
+        loss += f" (rare_share {config.jetloss.rare_share:g})" if beta is None else f" (beta {beta:g})"
     return (
-        f"{config.loss}, {config.budget}, batch {config.batch_size}, AdamW {config.learning_rate:g} {config.schedule}, "
+        f"{loss}, {config.budget}, batch {config.batch_size}, AdamW {config.learning_rate:g} {config.schedule}, "
         f"seed {config.seed}{mixed}"
     )
 

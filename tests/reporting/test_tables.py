@@ -54,7 +54,7 @@ def test_footnotes_say_data_training_measurement_failures_and_reasons() -> None:
     for part in (
         "made-up, 8 train / 4 val / 4 test images at 64x96 (HxW), 3 classes, void pixels ignored",
         "best constant prediction scores 20.0 % on val, 21.0 % on test",
-        "jetloss, 300 steps, batch 8",
+        "jetloss (rare_share 0.0001), 300 steps, batch 8",
         "5 passes after 5 of warm-up, batch 1",
         "1 MAC = 2 FLOPs",
         "Power: made up.",
