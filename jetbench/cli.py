@@ -16,11 +16,12 @@ from rich.table import Table
 
 from jetbench import __version__
 from jetbench.catalog import names, read_architecture
-from jetbench.cost import count_plan, total
+from jetbench.cost import cost_of
 from jetbench.errors import DataError, JetbenchError, ProfilingError, SpecError
-from jetbench.plan import format_size, plan_architecture
+from jetbench.plan import plan_architecture
 from jetbench.reporting import units
 from jetbench.reporting.sheets import describe_architecture, print_blocks, print_profile, print_variants, print_whole
+from jetbench.rules import format_size
 from jetbench.spec import parse_size
 
 if TYPE_CHECKING:
@@ -131,7 +132,7 @@ def list_names(
     rows: list[dict[str, Any]] = []
     for name in names("architectures"):
         architecture = read_architecture(name, {})
-        cost = total(count_plan(plan_architecture(architecture, classes, _size(size))))
+        cost = cost_of(architecture, classes, _size(size))
         rows.append(
             {"name": name, "parameters": cost.parameters, "macs": cost.macs, "description": architecture.description}
         )

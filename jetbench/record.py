@@ -116,11 +116,16 @@ class Latency(Spec):
 
 
 class CounterResult(Spec):
-    """What one tool counted; `unsupported` are operations it met and left out, with how often."""
+    """What one tool counted, by its own rules; `unsupported` are operations it met and left out, with how often.
+
+    `distribution` is the installed package it came from: two of them share the import name thop.
+    """
 
     tool: str
     version: str
+    distribution: str | None = None
     macs: int | None
+    by_operation: dict[str, int] = Field(default_factory=dict)
     unsupported: dict[str, int] = Field(default_factory=dict)
 
 

@@ -1,13 +1,6 @@
 import pytest
 
 from jetbench import SpecError, load_architecture, plan_architecture
-from jetbench.plan import common_divisors, mean_divisor, pyramid_levels
-
-
-def test_levels_halve_rounding_up_until_one_is_small_enough() -> None:
-    assert pyramid_levels((512, 512), 16) == (512, 256, 128, 64, 32, 16)
-    assert pyramid_levels((720, 960), 16) == (960, 480, 240, 120, 60, 30, 15)
-    assert pyramid_levels((480, 360), 16) == (480, 240, 120, 60, 30, 15)
 
 
 def test_nano_at_512_has_the_blocks_of_section_2() -> None:
@@ -58,14 +51,6 @@ def test_too_small_a_size_is_refused_with_the_rule(size: tuple[int, int]) -> Non
 def test_fewer_than_two_classes_are_refused() -> None:
     with pytest.raises(SpecError, match="num_classes=1: segmentation needs at least 2"):
         plan_architecture(load_architecture("jetseg-nano"), 1, (512, 512))
-
-
-def test_mean_divisor_takes_the_nearest_to_the_mean_and_the_smaller_on_a_tie() -> None:
-    assert mean_divisor((1, 2, 4, 8)) == 4  # mean 3.75
-    assert mean_divisor((1, 2)) == 1  # mean 1.5, a tie
-    assert mean_divisor((1, 3)) == 1  # mean 2, a tie
-    assert mean_divisor((1, 2, 3, 4, 6, 12)) == 4  # mean 4.67
-    assert common_divisors(48, 64) == (1, 2, 4, 8, 16)
 
 
 def test_a_group_count_that_does_not_divide_names_the_layer_and_the_way_out() -> None:

@@ -5,8 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from jetbench.architecture import AttentionName
-from jetbench.cost import eca_kernel
-from jetbench.plan import CBAM_REDUCTION, SPATIAL_KERNEL
+from jetbench.rules import CBAM_REDUCTION, SPATIAL_KERNEL, eca_kernel
 
 
 class SpatialAttention(nn.Module):

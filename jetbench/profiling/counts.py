@@ -1,19 +1,33 @@
-"""Parameters and MACs of a built network: our own count by hooks, and what fvcore and thop say beside it.
+"""What fvcore, thop and torch's FlopCounterMode count of a built network, operation by operation.
 
-The tools disagree because they count different things: fvcore adds 2 per element of batch norm and 4 per upsampled
-element, thop 4 per element of batch norm, and both call the sum MACs or FLOPs. Every counter runs on a copy: the
-model that was passed in is the same afterwards.
+The three disagree because they count different things under the same name. Each runs on a copy without hooks: the model
+that was passed in keeps its values, buffers, hooks and mode.
 """
 
-import copy
 import logging
 import warnings
-from importlib.metadata import version
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib.metadata import packages_distributions, version
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from jetbench.record import CounterResult
+from jetbench.profiling.trace import copy_without_hooks
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCount:
+    """What one tool totals for one image, by its own names of operations, and what it says that it left out."""
+
+    tool: str
+    distribution: str
+    version: str
+    total: int
+    by_operation: dict[str, int]
+    unsupported: dict[str, int]
 
 
 def count_parameters(model: nn.Module) -> int:
@@ -21,51 +35,59 @@ def count_parameters(model: nn.Module) -> int:
     return sum(parameter.numel() for parameter in model.parameters())
 
 
-def count_macs(model: nn.Module, images: Tensor) -> int:
-    """Multiply-accumulates of all convolutions for one image, biases not counted.
-
-    Args:
-        model: left as it is.
-        images: (N, 3, H, W); the count is divided by N.
-    """
-    copied = copy.deepcopy(model).eval()
-    macs = 0
-
-    def count(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        nonlocal macs
-        weight = module.weight
-        assert isinstance(weight, Tensor)
-        macs += output.numel() * weight[0].numel()
-
-    for module in copied.modules():
-        if isinstance(module, nn.Conv1d | nn.Conv2d | nn.Conv3d):
-            module.register_forward_hook(count)
-        elif isinstance(module, nn.Linear | nn.modules.conv._ConvTransposeNd | nn.MultiheadAttention | nn.RNNBase):
-            raise TypeError(f"count_macs has no rule for {type(module).__name__}")
-    with torch.inference_mode():
-        copied(images)
-    return macs // images.shape[0]
-
-
-def count_with_fvcore(model: nn.Module, images: Tensor) -> CounterResult:
-    """Fvcore's total for one image; `unsupported` holds the operations it met and gave 0."""
+def count_with_fvcore(model: nn.Module, images: Tensor) -> ToolCount:
+    """Fvcore's count; `unsupported` holds the operations it met and gave 0, but not those that it ignores silently."""
     from fvcore.nn import FlopCountAnalysis
 
-    analysis = FlopCountAnalysis(copy.deepcopy(model).eval(), images[:1])
+    analysis = FlopCountAnalysis(copy_without_hooks(model), images[:1])
     logging.getLogger("fvcore.nn.jit_analysis").setLevel(logging.ERROR)
     analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch deprecates the tracer that fvcore uses
-        total = int(analysis.total())
+        by_operation = {name: int(count) for name, count in sorted(analysis.by_operator().items())}
     unsupported = {name: int(times) for name, times in sorted(analysis.unsupported_ops().items())}
-    return CounterResult(tool="fvcore", version=version("fvcore"), macs=total, unsupported=unsupported)
+    return ToolCount("fvcore", *_distribution("fvcore"), sum(by_operation.values()), by_operation, unsupported)
 
 
-def count_with_thop(model: nn.Module, images: Tensor) -> CounterResult:
-    """Thop's total for one image. It counts modules only: what is called as a function is missed without a word."""
+def count_with_thop(model: nn.Module, images: Tensor) -> ToolCount:
+    """Thop's count, by class of module. What is called as a function it misses without a word."""
+    copied = copy_without_hooks(model)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # thop imports distutils
         from thop import profile
 
-        macs, _ = profile(copy.deepcopy(model).eval(), inputs=(images[:1],), verbose=False)
-    return CounterResult(tool="thop", version=version("thop"), macs=int(macs))
+        total, _, layers = profile(copied, inputs=(images[:1],), verbose=False, ret_layer_info=True)
+    by_operation: Counter[str] = Counter()
+    for name, count in _leaves(layers, ""):
+        by_operation[type(copied.get_submodule(name)).__name__] += int(count)
+    counted = {name: count for name, count in sorted(by_operation.items()) if count}
+    return ToolCount("thop", *_distribution("thop"), int(total), counted, {})
+
+
+def _leaves(layers: dict[str, Any], prefix: str) -> Iterator[tuple[str, float]]:
+    for name, (operations, _, inner) in layers.items():
+        if inner:
+            yield from _leaves(inner, f"{prefix}{name}.")
+        else:
+            yield prefix + name, operations
+
+
+def count_with_torch(model: nn.Module, images: Tensor) -> ToolCount:
+    """The count of `torch.utils.flop_counter`: 2 per MAC of what it knows, nothing else."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    copied = copy_without_hooks(model)
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        copied(images[:1])
+    found = counter.get_flop_counts().get("Global", {})
+    by_operation = {str(getattr(name, "__name__", name)): int(count) for name, count in found.items()}
+    return ToolCount("FlopCounterMode", *_distribution("torch"), int(counter.get_total_flops()), by_operation, {})
+
+
+COUNTERS: tuple[Callable[[nn.Module, Tensor], ToolCount], ...] = (count_with_fvcore, count_with_thop, count_with_torch)
+
+
+def _distribution(package: str) -> tuple[str, str]:
+    """Which installed distribution an import name belongs to, and its version: two of them share the name thop."""
+    names = sorted(set(packages_distributions().get(package, [package])))
+    return " and ".join(names), " and ".join(version(name) for name in names)

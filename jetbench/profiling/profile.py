@@ -7,10 +7,11 @@ import torch
 from torch import Tensor, nn
 
 from jetbench.experiment import ProfilingConfig
-from jetbench.profiling.counts import count_macs, count_parameters, count_with_fvcore, count_with_thop
+from jetbench.profiling.counts import count_parameters, count_with_fvcore, count_with_thop
 from jetbench.profiling.environment import describe_environment, set_arithmetic
 from jetbench.profiling.latency import measure_end_to_end_latency, measure_latency
 from jetbench.profiling.memory import measure_peak_memory
+from jetbench.profiling.trace import trace_operations
 from jetbench.record import CounterResult, Profile
 
 NO_POWER = (
@@ -73,11 +74,24 @@ def _profile(
     counters: list[CounterResult] = []
     for count in (count_with_fvcore, count_with_thop):
         try:
-            counters.append(count(model, images))
+            found = count(model, images)
+            counters.append(
+                CounterResult(
+                    tool=found.tool,
+                    version=found.version,
+                    distribution=found.distribution,
+                    macs=found.total,
+                    by_operation=found.by_operation,
+                    unsupported=found.unsupported,
+                )
+            )
         except (RuntimeError, ImportError, ValueError, TypeError, KeyError) as error:
             tool = count.__name__.removeprefix("count_with_")
             counters.append(CounterResult(tool=tool, version="unknown", macs=None))
             notes[tool] = f"{tool} failed: {type(error).__name__}: {error}"
+    operations = trace_operations(model, images[:1].to("meta"))
+    if uncounted := sorted({operation.kernel for operation in operations if operation.kind == "uncounted"}):
+        notes["macs"] = f"operations without a rule of ours, in no total: {', '.join(uncounted)}"
     report(0.4, "latency of the model")
     model_latency = measure_latency(model, images, config)
     report(0.7, "latency end to end")
@@ -85,7 +99,7 @@ def _profile(
     return Profile(
         input_size=input_size,
         parameters=count_parameters(model),
-        macs=count_macs(model, images),
+        macs=sum(operation.macs for operation in operations),
         counters=tuple(counters),
         model_latency=model_latency,
         end_to_end_latency=end_to_end,

@@ -8,12 +8,14 @@ from rich.markup import escape
 from rich.table import Table
 
 from jetbench.architecture import Architecture
-from jetbench.cost import count_plan, total
+from jetbench.cost import cost_of
 from jetbench.experiment import Sweep
-from jetbench.plan import Plan, format_size
+from jetbench.operations import Operation, list_operations
+from jetbench.plan import Plan
 from jetbench.record import Latency, Profile
 from jetbench.reporting import units
 from jetbench.reporting.tables import describe_machine
+from jetbench.rules import format_size
 from jetbench.sweep import Variant
 
 COUNTING_RULE = (
@@ -24,7 +26,8 @@ COUNTING_RULE = (
 
 def describe_architecture(architecture: Architecture, plan: Plan) -> dict[str, Any]:
     """A planned network as plain data: totals, blocks, decoder."""
-    cost = total(count_plan(plan))
+    operations = list_operations(plan)
+    parameters, macs = _count(operations)
     return {
         "name": architecture.name,
         "form": architecture.form,
@@ -33,18 +36,23 @@ def describe_architecture(architecture: Architecture, plan: Plan) -> dict[str, A
         "num_classes": plan.decoder.num_classes,
         "activation": plan.activation,
         "fingerprint": plan.fingerprint,
-        "parameters": cost.parameters,
-        "macs": cost.macs,
-        "blocks": _describe_blocks(plan),
-        "decoder": _describe_decoder(plan),
+        "parameters": parameters,
+        "macs": macs,
+        "blocks": _describe_blocks(plan, operations),
+        "decoder": _describe_decoder(plan, operations),
     }
 
 
-def _describe_blocks(plan: Plan) -> list[dict[str, Any]]:
-    layers = count_plan(plan)
+def _count(operations: Sequence[Operation], part: str | None = None) -> tuple[int, int]:
+    """Parameters and MACs of all operations, or of one part's."""
+    chosen = [operation for operation in operations if part in (None, operation.part)]
+    return sum(operation.parameters for operation in chosen), sum(operation.macs for operation in chosen)
+
+
+def _describe_blocks(plan: Plan, operations: Sequence[Operation]) -> list[dict[str, Any]]:
     rows = []
     for number, block in enumerate(plan.blocks):
-        cost = total(layers, f"block {number}")
+        parameters, macs = _count(operations, f"block {number}")
         mix = block.jetconv.groups
         rows.append(
             {
@@ -63,15 +71,15 @@ def _describe_blocks(plan: Plan) -> list[dict[str, Any]]:
                 "branches": " ".join(str(branch) for branch in block.jetconv.branches),
                 "attention": block.attention,
                 "skip": block.skip,
-                "parameters": cost.parameters,
-                "macs": cost.macs,
+                "parameters": parameters,
+                "macs": macs,
             }
         )
     return rows
 
 
-def _describe_decoder(plan: Plan) -> dict[str, Any]:
-    cost = total(count_plan(plan), "decoder")
+def _describe_decoder(plan: Plan, operations: Sequence[Operation]) -> dict[str, Any]:
+    parameters, macs = _count(operations, "decoder")
     return {
         "fusion": plan.decoder.fusion,
         "taps": [
@@ -80,8 +88,8 @@ def _describe_decoder(plan: Plan) -> dict[str, Any]:
         ],
         "head_channels": plan.decoder.head_channels,
         "output_size": plan.decoder.taps[-1].size,
-        "parameters": cost.parameters,
-        "macs": cost.macs,
+        "parameters": parameters,
+        "macs": macs,
     }
 
 
@@ -188,7 +196,7 @@ def print_variants(console: Console, asked: Sweep, variants: Sequence[Variant]) 
     for heading, justify in (("variant", "left"), ("parameters", "right"), ("MACs (M)", "right"), ("network", "left")):
         table.add_column(heading, justify=justify)  # type: ignore[arg-type]
     for variant in variants:
-        cost = total(count_plan(variant.plan))
+        cost = cost_of(variant.architecture, classes, size)
         also = f" [dim]= {escape(', '.join(variant.also_named))}[/]" if variant.also_named else ""
         table.add_row(
             f"{escape(variant.name)}{also}",

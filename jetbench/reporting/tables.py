@@ -2,11 +2,13 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import pandas as pd
 
-from jetbench.cost import Total, count_plan, total
+from jetbench.architecture import Architecture
+from jetbench.operations import Cost, add_up, list_operations
 from jetbench.plan import plan_architecture
 from jetbench.record import CounterResult, Environment, Record
 from jetbench.reporting import units
@@ -30,15 +32,21 @@ def _latency(record: Record) -> float | None:
     return record.profile.model_latency.median_s if record.profile else None
 
 
-def _cost(record: Record) -> Total:
+def _cost(record: Record) -> Cost:
     """Counted from the architecture, so that a row that failed has it too; equal to what a profile counts."""
-    plan = plan_architecture(record.architecture, record.dataset.num_classes, record.dataset.size)
-    return total(count_plan(plan))
+    return _count(record.architecture, record.dataset.num_classes, record.dataset.size)
+
+
+@lru_cache(maxsize=1024)
+def _count(architecture: Architecture, num_classes: int, size: tuple[int, int]) -> Cost:
+    return add_up(list_operations(plan_architecture(architecture, num_classes, size)))
 
 
 COLUMNS = (
     Column("parameters", lambda r: units.count(_cost(r).parameters), "params"),
     Column("MACs (M)", lambda r: units.millions(_cost(r).macs), "MACs M"),
+    Column("FLOPs (M)", lambda r: units.millions(_cost(r).flops)),
+    Column("eq. 2 (M)", lambda r: units.millions(_cost(r).eq2_flops)),
     Column("val mIoU best (%)", lambda r: units.score(_val_best(r)), "val %"),
     Column("val mIoU last (%)", lambda r: units.score(r.training.last.counts.miou if r.training else None)),
     Column("test mIoU (%)", lambda r: units.score(r.training.test.miou if r.training else None), "test %"),
@@ -78,6 +86,9 @@ def _row(record: Record) -> dict[str, object]:
         "reason": record.failure.reason if record.failure else "",
         "parameters": cost.parameters,
         "macs": cost.macs,
+        "flops": cost.flops,
+        "eq2_flops": cost.eq2_flops,
+        "peak_activation_bytes": cost.peak_activation_bytes,
         **{f"macs_{tool}": _counted(profile.counters if profile else (), tool) for tool in ("fvcore", "thop")},
         "val_miou_best": training.best.counts.miou if training else None,
         "val_best_epoch": training.best.epoch if training else None,

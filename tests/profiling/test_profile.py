@@ -1,7 +1,7 @@
 import torch
 
-from jetbench import build_model, load_architecture, plan_architecture
-from jetbench.cost import count_plan, total
+from jetbench import build_model, load_architecture
+from jetbench.cost import cost_of
 from jetbench.experiment import ProfilingConfig
 from jetbench.profiling.profile import profile_model
 from jetbench.record import Profile
@@ -17,7 +17,7 @@ def profiled() -> tuple[Profile, torch.nn.Module]:
 
 def test_a_profile_has_every_number_or_the_reason_why_not() -> None:
     profile, _ = profiled()
-    cost = total(count_plan(plan_architecture(load_architecture("jetseg-nano"), 5, (64, 96))))
+    cost = cost_of(load_architecture("jetseg-nano"), 5, (64, 96))
     assert (profile.parameters, profile.macs) == (cost.parameters, cost.macs)
     assert [counter.tool for counter in profile.counters] == ["fvcore", "thop"]
     assert all(counter.macs is not None and counter.macs > cost.macs for counter in profile.counters)

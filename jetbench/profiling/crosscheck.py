@@ -1,0 +1,202 @@
+"""cross_check: our count beside fvcore's, thop's and torch's, every difference explained operation by operation.
+
+A tool's rule for an operation is stated here and held against what the tool really reported: an explanation that does
+not fit to the unit is printed as unexplained, with the number that is left.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from torch import Tensor, nn
+
+from jetbench.operations import Operation, dead_operations
+from jetbench.profiling.counts import COUNTERS, ToolCount
+from jetbench.profiling.trace import trace_operations
+
+Quantity = Literal["MACs", "FLOPs"]
+QUANTITIES: tuple[Quantity, ...] = ("MACs", "FLOPs")
+
+# What each tool's total is compared with: the quantity of ours that it comes nearest to.
+COMPARED_WITH: dict[str, Quantity] = {"fvcore": "MACs", "thop": "MACs", "FlopCounterMode": "FLOPs"}
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """How a tool counts an operation: so much `per` MAC, output element or input element, under its own `name`."""
+
+    name: str
+    factor: int
+    per: Literal["MAC", "output element", "input element"]
+
+
+TOOL_RULES: dict[str, dict[str, tuple[Rule, ...]]] = {
+    "fvcore": {
+        "convolution": (Rule("conv", 1, "MAC"),),
+        "batch norm": (Rule("batch_norm", 2, "output element"),),
+        "bilinear upsampling": (Rule("upsample_bilinear2d", 4, "output element"),),
+        "mean over the map": (Rule("adaptive_avg_pool2d", 1, "input element"),),
+    },
+    "thop": {
+        "convolution": (Rule("Conv2d", 1, "MAC"), Rule("Conv1d", 1, "MAC")),
+        "batch norm": (Rule("BatchNorm2d", 4, "output element"),),
+    },
+    "FlopCounterMode": {"convolution": (Rule("convolution", 2, "MAC"),)},
+}
+# fvcore counts on a graph from which torch's tracer has removed what never reaches the output.
+SKIPS_DEAD = ("fvcore",)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One operation of the network: how often it runs, its size, and what it costs by our rules."""
+
+    operation: str
+    times: int
+    output_elements: int
+    input_elements: int
+    macs: int
+    flops: int
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """Part of the way from our total to a tool's: so much, for this reason. `explained` if the reason fits exactly."""
+
+    operation: str
+    amount: int
+    reason: str
+    explained: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """One tool beside ours, and the quantity of ours it comes nearest to.
+
+    `by_row` is its count in our operations' names; for either quantity the differences sum to its total less ours.
+    """
+
+    count: ToolCount
+    compared_with: Quantity
+    by_row: dict[str, int]
+    differences: dict[Quantity, tuple[Difference, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class CrossCheck:
+    """Our rows, each tool, the tools that failed with their reason, and the operations that no tool counted."""
+
+    rows: tuple[Row, ...]
+    tools: tuple[Checked, ...]
+    failed: dict[str, str]
+    counted_by_none: tuple[str, ...]
+
+
+def cross_check(model: nn.Module, images: Tensor) -> CrossCheck:
+    """Count `model` with every tool, on copies, for one image of (N, 3, H, W)."""
+    operations = trace_operations(model, images[:1].to("meta"))
+    rows = summarise(operations)
+    dead = dead_operations(operations)
+    gone = {row.operation: row for row in summarise([operations[index] for index in sorted(dead)])}
+    tools, failed = [], {}
+    for count in COUNTERS:
+        try:
+            tools.append(compare(count(model, images), rows, gone))
+        except (RuntimeError, ImportError, ValueError, TypeError, KeyError, AttributeError) as error:
+            failed[count.__name__.removeprefix("count_with_")] = f"{type(error).__name__}: {error}"
+    by_none = [row.operation for row in rows if not any(tool.by_row.get(row.operation) for tool in tools)]
+    return CrossCheck(rows, tuple(tools), failed, tuple(by_none))
+
+
+def summarise(operations: Sequence[Operation]) -> tuple[Row, ...]:
+    """Operations added up by what they are, in the order of our FLOPs; a bias is a row of its own."""
+    found: dict[str, Counter[str]] = {}
+    for operation in operations:
+        row = found.setdefault(describe(operation), Counter())
+        bias = operation.flops - 2 * operation.macs if operation.macs else 0
+        size = operation.makes[0].bytes // operation.elements  # of one element
+        row.update(
+            times=1,
+            output_elements=operation.elements,
+            input_elements=sum(tensor.bytes for tensor in set(operation.reads)) // size,
+            macs=operation.macs,
+            flops=operation.flops - bias,
+        )
+        if bias:
+            elements = operation.elements
+            found.setdefault("bias", Counter()).update(
+                times=1, output_elements=elements, input_elements=elements, macs=0, flops=bias
+            )
+    rows = [Row(name, **{key: row[key] for key in Row.__slots__[1:]}) for name, row in found.items()]
+    return tuple(sorted(rows, key=lambda row: (-row.flops, row.operation)))
+
+
+def describe(operation: Operation) -> str:
+    """What an operation is, in words that tell apart what tools count differently."""
+    if operation.kernel == "mean":
+        return "mean over the map" if operation.eq2_pooling else "mean over channels"
+    if operation.kind == "activation" and operation.kernel in ("clamp", "exp", "mul", "add"):
+        return f"{operation.kernel} of the activation"
+    return {
+        "native_batch_norm": "batch norm",
+        "cudnn_batch_norm": "batch norm",
+        "upsample_bilinear2d": "bilinear upsampling",
+        "adaptive_max_pool2d": "maximum over the map",
+        "amax": "maximum over channels",
+        "cat": "stacking (cat)",
+        "clone": "shuffling (copy)",
+    }.get(operation.kernel, operation.kernel)
+
+
+def compare(count: ToolCount, rows: Sequence[Row], dead: dict[str, Row]) -> Checked:
+    """Every difference between `count` and ours, by operation; `dead` are the rows of what never reaches the output."""
+    rules, found = TOOL_RULES[count.tool], count.by_operation
+    by_row = {row.operation: sum(found.get(rule.name, 0) for rule in rules.get(row.operation, ())) for row in rows}
+    differences = {quantity: _explain(count, rows, dead, quantity) for quantity in QUANTITIES}
+    return Checked(count, COMPARED_WITH[count.tool], by_row, differences)
+
+
+def _explain(count: ToolCount, rows: Sequence[Row], dead: dict[str, Row], quantity: Quantity) -> tuple[Difference, ...]:
+    rules = TOOL_RULES[count.tool]
+    left = dict(count.by_operation)
+    differences: list[Difference] = []
+    for row in rows:
+        ours = row.macs if quantity == "MACs" else row.flops
+        applied = rules.get(row.operation, ())
+        theirs = sum(left.pop(rule.name, 0) for rule in applied)
+        if not applied:
+            if ours:
+                differences.append(Difference(row.operation, -ours, "missed"))
+            continue
+        rule = applied[0]
+        expected = rule.factor * _measure(row, rule)
+        skipped = dead.get(row.operation) if count.tool in SKIPS_DEAD else None
+        dropped = rule.factor * _measure(skipped, rule) if skipped else 0
+        if expected != ours:
+            reason = f"counts {rule.factor} per {rule.per}; we count {_per(ours, row, rule, quantity)}"
+            differences.append(Difference(row.operation, expected - ours, reason))
+        if skipped and dropped:
+            times = f"{skipped.times} of {row.times}"
+            reason = f"leaves out {times} that never reach the output, as its tracer does"
+            differences.append(Difference(row.operation, -dropped, reason))
+        if theirs != expected - dropped:
+            rest = theirs - expected + dropped
+            differences.append(Difference(row.operation, rest, "unexplained: not what the rule above gives", False))
+    for name, amount in left.items():
+        differences.append(Difference(name, amount, "unexplained: we know no rule of theirs for it", False))
+    unattributed = count.total - sum(count.by_operation.values())
+    if unattributed:
+        differences.append(Difference("(total)", unattributed, "unexplained: under no operation of theirs", False))
+    return tuple(differences)
+
+
+def _measure(row: Row, rule: Rule) -> int:
+    return {"MAC": row.macs, "output element": row.output_elements, "input element": row.input_elements}[rule.per]
+
+
+def _per(ours: int, row: Row, rule: Rule, quantity: Quantity) -> str:
+    if ours == 0:
+        return f"no {quantity} there"
+    measure = _measure(row, rule)
+    return str(ours // measure) if ours % measure == 0 else f"{ours / measure:.3f}"

@@ -1,0 +1,188 @@
+"""trace_operations: every operation that a built network really runs, seen as PyTorch dispatches it.
+
+Our own counter, on a copy. It sees functional calls as well as modules, and an operation without a rule stands in the
+list like any other, as `uncounted`, so nothing is left out without a word.
+"""
+
+import copy
+from collections.abc import Callable
+from math import prod
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from jetbench.models.activations import ACTIVATIONS
+from jetbench.models.attention import CBAM, ECA, ReleasedSAM, SpatialAttention
+from jetbench.operations import EQ2_NORM, INTERPOLATION_FLOPS, NORM_FLOPS, Kind, Operation, Tensor
+
+ACTIVATION_MODULES = (*ACTIVATIONS.values(), nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.ELU, nn.GELU, nn.Sigmoid)
+# The authors' tool has no hook inside these, so equation 2 counts their convolutions only.
+ATTENTION_MODULES = (CBAM, ECA, ReleasedSAM, SpatialAttention)
+
+# FLOPs per output element. In an activation module each of them is the activation's.
+PER_ELEMENT: dict[str, tuple[Kind, int]] = {
+    **dict.fromkeys(("add", "sub", "mul", "div", "maximum", "minimum"), ("elementwise", 1)),
+    **dict.fromkeys(("exp", "tanh", "sigmoid", "relu"), ("activation", 1)),
+    **dict.fromkeys(("silu", "leaky_relu", "hardtanh"), ("activation", 2)),
+    "hardswish": ("activation", 5),
+    **dict.fromkeys(("upsample_bilinear2d",), ("interpolation", INTERPOLATION_FLOPS)),
+    **dict.fromkeys(("native_batch_norm", "cudnn_batch_norm"), ("normalisation", NORM_FLOPS)),
+    **dict.fromkeys(("cat", "clone", "copy", "fill", "zeros_like", "upsample_nearest2d"), ("copy", 0)),
+}
+
+
+def copy_without_hooks(model: nn.Module) -> nn.Module:
+    """A copy in eval mode that shares nothing with `model` and does not call its hooks, which may have side effects."""
+    copied = copy.deepcopy(model).eval()
+    for module in copied.modules():
+        for hooks in (module._forward_hooks, module._forward_pre_hooks, module._backward_hooks):
+            hooks.clear()
+    return copied
+
+
+def trace_operations(model: nn.Module, images: torch.Tensor) -> tuple[Operation, ...]:
+    """Every operation of one forward pass in eval mode, for one image.
+
+    Args:
+        model: left as it is: a copy is run. `layer` of an operation is the path of the module that ran it.
+        images: (N, 3, H, W), of which the first is used. On the `meta` device nothing is computed and no memory is
+            needed; the model's copy is moved to the images' device.
+    """
+    return trace_own(copy_without_hooks(model).to(images.device), images)
+
+
+def trace_own(model: nn.Module, images: torch.Tensor) -> tuple[Operation, ...]:
+    """`trace_operations` on `model` itself, which is put into eval mode and keeps our hooks: for a throw-away model."""
+    tracer = _Tracer(model.eval())
+    for name, module in model.named_modules():
+        module.register_forward_pre_hook(tracer.entered(name))
+        module.register_forward_hook(tracer.left, always_call=True)
+    with torch.no_grad(), tracer:
+        model(images[:1])
+    return tuple(tracer.operations)
+
+
+class _Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.operations: list[Operation] = []
+        self._modules: list[tuple[str, nn.Module]] = []
+        self._numbers: dict[int, int] = {}
+        self._made = 0
+        self._activation_input = 0
+        tensors = [*model.parameters(), *model.buffers()]
+        self._weights = {_storage(tensor) for tensor in tensors}
+        self._unread = {_storage(parameter): parameter.numel() for parameter in model.parameters()}
+
+    def entered(self, name: str) -> Callable[..., None]:
+        def enter(module: nn.Module, inputs: tuple[Any, ...]) -> None:
+            self._modules.append((name, module))
+            if isinstance(module, ACTIVATION_MODULES) and not self._in_attention():
+                self._activation_input = inputs[0].numel()
+
+        return enter
+
+    def left(self, module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+        self._modules.pop()
+        self._activation_input = 0
+
+    def _in_attention(self) -> bool:
+        return any(isinstance(module, ATTENTION_MODULES) for _, module in self._modules)
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        result = func(*args, **(kwargs or {}))
+        inputs = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, torch.Tensor)]
+        outputs = [leaf for leaf in tree_leaves(result) if isinstance(leaf, torch.Tensor) and leaf.numel()]
+        read = {_storage(tensor) for tensor in inputs}
+        in_place = func._schema.is_mutable
+        made = outputs if in_place else [tensor for tensor in outputs if _storage(tensor) not in read]
+        if func._schema.name.endswith("batch_norm"):
+            made = made[:1]  # statistics of the batch, empty in eval mode except on the meta device
+        if made:  # else it is a view
+            self._write_down(func, args, inputs, made, in_place)
+        return result
+
+    def _write_down(
+        self, func: Any, args: tuple[Any, ...], inputs: list[torch.Tensor], made: list[torch.Tensor], in_place: bool
+    ) -> None:
+        kernel = func._schema.name.removeprefix("aten::").rstrip("_")
+        maps = {_storage(tensor): tensor for tensor in inputs if _storage(tensor) not in self._weights}
+        weights = {_storage(tensor): tensor for tensor in inputs if _storage(tensor) in self._weights}
+        reads = tuple(Tensor(self._number(key), tensor.nbytes) for key, tensor in maps.items())
+        makes = tuple(Tensor(self._number(_storage(tensor), new=not in_place), tensor.nbytes) for tensor in made)
+        kind, macs, flops = _price(kernel, args, inputs, made)
+        if kind == "elementwise" and self._modules and isinstance(self._modules[-1][1], ACTIVATION_MODULES):
+            kind = "activation"
+        eq2, eq2_pooling = _equation_2(kernel, args, inputs, made)
+        if self._activation_input:
+            eq2, self._activation_input = float(self._activation_input), 0
+        self.operations.append(
+            Operation(
+                part="",
+                layer=self._modules[-1][0] if self._modules else "",
+                kernel=kernel,
+                kind=kind,
+                elements=made[0].numel(),
+                parameters=sum(self._unread.pop(key, 0) for key in weights),
+                macs=macs,
+                flops=flops,
+                eq2=eq2,
+                eq2_pooling=eq2_pooling,
+                parameter_bytes=sum(tensor.nbytes for tensor in weights.values()),
+                reads=reads,
+                makes=makes,
+            )
+        )
+
+    def _number(self, storage: int, new: bool = False) -> int:
+        # The address of a storage is used again once its tensor is gone: what an operation makes is always new.
+        if new or storage not in self._numbers:
+            self._made += 1
+            self._numbers[storage] = self._made
+        return self._numbers[storage]
+
+
+def _storage(tensor: torch.Tensor) -> int:
+    return int(tensor.untyped_storage()._cdata)
+
+
+def _price(
+    kernel: str, args: tuple[Any, ...], inputs: list[torch.Tensor], made: list[torch.Tensor]
+) -> tuple[Kind, int, int]:
+    """Kind, MACs and FLOPs of a kernel by the rules in `jetbench.operations.RULES`."""
+    written = made[0].numel()
+    if kernel == "convolution":
+        x, weight, bias, transposed = args[0], args[1], args[2], args[6]
+        macs = (x.numel() if transposed else written) * weight[0].numel()
+        return "convolution", macs, 2 * macs + (0 if bias is None else written)
+    if kernel == "clamp":
+        bounds = sum(bound is not None for bound in (*args[1:], None)) or 1
+        return "activation", 0, bounds * written
+    if kernel == "mean":
+        return "pooling", 0, inputs[0].numel()
+    if kernel in ("amax", "adaptive_max_pool2d"):
+        return "pooling", 0, inputs[0].numel() - written
+    if kernel in PER_ELEMENT:
+        kind, flops = PER_ELEMENT[kernel]
+        return kind, 0, flops * written
+    return "uncounted", 0, 0
+
+
+def _equation_2(
+    kernel: str, args: tuple[Any, ...], inputs: list[torch.Tensor], made: list[torch.Tensor]
+) -> tuple[float, int]:
+    """What equation 2 counts as the authors' tool applies it, and what its rule for pooling would add."""
+    x = inputs[0] if inputs else made[0]
+    if kernel == "convolution" and x.ndim == 4:
+        return args[1].numel() * prod(x.shape[2:]) / prod(args[3]), 0
+    if kernel.endswith("batch_norm"):
+        return EQ2_NORM * made[0].numel(), 0
+    over_the_map = x.ndim == 4 and made[0].shape[2:] == (1, 1) and made[0].shape[1] == x.shape[1]
+    if kernel == "adaptive_max_pool2d" or (kernel == "mean" and over_the_map):
+        return 0, x.numel()
+    return 0, 0

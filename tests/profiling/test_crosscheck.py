@@ -1,0 +1,101 @@
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from jetbench import SpecError, build_model, load_architecture, plan_architecture
+from jetbench.operations import dead_operations, list_operations
+from jetbench.profiling.counts import ToolCount
+from jetbench.profiling.crosscheck import CrossCheck, compare, cross_check, summarise
+from tests.spaces import architecture_changes
+
+
+def ours(check: CrossCheck, quantity: str) -> int:
+    return sum(row.macs if quantity == "MACs" else row.flops for row in check.rows)
+
+
+def assert_sums_exactly(check: CrossCheck) -> None:
+    assert check.failed == {}
+    for tool in check.tools:
+        assert sum(tool.by_row.values()) == tool.count.total
+        for quantity, differences in tool.differences.items():
+            assert sum(part.amount for part in differences) == tool.count.total - ours(check, quantity)
+            assert all(part.explained for part in differences), [part for part in differences if not part.explained]
+
+
+@pytest.mark.parametrize("name", ["jetseg-nano", "jetseg-nano-released"])
+def test_every_difference_is_explained_and_they_sum_exactly(name: str) -> None:
+    check = cross_check(build_model(load_architecture(name), 11, (96, 272)), torch.randn(1, 3, 96, 272))
+    assert_sums_exactly(check)
+    assert [tool.count.tool for tool in check.tools] == ["fvcore", "thop", "FlopCounterMode"]
+
+
+def test_the_released_nano_at_512_differs_from_fvcore_by_what_was_found_on_the_release() -> None:
+    model = build_model(load_architecture("jetseg-nano-released"), 32, (512, 512))
+    check = cross_check(model, torch.randn(1, 3, 512, 512))
+    assert_sums_exactly(check)
+    fvcore, thop, torchs = check.tools
+    assert fvcore.count.total - ours(check, "MACs") == 1_132_519_552 - 1_041_924_944
+    assert thop.count.total - ours(check, "MACs") == 57_344_000  # batch norm at 4 per element, and nothing functional
+    assert torchs.count.total == 2 * ours(check, "MACs")
+    dropped = [part for part in fvcore.differences["MACs"] if "never reach the output" in part.reason]
+    assert {part.operation for part in dropped} == {
+        *("convolution", "batch norm", "bilinear upsampling", "mean over the map")
+    }
+
+
+@settings(max_examples=25, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+@given(changes=architecture_changes(), size=st.tuples(st.integers(20, 40), st.integers(33, 60)))
+def test_fvcores_convolutions_are_ours_for_any_architecture(changes: dict[str, Any], size: tuple[int, int]) -> None:
+    architecture = load_architecture("jetseg-nano", **changes)
+    try:
+        plan = plan_architecture(architecture, 3, size)
+    except SpecError:
+        assume(False)
+    check = cross_check(build_model(architecture, 3, size), torch.randn(1, 3, *size))
+    assert_sums_exactly(check)
+    operations = list_operations(plan)
+    dead = dead_operations(operations)
+    alive = sum(operation.macs for index, operation in enumerate(operations) if index not in dead)
+    assert check.tools[0].count.by_operation["conv"] == alive
+
+
+class Odd(nn.Module):
+    """An operation that no rule of ours or of the tools covers."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.erf(x)
+
+
+def test_what_nobody_counts_is_listed() -> None:
+    check = cross_check(nn.Sequential(nn.Conv2d(3, 4, 1), Odd()), torch.randn(1, 3, 8, 8))
+    assert "erf" in check.counted_by_none
+    assert "bias" in check.counted_by_none
+    (row,) = [row for row in check.rows if row.operation == "erf"]
+    assert (row.times, row.output_elements, row.flops) == (1, 4 * 64, 0)
+
+
+def test_a_tool_that_does_not_follow_its_rule_is_not_explained_away() -> None:
+    plan = plan_architecture(load_architecture("jetseg-nano"), 3, (64, 64))
+    rows = summarise(list_operations(plan))
+    macs = sum(row.macs for row in rows)
+    made_up = ToolCount("thop", "thop", "0", macs + 12, {"Conv2d": macs + 5, "Softmax": 4}, {})
+    differences = compare(made_up, rows, {}).differences["MACs"]
+    left = {part.operation: part.amount for part in differences if not part.explained}
+    assert left["convolution"] == 5
+    assert left["Softmax"] == 4
+    assert left["(total)"] == 3
+    assert sum(part.amount for part in differences) == 12
+
+
+def test_a_tool_that_fails_is_named_with_its_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    def count_with_nothing(model: nn.Module, images: Tensor) -> ToolCount:
+        raise RuntimeError("no such thing")
+
+    monkeypatch.setattr("jetbench.profiling.crosscheck.COUNTERS", (count_with_nothing,))
+    check = cross_check(nn.Conv2d(3, 4, 1), torch.randn(1, 3, 8, 8))
+    assert check.failed == {"nothing": "RuntimeError: no such thing"}
+    assert check.tools == ()
