@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup sweep test check format clean
+.PHONY: help setup sweep test benchmark tables check format clean
 
 help: ## print these targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -26,6 +26,12 @@ sweep: $(STAMP) ## run the sweep of the README: jetbench sweep sweeps/nano.yaml
 
 test: $(STAMP) ## run the tests
 	$(BIN)/python -m pytest
+
+benchmark: $(STAMP) ## how fast counting is, beside fvcore; needs a quiet machine
+	$(BIN)/python -m pytest -m benchmarks -s tests/benchmarks
+
+tables: $(STAMP) ## write reports/paper/ again: equation 2 of the released nano
+	$(BIN)/python -m jetbench.reporting.equation2 reports/paper
 
 check: $(STAMP) ## formatting, lint and types
 	$(BIN)/ruff format --check

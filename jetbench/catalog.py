@@ -32,7 +32,9 @@ def find(kind: str, name: str) -> Path:
     known = names(kind)
     close = get_close_matches(stem, known, n=1)
     hint = f"did you mean {close[0]}? " if close else ""
-    raise SpecError(f"{name}: no such file, and none of the bundled {kind}; {hint}bundled: {', '.join(known)}")
+    raise SpecError(
+        f"{name}: no such file, and none of the bundled {Path(kind).name}; {hint}bundled: {', '.join(known)}"
+    )
 
 
 def names(kind: str) -> list[str]:

@@ -148,6 +148,12 @@ class VariantGroup(Spec):
         return self
 
 
+def _check_folder_name(value: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}", value):
+        raise ValueError(f"{value!r} names the report folder: letters, digits, . _ - only; give name: or --name")
+    return value
+
+
 class Sweep(Spec):
     """One experiment: a base architecture, what varies, the data, and how long to train."""
 
@@ -162,9 +168,20 @@ class Sweep(Spec):
     device: DeviceName = "auto"
     timeout_s: PositiveFloat = 6 * 3600.0
 
-    @field_validator("name")
-    @classmethod
-    def _names_a_folder(cls, value: str) -> str:
-        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}", value):
-            raise ValueError(f"{value!r} names the report folder: letters, digits, . _ - only; give name: or --name")
-        return value
+    _names_a_folder = field_validator("name")(_check_folder_name)
+
+
+class Space(Spec):
+    """Every combination of the values of some fields of an architecture, to be screened by what it costs.
+
+    `axes` are dotted fields of the architecture with their values: `stages.s2.repeats: [0, 1, 2]`.
+    """
+
+    name: str
+    description: str = ""
+    base: str
+    size: Size = (512, 512)
+    classes: Annotated[int, Field(ge=2)] = 11
+    axes: Annotated[dict[str, Annotated[list[Any], BeforeValidator(_listed)]], Field(min_length=1)]
+
+    _names_a_folder = field_validator("name")(_check_folder_name)

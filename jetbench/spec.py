@@ -6,6 +6,7 @@ error and not a default, because a default would silently measure something else
 
 import re
 from collections.abc import Mapping
+from decimal import Decimal
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -23,6 +24,34 @@ class Spec(BaseModel):
 
 
 SpecT = TypeVar("SpecT", bound=Spec)
+
+COUNT_UNITS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9}
+BYTE_UNITS = {"B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
+
+
+def parse_count(text: str) -> int:
+    """A count such as `40000`, `40k`, `1.2M` or `1.2G`.
+
+    Raises:
+        ValueError: the text is no count.
+    """
+    return _parse_quantity(text, COUNT_UNITS, "a count; write 40000, 40k, 1.2M or 1.2G")
+
+
+def parse_bytes(text: str) -> int:
+    """A number of bytes such as `64MiB` or `500kB`; the unit must be there.
+
+    Raises:
+        ValueError: the text is no size in bytes.
+    """
+    return _parse_quantity(text, BYTE_UNITS, "a size in bytes; write 64MiB, 500kB or 1.5GB")
+
+
+def _parse_quantity(text: str, units: Mapping[str, int], expected: str) -> int:
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([A-Za-z]*)", text.strip())
+    if not match or match[2] not in units:
+        raise ValueError(f"{text!r} is not {expected}")
+    return round(Decimal(match[1]) * units[match[2]])
 
 
 def parse_size(text: str) -> tuple[int, int]:

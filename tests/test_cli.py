@@ -254,3 +254,99 @@ def test_a_wheel_finds_what_it_bundles_from_any_folder(tmp_path: Path) -> None:
         capture_output=True, text=True, cwd=elsewhere, env={**os.environ, "PYTHONPATH": str(installed)}, check=True,
     ).stdout  # fmt: skip
     assert str(installed) in where
+
+
+def test_count_gives_every_layer_and_the_totals_to_the_unit() -> None:
+    text = jetbench("count", "jetseg-nano-released", "--classes", "32")
+    assert "1,114,554,496" in text  # equation 2 as the authors' own tool has it
+    assert "1,041,924,944" in text
+    assert "jetconv mix" in text
+    assert "jetconv mix" not in jetbench("count", "jetseg-nano-released", "--classes", "32", "--brief")
+
+
+def test_count_as_json_has_the_agreed_keys() -> None:
+    counted = json.loads(jetbench("count", "jetseg-nano-released", "--classes", "32", "--size", "512x512", "--json"))
+    assert (counted["parameters"], counted["macs"]) == (32_140, 1_041_924_944)
+    assert counted["eq2_flops"] == 1_114_554_496
+    assert counted["weight_bytes"] == 4 * 32_140
+    for key in ("flops", "activations", "peak_activation_bytes", "bytes_moved"):
+        assert isinstance(counted[key], int)
+    assert "cross_check" not in counted
+
+
+def test_count_sets_the_tools_beside_it() -> None:
+    counted = json.loads(jetbench("count", "jetseg-nano", "--size", "64x96", "--cross-check", "--json"))
+    check = counted["cross_check"]
+    for tool in check["tools"]:
+        for quantity, ours in (("MACs", counted["macs"]), ("FLOPs", counted["flops"])):
+            differences = tool["differences"][quantity]
+            assert sum(part["amount"] for part in differences) == tool["total"] - ours
+            assert all(part["explained"] for part in differences)
+    assert check["measured_peak_memory"]["bytes"] > counted["peak_activation_bytes"]
+    assert "Counted by no tool" in jetbench("count", "jetseg-nano", "--size", "64x96", "--cross-check")
+
+
+def test_show_lints() -> None:
+    assert "11,164 parameters" in jetbench("show", "jetseg-nano-released", "--lint")
+    shown = json.loads(jetbench("show", "jetseg-nano-released", "--lint", "--json"))
+    assert shown["findings"][0]["rule"] == "dead-layers"
+    assert "findings" not in json.loads(jetbench("show", "jetseg-nano-released", "--json"))
+
+
+SPACE = """
+base: jetseg-nano
+size: 64x96
+axes: {groups: [1, gcd], jetconv.branches: ["3a", "3a 5a", "3a 5a 7a"]}
+"""
+
+
+def test_screen_hands_its_survivors_to_a_sweep(tmp_path: Path) -> None:
+    (tmp_path / "small.yaml").write_text(SPACE)
+    text = jetbench("screen", "small.yaml", "--max-params", "60k", "--max-memory", "2MiB", "--top", "2", cwd=tmp_path)
+    assert "All of them were counted" in text
+    assert len((tmp_path / "reports/screen-small/survivors.csv").read_text().splitlines()) == 3
+    planned = jetbench("sweep", "reports/screen-small/survivors.yaml", "--dry-run", cwd=tmp_path)
+    assert "small-survivors: 2 variants at 64x96" in planned
+    again = jetbench("screen", "small.yaml", "--max-params", "60k", "--max-memory", "2MiB", "--top", "2", cwd=tmp_path)
+    assert again.splitlines()[-6:] == text.splitlines()[-6:]
+
+
+def test_a_screening_stops_at_ctrl_c_with_a_word(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "jetbench", "screen", "nano", "--jobs", "2"],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        # Where tests run in the background SIGINT is ignored, and children would inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        start_new_session=True,
+    )
+    time.sleep(6)
+    os.killpg(process.pid, signal.SIGINT)  # a terminal's Ctrl-C reaches the workers too
+    text, _ = process.communicate(timeout=60)
+    assert process.returncode == 130, text
+    assert "Stopped. Nothing was written." in text
+    assert "Traceback" not in text
+    assert not (tmp_path / "reports").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("count", "jetseg-nano", "--size", "16x16"), "3 are needed, one for each third"),
+        (("count", "jetseg-nano", "--classes", "1"), "segmentation needs at least 2 classes"),
+        (("count", "jetseg-nono"), "did you mean jetseg-nano"),
+        (("count", "jetseg-nano", "--size", "512"), "--size: '512' is not a size"),
+        (("screen", "nono"), "none of the bundled spaces; bundled: nano"),
+        (("screen", "nano", "--max-params", "lots"), "--max-params: 'lots' is not a count; write 40000"),
+        (("screen", "nano", "--max-memory", "64"), "--max-memory: '64' is not a size in bytes; write 64MiB"),
+        (("screen", "nano", "--by", "speed"), "--by speed: expected one of parameters, macs, eq2, memory"),
+        (("screen", "nano", "--all", "--samples", "3"), "contradict each other"),
+        (("screen", "nano", "--size", "8x8", "--samples", "3"), "none of its variants can be built"),
+        (("screen", "sweeps/nano.yaml"), "is a sweep; a space has axes:"),
+    ],
+)
+def test_a_wrong_request_of_counting_says_what_and_how_to_mend_it(arguments: tuple[str, ...], message: str) -> None:
+    text = jetbench(*arguments, code=2)
+    assert message in " ".join(text.split())

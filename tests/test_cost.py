@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 
 from jetbench import SpecError, build_model, load_architecture, plan_architecture
 from jetbench.cost import cost_of
-from jetbench.operations import Operation, add_up, list_operations
+from jetbench.operations import Operation, add_up
 from jetbench.profiling.counts import count_parameters
 from jetbench.profiling.trace import trace_own
+from jetbench.walk import list_operations
 from tests.spaces import FIELDS, all_fields, architecture_changes
 
 # Measured on the authors' release, 32 classes at 512x512: parameters, MACs of its convolutions, and what its own tool

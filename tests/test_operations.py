@@ -4,16 +4,8 @@ import pytest
 
 from jetbench import load_architecture, plan_architecture
 from jetbench.architecture import ActivationName
-from jetbench.operations import (
-    ACTIVATION_KERNELS,
-    Operation,
-    Tensor,
-    add_up,
-    dead_operations,
-    list_operations,
-    peak_bytes,
-    whole,
-)
+from jetbench.operations import ACTIVATION_KERNELS, Operation, Tensor, add_up, dead_operations, peak_bytes, whole
+from jetbench.walk import list_operations
 
 
 def operations(size: tuple[int, int] = (512, 512), name: str = "jetseg-nano", **changes: Any) -> tuple[Operation, ...]:

@@ -4,7 +4,7 @@ import pytest
 
 from jetbench.architecture import Architecture
 from jetbench.errors import SpecError
-from jetbench.spec import override, parse_size, parse_spec, read_yaml
+from jetbench.spec import override, parse_bytes, parse_count, parse_size, parse_spec, read_yaml
 
 
 def test_a_size_is_height_then_width() -> None:
@@ -74,3 +74,30 @@ def test_override_changes_a_dotted_key_and_leaves_the_original_alone() -> None:
 def test_override_through_a_value_that_has_no_keys_is_refused() -> None:
     with pytest.raises(SpecError, match="'activation' holds 'reu'"):
         override({"activation": "reu"}, {"activation.name": "relu"})
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("40000", 40_000), ("40k", 40_000), ("1.2M", 1_200_000), ("1.2 G", 1_200_000_000), ("0", 0)]
+)
+def test_counts_are_decimal(text: str, value: int) -> None:
+    assert parse_count(text) == value
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("64MiB", 64 * 2**20), ("64MB", 64_000_000), ("1.5GiB", 3 * 2**29), ("500 kB", 500_000), ("8B", 8)],
+)
+def test_bytes_tell_binary_from_decimal_units(text: str, value: int) -> None:
+    assert parse_bytes(text) == value
+
+
+@pytest.mark.parametrize("text", ["", "many", "-4k", "1.2g", "40 MiB", "1e9", "k"])
+def test_what_is_no_count_is_refused_with_examples(text: str) -> None:
+    with pytest.raises(ValueError, match="write 40000, 40k"):
+        parse_count(text)
+
+
+@pytest.mark.parametrize("text", ["64", "64M", "64mib", "MiB", "-1MiB"])
+def test_bytes_without_their_unit_are_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="write 64MiB"):
+        parse_bytes(text)

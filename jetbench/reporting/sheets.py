@@ -10,13 +10,14 @@ from rich.table import Table
 from jetbench.architecture import Architecture
 from jetbench.cost import cost_of
 from jetbench.experiment import Sweep
-from jetbench.operations import Operation, list_operations
+from jetbench.operations import Operation
 from jetbench.plan import Plan
 from jetbench.record import Latency, Profile
 from jetbench.reporting import units
 from jetbench.reporting.tables import describe_machine
 from jetbench.rules import format_size
 from jetbench.sweep import Variant
+from jetbench.walk import list_operations
 
 COUNTING_RULE = (
     "groups: of the expansion / the JetConv mix / the reduction. MACs: multiply-accumulates of convolutions for one "

@@ -8,11 +8,12 @@ from pathlib import Path
 import pandas as pd
 
 from jetbench.architecture import Architecture
-from jetbench.operations import Cost, add_up, list_operations
+from jetbench.operations import Cost, add_up
 from jetbench.plan import plan_architecture
 from jetbench.record import CounterResult, Environment, Record
 from jetbench.reporting import units
 from jetbench.reporting.front import on_front
+from jetbench.walk import list_operations
 
 
 @dataclass(frozen=True)

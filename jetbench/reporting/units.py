@@ -52,3 +52,8 @@ def roughly(seconds: float) -> str:
         return f"about {5 * round(seconds / 5)} s"
     minutes = round(seconds / 60)
     return f"about {minutes} min" if minutes < 60 else f"about {minutes // 60} h {10 * (minutes % 60 // 10)} min"
+
+
+def exact_millions(value: float) -> str:
+    """A count in millions, three decimals; 0 as 0."""
+    return f"{value / 1e6:,.3f}" if value else "0"

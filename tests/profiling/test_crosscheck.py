@@ -7,9 +7,10 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from jetbench import SpecError, build_model, load_architecture, plan_architecture
-from jetbench.operations import dead_operations, list_operations
+from jetbench.operations import dead_operations
 from jetbench.profiling.counts import ToolCount
 from jetbench.profiling.crosscheck import CrossCheck, compare, cross_check, summarise
+from jetbench.walk import list_operations
 from tests.spaces import architecture_changes
 
 

@@ -8,8 +8,9 @@ from torch import Tensor, nn
 from jetbench import build_model, load_architecture, plan_architecture
 from jetbench.architecture import ActivationName
 from jetbench.models.activations import ACTIVATIONS
-from jetbench.operations import add_up, list_operations, peak_bytes
+from jetbench.operations import add_up, peak_bytes
 from jetbench.profiling.trace import copy_without_hooks, trace_operations
+from jetbench.walk import list_operations
 
 
 class Functional(nn.Module):

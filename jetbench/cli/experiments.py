@@ -1,28 +1,28 @@
-"""The command line: one short verb per thing a person wants."""
+"""What takes time: sweep and profile, and table, which writes a sweep's tables again."""
 
-import io
-import json
-import os
 import signal
-import sys
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
-from jetbench import __version__
-from jetbench.catalog import names, read_architecture
-from jetbench.cost import cost_of
-from jetbench.errors import DataError, JetbenchError, ProfilingError, SpecError
-from jetbench.plan import plan_architecture
-from jetbench.reporting import units
-from jetbench.reporting.sheets import describe_architecture, print_blocks, print_profile, print_variants, print_whole
+from jetbench.catalog import read_architecture
+from jetbench.cli.app import (
+    EXIT_FAILED_ROWS,
+    EXIT_INTERRUPTED,
+    JsonOption,
+    SetOption,
+    SweepSetOption,
+    app,
+    console,
+    cores,
+    read_changes,
+    read_size,
+)
+from jetbench.errors import DataError, ProfilingError, SpecError
+from jetbench.reporting.sheets import print_profile, print_variants
 from jetbench.rules import format_size
-from jetbench.spec import parse_size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,153 +30,6 @@ if TYPE_CHECKING:
     from jetbench.experiment import Sweep
     from jetbench.record import Record
     from jetbench.training.data import Source
-
-EXIT_USER_ERROR = 2
-EXIT_FAILED_ROWS = 3
-EXIT_INTERRUPTED = 130
-
-app = typer.Typer(
-    help="Compare variants of JetSeg: train each briefly, profile it, and land everything in tables.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
-)
-
-
-class _SteadyConsole(Console):
-    """A console whose reader may go away (head, less) without ending a sweep."""
-
-    def on_broken_pipe(self) -> None:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-console = _SteadyConsole()
-errors = Console(stderr=True)
-
-
-def main() -> None:
-    """Run the command line; errors a user can act on are printed without a traceback, with exit code 2."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # a terminal without a dash shows ? for it; nothing ends for that
-    try:
-        app()
-    except JetbenchError as error:
-        errors.print(f"[bold red]error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
-        sys.exit(EXIT_USER_ERROR)
-    except BrokenPipeError:
-        # The reader of a pipe (head, less) has seen enough.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
-
-
-def _size(text: str) -> tuple[int, int]:
-    try:
-        return parse_size(text)
-    except ValueError as error:
-        raise SpecError(f"--size: {error}") from None
-
-
-def _changes(pairs: list[str] | None) -> dict[str, Any]:
-    """`key=value` options as a mapping; values are YAML, so 3 is a number and [3a, 5a] a list."""
-    import yaml
-
-    changes: dict[str, Any] = {}
-    for pair in pairs or []:
-        key, equals, value = pair.partition("=")
-        if not equals or not key:
-            raise SpecError(f"--set {pair}: expected key=value, for example --set stages.s2.repeats=2")
-        try:
-            changes[key] = yaml.safe_load(value)
-        except yaml.YAMLError:
-            raise SpecError(f"--set {pair}: {value!r} is not a YAML value") from None
-    return changes
-
-
-SetOption = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Change a field, dotted keys allowed. Repeatable."),
-]
-SweepSetOption = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Change a field of the sweep: training.seed=1. Repeatable."),
-]
-SizeOption = Annotated[str, typer.Option("--size", metavar="HxW", help="Image height and width in pixels.")]
-ClassesOption = Annotated[int, typer.Option("--classes", help="Number of classes.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
-
-
-def _show_version(wanted: bool) -> None:
-    if wanted:
-        typer.echo(f"jetbench {__version__}")
-        raise typer.Exit
-
-
-@app.callback()
-def _options(
-    version: Annotated[
-        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and exit.")
-    ] = False,
-) -> None:
-    pass
-
-
-@app.command("list")
-def list_names(
-    size: SizeOption = "512x512",
-    classes: ClassesOption = 11,
-    as_json: JsonOption = False,
-) -> None:
-    """List the bundled architectures and sweeps."""
-    rows: list[dict[str, Any]] = []
-    for name in names("architectures"):
-        architecture = read_architecture(name, {})
-        cost = cost_of(architecture, classes, _size(size))
-        rows.append(
-            {"name": name, "parameters": cost.parameters, "macs": cost.macs, "description": architecture.description}
-        )
-    from jetbench.sweep import read_sweep
-
-    sweeps = [{"name": name, "description": read_sweep(name).description} for name in names("sweeps")]
-    if as_json:
-        typer.echo(
-            json.dumps({"size": _size(size), "classes": classes, "architectures": rows, "sweeps": sweeps}, indent=2)
-        )
-        return
-    table = Table(
-        title=f"Architectures, counted at {size} with {classes} classes", title_justify="left", box=None, pad_edge=False
-    )
-    for heading, justify in (("name", "left"), ("parameters", "right"), ("MACs (M)", "right"), ("", "left")):
-        table.add_column(heading, justify=justify)  # type: ignore[arg-type]
-    for row in rows:
-        table.add_row(
-            row["name"], units.count(row["parameters"]), units.millions(row["macs"]), escape(row["description"])
-        )
-    print_whole(console, table)
-    table = Table(title="\nSweeps", title_justify="left", box=None, pad_edge=False)
-    table.add_column("name")
-    table.add_column("")
-    for row in sweeps:
-        table.add_row(row["name"], escape(row["description"]))
-    print_whole(console, table)
-
-
-@app.command()
-def show(
-    name: Annotated[str, typer.Argument(help="A name from `jetbench list`, or a path to a .yaml file.")],
-    size: SizeOption = "512x512",
-    classes: ClassesOption = 11,
-    changes: SetOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Show an architecture block by block: level, stage, shapes, parameters and MACs."""
-    architecture = read_architecture(name, _changes(changes), f"{name} with {changes}" if changes else None)
-    plan = plan_architecture(architecture, classes, _size(size))
-    if as_json:
-        typer.echo(json.dumps(describe_architecture(architecture, plan), indent=2))
-        return
-    print_blocks(console, architecture, plan)
 
 
 @app.command()
@@ -282,21 +135,17 @@ def _sweep_changes(
         own = read_sweep(name).dataset
         kept = own.model_dump(mode="json") if own.name == kind else {"size": own.size}
         changes["dataset"] = {**kept, "name": kind, **({"path": path} if path else {})}
-    changes |= _changes(settings)
+    changes |= read_changes(settings)
     plain = {"training.budget": budget, "name": study, "device": device}
     changes |= {key: value for key, value in plain.items() if value is not None}
     if size is not None:
-        changes["dataset.size"] = _size(size)
+        changes["dataset.size"] = read_size(size)
     return changes
 
 
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def _check_threads(key: str, threads: int) -> None:
-    if threads > _cores():
-        raise SpecError(f"{key}={threads} is more than the {_cores()} cores of this machine")
+    if threads > cores():
+        raise SpecError(f"{key}={threads} is more than the {cores()} cores of this machine")
 
 
 def _choose_device(asked: "Sweep", jobs: int | None) -> tuple[str, int]:
@@ -307,7 +156,7 @@ def _choose_device(asked: "Sweep", jobs: int | None) -> tuple[str, int]:
     if asked.device == "cuda" and not has_cuda:
         raise SpecError("device cuda: this torch finds no CUDA device; use --device cpu or auto")
     device = "cuda" if has_cuda and asked.device != "cpu" else "cpu"
-    slots = 1 if device == "cuda" else max(1, _cores() // asked.training.threads)
+    slots = 1 if device == "cuda" else max(1, cores() // asked.training.threads)
     return device, jobs or slots
 
 
@@ -347,9 +196,9 @@ def table(
 def profile(
     name: Annotated[str, typer.Argument(help="An architecture, or a .safetensors file that a sweep has saved.")],
     size: Annotated[
-        str | None, typer.Option("--size", metavar="HxW", help="Image height and width in pixels. [default: 512x512]")
+        str | None, typer.Option("--size", metavar="HxW", help="Image height and width in pixels. Default: 512x512.")
     ] = None,
-    classes: Annotated[int | None, typer.Option("--classes", help="Number of classes. [default: 11]")] = None,
+    classes: Annotated[int | None, typer.Option("--classes", help="Number of classes. Default: 11.")] = None,
     changes: SetOption = None,
     threads: Annotated[int, typer.Option(min=1, help="CPU threads.")] = 1,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
@@ -370,7 +219,7 @@ def profile(
         raise SpecError("--device cuda: this torch finds no CUDA device; use --device cpu or auto")
     chosen = torch.device("cuda" if torch.cuda.is_available() and device != "cpu" else "cpu")
     config = ProfilingConfig(threads=threads)
-    input_size = _size(size or "512x512")
+    input_size = read_size(size or "512x512")
     try:
         if name.endswith(".safetensors"):
             if size or classes or changes:
@@ -379,7 +228,7 @@ def profile(
             input_size, channels = saved.input_size, (saved.mean, saved.std)
         else:
             torch.manual_seed(0)
-            model = build_model(read_architecture(name, _changes(changes)), classes or 11, input_size)
+            model = build_model(read_architecture(name, read_changes(changes)), classes or 11, input_size)
             channels = None
         with machine_to_itself():
             found = profile_model(model.to(chosen), input_size, config, chosen, *(channels or ()))

@@ -1,0 +1,8 @@
+"""The command line: one short verb per thing a person wants."""
+
+from jetbench.cli import networks  # isort: skip  # the order in which --help lists the verbs
+from jetbench.cli import screening  # isort: skip
+from jetbench.cli import experiments  # isort: skip
+from jetbench.cli.app import app, main
+
+__all__ = ["app", "experiments", "main", "networks", "screening"]

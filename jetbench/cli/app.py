@@ -1,0 +1,110 @@
+"""The typer application: its console, its exit codes, and the options that several verbs share."""
+
+import io
+import os
+import sys
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from jetbench import __version__
+from jetbench.errors import JetbenchError, SpecError
+from jetbench.spec import parse_size
+
+EXIT_USER_ERROR = 2
+EXIT_FAILED_ROWS = 3
+EXIT_INTERRUPTED = 130
+
+app = typer.Typer(
+    help="Compare variants of JetSeg: train each briefly, profile it, and land everything in tables.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+
+
+class _SteadyConsole(Console):
+    """A console whose reader may go away (head, less) without ending a sweep."""
+
+    def on_broken_pipe(self) -> None:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+console = _SteadyConsole()
+errors = Console(stderr=True)
+
+
+def main() -> None:
+    """Run the command line; errors a user can act on are printed without a traceback, with exit code 2."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal without a dash shows ? for it; nothing ends for that
+    try:
+        app()
+    except JetbenchError as error:
+        errors.print(f"[bold red]error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
+        sys.exit(EXIT_USER_ERROR)
+    except BrokenPipeError:
+        # The reader of a pipe (head, less) has seen enough.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+
+
+def read_size(text: str) -> tuple[int, int]:
+    """The value of --size as (height, width)."""
+    try:
+        return parse_size(text)
+    except ValueError as error:
+        raise SpecError(f"--size: {error}") from None
+
+
+def read_changes(pairs: list[str] | None) -> dict[str, Any]:
+    """`key=value` options as a mapping; values are YAML, so 3 is a number and [3a, 5a] a list."""
+    import yaml
+
+    changes: dict[str, Any] = {}
+    for pair in pairs or []:
+        key, equals, value = pair.partition("=")
+        if not equals or not key:
+            raise SpecError(f"--set {pair}: expected key=value, for example --set stages.s2.repeats=2")
+        try:
+            changes[key] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            raise SpecError(f"--set {pair}: {value!r} is not a YAML value") from None
+    return changes
+
+
+def cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Change a field, dotted keys allowed. Repeatable."),
+]
+SweepSetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Change a field of the sweep: training.seed=1. Repeatable."),
+]
+SizeOption = Annotated[str, typer.Option("--size", metavar="HxW", help="Image height and width in pixels.")]
+ClassesOption = Annotated[int, typer.Option("--classes", help="Number of classes.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"jetbench {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    pass

@@ -1,0 +1,166 @@
+"""What networks there are and what they cost: list, show, count. Nothing here trains or measures."""
+
+import json
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from jetbench.catalog import names, read_architecture
+from jetbench.cli.app import (
+    ClassesOption,
+    JsonOption,
+    SetOption,
+    SizeOption,
+    app,
+    console,
+    errors,
+    read_changes,
+    read_size,
+)
+from jetbench.cost import cost_of
+from jetbench.errors import ProfilingError
+from jetbench.lint import lint_plan
+from jetbench.plan import Plan, plan_architecture
+from jetbench.reporting import units
+from jetbench.reporting.costs import (
+    describe_check,
+    describe_cost,
+    describe_findings,
+    print_check,
+    print_cost,
+    print_findings,
+)
+from jetbench.reporting.sheets import describe_architecture, print_blocks, print_whole
+from jetbench.rules import format_size
+from jetbench.screen import SPACES, count_variants, read_space
+
+if TYPE_CHECKING:
+    from jetbench.profiling.crosscheck import CrossCheck
+
+
+@app.command("list")
+def list_names(
+    size: SizeOption = "512x512",
+    classes: ClassesOption = 11,
+    as_json: JsonOption = False,
+) -> None:
+    """List the bundled architectures, sweeps and spaces."""
+    rows: list[dict[str, Any]] = []
+    for name in names("architectures"):
+        architecture = read_architecture(name, {})
+        cost = cost_of(architecture, classes, read_size(size))
+        rows.append(
+            {"name": name, "parameters": cost.parameters, "macs": cost.macs, "description": architecture.description}
+        )
+    from jetbench.sweep import read_sweep
+
+    sweeps = [{"name": name, "description": read_sweep(name).description} for name in names("sweeps")]
+    spaces = [_describe_space(name) for name in names(SPACES)]
+    if as_json:
+        typer.echo(
+            json.dumps(
+                {
+                    "size": read_size(size),
+                    "classes": classes,
+                    "architectures": rows,
+                    "sweeps": sweeps,
+                    "spaces": spaces,
+                },
+                indent=2,
+            )
+        )
+        return
+    table = Table(
+        title=f"Architectures, counted at {size} with {classes} classes", title_justify="left", box=None, pad_edge=False
+    )
+    for heading, justify in (("name", "left"), ("parameters", "right"), ("MACs (M)", "right"), ("", "left")):
+        table.add_column(heading, justify=justify)  # type: ignore[arg-type]
+    for row in rows:
+        table.add_row(
+            row["name"], units.count(row["parameters"]), units.millions(row["macs"]), escape(row["description"])
+        )
+    print_whole(console, table)
+    for title, listed in (("Sweeps", sweeps), ("Spaces, for jetbench screen", spaces)):
+        table = Table(title=f"\n{title}", title_justify="left", box=None, pad_edge=False)
+        table.add_column("name")
+        table.add_column("")
+        for row in listed:
+            table.add_row(row["name"], escape(row["description"]))
+        print_whole(console, table)
+
+
+def _describe_space(name: str) -> dict[str, str]:
+    space = read_space(name)
+    return {"name": name, "description": f"{space.description}: {count_variants(space):,} variants"}
+
+
+@app.command()
+def show(
+    name: Annotated[str, typer.Argument(help="A name from `jetbench list`, or a path to a .yaml file.")],
+    size: SizeOption = "512x512",
+    classes: ClassesOption = 11,
+    changes: SetOption = None,
+    lint: Annotated[bool, typer.Option("--lint", help="Say what in it works against itself, and why.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Show an architecture block by block: level, stage, shapes, parameters and MACs."""
+    architecture = read_architecture(name, read_changes(changes), f"{name} with {changes}" if changes else None)
+    plan = plan_architecture(architecture, classes, read_size(size))
+    findings = lint_plan(plan) if lint else None
+    if as_json:
+        described = describe_architecture(architecture, plan)
+        if findings is not None:
+            described["findings"] = describe_findings(findings)
+        typer.echo(json.dumps(described, indent=2))
+        return
+    print_blocks(console, architecture, plan)
+    if findings is not None:
+        print_findings(console, findings)
+
+
+@app.command()
+def count(
+    name: Annotated[str, typer.Argument(help="A name from `jetbench list`, or a path to a .yaml file.")],
+    size: SizeOption = "512x512",
+    classes: ClassesOption = 11,
+    changes: SetOption = None,
+    brief: Annotated[bool, typer.Option("--brief", help="One line for each block, not for each layer.")] = False,
+    check: Annotated[
+        bool, typer.Option("--cross-check", help="Set fvcore, thop and torch beside it and explain each difference.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Count what a network costs, layer by layer and by stated rules: parameters, MACs, FLOPs, memory, bytes moved."""
+    architecture = read_architecture(name, read_changes(changes), f"{name} with {changes}" if changes else None)
+    plan = plan_architecture(architecture, classes, read_size(size))
+    if as_json:
+        described = describe_cost(architecture, plan)
+        if check:
+            described["cross_check"] = describe_check(*_cross_check(plan))
+        typer.echo(json.dumps(described, indent=2))
+        return
+    print_cost(console, architecture, plan, brief)
+    if check:
+        print_check(console, *_cross_check(plan))
+
+
+def _cross_check(plan: Plan) -> "tuple[CrossCheck, int | None, str]":
+    """Builds the network, lets the tools count it and measures its peak memory; shows a spinner on a terminal."""
+    with errors.status("building the network and counting it with fvcore, thop and torch"):
+        import torch
+
+        from jetbench.benchmark import is_out_of_memory
+        from jetbench.models.jetseg import JetSeg
+        from jetbench.profiling.crosscheck import cross_check
+        from jetbench.profiling.memory import measure_peak_memory
+
+        model, images = JetSeg(plan).eval(), torch.zeros(1, 3, *plan.input_size)
+        try:
+            return cross_check(model, images), *measure_peak_memory(model, images)
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+            where = f"--cross-check at {format_size(plan.input_size)}"
+            raise ProfilingError(f"{where} does not fit into this machine's memory; leave it out") from None
