@@ -59,13 +59,14 @@ class ScreenBar:
     def report(self, done: int, total: int, feasible: int) -> None:
         """See `screen.Report`."""
         seconds = time.monotonic() - self.began
-        left = units.roughly(seconds * (total - done) / done)
         state = f"{done:,} of {total:,}, {done / max(seconds, 1e-9):,.0f}/s, {feasible:,} fit"
+        if done < total:
+            state += f", {units.roughly(seconds * (total - done) / done)} left"
         if self.console.is_terminal:
-            self.progress.update(self.task, completed=done / total, state=f"{state}, {left} left")
+            self.progress.update(self.task, completed=done / total, state=state)
         elif 10 * done // total > self.tenth:
             self.tenth = 10 * done // total
-            self.console.print(state if done == total else f"{state}, {left} left", highlight=False, soft_wrap=True)
+            self.console.print(state, highlight=False, soft_wrap=True)
 
 
 def describe_limits(limits: Limits) -> str:
@@ -153,7 +154,7 @@ def write_screening(
     for line in describe_outcome(result):
         console.print(escape(line), highlight=False, soft_wrap=not console.is_terminal)
     if len(kept):
-        _print_survivors(console, result.space, kept, by, largest)
+        _print_survivors(console, result, kept, by, largest)
         console.print(f"[dim]{MEMORY}[/]", soft_wrap=not console.is_terminal)
     names = "survivors.csv" if not chosen else "survivors.csv, survivors.yaml"
     console.print(f"\nWritten to {folder}: {names}, screening.json", highlight=False, soft_wrap=True)
@@ -162,13 +163,16 @@ def write_screening(
         console.print(f"To train {count}: jetbench sweep {sweep_path}", highlight=False, soft_wrap=True)
 
 
-def _print_survivors(console: Console, space: Space, kept: Survivors, by: Quantity, largest: bool) -> None:
+def _print_survivors(console: Console, result: Screening, kept: Survivors, by: Quantity, largest: bool) -> None:
+    space = result.space
     shown = kept.take(range(min(SHOWN, len(kept))))
     listed = [changes_at(space, index) for index in shown.indices]
     varied = [axis for axis in space.axes if len({repr(changes[axis]) for changes in listed}) > 1]
     same = {axis: listed[0][axis] for axis in space.axes if axis not in varied}
     order = f"the {'most' if largest else 'fewest'} {NAMES[by]} first"
-    title = f"\n[bold]{len(shown):,} of {len(kept):,} survivors, {order}"
+    title = f"\n[bold]{len(shown):,} of {len(result.survivors):,} survivors, {order}"
+    if len(kept) < len(result.survivors):
+        title += f" ({len(kept):,} are kept)"
     table = Table(title=title, title_justify="left", box=None, pad_edge=False)
     for heading in ("number", "params", "MACs M", "eq. 2 M", "memory MiB"):
         table.add_column(heading, justify="right", no_wrap=True)

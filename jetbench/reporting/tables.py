@@ -226,8 +226,8 @@ def _describe_profiles(records: Sequence[Record]) -> list[str]:
         f"{precision}, seeded random image. Model: normalised image to logits at the image's size. "
         "End to end: bytes, normalise, network, argmax, class ids; decoding a file is not in it.",
         "Counted by us, for one image: MACs, multiply-accumulates of convolutions; FLOPs, 2 per MAC (1 MAC = 2 FLOPs) "
-        "and the rest by the rules that `jetbench count` prints; eq. 2, the paper's equation as its authors' tool applies "
-        f"it. By rules of their own, for {records[0].variant}, {_describe_counters(profiles[0].counters)}.",
+        "and the rest by the rules that `jetbench count` prints; eq. 2, the paper's equation as its authors' tool "
+        f"applies it. By rules of their own, for {records[0].variant}, {_describe_counters(profiles[0].counters)}.",
     ]
     headings = {"peak_memory_bytes": "Peak memory", "power_w": "Power", "fvcore": "fvcore", "thop": "thop"}
     for key, heading in headings.items():
