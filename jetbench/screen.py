@@ -139,23 +139,29 @@ class Survivors:
         return Survivors([self.indices[row] for row in order], *(column[list(order)] for column in columns))
 
 
-@dataclass
-class Screening:
-    """What came of a screening. `over` counts the variants over each limit, of which one may be over several.
+@dataclass(kw_only=True)
+class Tally:
+    """What came of looking at some variants. `over` counts those over each limit, of which one may be over several.
 
     `smallest` is the least of each quantity that was seen, fit or not.
     """
 
-    space: Space
-    limits: dict[Quantity, int]
-    total: int
-    seed: int | None
     looked_at: int = 0
     unbuildable: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
     over: Counter[Quantity] = field(default_factory=Counter)
     smallest: dict[Quantity, float] = field(default_factory=dict)
     survivors: Survivors = field(default_factory=lambda: _gather([]))
+
+
+@dataclass(kw_only=True)
+class Screening(Tally):
+    """What came of a whole screening; `seed` is None where all variants were looked at."""
+
+    space: Space
+    limits: dict[Quantity, int]
+    total: int
+    seed: int | None
 
     @property
     def walked(self) -> bool:
@@ -199,18 +205,18 @@ def screen(
     total = count_variants(space)
     sampled = samples is not None and samples < total
     indices = _sample(total, samples, seed) if samples is not None and sampled else range(total)
-    result = Screening(space, dict(limits), total, seed if sampled else None)
-    looked: dict[int, _Looked] = {}
+    result = Screening(space=space, limits=dict(limits), total=total, seed=seed if sampled else None)
+    parts: dict[int, Survivors] = {}
     for number, found in _look_at_chunks(space, dict(limits), indices, jobs):
-        looked[number] = found
+        parts[number] = found.survivors
         result.looked_at += found.looked_at
         result.unbuildable += found.unbuildable
         result.reasons.update(found.reasons)
         result.over.update(found.over)
         for quantity, value in found.smallest.items():
             result.smallest[quantity] = min(value, result.smallest.get(quantity, value))
-        report(result.looked_at, len(indices), sum(len(chunk.survivors) for chunk in looked.values()))
-    result.survivors = _join([looked[number].survivors for number in sorted(looked)])
+        report(result.looked_at, len(indices), sum(map(len, parts.values())))
+    result.survivors = _join([parts[number] for number in sorted(parts)])
     return result
 
 
@@ -225,19 +231,7 @@ def _sample(total: int, samples: int, seed: int) -> list[int]:
 _Row = tuple[int, QuickCost]
 
 
-@dataclass
-class _Looked:
-    """What one chunk of variants gave."""
-
-    looked_at: int = 0
-    unbuildable: int = 0
-    reasons: Counter[str] = field(default_factory=Counter)
-    over: Counter[Quantity] = field(default_factory=Counter)
-    smallest: dict[Quantity, float] = field(default_factory=dict)
-    survivors: Survivors = field(default_factory=lambda: _gather([]))
-
-
-def _look_at_chunks(space: Space, limits: Limits, indices: Sequence[int], jobs: int) -> Iterator[tuple[int, _Looked]]:
+def _look_at_chunks(space: Space, limits: Limits, indices: Sequence[int], jobs: int) -> Iterator[tuple[int, Tally]]:
     chunks = [indices[start : start + CHUNK] for start in range(0, len(indices), CHUNK)]
     if jobs == 1 or len(chunks) == 1:
         for number, chunk in enumerate(chunks):
@@ -264,9 +258,9 @@ def _start_worker() -> None:
     gc.disable()
 
 
-def _look_at(space: Space, limits: Limits, indices: Iterable[int]) -> _Looked:
+def _look_at(space: Space, limits: Limits, indices: Iterable[int]) -> Tally:
     base = _read_base(space.base)
-    looked = _Looked()
+    looked = Tally()
     rows: list[_Row] = []
     for index in indices:
         looked.looked_at += 1

@@ -3,9 +3,6 @@
 from typing import Any
 
 from hypothesis import strategies as st
-from pydantic import BaseModel
-
-from jetbench.architecture import Architecture
 
 KERNELS = ["1", "3", "3a", "5", "5a", "5ad1", "7a", "7", "3d2", "9", "11a", "7d3"]
 GROUPS = ["mean-divisor", "gcd", 1, 2, "at-most-2", "at-most-8"]
@@ -54,15 +51,3 @@ def architecture_changes(draw: st.DrawFn) -> dict[str, Any]:
     if changes["form"] == "released":
         changes["combination"] = draw(st.sampled_from([None, 0, 1, 2, 3, 4, 5]))
     return changes
-
-
-def all_fields(kind: type[BaseModel] = Architecture, prefix: str = "") -> set[str]:
-    """Dotted names of every field of a spec that holds a value and not another spec."""
-    found = set()
-    for name, field in kind.model_fields.items():
-        inner = field.annotation
-        if isinstance(inner, type) and issubclass(inner, BaseModel):
-            found |= all_fields(inner, f"{prefix}{name}.")
-        else:
-            found.add(prefix + name)
-    return found

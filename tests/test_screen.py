@@ -87,7 +87,7 @@ def test_a_sample_is_seeded_distinct_and_says_how_sure_it_is() -> None:
 
 def test_the_interval_of_a_share_is_wilsons() -> None:
     # 10 of 100: 5.52 to 17.44 %, the textbook's value.
-    result = Screening(space(), {}, total=1000, seed=0, looked_at=100)
+    result = Screening(space=space(), limits={}, total=1000, seed=0, looked_at=100)
     result.survivors = screen(space(), {}).survivors.take(range(10))
     assert result.share_interval == pytest.approx((0.05523, 0.17437), abs=1e-4)
 

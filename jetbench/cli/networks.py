@@ -7,6 +7,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
+from jetbench.architecture import Architecture
 from jetbench.catalog import names, read_architecture
 from jetbench.cli.app import (
     ClassesOption,
@@ -96,6 +97,12 @@ def _describe_space(name: str) -> dict[str, str]:
     return {"name": name, "description": f"{space.description}: {count_variants(space):,} variants"}
 
 
+def _read_plan(name: str, changes: list[str] | None, size: str, classes: int) -> tuple[Architecture, Plan]:
+    source = f"{name} with {changes}" if changes else None
+    architecture = read_architecture(name, read_changes(changes), source)
+    return architecture, plan_architecture(architecture, classes, read_size(size))
+
+
 @app.command()
 def show(
     name: Annotated[str, typer.Argument(help="A name from `jetbench list`, or a path to a .yaml file.")],
@@ -106,8 +113,7 @@ def show(
     as_json: JsonOption = False,
 ) -> None:
     """Show an architecture block by block: level, stage, shapes, parameters and MACs."""
-    architecture = read_architecture(name, read_changes(changes), f"{name} with {changes}" if changes else None)
-    plan = plan_architecture(architecture, classes, read_size(size))
+    architecture, plan = _read_plan(name, changes, size, classes)
     findings = lint_plan(plan) if lint else None
     if as_json:
         described = describe_architecture(architecture, plan)
@@ -133,8 +139,7 @@ def count(
     as_json: JsonOption = False,
 ) -> None:
     """Count what a network costs, layer by layer and by stated rules: parameters, MACs, FLOPs, memory, bytes moved."""
-    architecture = read_architecture(name, read_changes(changes), f"{name} with {changes}" if changes else None)
-    plan = plan_architecture(architecture, classes, read_size(size))
+    architecture, plan = _read_plan(name, changes, size, classes)
     if as_json:
         described = describe_cost(architecture, plan)
         if check:
