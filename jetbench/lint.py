@@ -10,7 +10,7 @@ from itertools import combinations
 
 from jetbench.architecture import Branch
 from jetbench.operations import dead_operations
-from jetbench.plan import BlockPlan, JetConvPlan, Plan
+from jetbench.plan import BlockPlan, JetConvPlan, Plan, TapPlan
 from jetbench.rules import SPATIAL_KERNEL, Size, format_size
 from jetbench.walk import list_operations
 
@@ -18,6 +18,7 @@ from jetbench.walk import list_operations
 TENSOR_CORE_CHANNELS = 8
 VECTOR_CHANNELS = 4
 GLOBAL_ATTENTION = ("cbam", "cbam-released", "sam-released", "eca")
+SPATIAL_ATTENTION = ("cbam", "cbam-released", "sam")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +53,15 @@ def _dead_layers(plan: Plan) -> Iterator[Finding]:
         )
 
 
-def _sides(branch: Branch, size: Size) -> tuple[tuple[str, int, int], ...]:
-    """Each axis along which a branch's dilated kernel reaches: its name, the map's side, the outermost offset."""
-    reach = branch.dilation * (branch.kernel_size // 2)
-    return ("height", size[0], reach), ("width", size[1], reach)
+def _kernels(block: BlockPlan) -> Iterator[tuple[str, int]]:
+    """Each kernel of a block by name, with its outermost offset."""
+    for branch in block.jetconv.branches:
+        half = branch.kernel_size // 2
+        yield f"kernel {branch}", branch.dilation * half
+        if block.jetconv.layout == "parallel" and branch.dilation > 1:
+            yield f"the undilated kernel after {branch}", half
+    if block.attention in SPATIAL_ATTENTION:
+        yield f"the kernel of {block.attention}", SPATIAL_KERNEL // 2
 
 
 def _jetconv_size(block: BlockPlan) -> Size:
@@ -65,15 +71,15 @@ def _jetconv_size(block: BlockPlan) -> Size:
 def _wide_dilation(plan: Plan) -> Iterator[Finding]:
     places: dict[tuple[str, str, int, int], list[str]] = {}
     for number, block in enumerate(plan.blocks):
-        for branch in dict.fromkeys(block.jetconv.branches):
-            for axis, side, reach in _sides(branch, _jetconv_size(block)):
+        for name, reach in dict.fromkeys(_kernels(block)):
+            for axis, side in zip(("height", "width"), _jetconv_size(block), strict=True):
                 if reach >= side and reach > 0:
-                    places.setdefault((str(branch), axis, side, reach), []).append(f"block {number}")
+                    places.setdefault((name, axis, side, reach), []).append(f"block {number}")
     for (name, axis, side, reach), where in places.items():
         yield Finding(
             "dilation-beyond-the-map",
             tuple(where),
-            f"kernel {name} reaches {reach} pixels to each side along the {axis} of a map that has {side}",
+            f"{name} reaches {reach} pixels to each side along the {axis} of a map that has {side}",
             "its outermost weights only ever meet padding: they are dead, and the kernel is a smaller one",
             "a smaller dilation or kernel there (stages.sN.branches), a larger image, or fewer levels (smallest_map)",
         )
@@ -121,37 +127,44 @@ def _same_branches(plan: Plan) -> Iterator[Finding]:
             "branches-alike",
             tuple(chains),
             "the branches run one after another with no normalisation or activation between them",
-            "together they are one linear depthwise convolution: what each of them adds cannot be told apart",
+            "inside the map they are together one linear depthwise convolution of a larger kernel; they differ from it "
+            "only near the border, where each of them pads anew",
             "jetconv.layout: parallel, or fewer kernels",
         )
 
 
 def _split_branches(plan: Plan) -> Iterator[Finding]:
-    where = [
-        f"block {number} ({block.jetconv.groups} groups, {len(block.jetconv.branches)} branches)"
-        for number, block in enumerate(plan.blocks)
-        if block.jetconv.layout == "parallel" and 1 < len(block.jetconv.branches) <= block.jetconv.groups
-    ]
+    where = []
+    for number, block in enumerate(plan.blocks):
+        jetconv = block.jetconv
+        if jetconv.layout != "parallel":
+            continue
+        width = jetconv.mixed_channels // jetconv.groups
+        seen = [
+            {channel // jetconv.in_channels for channel in range(group * width, (group + 1) * width)}
+            for group in range(jetconv.groups)
+        ]
+        short = sum(len(sums) < len(jetconv.branches) for sums in seen)
+        if short:
+            where.append(f"block {number} ({short} of {jetconv.groups} groups, {len(jetconv.branches)} branches)")
     if where:
         yield Finding(
             "groups-split-branches",
             tuple(where),
-            "as many groups in the 1x1 mix as branches, or more",
-            "the partial sums of the branches are stacked, not shuffled: an output channel sees one of them, not all",
-            "fewer groups than branches in that stage (stages.sN.groups)",
+            "groups of the 1x1 mix that get some of the branches' partial sums and not the others",
+            "the sums are stacked one after another and not shuffled, so a group's outputs miss the other scales",
+            "groups: 1 in that stage (stages.sN.groups)",
         )
 
 
 def receptive_field(plan: Plan) -> tuple[int, int]:
-    """Height and width in image pixels that one value of the deepest tap depends on, global pooling left out."""
+    """Height and width in image pixels that one value of the deepest tap in use depends on, without global pooling."""
     field, step = [1, 1], 1
-    for number, block in enumerate(plan.blocks):
-        if number > plan.decoder.taps[0].block:
-            break
+    for block in plan.blocks[: _deepest_tap(plan).block + 1]:
         if block.expanded_channels is not None:
             step *= block.stride  # the expansion comes first and has the stride
         reach = _reach(block.jetconv)
-        if block.attention in ("cbam", "cbam-released", "sam"):
+        if block.attention in SPATIAL_ATTENTION:
             reach += SPATIAL_KERNEL - 1
         for axis in (0, 1):
             field[axis] += reach * step
@@ -160,8 +173,13 @@ def receptive_field(plan: Plan) -> tuple[int, int]:
     return field[0], field[1]
 
 
+def _deepest_tap(plan: Plan) -> TapPlan:
+    """The deepest tap whose feature reaches the output: the released fusion drops the first."""
+    return plan.decoder.taps[1 if plan.decoder.fusion == "released" else 0]
+
+
 def _reach(jetconv: JetConvPlan) -> int:
-    """How many pixels a JetConv's kernels add to either side of the receptive field, in its own map."""
+    """By how many pixels of its own map a JetConv's kernels widen the receptive field, both sides together."""
     each = [branch.dilation * (branch.kernel_size - 1) for branch in jetconv.branches]
     if jetconv.layout == "sequential":
         return sum(each)
@@ -169,15 +187,17 @@ def _reach(jetconv: JetConvPlan) -> int:
 
 
 def _receptive_field(plan: Plan) -> Iterator[Finding]:
-    field, size = receptive_field(plan), plan.input_size
-    pools = any(block.attention in GLOBAL_ATTENTION for block in plan.blocks[: plan.decoder.taps[0].block + 1])
+    field, size, tap = receptive_field(plan), plan.input_size, _deepest_tap(plan)
+    where = (f"tap {tap.stage}, block {tap.block}",)
+    pools = any(block.attention in GLOBAL_ATTENTION for block in plan.blocks[: tap.block + 1])
     smaller = [axis for axis in (0, 1) if field[axis] < size[axis]]
     if smaller:
         sides = " and ".join(("height", "width")[axis] for axis in smaller)
         yield Finding(
             "receptive-field",
-            (f"tap {plan.decoder.taps[0].stage}, block {plan.decoder.taps[0].block}",),
-            f"the deepest tap sees {format_size(field)} pixels, less than the {sides} of a {format_size(size)} image",
+            where,
+            f"the deepest tap in use sees {format_size(field)} pixels, less than the {sides} of an image of "
+            f"{format_size(size)}",
             "what lies further away reaches it "
             + ("only through the global pooling of its attention" if pools else "not at all"),
             "larger kernels or dilations, more repeats in S2 or S3, or a smaller image",
@@ -185,8 +205,8 @@ def _receptive_field(plan: Plan) -> Iterator[Finding]:
     elif min(field[axis] / size[axis] for axis in (0, 1)) > 4:
         yield Finding(
             "receptive-field",
-            (f"tap {plan.decoder.taps[0].stage}, block {plan.decoder.taps[0].block}",),
-            f"the deepest tap sees {format_size(field)} pixels, more than four times the image of {format_size(size)}",
+            where,
+            f"the deepest tap in use sees {format_size(field)} pixels, over four times the {format_size(size)} image",
             "much of what the deep kernels cover is padding, and padding costs the same MACs",
             "smaller kernels or dilations in S3, fewer repeats, or a larger image",
         )
@@ -195,28 +215,38 @@ def _receptive_field(plan: Plan) -> Iterator[Finding]:
 def _narrow_groups(plan: Plan) -> Iterator[Finding]:
     cores: list[str] = []
     vectors: list[str] = []
-    for number, block in enumerate(plan.blocks):
-        jetconv = block.jetconv
-        convolutions = [("mix", jetconv.mixed_channels, jetconv.out_channels, jetconv.groups)]
-        if block.expanded_channels is not None:
-            convolutions.append(("expand", block.in_channels, block.expanded_channels, block.expand_groups))
-            convolutions.append(("reduce", block.expanded_channels, block.out_channels, block.reduce_groups))
-        for name, in_channels, out_channels, groups in convolutions:
-            each = in_channels // groups, out_channels // groups
-            place = f"block {number} {name} ({each[0]} > {each[1]})"
-            if any(count % VECTOR_CHANNELS for count in each):
-                vectors.append(place)
-            elif any(count % TENSOR_CORE_CHANNELS for count in each):
-                cores.append(place)
-    for where, count, unit in (
-        (vectors, VECTOR_CHANNELS, "vector units (NEON: 4 floats) and tensor cores"),
-        (cores, TENSOR_CORE_CHANNELS, "tensor cores (8 half-precision channels)"),
-    ):
-        if where:
+    for place, in_channels, out_channels, groups in _pointwise(plan):
+        each = in_channels // groups, out_channels // groups
+        where = f"{place} ({each[0]} > {each[1]})"
+        if any(count % VECTOR_CHANNELS for count in each):
+            vectors.append(where)
+        elif any(count % TENSOR_CORE_CHANNELS for count in each):
+            cores.append(where)
+    units = (
+        (vectors, VECTOR_CHANNELS, "vector units that take 4 channels at once (NEON) and tensor cores"),
+        (cores, TENSOR_CORE_CHANNELS, "tensor cores, which take 8 half-precision channels at once,"),
+    )
+    for found, count, unit in units:
+        if found:
             yield Finding(
                 "narrow-groups",
-                tuple(where),
+                tuple(found),
                 f"channels per group that are no multiple of {count}",
-                f"they leave {unit} partly idle: fewer MACs, but not in proportion less time",
-                "groups: at-most-N with a smaller N, or base_channels in steps of 8",
+                f"they may leave {unit} partly idle: fewer MACs, but not in proportion less time",
+                "groups: at-most-N with a smaller N, or channels in steps of 8",
             )
+
+
+def _pointwise(plan: Plan) -> Iterator[tuple[str, int, int, int]]:
+    """Every 1x1 convolution but the classifier: its place, input and output channels, groups."""
+    for number, block in enumerate(plan.blocks):
+        jetconv = block.jetconv
+        yield f"block {number} mix", jetconv.mixed_channels, jetconv.out_channels, jetconv.groups
+        if block.expanded_channels is not None:
+            yield f"block {number} expand", block.in_channels, block.expanded_channels, block.expand_groups
+            yield f"block {number} reduce", block.expanded_channels, block.out_channels, block.reduce_groups
+    head = plan.decoder.head_channels
+    for tap in plan.decoder.taps:
+        yield f"decoder head {tap.stage}", tap.channels, head, 1
+    yield "decoder fuse", head, head, 1
+    yield "decoder last", 2 * head, head, 1

@@ -4,7 +4,7 @@ One operation is one kernel as PyTorch runs our modules in eval mode: nothing fu
 `profiling/trace.py` those of a built network. What each rule is stands in `RULES`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -21,9 +21,9 @@ RULES: dict[Kind, str] = {
     "convolution": "2 per multiply-accumulate (MAC), plus 1 per output element where there is a bias; padding counts",
     "normalisation": "batch norm in eval mode: 2 per element, a scale and a shift",
     "activation": "1 per addition, product, comparison or elementary function of each element: ReLU 1, SiLU 2, REU 3 "
-    "(minimum, exp, product), TanhExp 4, Hardswish 5, sigmoid 1",
+    "(minimum, exp, product), TanhExp 4, Hardswish 5, sigmoid 1, LeakyReLU, PReLU and ReLU6 2, ELU 4, GELU 5",
     "elementwise": "additions and products of feature maps: 1 per output element",
-    "pooling": "mean of n: n (n - 1 additions, 1 division); maximum of n: n - 1 comparisons",
+    "pooling": "mean of n: n (n - 1 additions, 1 division); maximum of n: n - 1 comparisons; of windows likewise",
     "interpolation": "bilinear: 7 per output element (4 products, 3 additions), also where the size stays",
     "copy": "stacking and shuffling channels: 0, but bytes are moved",
     "uncounted": "no rule is known: in no total, but listed with its elements",
@@ -42,7 +42,7 @@ EQ2_NORM = 4
 
 
 class Tensor(NamedTuple):
-    """A feature map in memory; views share their base's number."""
+    """Memory that holds a feature map; views of it share its number. `bytes` is all of it, however much is read."""
 
     number: int
     bytes: int
@@ -62,13 +62,14 @@ class Operation(NamedTuple):
     eq2: float
     eq2_pooling: int
     parameter_bytes: int
+    read_bytes: int
     reads: tuple[Tensor, ...]
     makes: tuple[Tensor, ...]
 
     @property
     def moved_bytes(self) -> int:
         """The least that this kernel moves: each input and parameter read once, each output written once."""
-        return self.parameter_bytes + sum(t.bytes for t in set(self.reads)) + sum(t.bytes for t in self.makes)
+        return self.parameter_bytes + self.read_bytes + sum(tensor.bytes for tensor in self.makes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,15 +104,14 @@ class Cost:
         return self.flops / self.bytes_moved if self.bytes_moved else 0.0
 
 
-def add_up(operations: Sequence[Operation], peak_activation_bytes: int | None = None) -> Cost:
-    """Totals of operations; the peak is theirs alone unless it is given."""
+def add_up(operations: Sequence[Operation], outputs: Collection[int] = ()) -> Cost:
+    """Totals of operations; `outputs` as in `peak_bytes`."""
     kinds: dict[Kind, int] = {}
     uncounted: dict[str, int] = {}
-    eq2: dict[Kind, float] = {"convolution": 0, "normalisation": 0, "activation": 0}
+    eq2: dict[Kind, float] = dict.fromkeys(RULES, 0)
     for operation in operations:
         kinds[operation.kind] = kinds.get(operation.kind, 0) + operation.flops
-        if operation.eq2:
-            eq2[operation.kind] += operation.eq2
+        eq2[operation.kind] += operation.eq2
         if operation.kind == "uncounted":
             uncounted[operation.kernel] = uncounted.get(operation.kernel, 0) + operation.elements
     parameters = sum(operation.parameters for operation in operations)
@@ -127,7 +127,7 @@ def add_up(operations: Sequence[Operation], peak_activation_bytes: int | None = 
         eq2_pooling=sum(operation.eq2_pooling for operation in operations),
         activations=sum(operation.elements for operation in operations),
         activation_bytes=sum(tensor.bytes for operation in operations for tensor in operation.makes),
-        peak_activation_bytes=peak_bytes(operations) if peak_activation_bytes is None else peak_activation_bytes,
+        peak_activation_bytes=peak_bytes(operations, outputs),
         weight_bytes=BYTES * parameters,
         bytes_moved=sum(operation.moved_bytes for operation in operations),
         uncounted=uncounted,
@@ -139,12 +139,15 @@ def whole(value: float) -> float:
     return int(value) if value == int(value) else value
 
 
-def peak_bytes(operations: Sequence[Operation]) -> int:
+def peak_bytes(operations: Sequence[Operation], outputs: Collection[int] = ()) -> int:
     """Peak by liveness: a tensor is there from the operation that makes it to the last that reads it.
 
-    The image is there from the start. While an operation runs, what it reads and what it makes are both there.
+    The image is there from the start, and `outputs`, numbers of tensors that the network returns, stay until the end.
+    While an operation runs, what it reads and what it makes are both there: nothing is done in place unless the network
+    does it so.
     """
     last_read = {tensor.number: index for index, op in enumerate(operations) for tensor in op.reads}
+    last_read |= dict.fromkeys(outputs, len(operations))
     made = {tensor.number for op in operations for tensor in op.makes}
     alive = {tensor.number: tensor.bytes for op in operations for tensor in op.reads if tensor.number not in made}
     peak = sum(alive.values())
@@ -157,9 +160,14 @@ def peak_bytes(operations: Sequence[Operation]) -> int:
     return peak
 
 
-def dead_operations(operations: Sequence[Operation]) -> frozenset[int]:
-    """Positions of the operations whose results never reach the last one's."""
-    needed = {tensor.number for tensor in operations[-1].makes}
+def dead_operations(operations: Sequence[Operation], outputs: Collection[int] | None = None) -> frozenset[int]:
+    """Positions of the operations whose results never reach an output.
+
+    Args:
+        operations: in the order in which they run.
+        outputs: numbers of the tensors that the network returns; by default what the last operation makes.
+    """
+    needed = set(outputs) if outputs is not None else {tensor.number for tensor in operations[-1].makes}
     dead: set[int] = set()
     for index in range(len(operations) - 1, -1, -1):
         op = operations[index]

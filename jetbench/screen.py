@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from difflib import get_close_matches
-from functools import lru_cache
 from itertools import islice
 from multiprocessing import get_context
 from typing import Any, Literal
@@ -21,7 +20,7 @@ import numpy as np
 from pydantic import BaseModel, ValidationError
 
 from jetbench.architecture import Architecture
-from jetbench.catalog import find, read_architecture
+from jetbench.catalog import find
 from jetbench.cost import QuickCost, cost_of
 from jetbench.errors import SpecError
 from jetbench.experiment import Space
@@ -32,12 +31,14 @@ from jetbench.spec import describe_value, override, parse_spec, read_yaml
 
 SPACES = "sweeps/spaces"
 MOST = 5_000_000  # a larger space is sampled unless it is asked for whole
+WALKABLE = 10**10  # eleven days of one core; beyond, a walk is a mistake
 SAMPLES = 200_000
 CHUNK = 4_000
 
 Quantity = Literal["parameters", "macs", "eq2", "memory"]
 QUANTITIES: tuple[Quantity, ...] = ("parameters", "macs", "eq2", "memory")
 Limits = Mapping[Quantity, int]
+Base = Mapping[str, Any]
 
 Report = Callable[[int, int, int], None]
 """Told how many variants have been looked at, of how many, and how many of them fit."""
@@ -55,7 +56,8 @@ def read_space(name: str, changes: Mapping[str, Any] | None = None) -> Space:
         raise SpecError(f"{path}: is a sweep; a space has axes:. `jetbench sweep --dry-run` counts a sweep's variants")
 
     space = parse_spec(Space, override(raw, changes or {}), str(path))
-    base = _base(space)
+    base = _read_base(space)
+    parse_spec(Architecture, base, space.base)
     known = list_fields(Architecture)
     problems = []
     for axis, values in space.axes.items():
@@ -84,8 +86,7 @@ def list_fields(kind: type[BaseModel], prefix: str = "") -> list[str]:
     return found
 
 
-def _base(space: Space) -> dict[str, Any]:
-    read_architecture(space.base, {})
+def _read_base(space: Space) -> dict[str, Any]:
     return {"name": space.base, **read_yaml(find("architectures", space.base))}
 
 
@@ -197,17 +198,22 @@ def screen(
     Args:
         space: from `read_space`.
         limits: the most that each quantity may be; bytes for memory.
-        samples: None walks the whole space.
+        samples: None walks the whole space. As many as there are, or more, walk it too.
         seed: of the sample; the same seed gives the same variants.
         jobs: processes; the result does not depend on it.
         report: told of progress.
+
+    Raises:
+        SpecError: a walk of more than 10 billion variants.
     """
     total = count_variants(space)
+    if samples is None and total > WALKABLE:
+        raise SpecError(f"{space.name}: {total:,} variants are too many to walk; sample it (--samples {SAMPLES})")
     sampled = samples is not None and samples < total
     indices = _sample(total, samples, seed) if samples is not None and sampled else range(total)
     result = Screening(space=space, limits=dict(limits), total=total, seed=seed if sampled else None)
     parts: dict[int, Survivors] = {}
-    for number, found in _look_at_chunks(space, dict(limits), indices, jobs):
+    for number, found in _look_at_chunks(_read_base(space), space, dict(limits), indices, jobs):
         parts[number] = found.survivors
         result.looked_at += found.looked_at
         result.unbuildable += found.unbuildable
@@ -231,21 +237,23 @@ def _sample(total: int, samples: int, seed: int) -> list[int]:
 _Row = tuple[int, QuickCost]
 
 
-def _look_at_chunks(space: Space, limits: Limits, indices: Sequence[int], jobs: int) -> Iterator[tuple[int, Tally]]:
+def _look_at_chunks(
+    base: Base, space: Space, limits: Limits, indices: Sequence[int], jobs: int
+) -> Iterator[tuple[int, Tally]]:
     chunks = [indices[start : start + CHUNK] for start in range(0, len(indices), CHUNK)]
     if jobs == 1 or len(chunks) == 1:
         for number, chunk in enumerate(chunks):
-            yield number, _look_at(space, limits, chunk)
+            yield number, _look_at(base, space, limits, chunk)
         return
     with ProcessPoolExecutor(jobs, get_context("spawn"), initializer=_start_worker) as pool:
         numbers = iter(range(len(chunks)))
-        waiting = {pool.submit(_look_at, space, limits, chunks[n]): n for n in islice(numbers, 3 * jobs)}
+        waiting = {pool.submit(_look_at, base, space, limits, chunks[n]): n for n in islice(numbers, 3 * jobs)}
         try:
             while waiting:
                 done = next(as_completed(waiting))
                 number = waiting.pop(done)
                 for n in islice(numbers, 1):
-                    waiting[pool.submit(_look_at, space, limits, chunks[n])] = n
+                    waiting[pool.submit(_look_at, base, space, limits, chunks[n])] = n
                 yield number, done.result()
         finally:
             pool.shutdown(cancel_futures=True)
@@ -258,8 +266,7 @@ def _start_worker() -> None:
     gc.disable()
 
 
-def _look_at(space: Space, limits: Limits, indices: Iterable[int]) -> Tally:
-    base = _read_base(space.base)
+def _look_at(base: Base, space: Space, limits: Limits, indices: Iterable[int]) -> Tally:
     looked = Tally()
     rows: list[_Row] = []
     for index in indices:
@@ -286,11 +293,6 @@ def _look_at(space: Space, limits: Limits, indices: Iterable[int]) -> Tally:
             rows.append((index, cost))
     looked.survivors = _gather(rows)
     return looked
-
-
-@lru_cache(maxsize=16)
-def _read_base(name: str) -> dict[str, Any]:
-    return {"name": name, **read_yaml(find("architectures", name))}
 
 
 def _reason(error: SpecError | ValidationError) -> str:
@@ -331,7 +333,7 @@ def distinct(space: Space, survivors: Survivors, most: int) -> list[tuple[int, d
     """The first `most` survivors that are different networks, with their changes of the base."""
     seen: set[str] = set()
     found: list[tuple[int, dict[str, Any]]] = []
-    base = _read_base(space.base)
+    base = _read_base(space)
     for index in survivors.indices:
         if len(found) == most:
             break

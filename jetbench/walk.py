@@ -70,12 +70,23 @@ class _Walk:
         elements = channels * size[0] * size[1]
         made = self.tensor(BYTES * elements)
         makes = (made, self.tensor(INDEX_BYTES * elements)) if indices else (made,)
-        parameter_bytes = BYTES * (parameters if read_parameters is None else read_parameters)
-        reads_tensors = tuple(map_.tensor for map_ in reads)
+        tensors = tuple(map_.tensor for map_ in reads)
         self.operations.append(
             Operation(
-                *(self.part, layer, kernel, kind, elements, parameters, macs, flops, eq2, eq2_pooling),
-                *(parameter_bytes, reads_tensors, makes),
+                part=self.part,
+                layer=layer,
+                kernel=kernel,
+                kind=kind,
+                elements=elements,
+                parameters=parameters,
+                macs=macs,
+                flops=flops,
+                eq2=eq2,
+                eq2_pooling=eq2_pooling,
+                parameter_bytes=BYTES * (parameters if read_parameters is None else read_parameters),
+                read_bytes=sum(tensor.bytes for tensor in set(tensors)),
+                reads=tensors,
+                makes=makes,
             )
         )
         return _Map(made, channels, size)

@@ -84,9 +84,9 @@ def test_closed_form_list_and_built_network_agree_to_the_unit(
         assume(False)  # so that all the examples that count are networks
     model, images = build_model(architecture, classes, size), torch.zeros(1, 3, *size)
     parameters = count_parameters(model)
-    traced, listed = trace_own(model, images), list_operations(plan)
+    (traced, outputs), listed = trace_own(model, images), list_operations(plan)
     assert shape_of(listed) == shape_of(traced)
-    counted = add_up(traced)
+    counted = add_up(traced, outputs)
     assert add_up(listed) == counted
     assert counted.uncounted == {}
     assert counted.parameters == parameters

@@ -97,7 +97,7 @@ def test_a_receptive_field_smaller_than_the_image_is_a_finding_and_a_fitting_one
     }
     small |= {f"stages.{stage}.attention": "none" for stage in ("s1", "s2", "s3")}
     (finding,) = findings("receptive-field", (720, 960), **small)
-    assert "less than the height and width of a 720x960 image" in finding.what
+    assert "less than the height and width of an image of 720x960" in finding.what
     assert "not at all" in finding.why
     (pooled,) = findings("receptive-field", (720, 960), **{**small, "stages.s1.attention": "cbam"})
     assert "only through the global pooling" in pooled.why
@@ -117,16 +117,72 @@ def test_groups_that_keep_the_branches_of_a_jetconv_apart_are_found() -> None:
     two: dict[str, Any] = {"jetconv.branches": "3a 5a"}
     one: dict[str, Any] = {"jetconv.branches": "3a"}
     (finding,) = findings("groups-split-branches", groups="at-most-2", **two)
-    assert finding.where[0] == "block 0 (2 groups, 2 branches)"
+    assert finding.where[0] == "block 0 (2 of 2 groups, 2 branches)"
     assert findings("groups-split-branches", groups=1, **two) == findings("groups-split-branches", **one) == []
 
 
-def test_a_group_of_the_mix_really_sees_one_branch_only() -> None:
-    changes: dict[str, Any] = {"jetconv.branches": "3a 5a", "jetconv.shortcut": "none", "groups": "at-most-2"}
-    plan = plan_architecture(load_architecture("jetseg-nano", **changes), 3, (64, 96))
+@pytest.mark.parametrize(
+    ("branches", "groups"),
+    [("3a 5a", 2), ("3a 5a 7a", 2), ("3a 5a 7a", 4), ("3a 5a 7a", 8), ("3a 5a 7a", 1), ("3a", 4)],
+)
+def test_gradients_show_which_groups_miss_a_branch(branches: str, groups: int) -> None:
+    changes: dict[str, Any] = {"jetconv.branches": branches, "jetconv.shortcut": "none", "stages.s1.groups": groups}
+    plan = plan_architecture(load_architecture("jetseg-nano", groups=1, **changes), 3, (512, 512))
+    block = plan.blocks[1]
     jetconv: nn.Module = JetSeg(plan).get_submodule("encoder.blocks.1.operations.jetconv")
-    jetconv(torch.randn(1, plan.blocks[1].jetconv.in_channels, 16, 16))[:, 0].sum().backward()
-    first, second = (jetconv.get_parameter(f"depthwise.branches.{n}.0.weight").grad for n in (0, 1))
-    assert isinstance(first, torch.Tensor)
-    assert first.abs().sum() > 0
-    assert second is None or not second.any()  # output channel 0 never sees the 5-kernel
+    stacked = torch.randn(1, block.jetconv.mixed_channels, 4, 4, requires_grad=True)
+    mixed = jetconv.get_submodule("mix")(stacked)
+    short = 0
+    for group in range(groups):
+        channel = group * block.jetconv.out_channels // groups
+        (gradient,) = torch.autograd.grad(mixed[:, channel].sum(), stacked, retain_graph=True)
+        sums = gradient.abs().sum(dim=(0, 2, 3)).view(len(block.jetconv.branches), -1).sum(dim=1)
+        short += bool((sums == 0).any())
+    found = [finding for finding in lint_plan(plan) if finding.rule == "groups-split-branches"]
+    where = [f"block 1 ({short} of {groups} groups, {len(block.jetconv.branches)} branches)"] if short else []
+    assert [place for finding in found for place in finding.where] == where
+
+
+def test_the_receptive_field_of_the_release_is_that_of_the_tap_in_use() -> None:
+    plan = plan_architecture(load_architecture("jetseg-nano-released"), 3, (512, 512))
+    assert receptive_field(plan) == (365, 365)  # of block 4; that of block 9, which is dead, is 621
+    (finding,) = findings("receptive-field", name="jetseg-nano-released")
+    assert finding.where == ("tap s2, block 4",)
+
+
+@pytest.mark.parametrize(
+    ("attention", "grows"), [("none", 0), ("sam", 6), ("cbam", 6), ("eca", 0), ("sam-released", 0)]
+)
+def test_spatial_attention_widens_the_receptive_field(attention: str, grows: int) -> None:
+    def field(name: str) -> tuple[int, int]:
+        changes: dict[str, Any] = {f"stages.{stage}.attention": "none" for stage in ("s1", "s2", "s3")}
+        changes["stages.s1.attention"] = name
+        return receptive_field(plan_architecture(load_architecture("jetseg-nano", **changes), 3, (512, 512)))
+
+    assert field(attention)[0] - field("none")[0] == grows * 4  # S1 has one block, behind two strides
+
+
+def test_a_chain_of_convolutions_is_one_convolution_inside_the_map() -> None:
+    changes: dict[str, Any] = {"jetconv.branches": "3 5", "jetconv.layout": "sequential"}
+    plan = plan_architecture(load_architecture("jetseg-nano", **changes), 3, (512, 512))
+    chain: nn.Module = JetSeg(plan).double().get_submodule("encoder.blocks.1.operations.jetconv.depthwise")
+    channels = plan.blocks[1].jetconv.in_channels
+    impulse = torch.zeros(1, channels, 15, 15, dtype=torch.float64)
+    impulse[:, :, 7, 7] = 1
+    kernel = chain(impulse)[:, :, 4:11, 4:11].flip((2, 3)).transpose(0, 1)  # 7x7: 3x3 after 5x5
+    x = torch.randn(1, channels, 32, 32, dtype=torch.float64)
+    difference = (chain(x) - nn.functional.conv2d(x, kernel, padding=3, groups=channels)).abs()
+    assert difference[:, :, 3:-3, 3:-3].max() < 1e-12
+    assert difference.max() > 1e-6
+
+
+def test_the_kernel_of_an_attention_can_be_wider_than_its_map() -> None:
+    found = findings("dilation-beyond-the-map", (40, 40), smallest_map=2, **{"stages.s3.attention": "sam"})
+    assert "the kernel of sam reaches 3 pixels to each side along the height of a map that has 2" in [
+        f.what for f in found
+    ]
+
+
+def test_the_decoder_is_looked_at_too() -> None:
+    narrow = findings("narrow-groups", **{"decoder.head_channels": 7})[0]
+    assert "decoder fuse (7 > 7)" in narrow.where

@@ -97,7 +97,7 @@ def test_totals_are_the_sums_of_the_operations() -> None:
 
 def made_up(reads: list[tuple[int, int]], makes: list[tuple[int, int]]) -> Operation:
     tensors = [tuple(Tensor(*pair) for pair in pairs) for pairs in (reads, makes)]
-    return Operation("", "", "", "copy", 1, 0, 0, 0, 0, 0, 0, *tensors)
+    return Operation("", "", "", "copy", 1, 0, 0, 0, 0, 0, 0, 0, *tensors)
 
 
 def test_liveness_by_hand() -> None:

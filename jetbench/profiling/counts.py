@@ -4,7 +4,6 @@ The three disagree because they count different things under the same name. Each
 that was passed in keeps its values, buffers, hooks and mode.
 """
 
-import logging
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -40,7 +39,6 @@ def count_with_fvcore(model: nn.Module, images: Tensor) -> ToolCount:
     from fvcore.nn import FlopCountAnalysis
 
     analysis = FlopCountAnalysis(copy_without_hooks(model), images[:1])
-    logging.getLogger("fvcore.nn.jit_analysis").setLevel(logging.ERROR)
     analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch deprecates the tracer that fvcore uses

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from jetbench.operations import Operation, dead_operations
 from jetbench.profiling.counts import COUNTERS, ToolCount
-from jetbench.profiling.trace import trace_operations
+from jetbench.profiling.trace import trace_network
 
 Quantity = Literal["MACs", "FLOPs"]
 QUANTITIES: tuple[Quantity, ...] = ("MACs", "FLOPs")
@@ -95,15 +95,17 @@ class CrossCheck:
 
 def cross_check(model: nn.Module, images: Tensor) -> CrossCheck:
     """Count `model` with every tool, on copies, for one image of (N, 3, H, W)."""
-    operations = trace_operations(model, images[:1].to("meta"))
+    operations, outputs = trace_network(model, images[:1].to("meta"))
     rows = summarise(operations)
-    dead = dead_operations(operations)
+    dead = dead_operations(operations, outputs)
     gone = {row.operation: row for row in summarise([operations[index] for index in sorted(dead)])}
     tools, failed = [], {}
     for count in COUNTERS:
         try:
             tools.append(compare(count(model, images), rows, gone))
         except (RuntimeError, ImportError, ValueError, TypeError, KeyError, AttributeError) as error:
+            if "memory" in str(error).lower():
+                raise  # it is the machine that failed, not the tool
             failed[count.__name__.removeprefix("count_with_")] = f"{type(error).__name__}: {error}"
     by_none = [row.operation for row in rows if not any(tool.by_row.get(row.operation) for tool in tools)]
     return CrossCheck(rows, tuple(tools), failed, tuple(by_none))
@@ -119,7 +121,7 @@ def summarise(operations: Sequence[Operation]) -> tuple[Row, ...]:
         row.update(
             times=1,
             output_elements=operation.elements,
-            input_elements=sum(tensor.bytes for tensor in set(operation.reads)) // size,
+            input_elements=operation.read_bytes // size,
             macs=operation.macs,
             flops=operation.flops - bias,
         )

@@ -5,9 +5,10 @@ list like any other, as `uncounted`, so nothing is left out without a word.
 """
 
 import copy
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from math import prod
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
@@ -26,7 +27,9 @@ ATTENTION_MODULES = (CBAM, ECA, ReleasedSAM, SpatialAttention)
 PER_ELEMENT: dict[str, tuple[Kind, int]] = {
     **dict.fromkeys(("add", "sub", "mul", "div", "maximum", "minimum"), ("elementwise", 1)),
     **dict.fromkeys(("exp", "tanh", "sigmoid", "relu"), ("activation", 1)),
-    **dict.fromkeys(("silu", "leaky_relu", "hardtanh"), ("activation", 2)),
+    **dict.fromkeys(("silu", "leaky_relu", "hardtanh", "_prelu_kernel"), ("activation", 2)),
+    "elu": ("activation", 4),
+    "gelu": ("activation", 5),
     "hardswish": ("activation", 5),
     **dict.fromkeys(("upsample_bilinear2d",), ("interpolation", INTERPOLATION_FLOPS)),
     **dict.fromkeys(("native_batch_norm", "cudnn_batch_norm"), ("normalisation", NORM_FLOPS)),
@@ -43,8 +46,20 @@ def copy_without_hooks(model: nn.Module) -> nn.Module:
     return copied
 
 
+class Trace(NamedTuple):
+    """The operations of one forward pass, and the numbers of the tensors that it returned."""
+
+    operations: tuple[Operation, ...]
+    outputs: frozenset[int]
+
+
 def trace_operations(model: nn.Module, images: torch.Tensor) -> tuple[Operation, ...]:
-    """Every operation of one forward pass in eval mode, for one image.
+    """The operations of `trace_network`."""
+    return trace_network(model, images).operations
+
+
+def trace_network(model: nn.Module, images: torch.Tensor) -> Trace:
+    """Every operation of one forward pass in eval mode, for one image. Parameters that nothing reads are in none.
 
     Args:
         model: left as it is: a copy is run. `layer` of an operation is the path of the module that ran it.
@@ -54,15 +69,17 @@ def trace_operations(model: nn.Module, images: torch.Tensor) -> tuple[Operation,
     return trace_own(copy_without_hooks(model).to(images.device), images)
 
 
-def trace_own(model: nn.Module, images: torch.Tensor) -> tuple[Operation, ...]:
-    """`trace_operations` on `model` itself, which is put into eval mode and keeps our hooks: for a throw-away model."""
+def trace_own(model: nn.Module, images: torch.Tensor) -> Trace:
+    """`trace_network` on `model` itself, which is put into eval mode and keeps our hooks: for a throw-away model."""
     tracer = _Tracer(model.eval())
     for name, module in model.named_modules():
         module.register_forward_pre_hook(tracer.entered(name))
         module.register_forward_hook(tracer.left, always_call=True)
+    image = images[:1].clone()  # not a view, whose memory would be the whole batch
     with torch.no_grad(), tracer:
-        model(images[:1])
-    return tuple(tracer.operations)
+        result = model(image)
+    returned = [leaf for leaf in tree_leaves(result) if isinstance(leaf, torch.Tensor)]
+    return Trace(tuple(tracer.operations), frozenset(tracer.number(_storage(tensor)) for tensor in returned))
 
 
 class _Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -111,10 +128,12 @@ class _Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self, func: Any, args: tuple[Any, ...], inputs: list[torch.Tensor], made: list[torch.Tensor], in_place: bool
     ) -> None:
         kernel = func._schema.name.removeprefix("aten::").rstrip("_")
-        maps = {_storage(tensor): tensor for tensor in inputs if _storage(tensor) not in self._weights}
+        maps = [tensor for tensor in inputs if _storage(tensor) not in self._weights]
         weights = {_storage(tensor): tensor for tensor in inputs if _storage(tensor) in self._weights}
-        reads = tuple(Tensor(self._number(key), tensor.nbytes) for key, tensor in maps.items())
-        makes = tuple(Tensor(self._number(_storage(tensor), new=not in_place), tensor.nbytes) for tensor in made)
+        reads = tuple(self._memory(tensor) for tensor in maps)
+        makes = tuple(self._memory(tensor, new=not in_place) for tensor in made)
+        if kernel == "convolution" and args[6]:
+            kernel = "transposed convolution"
         kind, macs, flops = _price(kernel, args, inputs, made)
         if kind == "elementwise" and self._modules and isinstance(self._modules[-1][1], ACTIVATION_MODULES):
             kind = "activation"
@@ -134,17 +153,30 @@ class _Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 eq2=eq2,
                 eq2_pooling=eq2_pooling,
                 parameter_bytes=sum(tensor.nbytes for tensor in weights.values()),
+                read_bytes=_read_bytes(maps),
                 reads=reads,
                 makes=makes,
             )
         )
 
-    def _number(self, storage: int, new: bool = False) -> int:
+    def _memory(self, tensor: torch.Tensor, new: bool = False) -> Tensor:
+        return Tensor(self.number(_storage(tensor), new), tensor.untyped_storage().nbytes())
+
+    def number(self, storage: int, new: bool = False) -> int:
         # The address of a storage is used again once its tensor is gone: what an operation makes is always new.
         if new or storage not in self._numbers:
             self._made += 1
             self._numbers[storage] = self._made
         return self._numbers[storage]
+
+
+def _read_bytes(maps: Sequence[torch.Tensor]) -> int:
+    """Bytes of the distinct views that are read, of each piece of memory no more than there is."""
+    views = {(_storage(x), x.storage_offset(), tuple(x.shape), x.stride()): x for x in maps}
+    read: Counter[int] = Counter()
+    for (storage, *_), view in views.items():
+        read[storage] = min(read[storage] + view.nbytes, view.untyped_storage().nbytes())
+    return sum(read.values())
 
 
 def _storage(tensor: torch.Tensor) -> int:
@@ -156,9 +188,10 @@ def _price(
 ) -> tuple[Kind, int, int]:
     """Kind, MACs and FLOPs of a kernel by the rules in `jetbench.operations.RULES`."""
     written = made[0].numel()
-    if kernel == "convolution":
-        x, weight, bias, transposed = args[0], args[1], args[2], args[6]
-        macs = (x.numel() if transposed else written) * weight[0].numel()
+    if kernel in ("convolution", "transposed convolution"):
+        x, weight, bias = args[:3]
+        # Each output of a convolution gathers one kernel; each input of a transposed one spreads one.
+        macs = (written if kernel == "convolution" else x.numel()) * weight[0].numel()
         return "convolution", macs, 2 * macs + (0 if bias is None else written)
     if kernel == "clamp":
         bounds = sum(bound is not None for bound in (*args[1:], None)) or 1
@@ -167,6 +200,9 @@ def _price(
         return "pooling", 0, inputs[0].numel()
     if kernel in ("amax", "adaptive_max_pool2d"):
         return "pooling", 0, inputs[0].numel() - written
+    if kernel in ("max_pool2d_with_indices", "avg_pool2d"):
+        window = prod(args[1]) if len(args[1]) == 2 else args[1][0] ** 2
+        return "pooling", 0, written * (window if kernel == "avg_pool2d" else window - 1)
     if kernel in PER_ELEMENT:
         kind, flops = PER_ELEMENT[kernel]
         return kind, 0, flops * written
@@ -176,13 +212,16 @@ def _price(
 def _equation_2(
     kernel: str, args: tuple[Any, ...], inputs: list[torch.Tensor], made: list[torch.Tensor]
 ) -> tuple[float, int]:
-    """What equation 2 counts as the authors' tool applies it, and what its rule for pooling would add."""
+    """What equation 2 counts as the authors' tool applies it, and what its rule for pooling would add.
+
+    It says nothing of transposed convolutions, so those count 0.
+    """
     x = inputs[0] if inputs else made[0]
     if kernel == "convolution" and x.ndim == 4:
         return args[1].numel() * prod(x.shape[2:]) / prod(args[3]), 0
     if kernel.endswith("batch_norm"):
         return EQ2_NORM * made[0].numel(), 0
-    over_the_map = x.ndim == 4 and made[0].shape[2:] == (1, 1) and made[0].shape[1] == x.shape[1]
-    if kernel == "adaptive_max_pool2d" or (kernel == "mean" and over_the_map):
+    over_the_map = kernel == "mean" and x.ndim == 4 and {axis % 4 for axis in args[1] or ()} == {2, 3}
+    if kernel == "adaptive_max_pool2d" or over_the_map:
         return 0, x.numel()
     return 0, 0

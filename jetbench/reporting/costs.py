@@ -71,7 +71,7 @@ def _layers(operations: Sequence[Operation]) -> list[tuple[str, str, list[Operat
 
 
 def _describe_layer(part: str, layer: str, operations: Sequence[Operation]) -> dict[str, Any]:
-    cost = add_up(operations, peak_activation_bytes=0)
+    cost = add_up(operations)
     return {
         "part": part,
         "layer": layer,
@@ -102,7 +102,7 @@ def print_cost(console: Console, architecture: Architecture, plan: Plan, brief: 
         groups = [("", inner)] if brief else [(layer, found) for _, layer, found in _layers(inner)]
         for number, (layer, found) in enumerate(groups):
             names = [part] if brief else [part if number == 0 else "", layer]
-            table.add_row(*names, *_cells(add_up(found, peak_activation_bytes=0)))
+            table.add_row(*names, *_cells(add_up(found)))
     cost = add_up(operations)
     table.add_section()
     table.add_row("[bold]total", *([] if brief else [""]), *(f"[bold]{cell}" for cell in _cells(cost)))

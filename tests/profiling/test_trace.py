@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from jetbench import build_model, load_architecture, plan_architecture
 from jetbench.architecture import ActivationName
 from jetbench.models.activations import ACTIVATIONS
-from jetbench.operations import add_up, peak_bytes
-from jetbench.profiling.trace import copy_without_hooks, trace_operations
+from jetbench.operations import add_up, dead_operations, peak_bytes
+from jetbench.profiling.trace import ACTIVATION_MODULES, copy_without_hooks, trace_network, trace_operations
 from jetbench.walk import list_operations
 
 
@@ -109,6 +109,51 @@ def test_what_is_done_in_place_takes_no_new_memory() -> None:
     assert peak_bytes(in_place) == 2 * map_bytes  # the image beside the sum
     wide = Functional(lambda x: torch.exp(F.relu(torch.cat([x, x], 1))))
     assert peak_bytes(trace_operations(wide, IMAGE)) == 4 * map_bytes
+
+
+@pytest.mark.parametrize("module", [kind() for kind in ACTIVATION_MODULES], ids=lambda module: type(module).__name__)
+def test_every_activation_module_has_its_rule(module: nn.Module) -> None:
+    cost = add_up(trace_operations(module, IMAGE))
+    assert cost.uncounted == {}
+    assert cost.flops == cost.flops_by_kind["activation"] >= 6 * MAP
+    assert cost.eq2_flops == 6 * MAP
+
+
+@pytest.mark.parametrize(
+    ("function", "read"),
+    [
+        (lambda x: x * x, 6),  # the same map is read once
+        (lambda x: x * x[:, :1], 6),  # the channel is a part of it
+        (lambda x: x[:, :1] * x, 6),
+        (lambda x: torch.cat(x.chunk(2, dim=1), dim=1), 6),  # two halves
+        (lambda x: x[:, :2] + x[:, 2:4], 4),
+        (lambda x: x[:, :1].expand(1, 6, 9, 11) + x, 6),
+    ],
+)
+def test_views_are_read_as_what_they_are_of_the_whole(function: Any, read: int) -> None:
+    (operation,) = trace_operations(Functional(function), IMAGE)
+    assert operation.read_bytes == 4 * read * MAP
+    assert {tensor.bytes for tensor in operation.reads} == {4 * 6 * MAP}  # all of it stays in memory
+
+
+def test_pooling_of_windows_by_hand() -> None:
+    largest, mean = nn.MaxPool2d(3, stride=2, padding=1), nn.AvgPool2d(2)
+    assert sum(op.flops for op in trace_operations(largest, IMAGE)) == 8 * 6 * 5 * 6
+    assert sum(op.flops for op in trace_operations(mean, IMAGE)) == 4 * 6 * 4 * 5
+
+
+def test_a_transposed_convolution_spreads_a_kernel_from_each_input() -> None:
+    (operation,) = trace_operations(nn.ConvTranspose2d(6, 4, 3, stride=2, groups=2, bias=False), IMAGE)
+    assert operation.kernel == "transposed convolution"
+    assert operation.macs == 6 * MAP * 2 * 9
+    assert operation.eq2 == 0  # the equation has no rule for it
+
+
+def test_all_that_a_network_returns_is_an_output() -> None:
+    trace = trace_network(Functional(lambda x: (x.exp(), x.tanh())), IMAGE)
+    assert dead_operations(trace.operations, trace.outputs) == frozenset()
+    assert dead_operations(trace.operations) == {0}
+    assert peak_bytes(trace.operations, trace.outputs) == 3 * 4 * 6 * MAP
 
 
 def test_the_meta_device_gives_the_same_without_computing() -> None:
