@@ -1,8 +1,8 @@
 """What a network costs, in closed form: parameters, MACs, equation 2 and peak activation memory of an Architecture.
 
 Plain arithmetic over the rules of `rules.py`: no torch, no modules, no list of operations, so that millions of variants
-can be screened. `operations.list_operations` says the same kernel by kernel, and the built network shows it; the tests
-hold all three equal to the unit.
+can be screened. `walk.list_operations` lists the same kernel by kernel, and the built network shows it; the tests hold
+these four totals of all three equal to the unit.
 """
 
 from functools import lru_cache
@@ -38,7 +38,7 @@ class QuickCost(NamedTuple):
 
     @property
     def memory_bytes(self) -> int:
-        """Weights and peak activations: the least that running the network needs, one operation at a time."""
+        """Weights and peak activations by liveness, each operation out of place; no measurement and no bound."""
         return BYTES * self.parameters + self.peak_activation_bytes
 
 

@@ -62,8 +62,16 @@ def halve(side: int) -> int:
     return (side + 1) // 2
 
 
+class Thirds(NamedTuple):
+    """The levels of each third of the pyramid."""
+
+    s1: tuple[int, ...]
+    s2: tuple[int, ...]
+    s3: tuple[int, ...]
+
+
 @lru_cache(maxsize=4096)
-def split_levels(form: Form, smallest_map: int, input_size: Size) -> dict[StageName, tuple[int, ...]]:
+def split_levels(form: Form, smallest_map: int, input_size: Size) -> Thirds:
     """The levels of each third of the pyramid; `s1` begins with the input's own level, which is S0's.
 
     Raises:
@@ -83,7 +91,7 @@ def split_levels(form: Form, smallest_map: int, input_size: Size) -> dict[StageN
             f"{where} gives {len(levels)} pyramid levels {list(levels)}, which leaves S1 empty; the released "
             f"code needs 6 (a longer side over {smallest_map * 16}): use a larger size, or form: paper"
         )
-    return {"s1": levels[:third], "s2": levels[third : 2 * third], "s3": levels[2 * third :]}
+    return Thirds(levels[:third], levels[third : 2 * third], levels[2 * third :])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -123,11 +131,11 @@ def _repeats(architecture: Architecture) -> _Repeats:
 def _steps(form: Form, smallest_map: int, repeats: _Repeats, input_size: Size) -> tuple[Step, ...]:
     thirds = split_levels(form, smallest_map, input_size)
     size = (halve(input_size[0]), halve(input_size[1]))
-    steps = [Step("s0", False, thirds["s1"][0], 2, input_size, size)]
+    steps = [Step("s0", False, thirds.s1[0], 2, input_size, size)]
     stages: tuple[tuple[StageName, tuple[int, ...]], ...] = (
-        ("s1", thirds["s1"][1:]),
-        ("s2", thirds["s2"]),
-        ("s3", thirds["s3"]),
+        ("s1", thirds.s1[1:]),
+        ("s2", thirds.s2),
+        ("s3", thirds.s3),
     )
     for (name, levels), count in zip(stages, repeats, strict=True):
         for level in levels:
@@ -141,7 +149,7 @@ def _steps(form: Form, smallest_map: int, repeats: _Repeats, input_size: Size) -
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StageRule:
-    """One stage with all that its form decides filled in. The same settings give the same object: by identity."""
+    """One stage with all that its form decides filled in. Compared by identity, which is quick: equal ones are kept."""
 
     stage: StageName
     branches: tuple[Branch, ...]
@@ -157,22 +165,33 @@ class StageRule:
     skip: Skip
 
 
-_Common = tuple[Form, int, int, int, int, int, GroupRule, Skip | None, JetConv]
+class _Common(NamedTuple):
+    """What all stages of an architecture share."""
+
+    form: Form
+    combination: int
+    base_channels: int
+    max_channels: int
+    max_expanded_channels: int
+    expansion: int
+    groups: GroupRule
+    skip: Skip | None
+    jetconv: JetConv
 
 
 def stage_rules(architecture: Architecture) -> dict[StageName, StageRule]:
     """The rules of S0 to S3."""
     stages = architecture.stages
-    common: _Common = (
-        architecture.form,
-        architecture.combination or 0,
-        architecture.base_channels,
-        architecture.max_channels,
-        architecture.max_expanded_channels,
-        architecture.expansion,
-        architecture.groups,
-        architecture.skip,
-        architecture.jetconv,
+    common = _Common(
+        form=architecture.form,
+        combination=architecture.combination or 0,
+        base_channels=architecture.base_channels,
+        max_channels=architecture.max_channels,
+        max_expanded_channels=architecture.max_expanded_channels,
+        expansion=architecture.expansion,
+        groups=architecture.groups,
+        skip=architecture.skip,
+        jetconv=architecture.jetconv,
     )
     return {
         "s0": _stage_rule("s0", stages.s0, common),
@@ -345,7 +364,7 @@ def _tapped_blocks(
         tap = getattr(asked, name)
         if tap is None:
             tap = "last" if combination is None else getattr(COMBINATIONS[combination].taps, name)
-        levels = thirds[name]
+        levels = getattr(thirds, name)
         if name == "s1":
             if len(levels) == 1:
                 # S1 is empty, so the shallowest feature map there is comes from S0.

@@ -67,6 +67,26 @@ def shape_of(operations: tuple[Operation, ...]) -> list[tuple[Any, ...]]:
     return [(*operation[2:-2], renumber(operation.reads), renumber(operation.makes)) for operation in operations]
 
 
+@settings(max_examples=1000, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    changes=architecture_changes(),
+    size=st.one_of(
+        st.sampled_from([(512, 512), (720, 960), (180, 240), (361, 479)]),
+        st.tuples(st.integers(1, 1200), st.integers(40, 1200)),
+    ),
+    classes=st.integers(2, 200),
+)
+def test_closed_form_and_list_agree_at_any_size(changes: dict[str, Any], size: tuple[int, int], classes: int) -> None:
+    architecture = load_architecture("jetseg-nano", **changes)
+    try:
+        plan = plan_architecture(architecture, classes, size)
+    except SpecError:
+        assume(False)
+    listed = add_up(list_operations(plan))
+    totals = (listed.parameters, listed.macs, listed.eq2_flops, listed.peak_activation_bytes)
+    assert cost_of(architecture, classes, size) == totals
+
+
 @pytest.mark.slow
 @settings(max_examples=2000, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 @given(

@@ -1,7 +1,5 @@
 """What takes time: sweep and profile, and table, which writes a sweep's tables again."""
 
-import signal
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,14 +17,13 @@ from jetbench.cli.app import (
     cores,
     read_changes,
     read_size,
+    terminated_as_interrupted,
 )
 from jetbench.errors import DataError, ProfilingError, SpecError
 from jetbench.reporting.sheets import print_profile, print_variants
 from jetbench.rules import format_size
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from jetbench.experiment import Sweep
     from jetbench.record import Record
     from jetbench.training.data import Source
@@ -84,7 +81,7 @@ def sweep(
     view = BarView(console) if console.is_terminal else LineView(console)
     title = f"{asked.name}: {asked.description}" if asked.description else asked.name
     records: list[Record] = []
-    with _terminated_as_interrupted():
+    with terminated_as_interrupted():
         info = None
         try:
             with view:
@@ -158,20 +155,6 @@ def _choose_device(asked: "Sweep", jobs: int | None) -> tuple[str, int]:
     device = "cuda" if has_cuda and asked.device != "cpu" else "cpu"
     slots = 1 if device == "cuda" else max(1, cores() // asked.training.threads)
     return device, jobs or slots
-
-
-@contextmanager
-def _terminated_as_interrupted() -> "Iterator[None]":
-    """SIGTERM stops a sweep as Ctrl-C does, so that a batch system's stop loses nothing."""
-
-    def interrupt(number: int, frame: object) -> None:
-        raise KeyboardInterrupt
-
-    previous = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, previous)
 
 
 @app.command()

@@ -25,14 +25,8 @@ from jetbench.errors import ProfilingError
 from jetbench.lint import lint_plan
 from jetbench.plan import Plan, plan_architecture
 from jetbench.reporting import units
-from jetbench.reporting.costs import (
-    describe_check,
-    describe_cost,
-    describe_findings,
-    print_check,
-    print_cost,
-    print_findings,
-)
+from jetbench.reporting.costs import describe_check, describe_cost, print_check, print_cost
+from jetbench.reporting.findings import describe_findings, print_findings
 from jetbench.reporting.sheets import describe_architecture, print_blocks, print_whole
 from jetbench.rules import format_size
 from jetbench.screen import SPACES, count_variants, read_space

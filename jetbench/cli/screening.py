@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from jetbench.cli.app import EXIT_INTERRUPTED, app, console, cores, read_size
+from jetbench.cli.app import EXIT_INTERRUPTED, app, console, cores, read_size, terminated_as_interrupted
 from jetbench.errors import SpecError
 from jetbench.screen import MOST, QUANTITIES, SAMPLES, Quantity, count_variants, read_space, screen
 from jetbench.spec import parse_bytes, parse_count
@@ -59,7 +59,7 @@ def screen_space(
         samples = SAMPLES
     bar = ScreenBar(console)
     try:
-        with bar:
+        with terminated_as_interrupted(), bar:
             result = screen(space, limits, samples, seed, jobs or cores(), bar.report)
     except KeyboardInterrupt:
         console.print("\nStopped. Nothing was written.")

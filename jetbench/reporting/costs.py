@@ -1,4 +1,4 @@
-"""What a network costs, to read and as JSON: per layer and in total, beside other tools, and what works against it."""
+"""What a network costs, to read and as JSON: per layer and in total, and beside what other tools count."""
 
 from collections.abc import Sequence
 from itertools import groupby
@@ -9,7 +9,6 @@ from rich.markup import escape
 from rich.table import Table
 
 from jetbench.architecture import Architecture
-from jetbench.lint import Finding
 from jetbench.operations import RULES, Cost, Operation, add_up
 from jetbench.plan import Plan
 from jetbench.reporting import units
@@ -26,7 +25,8 @@ MEANINGS = {
     "eq2": "the paper's equation 2 as the authors' own tool applies it: Kw Kh Hin Win Cin Cout / (s s g) of 2-D "
     "convolutions, 4 per element of batch norm, 1 per element of a block's or the decoder's activation",
     "peak": "by liveness: a map is there from the operation that makes it to the last that reads it, the image too; "
-    "one operation at a time, nothing fused. PyTorch's eager mode holds more, because callers keep what they pass",
+    "each operation out of place, in PyTorch's order. Eager PyTorch holds more, because callers keep what they pass; a "
+    "runtime that fuses or works in place holds less",
     "bytes_moved": "a lower bound: each operation reads its inputs and parameters once and writes its output once",
 }
 
@@ -224,23 +224,3 @@ def _print_differences(console: Console, tool: "Checked", check: "CrossCheck") -
         grid.add_row(f"{style}{part.amount:+,}", f"{style}{escape(part.operation)}", f"{style}{escape(part.reason)}")
     grid.add_row(f"[bold]{sum(part.amount for part in tool.differences[quantity]):+,}", "[bold]together", "")
     console.print(grid, highlight=False)
-
-
-def describe_findings(findings: Sequence[Finding]) -> list[dict[str, Any]]:
-    """Findings as plain data."""
-    return [{key: getattr(finding, key) for key in finding.__slots__} for finding in findings]
-
-
-def print_findings(console: Console, findings: Sequence[Finding]) -> None:
-    """Each finding with its reason and its way out."""
-    if not findings:
-        console.print("\nNothing was found that works against itself.")
-        return
-    noun = "finding" if len(findings) == 1 else "findings"
-    console.print(f"\n[bold]{len(findings)} {noun}[/], facts about shapes and not measurements:")
-    for finding in findings:
-        where = list(finding.where)
-        shown = ", ".join(where[:6]) + (f" and {len(where) - 6} more" if len(where) > 6 else "")
-        console.print(f"\n[bold yellow]{finding.rule}[/]: {escape(finding.what)}", highlight=False, soft_wrap=True)
-        for label, text in (("where", shown), ("why", finding.why), ("way out", finding.remedy)):
-            console.print(f"  [dim]{label}:[/] {escape(text)}", highlight=False, soft_wrap=True)

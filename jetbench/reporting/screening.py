@@ -6,7 +6,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import yaml
 from rich.console import Console
@@ -19,7 +18,17 @@ from jetbench.experiment import Space
 from jetbench.reporting import units
 from jetbench.reporting.sheets import print_whole
 from jetbench.rules import format_size
-from jetbench.screen import Limits, Quantity, Screening, Survivors, changes_at, describe_space, distinct, rank
+from jetbench.screen import (
+    Limits,
+    Quantity,
+    Screening,
+    Survivors,
+    changes_at,
+    count_variants,
+    describe_space,
+    distinct,
+    rank,
+)
 from jetbench.sweep import describe_changes
 
 NAMES: dict[Quantity, str] = {
@@ -29,8 +38,8 @@ NAMES: dict[Quantity, str] = {
     "memory": "bytes of memory",
 }
 MEMORY = (
-    "Memory: float32 weights and the peak of the activations by liveness, one operation at a time: the least that a "
-    "runtime without fusion needs. PyTorch's eager mode needs more; `jetbench profile` measures it."
+    "Memory: float32 weights and the peak of the activations by liveness, each operation out of place and in PyTorch's "
+    "order. An estimate: eager PyTorch holds more, a runtime that fuses or works in place less."
 )
 SHOWN = 10
 LONGEST_NAME = 60
@@ -104,15 +113,12 @@ def describe_outcome(result: Screening) -> list[str]:
 
 def survivor_frame(space: Space, survivors: Survivors) -> pd.DataFrame:
     """One row for each survivor: its number in the space, its values, its costs in SI units."""
-    digits: list[list[int]] = []
-    rest = list(survivors.indices)
-    for values in reversed(space.axes.values()):
-        pairs = [divmod(index, len(values)) for index in rest]
-        rest = [quotient for quotient, _ in pairs]
-        digits.append([digit for _, digit in pairs])
     columns: dict[str, Any] = {"index": survivors.indices}
-    for (axis, values), chosen in zip(space.axes.items(), reversed(digits), strict=True):
-        columns[axis] = np.array([_as_text(value) for value in values], dtype=object)[chosen]
+    turns = count_variants(space)  # how many variants come before an axis turns over
+    for axis, values in space.axes.items():
+        turns //= len(values)
+        texts = [_as_text(value) for value in values]
+        columns[axis] = [texts[index // turns % len(values)] for index in survivors.indices]
     columns["parameters"] = survivors.parameters
     columns["macs"] = survivors.macs
     columns["eq2_flops"] = survivors.eq2

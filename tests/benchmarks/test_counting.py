@@ -110,5 +110,5 @@ def test_counting_speed_and_its_ratio_to_fvcore() -> None:
     )
     assert median["space"] >= 10_000
     assert median["wild"] >= 10_000
-    assert median["specification"] >= 2_000
+    assert median["specification"] >= 2_000  # the bar; README promises about 10,000 on a machine like ours
     assert statistics.median(ratios) >= 10_000

@@ -6,17 +6,9 @@ import torch
 from rich.console import Console
 
 from jetbench import build_model, load_architecture, plan_architecture
-from jetbench.lint import lint_plan
 from jetbench.plan import Plan
 from jetbench.profiling.crosscheck import cross_check
-from jetbench.reporting.costs import (
-    describe_check,
-    describe_cost,
-    describe_findings,
-    print_check,
-    print_cost,
-    print_findings,
-)
+from jetbench.reporting.costs import describe_check, describe_cost, print_check, print_cost
 
 ARCHITECTURE = load_architecture("jetseg-nano")
 
@@ -72,18 +64,3 @@ def test_the_check_prints_each_difference_and_its_sum() -> None:
     described = json.loads(json.dumps(describe_check(check, None, "why not")))
     assert described["measured_peak_memory"]["bytes"] is None
     assert described["tools"][0]["distribution"] == "fvcore"
-
-
-def test_findings_are_printed_with_reason_and_way_out() -> None:
-    console = paper()
-    found = lint_plan(plan_architecture(load_architecture("jetseg-nano-released"), 11, (512, 512)))
-    print_findings(console, found)
-    shown = text(console)
-    for finding in found:
-        assert f"{finding.rule}: {finding.what}" in shown
-        assert f"why: {finding.why}" in shown
-        assert f"way out: {finding.remedy}" in shown
-    assert describe_findings(found)[0]["rule"] == "dead-layers"
-    empty = paper()
-    print_findings(empty, ())
-    assert "Nothing was found" in text(empty)
