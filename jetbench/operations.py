@@ -18,7 +18,8 @@ BYTES = 4  # of a float32
 INDEX_BYTES = 8  # of the positions that adaptive max pooling returns beside its values
 
 RULES: dict[Kind, str] = {
-    "convolution": "2 per multiply-accumulate (MAC), plus 1 per output element where there is a bias; padding counts",
+    "convolution": "2 per multiply-accumulate (MAC), plus 1 per output element where there is a bias; padding counts; "
+    "fully connected layers likewise",
     "normalisation": "batch norm in eval mode: 2 per element, a scale and a shift",
     "activation": "1 per addition, product, comparison or elementary function of each element: ReLU 1, SiLU 2, REU 3 "
     "(minimum, exp, product), TanhExp 4, Hardswish 5, sigmoid 1, LeakyReLU, PReLU and ReLU6 2, ELU 4, GELU 5",
@@ -167,7 +168,7 @@ def dead_operations(operations: Sequence[Operation], outputs: Collection[int] | 
         operations: in the order in which they run.
         outputs: numbers of the tensors that the network returns; by default what the last operation makes.
     """
-    needed = set(outputs) if outputs is not None else {tensor.number for tensor in operations[-1].makes}
+    needed = set(outputs) if outputs is not None else {tensor.number for op in operations[-1:] for tensor in op.makes}
     dead: set[int] = set()
     for index in range(len(operations) - 1, -1, -1):
         op = operations[index]

@@ -7,9 +7,11 @@ import gc
 import math
 import random
 import signal
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from itertools import islice
@@ -58,7 +60,7 @@ def read_space(name: str, changes: Mapping[str, Any] | None = None) -> Space:
     space = parse_spec(Space, override(raw, changes or {}), str(path))
     base = _read_base(space)
     parse_spec(Architecture, base, space.base)
-    known = list_fields(Architecture)
+    known = [field for field in list_fields(Architecture) if field not in ("name", "description")]
     problems = []
     for axis, values in space.axes.items():
         if axis not in known:
@@ -66,9 +68,10 @@ def read_space(name: str, changes: Mapping[str, Any] | None = None) -> Space:
             hint = f"; did you mean {close[0]}?" if close else ""
             problems.append(f"axes.{axis}: an architecture has no such field{hint}")
             continue
-        if len({repr(value) for value in values}) < len(values):
-            problems.append(f"axes.{axis}: gives a value twice")
-        problems += [f"axes.{axis}: {text}" for value in values if (text := _field_problem(base, axis, value))]
+        wrong = [f"axes.{axis}: {text}" for value in values if (text := _field_problem(base, axis, value))]
+        if not wrong and _has_equal_values(base, axis, values):
+            wrong.append(f"axes.{axis}: gives a value twice")
+        problems += wrong
     if problems:
         raise SpecError("\n  ".join([f"{path}:", *problems]))
     return space
@@ -99,6 +102,19 @@ def _field_problem(base: Mapping[str, Any], axis: str, value: Any) -> str | None
             if ".".join(map(str, detail["loc"])).startswith(axis):
                 return f"{detail['msg'].removeprefix('Value error, ')} (given: {describe_value(value)})"
     return None
+
+
+def _has_equal_values(base: Mapping[str, Any], axis: str, values: Sequence[Any]) -> bool:
+    """Whether two values of an axis mean the same, such as "3a 5a" and [3a, 5a]."""
+    meant = []
+    for value in values:
+        try:
+            architecture = Architecture.model_validate(override(base, {axis: value}))
+        except ValidationError:
+            meant.append(repr(value))  # only some combination with another axis is valid
+            continue
+        meant.append(architecture.model_dump_json())
+    return len(set(meant)) < len(meant)
 
 
 def count_variants(space: Space) -> int:
@@ -182,7 +198,9 @@ class Screening(Tally):
         n, z = self.looked_at, 1.959964
         middle = (self.share + z * z / (2 * n)) / (1 + z * z / n)
         half = z / (1 + z * z / n) * math.sqrt(self.share * (1 - self.share) / n + z * z / (4 * n * n))
-        return max(0.0, middle - half), min(1.0, middle + half)
+        # What was seen bounds the whole space too.
+        fit, rest = len(self.survivors), n - len(self.survivors)
+        return max(fit / self.total, middle - half), min(1 - rest / self.total, middle + half)
 
 
 def screen(
@@ -247,7 +265,8 @@ def _look_at_chunks(
         return
     with ProcessPoolExecutor(jobs, get_context("spawn"), initializer=_start_worker) as pool:
         numbers = iter(range(len(chunks)))
-        waiting = {pool.submit(_look_at, base, space, limits, chunks[n]): n for n in islice(numbers, 3 * jobs)}
+        with _interrupts_ignored():  # by the processes that start now; Ctrl-C reaches them as well as us
+            waiting = {pool.submit(_look_at, base, space, limits, chunks[n]): n for n in islice(numbers, 3 * jobs)}
         try:
             while waiting:
                 done = next(as_completed(waiting))
@@ -259,8 +278,20 @@ def _look_at_chunks(
             pool.shutdown(cancel_futures=True)
 
 
+@contextmanager
+def _interrupts_ignored() -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, previous)
+
+
 def _start_worker() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent stops its workers
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     # Specs hold no cycles, and walking the kept results of each collection takes a third of the time.
     gc.freeze()
     gc.disable()
@@ -291,7 +322,11 @@ def _look_at(base: Base, space: Space, limits: Limits, indices: Iterable[int]) -
         looked.over.update(over)
         if not over:
             rows.append((index, cost))
-    looked.survivors = _gather(rows)
+    try:
+        looked.survivors = _gather(rows)
+    except OverflowError:
+        size = format_size(space.size)
+        raise SpecError(f"{space.name}: counts at {size} with {space.classes} classes do not fit 64 bits") from None
     return looked
 
 

@@ -311,7 +311,8 @@ def test_screen_hands_its_survivors_to_a_sweep(tmp_path: Path) -> None:
     assert again.splitlines()[-6:] == text.splitlines()[-6:]
 
 
-def test_a_screening_stops_at_ctrl_c_with_a_word(tmp_path: Path) -> None:
+@pytest.mark.parametrize("delay", [2.5, 6.0])  # while the workers start, and while they work
+def test_a_screening_stops_at_ctrl_c_with_a_word(tmp_path: Path, delay: float) -> None:
     process = subprocess.Popen(
         [sys.executable, "-m", "jetbench", "screen", "nano", "--jobs", "2"],
         cwd=tmp_path,
@@ -322,7 +323,7 @@ def test_a_screening_stops_at_ctrl_c_with_a_word(tmp_path: Path) -> None:
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
         start_new_session=True,
     )
-    time.sleep(6)
+    time.sleep(delay)
     os.killpg(process.pid, signal.SIGINT)  # a terminal's Ctrl-C reaches the workers too
     text, _ = process.communicate(timeout=60)
     assert process.returncode == 130, text
@@ -341,6 +342,7 @@ def test_a_screening_stops_at_ctrl_c_with_a_word(tmp_path: Path) -> None:
         (("screen", "nono"), "none of the bundled spaces; bundled: nano"),
         (("screen", "nano", "--max-params", "lots"), "--max-params: 'lots' is not a count; write 40000"),
         (("screen", "nano", "--max-memory", "64"), "--max-memory: '64' is not a size in bytes; write 64MiB"),
+        (("screen", "nano", "--reports", "/dev/null", "--samples", "3"), "/dev/null is a file or not open to writing"),
         (("screen", "nano", "--by", "speed"), "--by speed: expected one of parameters, macs, eq2, memory"),
         (("screen", "nano", "--all", "--samples", "3"), "contradict each other"),
         (("screen", "nano", "--size", "8x8", "--samples", "3"), "none of its variants can be built"),

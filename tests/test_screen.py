@@ -92,6 +92,34 @@ def test_the_interval_of_a_share_is_wilsons() -> None:
     assert result.share_interval == pytest.approx((0.05523, 0.17437), abs=1e-4)
 
 
+def test_what_was_seen_bounds_the_estimate_for_a_small_space() -> None:
+    result = screen(space(axes={"groups": [1, "gcd"]}), {}, samples=1)
+    low, high = result.share_interval
+    assert low >= 0.5  # one of two is known to fit
+    assert high == 1
+
+
+def test_a_base_that_changes_on_disk_is_read_again(tmp_path: Path) -> None:
+    base = tmp_path / "own.yaml"
+    found = []
+    for channels in (8, 16):
+        architecture = load_architecture("jetseg-nano", base_channels=channels)
+        base.write_text(yaml.safe_dump(architecture.model_dump(mode="json", exclude_none=True)))
+        found.append(screen(space(base=str(base), axes={"groups": [1]}), {}).survivors.parameters[0])
+    assert found[0] < found[1]
+
+
+def test_a_walk_without_end_is_refused() -> None:
+    fields = ("base_channels", "max_channels", "expansion", "decoder.head_channels")
+    with pytest.raises(SpecError, match="1,000,000,000,000 variants are too many to walk"):
+        screen(space(axes={field: list(range(1, 1001)) for field in fields}), {})
+
+
+def test_counts_beyond_64_bits_are_refused() -> None:
+    with pytest.raises(SpecError, match="do not fit 64 bits"):
+        screen(space(classes=10**17), {})
+
+
 def test_a_space_beyond_64_bits_can_be_sampled() -> None:
     axes = {f"stages.s{n}.{field}": list(range(1, 65)) for n in (1, 2, 3) for field in ("channels", "expansion")}
     axes |= {"base_channels": list(range(1, 65)), "max_channels": list(range(64, 128)), "expansion": list(range(1, 65))}
@@ -150,6 +178,8 @@ def test_the_bundled_space_is_read_from_anywhere_and_can_be_built() -> None:
         ),
         ({"axes": {"jetconv.branches": ["3a", "3b"]}}, r"axes.jetconv.branches: '3b' is not a kernel"),
         ({"axes": {"groups": [1, 2, 1]}}, "axes.groups: gives a value twice"),
+        ({"axes": {"jetconv.branches": ["3a 5a", ["3a", "5a"]]}}, "axes.jetconv.branches: gives a value twice"),
+        ({"axes": {"name": ["a", "b"]}}, "axes.name: an architecture has no such field"),
         ({"axes": {"groups": []}}, r"axes.groups: .*at least one value"),
         ({"axes": {}}, "axes: "),
         ({"classes": 1}, "classes: Input should be greater than or equal to 2"),

@@ -1,5 +1,6 @@
 """The typer application: its console, its exit codes, and the options that several verbs share."""
 
+import errno
 import io
 import os
 import signal
@@ -33,7 +34,7 @@ class _SteadyConsole(Console):
     """A console whose reader may go away (head, less) without ending a sweep."""
 
     def on_broken_pipe(self) -> None:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _discard_output()
 
 
 console = _SteadyConsole()
@@ -52,8 +53,18 @@ def main() -> None:
         sys.exit(EXIT_USER_ERROR)
     except BrokenPipeError:
         # The reader of a pipe (head, less) has seen enough.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _discard_output()
         sys.exit(0)
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        errors.print("[bold red]error:[/] no space is left where this is written to", highlight=False)
+        _discard_output()
+        sys.exit(EXIT_USER_ERROR)
+
+
+def _discard_output() -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def read_size(text: str) -> tuple[int, int]:

@@ -135,7 +135,7 @@ def count(
     """Count what a network costs, layer by layer and by stated rules: parameters, MACs, FLOPs, memory, bytes moved."""
     architecture, plan = _read_plan(name, changes, size, classes)
     if as_json:
-        described = describe_cost(architecture, plan)
+        described = describe_cost(architecture, plan, brief)
         if check:
             described["cross_check"] = describe_check(*_cross_check(plan))
         typer.echo(json.dumps(described, indent=2))

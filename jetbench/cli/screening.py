@@ -40,9 +40,9 @@ def screen_space(
 ) -> None:
     """Count every variant of a space in closed form, keep those under the limits, and hand them to a sweep.
 
-    Nothing is built: about 10,000 variants a second on each core. Writes reports/screen-SPACE.
+    Nothing is built, so it goes through thousands of variants a second on each core. Writes reports/screen-SPACE.
     """
-    from jetbench.reporting.screening import ScreenBar, write_screening
+    from jetbench.reporting.screening import ScreenBar, check_folder, write_screening
 
     if by not in QUANTITIES:
         raise SpecError(f"--by {by}: expected one of {', '.join(QUANTITIES)}")
@@ -57,6 +57,8 @@ def screen_space(
     limits = _read_limits(max_params, max_macs, max_eq2, max_memory)
     if samples is None and not whole and count_variants(space) > MOST:
         samples = SAMPLES
+    folder = reports / f"screen-{space.name}"
+    check_folder(folder)
     bar = ScreenBar(console)
     try:
         with terminated_as_interrupted(), bar:
@@ -66,7 +68,7 @@ def screen_space(
         raise typer.Exit(EXIT_INTERRUPTED) from None
     if result.unbuildable == result.looked_at:
         raise SpecError(f"{name}: none of its variants can be built: {result.reasons.most_common(1)[0][0]}")
-    write_screening(console, reports / f"screen-{space.name}", result, by, largest, top, min(top or SWEPT, SWEPT))
+    write_screening(console, folder, result, by, largest, top, min(top or SWEPT, SWEPT))
 
 
 def _read_limits(

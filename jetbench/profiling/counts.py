@@ -56,6 +56,8 @@ def count_with_thop(model: nn.Module, images: Tensor) -> ToolCount:
 
         total, _, layers = profile(copied, inputs=(images[:1],), verbose=False, ret_layer_info=True)
     by_operation: Counter[str] = Counter()
+    if not layers:
+        by_operation[type(copied).__name__] += int(total)  # the network is one layer
     for name, count in _leaves(layers, ""):
         by_operation[type(copied.get_submodule(name)).__name__] += int(count)
     counted = {name: count for name, count in sorted(by_operation.items()) if count}

@@ -37,12 +37,17 @@ TOOL_RULES: dict[str, dict[str, tuple[Rule, ...]]] = {
         "batch norm": (Rule("batch_norm", 2, "output element"),),
         "bilinear upsampling": (Rule("upsample_bilinear2d", 4, "output element"),),
         "mean over the map": (Rule("adaptive_avg_pool2d", 1, "input element"),),
+        "matrix product": (Rule("linear", 1, "MAC"), Rule("addmm", 1, "MAC"), Rule("matmul", 1, "MAC")),
     },
     "thop": {
         "convolution": (Rule("Conv2d", 1, "MAC"), Rule("Conv1d", 1, "MAC")),
         "batch norm": (Rule("BatchNorm2d", 4, "output element"),),
+        "matrix product": (Rule("Linear", 1, "MAC"),),
     },
-    "FlopCounterMode": {"convolution": (Rule("convolution", 2, "MAC"),)},
+    "FlopCounterMode": {
+        "convolution": (Rule("convolution", 2, "MAC"),),
+        "matrix product": (Rule("addmm", 2, "MAC"), Rule("mm", 2, "MAC"), Rule("bmm", 2, "MAC")),
+    },
 }
 # fvcore counts on a graph from which torch's tracer has removed what never reaches the output.
 SKIPS_DEAD = ("fvcore",)
@@ -95,7 +100,10 @@ class CrossCheck:
 
 def cross_check(model: nn.Module, images: Tensor) -> CrossCheck:
     """Count `model` with every tool, on copies, for one image of (N, 3, H, W)."""
-    operations, outputs = trace_network(model, images[:1].to("meta"))
+    try:
+        operations, outputs = trace_network(model, images[:1].to("meta"))
+    except (RuntimeError, NotImplementedError):  # it reads values, of which the meta device has none
+        operations, outputs = trace_network(model, images[:1])
     rows = summarise(operations)
     dead = dead_operations(operations, outputs)
     gone = {row.operation: row for row in summarise([operations[index] for index in sorted(dead)])}
@@ -141,7 +149,8 @@ def describe(operation: Operation) -> str:
     if operation.kind == "activation" and operation.kernel in ("clamp", "exp", "mul", "add"):
         return f"{operation.kernel} of the activation"
     return {
-        "native_batch_norm": "batch norm",
+        "native_batch_norm": "batch norm" if operation.kind != "uncounted" else "batch norm by the batch's statistics",
+        **dict.fromkeys(("addmm", "mm", "bmm"), "matrix product"),
         "cudnn_batch_norm": "batch norm",
         "upsample_bilinear2d": "bilinear upsampling",
         "adaptive_max_pool2d": "maximum over the map",

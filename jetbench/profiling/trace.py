@@ -38,7 +38,10 @@ PER_ELEMENT: dict[str, tuple[Kind, int]] = {
 
 
 def copy_without_hooks(model: nn.Module) -> nn.Module:
-    """A copy in eval mode that shares nothing with `model` and does not call its hooks, which may have side effects."""
+    """A copy in eval mode that shares nothing with `model` and does not call its hooks, which may have side effects.
+
+    Weights that a hook computes (torch's older `weight_norm` and `spectral_norm`) are then left as they are.
+    """
     copied = copy.deepcopy(model).eval()
     for module in copied.modules():
         for hooks in (module._forward_hooks, module._forward_pre_hooks, module._backward_hooks):
@@ -193,6 +196,12 @@ def _price(
         # Each output of a convolution gathers one kernel; each input of a transposed one spreads one.
         macs = (written if kernel == "convolution" else x.numel()) * weight[0].numel()
         return "convolution", macs, 2 * macs + (0 if bias is None else written)
+    if kernel in ("addmm", "mm", "bmm"):
+        left, right = args[-2:] if kernel != "addmm" else args[1:3]
+        macs = left.numel() * right.shape[-1]
+        return "convolution", macs, 2 * macs + (written if kernel == "addmm" else 0)
+    if kernel == "native_batch_norm" and args[5]:
+        return "uncounted", 0, 0  # statistics of the batch itself: another operation than the one the rule is for
     if kernel == "clamp":
         bounds = sum(bound is not None for bound in (*args[1:], None)) or 1
         return "activation", 0, bounds * written
@@ -219,6 +228,8 @@ def _equation_2(
     x = inputs[0] if inputs else made[0]
     if kernel == "convolution" and x.ndim == 4:
         return args[1].numel() * prod(x.shape[2:]) / prod(args[3]), 0
+    if kernel in ("addmm", "mm", "bmm"):
+        return float(_price(kernel, args, inputs, made)[1]), 0
     if kernel.endswith("batch_norm"):
         return EQ2_NORM * made[0].numel(), 0
     over_the_map = kernel == "mean" and x.ndim == 4 and {axis % 4 for axis in args[1] or ()} == {2, 3}

@@ -31,8 +31,8 @@ MEANINGS = {
 }
 
 
-def describe_cost(architecture: Architecture, plan: Plan) -> dict[str, Any]:
-    """Totals, layers and rules as plain data; for one image in float32."""
+def describe_cost(architecture: Architecture, plan: Plan, brief: bool = False) -> dict[str, Any]:
+    """Totals, layers (or blocks, if `brief`) and rules as plain data; for one image in float32."""
     operations = list_operations(plan)
     cost = add_up(operations)
     return {
@@ -60,13 +60,15 @@ def describe_cost(architecture: Architecture, plan: Plan) -> dict[str, Any]:
         "weight_bytes": cost.weight_bytes,
         "bytes_moved": cost.bytes_moved,
         "arithmetic_intensity": cost.arithmetic_intensity,
-        "layers": [_describe_layer(part, layer, found) for part, layer, found in _layers(operations)],
+        "blocks" if brief else "layers": [
+            _describe_layer(part, layer, found) for part, layer, found in _layers(operations, brief)
+        ],
         "rules": {"flops": RULES, **MEANINGS},
     }
 
 
-def _layers(operations: Sequence[Operation]) -> list[tuple[str, str, list[Operation]]]:
-    grouped = groupby(operations, key=lambda operation: (operation.part, operation.layer))
+def _layers(operations: Sequence[Operation], brief: bool = False) -> list[tuple[str, str, list[Operation]]]:
+    grouped = groupby(operations, key=lambda operation: (operation.part, "" if brief else operation.layer))
     return [(part, layer, list(found)) for (part, layer), found in grouped]
 
 

@@ -1,6 +1,7 @@
 """A screening as people see it: its progress, how much of the space fits, the survivors as a table and as a sweep."""
 
 import json
+import os
 import time
 from pathlib import Path
 from types import TracebackType
@@ -14,9 +15,9 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
 from jetbench import __version__
+from jetbench.errors import SpecError
 from jetbench.experiment import Space
 from jetbench.reporting import units
-from jetbench.reporting.sheets import print_whole
 from jetbench.rules import format_size
 from jetbench.screen import (
     Limits,
@@ -43,6 +44,7 @@ MEMORY = (
 )
 SHOWN = 10
 LONGEST_NAME = 60
+STREETS_CLASSES = 11  # of the generated scenes that a survivors' sweep trains on unless told otherwise
 
 
 class ScreenBar:
@@ -132,6 +134,19 @@ def _as_text(value: object) -> str:
     return " ".join(str(item) for item in value) if isinstance(value, list) else str(value)
 
 
+def check_folder(folder: Path) -> None:
+    """Refuse, before the work begins, a folder that cannot be written to.
+
+    Raises:
+        SpecError: a file stands in the way, or there is no permission.
+    """
+    there = next(place for place in (folder, *folder.parents) if place.exists())
+    in_the_way = [name for name in ("survivors.csv", "survivors.yaml", "screening.json") if (folder / name).is_dir()]
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK) or in_the_way:
+        what = f"{in_the_way[0]} in it is a folder" if in_the_way else f"{there} is a file or not open to writing"
+        raise SpecError(f"{folder}: cannot be written to: {what}; give another folder with --reports")
+
+
 def write_screening(
     console: Console, folder: Path, result: Screening, by: Quantity, largest: bool, top: int | None, most: int
 ) -> None:
@@ -149,13 +164,16 @@ def write_screening(
     ranked = rank(result.survivors, by, largest)
     kept = ranked if top is None else ranked.take(range(min(top, len(ranked))))
     chosen = distinct(result.space, kept, most)
-    folder.mkdir(parents=True, exist_ok=True)
     sweep_path = folder / "survivors.yaml"
-    sweep_path.unlink(missing_ok=True)
-    survivor_frame(result.space, kept).to_csv(folder / "survivors.csv", index=False)
-    if chosen:
-        sweep_path.write_text(_sweep_text(result, chosen, by, largest))
-    (folder / "screening.json").write_text(json.dumps(_provenance(result, by, largest, len(kept)), indent=2) + "\n")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        sweep_path.unlink(missing_ok=True)
+        survivor_frame(result.space, kept).to_csv(folder / "survivors.csv", index=False)
+        if chosen:
+            sweep_path.write_text(_sweep_text(result, chosen, by, largest))
+        (folder / "screening.json").write_text(json.dumps(_provenance(result, by, largest, len(kept)), indent=2) + "\n")
+    except OSError as error:
+        raise SpecError(f"{folder}: cannot be written to ({error}); give another folder with --reports") from None
 
     for line in describe_outcome(result):
         console.print(escape(line), highlight=False, soft_wrap=not console.is_terminal)
@@ -167,6 +185,12 @@ def write_screening(
     if chosen:
         count = "the one of them" if len(chosen) == 1 else f"the first {len(chosen)} different networks"
         console.print(f"To train {count}: jetbench sweep {sweep_path}", highlight=False, soft_wrap=True)
+        if result.space.classes != STREETS_CLASSES:
+            console.print(
+                f"[bold yellow]Screened with {result.space.classes} classes; the generated streets of that sweep have "
+                f"{STREETS_CLASSES}, so its counts are others. Give it data with {result.space.classes} classes.[/]",
+                soft_wrap=True,
+            )
 
 
 def _print_survivors(console: Console, result: Screening, kept: Survivors, by: Quantity, largest: bool) -> None:
@@ -182,8 +206,7 @@ def _print_survivors(console: Console, result: Screening, kept: Survivors, by: Q
     table = Table(title=title, title_justify="left", box=None, pad_edge=False)
     for heading in ("number", "params", "MACs M", "eq. 2 M", "memory MiB"):
         table.add_column(heading, justify="right", no_wrap=True)
-    for axis in varied:
-        table.add_column(axis.removeprefix("stages.").removeprefix("decoder."), overflow="fold")
+    table.add_column("what sets it apart", overflow="fold")
     memory = shown.values("memory")
     for row, (index, changes) in enumerate(zip(shown.indices, listed, strict=True)):
         costs = [
@@ -192,10 +215,15 @@ def _print_survivors(console: Console, result: Screening, kept: Survivors, by: Q
             units.exact_millions(shown.eq2[row]),
             units.mebibytes(memory[row]),
         ]
-        table.add_row(str(index), *costs, *(escape(_as_text(changes[axis])) for axis in varied))
-    print_whole(console, table)
+        table.add_row(str(index), *costs, escape(describe_changes({axis: changes[axis] for axis in varied})))
+    console.print(table)
     if same and len(listed) > 1:
         console.print(f"[dim]The same in all of these: {escape(describe_changes(same))}.[/]", highlight=False)
+
+
+def _from_anywhere(base: str) -> str:
+    """A base that is a file, by its whole path, so that the sweep runs from any folder."""
+    return str(Path(base).resolve()) if Path(base).is_file() else base
 
 
 def _sweep_text(result: Screening, chosen: list[tuple[int, dict[str, Any]]], by: Quantity, largest: bool) -> str:
@@ -207,8 +235,9 @@ def _sweep_text(result: Screening, chosen: list[tuple[int, dict[str, Any]]], by:
     order = f"the {'most' if largest else 'fewest'} {NAMES[by]} first"
     sweep = {
         "name": f"{space.name}-survivors"[-80:],
-        "description": f"Survivors of screening {space.name}, {order}, under {describe_limits(result.limits)}",
-        "base": space.base,
+        "description": f"Survivors of screening {space.name} with {space.classes} classes, {order}, "
+        f"under {describe_limits(result.limits)}",
+        "base": _from_anywhere(space.base),
         "include_base": False,
         "dataset": {"name": "streets", "size": format_size(space.size)},
         "variants": [{"cases": {name: changes for name, (_, changes) in zip(names, chosen, strict=True)}}],

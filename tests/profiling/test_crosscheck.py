@@ -79,6 +79,38 @@ def test_what_nobody_counts_is_listed() -> None:
     assert (row.times, row.output_elements, row.flops) == (1, 4 * 64, 0)
 
 
+def test_all_outputs_of_a_network_count_as_needed() -> None:
+    class Two(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.second = nn.Conv2d(3, 4, 1), nn.Conv2d(3, 5, 3)
+
+        def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+            return self.first(x), self.second(x)
+
+    assert_sums_exactly(cross_check(Two(), torch.randn(1, 3, 8, 8)))
+
+
+def test_fully_connected_layers_are_counted_by_all() -> None:
+    check = cross_check(nn.Sequential(nn.Flatten(), nn.Linear(192, 10)), torch.randn(1, 3, 8, 8))
+    assert_sums_exactly(check)
+    assert ours(check, "MACs") == 1920
+    assert check.counted_by_none == ("bias",)
+
+
+@pytest.mark.parametrize("model", [nn.Identity(), nn.Conv2d(3, 4, 3, bias=False)])
+def test_networks_of_one_layer_or_none_are_checked_too(model: nn.Module) -> None:
+    assert_sums_exactly(cross_check(model, torch.randn(1, 3, 8, 8)))
+
+
+def test_a_network_that_reads_values_is_traced_where_it_is() -> None:
+    class Reads(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x * float(x.sum().item() > 0)
+
+    assert cross_check(Reads(), torch.randn(1, 3, 8, 8)).rows
+
+
 def test_a_tool_that_does_not_follow_its_rule_is_not_explained_away() -> None:
     plan = plan_architecture(load_architecture("jetseg-nano"), 3, (64, 64))
     rows = summarise(list_operations(plan))

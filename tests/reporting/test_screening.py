@@ -4,14 +4,23 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pytest
+import yaml
 from rich.console import Console
 
-from jetbench import load_architecture
+from jetbench import SpecError, load_architecture
 from jetbench.cost import cost_of
 from jetbench.experiment import Space
-from jetbench.reporting.screening import ScreenBar, describe_outcome, write_screening
+from jetbench.reporting.screening import (
+    STREETS_CLASSES,
+    ScreenBar,
+    check_folder,
+    describe_outcome,
+    write_screening,
+)
 from jetbench.screen import Limits, Quantity, screen
 from jetbench.sweep import expand_sweep, read_sweep
+from jetbench.training.labels import CLASSES_11
 
 SPACE = Space(
     name="small",
@@ -53,6 +62,41 @@ def test_the_survivors_are_a_sweep_with_the_same_costs(tmp_path: Path) -> None:
     assert asked.name == "small-survivors"
     costs = [cost_of(variant.architecture, 11, (64, 96)).parameters for variant in variants]
     assert costs == pd.read_csv(tmp_path / "survivors.csv")["parameters"].unique()[:3].tolist()
+
+
+def test_other_classes_than_those_of_the_streets_are_pointed_out(tmp_path: Path) -> None:
+    console = Console(file=io.StringIO(), width=160)
+    result = screen(SPACE.model_copy(update={"classes": 19}), {})
+    write_screening(console, tmp_path, result, "macs", False, None, 2)
+    assert isinstance(console.file, io.StringIO)
+    assert "Screened with 19 classes; the generated streets of that sweep have 11" in console.file.getvalue()
+    assert "with 19 classes" in read_sweep(str(tmp_path / "survivors.yaml")).description
+    assert "streets of that sweep" not in write(tmp_path, {})
+
+
+def test_the_streets_have_as_many_classes_as_is_said() -> None:
+    assert len(CLASSES_11) == STREETS_CLASSES
+
+
+def test_a_base_that_is_a_file_is_found_from_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    raw = load_architecture("jetseg-nano").model_dump(mode="json", exclude_none=True)
+    Path("own.yaml").write_text(yaml.safe_dump(raw))
+    console = Console(file=io.StringIO())
+    result = screen(SPACE.model_copy(update={"base": "own.yaml"}), {})
+    write_screening(console, tmp_path / "out", result, "macs", False, None, 2)
+    monkeypatch.chdir("/")
+    assert len(expand_sweep(read_sweep(str(tmp_path / "out" / "survivors.yaml")), 11, (64, 96))) == 2
+
+
+def test_a_folder_that_cannot_be_written_to_is_refused_before_the_work(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    (tmp_path / "taken" / "survivors.csv").mkdir(parents=True)
+    check_folder(tmp_path / "new" / "deeper")
+    for folder in (tmp_path / "file", tmp_path / "file" / "inside", tmp_path / "taken"):
+        with pytest.raises(SpecError, match="cannot be written to: "):
+            check_folder(folder)
+    assert not (tmp_path / "new").exists()
 
 
 def test_top_keeps_so_many(tmp_path: Path) -> None:
