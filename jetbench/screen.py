@@ -265,7 +265,7 @@ def _look_at_chunks(
         return
     with ProcessPoolExecutor(jobs, get_context("spawn"), initializer=_start_worker) as pool:
         numbers = iter(range(len(chunks)))
-        with _interrupts_ignored():  # by the processes that start now; Ctrl-C reaches them as well as us
+        with _interrupts_ignored():  # by the processes that start now, also before their initializer runs
             waiting = {pool.submit(_look_at, base, space, limits, chunks[n]): n for n in islice(numbers, 3 * jobs)}
         try:
             while waiting:
@@ -291,7 +291,7 @@ def _interrupts_ignored() -> Iterator[None]:
 
 
 def _start_worker() -> None:
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent stops its workers
     # Specs hold no cycles, and walking the kept results of each collection takes a third of the time.
     gc.freeze()
     gc.disable()

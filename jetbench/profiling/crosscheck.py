@@ -33,14 +33,14 @@ class Rule:
 
 TOOL_RULES: dict[str, dict[str, tuple[Rule, ...]]] = {
     "fvcore": {
-        "convolution": (Rule("conv", 1, "MAC"),),
+        "convolution": (Rule("conv", 1, "MAC"),),  # transposed ones too
         "batch norm": (Rule("batch_norm", 2, "output element"),),
         "bilinear upsampling": (Rule("upsample_bilinear2d", 4, "output element"),),
         "mean over the map": (Rule("adaptive_avg_pool2d", 1, "input element"),),
         "matrix product": (Rule("linear", 1, "MAC"), Rule("addmm", 1, "MAC"), Rule("matmul", 1, "MAC")),
     },
     "thop": {
-        "convolution": (Rule("Conv2d", 1, "MAC"), Rule("Conv1d", 1, "MAC")),
+        "convolution": (Rule("Conv2d", 1, "MAC"), Rule("Conv1d", 1, "MAC"), Rule("ConvTranspose2d", 1, "MAC")),
         "batch norm": (Rule("BatchNorm2d", 4, "output element"),),
         "matrix product": (Rule("Linear", 1, "MAC"),),
     },
@@ -90,19 +90,31 @@ class Checked:
 
 @dataclass(frozen=True, slots=True)
 class CrossCheck:
-    """Our rows, each tool, the tools that failed with their reason, and the operations that no tool counted."""
+    """Our rows, each tool, the tools that failed with their reason, and the operations that no tool counted.
+
+    Where a tool reports a name that its rules do not know, that name may stand for one of those operations.
+    """
 
     rows: tuple[Row, ...]
     tools: tuple[Checked, ...]
     failed: dict[str, str]
     counted_by_none: tuple[str, ...]
 
+    @property
+    def unknown_names(self) -> tuple[str, ...]:
+        """Names under which a tool counted something that none of its rules is for."""
+        known = {tool: {rule.name for rules in found.values() for rule in rules} for tool, found in TOOL_RULES.items()}
+        return tuple(
+            name for tool in self.tools for name in tool.count.by_operation if name not in known[tool.count.tool]
+        )
+
 
 def cross_check(model: nn.Module, images: Tensor) -> CrossCheck:
     """Count `model` with every tool, on copies, for one image of (N, 3, H, W)."""
     try:
         operations, outputs = trace_network(model, images[:1].to("meta"))
-    except (RuntimeError, NotImplementedError):  # it reads values, of which the meta device has none
+    except RuntimeError:
+        # A network that reads values (`.item()`) cannot run on the meta device, which has none: run it where it is.
         operations, outputs = trace_network(model, images[:1])
     rows = summarise(operations)
     dead = dead_operations(operations, outputs)
@@ -152,6 +164,7 @@ def describe(operation: Operation) -> str:
         "native_batch_norm": "batch norm" if operation.kind != "uncounted" else "batch norm by the batch's statistics",
         **dict.fromkeys(("addmm", "mm", "bmm"), "matrix product"),
         "cudnn_batch_norm": "batch norm",
+        "transposed convolution": "convolution",
         "upsample_bilinear2d": "bilinear upsampling",
         "adaptive_max_pool2d": "maximum over the map",
         "amax": "maximum over channels",

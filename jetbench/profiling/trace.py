@@ -31,7 +31,7 @@ PER_ELEMENT: dict[str, tuple[Kind, int]] = {
     "elu": ("activation", 4),
     "gelu": ("activation", 5),
     "hardswish": ("activation", 5),
-    **dict.fromkeys(("upsample_bilinear2d",), ("interpolation", INTERPOLATION_FLOPS)),
+    "upsample_bilinear2d": ("interpolation", INTERPOLATION_FLOPS),
     **dict.fromkeys(("native_batch_norm", "cudnn_batch_norm"), ("normalisation", NORM_FLOPS)),
     **dict.fromkeys(("cat", "clone", "copy", "fill", "zeros_like", "upsample_nearest2d"), ("copy", 0)),
 }

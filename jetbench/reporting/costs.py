@@ -176,6 +176,7 @@ def describe_check(check: "CrossCheck", peak_bytes: int | None, peak_note: str) 
         ],
         "failed": check.failed,
         "counted_by_no_tool": check.counted_by_none,
+        "names_without_a_rule": check.unknown_names,
         "measured_peak_memory": {"bytes": peak_bytes, "what": peak_note, "where": "PyTorch in eager mode, this CPU"},
     }
 
@@ -201,7 +202,8 @@ def print_check(console: Console, check: "CrossCheck", peak_bytes: int | None, p
         console.print(f"\n[bold red]{escape(tool_name)} failed:[/] {escape(reason)}", highlight=False)
     if check.counted_by_none:
         names = escape(", ".join(check.counted_by_none))
-        console.print(f"\n[bold]Counted by no tool:[/] {names}.", highlight=False, soft_wrap=True)
+        doubt = f", unless as {', '.join(check.unknown_names)}" if check.unknown_names else ""
+        console.print(f"\n[bold]Counted by no tool{escape(doubt)}:[/] {names}.", highlight=False, soft_wrap=True)
     measured = f"peak memory {units.mebibytes(peak_bytes)} MiB ({peak_note})"
     console.print(
         f"[bold]Measured[/] in PyTorch's eager mode on this CPU: {measured}.", highlight=False, soft_wrap=True

@@ -166,6 +166,7 @@ def print_profile(console: Console, name: str, profile: Profile) -> None:
         ("input", f"{format_size(profile.input_size)} (HxW), batch {profile.model_latency.batch_size}"),
         ("parameters", units.count(profile.parameters)),
         ("MACs", f"{units.millions(profile.macs)} M (convolutions, own count; 1 MAC = 2 FLOPs)"),
+        *((("", profile.notes["macs"]),) if "macs" in profile.notes else ()),
         *((f"  {c.tool} {c.version}", f"{units.millions(c.macs)} M, by its own rules") for c in profile.counters),
         ("latency, model", _describe_latency(profile.model_latency)),
         ("latency, end to end", _describe_latency(profile.end_to_end_latency)),

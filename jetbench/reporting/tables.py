@@ -229,7 +229,13 @@ def _describe_profiles(records: Sequence[Record]) -> list[str]:
         "and the rest by the rules that `jetbench count` prints; eq. 2, the paper's equation as its authors' tool "
         f"applies it. By rules of their own, for {records[0].variant}, {_describe_counters(profiles[0].counters)}.",
     ]
-    headings = {"peak_memory_bytes": "Peak memory", "power_w": "Power", "fvcore": "fvcore", "thop": "thop"}
+    headings = {
+        "macs": "MACs",
+        "peak_memory_bytes": "Peak memory",
+        "power_w": "Power",
+        "fvcore": "fvcore",
+        "thop": "thop",
+    }
     for key, heading in headings.items():
         notes = dict.fromkeys(profile.notes[key] for profile in profiles if key in profile.notes)
         lines += [f"{heading}: {note}." for note in notes]

@@ -1,29 +1,19 @@
-import io
 import json
 
 import pytest
 import torch
-from rich.console import Console
 
 from jetbench import build_model, load_architecture, plan_architecture
 from jetbench.plan import Plan
 from jetbench.profiling.crosscheck import cross_check
 from jetbench.reporting.costs import describe_check, describe_cost, print_check, print_cost
+from tests.consoles import paper, text
 
 ARCHITECTURE = load_architecture("jetseg-nano")
 
 
 def plan(size: tuple[int, int] = (512, 512)) -> Plan:
     return plan_architecture(ARCHITECTURE, 11, size)
-
-
-def paper() -> Console:
-    return Console(file=io.StringIO(), width=100)
-
-
-def text(console: Console) -> str:
-    assert isinstance(console.file, io.StringIO)
-    return " ".join(console.file.getvalue().split())
 
 
 def test_the_json_has_the_agreed_keys_and_layers_that_sum_to_its_totals() -> None:

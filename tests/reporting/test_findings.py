@@ -1,19 +1,7 @@
-import io
-
-from rich.console import Console
-
 from jetbench import load_architecture, plan_architecture
 from jetbench.lint import lint_plan
 from jetbench.reporting.findings import describe_findings, print_findings
-
-
-def paper() -> Console:
-    return Console(file=io.StringIO(), width=100)
-
-
-def text(console: Console) -> str:
-    assert isinstance(console.file, io.StringIO)
-    return " ".join(console.file.getvalue().split())
+from tests.consoles import paper, text
 
 
 def test_findings_are_printed_with_reason_and_way_out() -> None:
