@@ -1,7 +1,10 @@
-"""The centre: one variant in, what was found out. Training and profiling are two jobs, each in a fresh process."""
+"""The centre: one variant in, trained weights out, with all that is needed to build and profile them again."""
 
+import ctypes
 import fcntl
 import os
+import signal
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -14,14 +17,15 @@ from torch import nn
 
 from jetbench.architecture import Architecture
 from jetbench.errors import SpecError
-from jetbench.experiment import DatasetConfig, ProfilingConfig, TrainingConfig
+from jetbench.experiment import DatasetConfig, TrainingConfig
 from jetbench.models.build import build_model
 from jetbench.profiling.environment import describe_environment, set_arithmetic
-from jetbench.profiling.profile import profile_model
-from jetbench.record import Environment, Profile, TrainingResult
+from jetbench.record import Environment, TrainingResult
 from jetbench.spec import Spec
 from jetbench.training.data import load_data
 from jetbench.training.loop import Report, train
+
+PR_SET_PDEATHSIG = 1
 
 
 class TrainRequest(Spec):
@@ -39,14 +43,6 @@ class TrainReply(Spec):
 
     training: TrainingResult
     environment: Environment
-
-
-class ProfileRequest(Spec):
-    """Profile the network saved in `weights_file`."""
-
-    weights_file: str
-    profiling: ProfilingConfig
-    device: str
 
 
 class SavedNetwork(Spec):
@@ -80,17 +76,6 @@ def run_training(request: TrainRequest, report: Report) -> TrainReply:
     return TrainReply(training=result, environment=describe_environment(device, flushes))
 
 
-def run_profile(request: ProfileRequest, report: Report) -> Profile:
-    """Profile saved weights while nothing else of ours runs on this machine."""
-    model, saved = load_network(Path(request.weights_file))
-    device = torch.device(request.device)
-    report(0.0, "waiting for the machine")
-    with machine_to_itself():
-        return profile_model(
-            model.to(device), saved.input_size, request.profiling, device, saved.mean, saved.std, report
-        )
-
-
 def load_network(path: Path) -> tuple[nn.Module, SavedNetwork]:
     """The network in a weights file of ours, built and filled.
 
@@ -119,6 +104,15 @@ def load_network(path: Path) -> tuple[nn.Module, SavedNetwork]:
         reason = str(error).splitlines()[0]
         raise SpecError(f"{path}: its network cannot be built by this version of jetbench ({reason})") from None
     return model, saved
+
+
+def die_with(parent: int) -> None:
+    """Have the kernel end this process when its parent dies, so that nothing measures beside orphans."""
+    if sys.platform != "linux":
+        return
+    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it died before the kernel was asked
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
 def is_out_of_memory(error: Exception) -> bool:

@@ -23,18 +23,25 @@ def find(kind: str, name: str) -> Path:
     Raises:
         SpecError: there is no such file; the message lists what there is.
     """
+    return find_yaml(SHELF / kind, name, Path(kind).name, kind)
+
+
+def find_yaml(folder: Path, name: str, what: str, kind: str | None = None) -> Path:
+    """The file of that name in a folder, or `name` itself where it is a path; `kind` is the folder as a user types it.
+
+    Raises:
+        SpecError: there is no such file; the message lists what there is.
+    """
     if name.endswith((".yaml", ".yml")) and Path(name).exists():
         return Path(name)
     stem = Path(name).stem if name.endswith((".yaml", ".yml")) else name
-    path = SHELF / kind / f"{stem}.yaml"
-    if path.is_file() and ("/" not in name or Path(name).parent == Path(kind)):
+    path = folder / f"{stem}.yaml"
+    if path.is_file() and ("/" not in name or Path(name).parent == Path(kind or what)):
         return path
-    known = names(kind)
+    known = sorted(path.stem for path in folder.glob("*.yaml"))
     close = get_close_matches(stem, known, n=1)
     hint = f"did you mean {close[0]}? " if close else ""
-    raise SpecError(
-        f"{name}: no such file, and none of the bundled {Path(kind).name}; {hint}bundled: {', '.join(known)}"
-    )
+    raise SpecError(f"{name}: no such file, and none of the bundled {what}; {hint}bundled: {', '.join(known)}")
 
 
 def names(kind: str) -> list[str]:

@@ -18,6 +18,7 @@ from jetbench.spec import Size, Spec
 LossName = Literal["jetloss", "cross-entropy", "jetloss-released"]
 BudgetUnit = Literal["steps", "epochs", "seconds"]
 DeviceName = Literal["auto", "cpu", "cuda"]
+DType = Literal["fp32", "fp16", "bf16"]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 ImageCount = Annotated[int, Field(ge=1, le=100_000)]
 Name = Annotated[str, Field(min_length=1, max_length=80)]
@@ -112,14 +113,36 @@ class TrainingConfig(Spec):
 
 
 class ProfilingConfig(Spec):
-    """How latency is sampled: at least so many passes and so long, after a warm-up."""
+    """One way to run a network, and how long to look at it.
+
+    Passes are sampled until the 95 % interval of the median is within `precision` of it, not before `min_iterations`
+    and `min_seconds`, and not beyond `max_seconds`; in each of `processes` fresh processes, and in up to
+    `max_processes` while the interval over the processes is wider than that.
+    """
 
     batch_size: PositiveInt = 1
     threads: PositiveInt = 1
-    warmup_iterations: PositiveInt = 5
-    min_iterations: PositiveInt = 30
-    min_seconds: NonNegativeFloat = 3.0
+    dtype: DType = "fp32"
+    channels_last: bool = False
+    compile: bool = False
     flush_denormals: bool = True
+    keep_freed_memory: bool = True
+    precision: Annotated[float, Field(gt=0, le=1)] = 0.02
+    warmup_iterations: PositiveInt = 5
+    max_warmup_seconds: PositiveFloat = 10.0
+    min_iterations: PositiveInt = 30
+    min_seconds: NonNegativeFloat = 1.0
+    max_seconds: PositiveFloat = 60.0
+    processes: PositiveInt = 1
+    max_processes: PositiveInt | None = None
+    rate: PositiveFloat | None = None
+    paced_seconds: PositiveFloat = 10.0
+    soak_seconds: PositiveFloat | None = None
+    power: Literal["auto", "none", "jtop", "ina3221", "nvml", "rapl"] = "auto"
+    power_interval: PositiveFloat | None = None
+    idle_seconds: PositiveFloat = 10.0
+    window_seconds: PositiveFloat = 15.0
+    windows: PositiveInt = 3
     seed: Seed = 0
 
 

@@ -3,16 +3,25 @@
 None means "not measured", with the reason in `Profile.notes`; 0 is a measurement.
 """
 
-import statistics
 from typing import Any, Literal
 
 from pydantic import Field
 
 from jetbench.architecture import Architecture
-from jetbench.experiment import ProfilingConfig, TrainingConfig
+from jetbench.experiment import DType, ProfilingConfig, TrainingConfig
+from jetbench.measurement import (
+    ColdStart,
+    Comparison,
+    Energy,
+    Latency,
+    Memory,
+    Paced,
+    Soak,
+    Watch,
+)
 from jetbench.spec import Spec
 
-RECORD_VERSION = 1
+RECORD_VERSION = 2
 
 Status = Literal["ok", "error", "diverged", "timeout", "lost", "oom"]
 
@@ -92,29 +101,6 @@ class TrainingResult(Spec):
         return self.val[-1]
 
 
-class Latency(Spec):
-    """Seconds per batch, one raw sample per pass."""
-
-    batch_size: int
-    samples_s: tuple[float, ...]
-
-    @property
-    def median_s(self) -> float:
-        """Median seconds per batch."""
-        return statistics.median(self.samples_s)
-
-    def percentile_s(self, percent: float) -> float:
-        """The sample below which `percent` of the samples lie (nearest rank)."""
-        ordered = sorted(self.samples_s)
-        rank = max(1, -(-len(ordered) * percent // 100))
-        return ordered[int(rank) - 1]
-
-    @property
-    def throughput_fps(self) -> float:
-        """Images per second at the median latency."""
-        return self.batch_size / self.median_s
-
-
 class CounterResult(Spec):
     """What one tool counted, by its own rules; `unsupported` are operations it met and left out, with how often.
 
@@ -130,7 +116,7 @@ class CounterResult(Spec):
 
 
 class Environment(Spec):
-    """Where and with what a job ran."""
+    """Where and with what a job ran, and the settings that were in effect."""
 
     device: str
     cpu: str
@@ -146,21 +132,77 @@ class Environment(Spec):
     threads: int
     flush_denormals: bool | None
     tf32: bool | None = None
+    keeps_freed_memory: bool | None = None
+    driver: str | None = None
+    power_mode: str | None = None
+    jetson_clocks: bool | None = None
+
+
+class Estimate(Spec):
+    """What a device could do at best by its data sheet: an estimate, and nothing that was measured.
+
+    Each kernel takes the longer of its FLOPs over the peak and its bytes over the bandwidth; nothing is fused and no
+    cache helps. `bound_by` is the share of the seconds in which memory is the limit.
+    """
+
+    device: str
+    dtype: DType
+    batch_size: int
+    seconds: float
+    memory_bound_share: float
+    peaks: dict[str, float]
+    sources: tuple[str, ...]
+    clock_share: float | None = None
+
+    @property
+    def throughput_fps(self) -> float:
+        """Images per second at that time."""
+        return self.batch_size / self.seconds
 
 
 class Profile(Spec):
-    """One network, measured in eval mode. MACs are for one image."""
+    """One network in eval mode, with one setting, on one device. MACs and FLOPs are for one image.
 
+    `device` names the one that was asked for. `model_latency` and the rest of what is measured is None where it was
+    not, with the reason in `notes`; `estimate` never stands in for it.
+    """
+
+    device: str = "cpu"
     input_size: tuple[int, int]
     parameters: int
     macs: int
-    counters: tuple[CounterResult, ...]
-    model_latency: Latency
-    end_to_end_latency: Latency
-    peak_memory_bytes: int | None
-    power_w: float | None
+    flops: int | None = None
+    bytes_moved: int | None = None
+    counters: tuple[CounterResult, ...] = ()
+    estimate: Estimate | None = None
+    model_latency: Latency | None = None
+    end_to_end_latency: Latency | None = None
+    comparison: Comparison | None = None
+    cold_start: ColdStart | None = None
+    paced: Paced | None = None
+    soak: Soak | None = None
+    memory: Memory | None = None
+    energy: Energy | None = None
+    denormals: tuple[int, int] | None = None
+    finite: bool | None = None
+    watches: tuple[Watch, ...] = ()
     notes: dict[str, str]
     environment: Environment
+
+    @property
+    def peak_memory_bytes(self) -> int | None:
+        """Weights, input and the most that torch's allocator held at once during one pass."""
+        return self.memory.allocator_peak_bytes if self.memory else None
+
+    @property
+    def power_w(self) -> float | None:
+        """Watts under load, gross; `Energy.scope` says of what."""
+        return self.energy.power_w if self.energy else None
+
+    @property
+    def energy_j_per_image(self) -> float | None:
+        """Joules per image, gross."""
+        return self.energy.energy_j_per_image if self.energy else None
 
 
 class Failure(Spec):
@@ -169,6 +211,20 @@ class Failure(Spec):
     stage: Literal["train", "profile"]
     status: Status
     reason: str
+
+
+class ProfileRecord(Spec):
+    """One network profiled by itself, without a training: what was asked, what came of it, where and when."""
+
+    version: int = RECORD_VERSION
+    network: str
+    changes: dict[str, Any] = Field(default_factory=dict)
+    architecture: Architecture
+    num_classes: int
+    trained: bool
+    profiling_config: ProfilingConfig
+    profile: Profile
+    finished: str
 
 
 class Record(Spec):

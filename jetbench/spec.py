@@ -54,6 +54,31 @@ def _parse_quantity(text: str, units: Mapping[str, int], expected: str) -> int:
     return round(Decimal(match[1]) * units[match[2]])
 
 
+def parse_seconds(text: str) -> float:
+    """Seconds of a duration such as `30s`, `10min` or `1.5h`; the unit must be there.
+
+    Raises:
+        ValueError: the text is no duration.
+    """
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(s|min|h)", text.strip())
+    if not match or float(match[1]) == 0:
+        raise ValueError(f"{text!r} is not a duration; write 30s, 10min or 1.5h")
+    return float(match[1]) * {"s": 1, "min": 60, "h": 3600}[match[2]]
+
+
+def parse_share(text: str) -> float:
+    """A share of 1 such as `2%` or `0.02`.
+
+    Raises:
+        ValueError: the text is no share between 0 and 1.
+    """
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(%?)", text.strip())
+    share = float(match[1]) / (100 if match[2] else 1) if match else 0.0
+    if not 0 < share <= 1:
+        raise ValueError(f"{text!r} is not a share; write 2% or 0.02")
+    return share
+
+
 def parse_size(text: str) -> tuple[int, int]:
     """(height, width) in pixels from `HxW` text such as `360x480`.
 

@@ -65,7 +65,7 @@ class Trials:
         values, state = None, TrialState.FAIL
         if record.failure is not None:
             about["failure"] = record.failure.reason
-        elif record.training is not None and record.profile is not None:
+        elif record.training is not None and record.profile is not None and record.profile.model_latency is not None:
             values = [record.training.best.counts.miou, record.profile.model_latency.median_s]
             state = TrialState.COMPLETE
         self.study.add_trial(

@@ -91,6 +91,12 @@ def read_changes(pairs: list[str] | None) -> dict[str, Any]:
     return changes
 
 
+def check_threads(key: str, threads: int) -> None:
+    """Refuse more threads than this machine has cores."""
+    if threads > cores():
+        raise SpecError(f"{key}={threads} is more than the {cores()} cores of this machine")
+
+
 def cores() -> int:
     """How many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,27 +1,24 @@
-"""What takes time: sweep and profile, and table, which writes a sweep's tables again."""
+"""sweep, which trains and profiles, and table, which writes a sweep's tables again."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from jetbench.catalog import read_architecture
 from jetbench.cli.app import (
     EXIT_FAILED_ROWS,
     EXIT_INTERRUPTED,
-    JsonOption,
-    SetOption,
     SweepSetOption,
     app,
+    check_threads,
     console,
     cores,
     read_changes,
     read_size,
     terminated_as_interrupted,
 )
-from jetbench.errors import DataError, ProfilingError, SpecError
-from jetbench.reporting.sheets import print_profile, print_variants
-from jetbench.rules import format_size
+from jetbench.errors import DataError, SpecError
+from jetbench.reporting.sheets import print_variants
 
 if TYPE_CHECKING:
     from jetbench.experiment import Sweep
@@ -68,8 +65,8 @@ def sweep(
     few, batch = source.counts["train"], max(variant.training.batch_size for variant in variants)
     if batch > few:
         raise SpecError(f"training.batch_size={batch} is more than the {few} training images")
-    _check_threads("training.threads", max(variant.training.threads for variant in variants))
-    _check_threads("profiling.threads", asked.profiling.threads)
+    check_threads("training.threads", max(variant.training.threads for variant in variants))
+    check_threads("profiling.threads", asked.profiling.threads)
     chosen, slots = _choose_device(asked, jobs)
     folder = reports / asked.name
 
@@ -140,11 +137,6 @@ def _sweep_changes(
     return changes
 
 
-def _check_threads(key: str, threads: int) -> None:
-    if threads > cores():
-        raise SpecError(f"{key}={threads} is more than the {cores()} cores of this machine")
-
-
 def _choose_device(asked: "Sweep", jobs: int | None) -> tuple[str, int]:
     """The torch device, and how many trainings may run side by side."""
     import torch
@@ -160,6 +152,7 @@ def _choose_device(asked: "Sweep", jobs: int | None) -> tuple[str, int]:
 @app.command()
 def table(
     folder: Annotated[Path, typer.Argument(help="A report folder, for example reports/nano.")],
+    show_invalid: Annotated[bool, typer.Option("--all", help="Show rows whose profile is invalid too.")] = False,
 ) -> None:
     """Write a report folder's tables and plots again from its records."""
     from jetbench.reporting.report import write_report
@@ -172,55 +165,4 @@ def table(
         raise SpecError(f"{folder}: holds no records.jsonl with a finished row; run a sweep first")
     described = read_yaml(folder / SWEEP) if (folder / SWEEP).exists() else {}
     name, description = described.get("name", folder.name), described.get("description")
-    write_report(console, folder, records, f"{name}: {description}" if description else str(name))
-
-
-@app.command()
-def profile(
-    name: Annotated[str, typer.Argument(help="An architecture, or a .safetensors file that a sweep has saved.")],
-    size: Annotated[
-        str | None, typer.Option("--size", metavar="HxW", help="Image height and width in pixels. Default: 512x512.")
-    ] = None,
-    classes: Annotated[int | None, typer.Option("--classes", help="Number of classes. Default: 11.")] = None,
-    changes: SetOption = None,
-    threads: Annotated[int, typer.Option(min=1, help="CPU threads.")] = 1,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    as_json: JsonOption = False,
-) -> None:
-    """Profile one network on this machine: counts, latency, memory. An architecture gets random weights (seed 0)."""
-    import torch
-
-    from jetbench.benchmark import is_out_of_memory, load_network, machine_to_itself
-    from jetbench.experiment import ProfilingConfig
-    from jetbench.models.build import build_model
-    from jetbench.profiling.profile import profile_model
-
-    _check_threads("--threads", threads)
-    if device not in ("auto", "cpu", "cuda"):
-        raise SpecError(f"--device {device}: expected auto, cpu or cuda")
-    if device == "cuda" and not torch.cuda.is_available():
-        raise SpecError("--device cuda: this torch finds no CUDA device; use --device cpu or auto")
-    chosen = torch.device("cuda" if torch.cuda.is_available() and device != "cpu" else "cpu")
-    config = ProfilingConfig(threads=threads)
-    input_size = read_size(size or "512x512")
-    try:
-        if name.endswith(".safetensors"):
-            if size or classes or changes:
-                raise SpecError(f"{name}: a saved network has its own size, classes and fields; leave out the options")
-            model, saved = load_network(Path(name))
-            input_size, channels = saved.input_size, (saved.mean, saved.std)
-        else:
-            torch.manual_seed(0)
-            model = build_model(read_architecture(name, read_changes(changes)), classes or 11, input_size)
-            channels = None
-        with machine_to_itself():
-            found = profile_model(model.to(chosen), input_size, config, chosen, *(channels or ()))
-    except (MemoryError, RuntimeError) as error:
-        if not is_out_of_memory(error):
-            raise
-        where = f"{name} at {format_size(input_size)}"
-        raise ProfilingError(f"{where} does not fit into this machine's memory") from None
-    if as_json:
-        typer.echo(found.model_dump_json(indent=2))
-        return
-    print_profile(console, name, found)
+    write_report(console, folder, records, f"{name}: {description}" if description else str(name), show_invalid)

@@ -1,28 +1,28 @@
 """The process of one job: reads request.json in its folder, runs the stage, writes result.json or failure.json."""
 
-import ctypes
 import os
-import signal
 import sys
 import time
 import traceback
 from pathlib import Path
 from typing import Any
 
-from jetbench.benchmark import ProfileRequest, TrainRequest, is_out_of_memory, run_profile, run_training
+from jetbench.benchmark import TrainRequest, die_with, is_out_of_memory, run_training
 from jetbench.errors import JetbenchError
 from jetbench.execution.local import failure, read_json, write_json
 from jetbench.record import Status
+from jetbench.session import ProfileRequest, run_profile
 from jetbench.training.loop import Report
 from jetbench.training.metrics import DivergedError
 
-PR_SET_PDEATHSIG = 1
 REPORT_EVERY_S = 0.25
 
 
 def main(folder: Path) -> int:
     """Run the job in `folder`; 0 if it has a result."""
-    die_with_driver()
+    driver = os.environ.get("JETBENCH_DRIVER")
+    if driver is not None:
+        die_with(int(driver))
     request = read_json(folder / "request.json")
     if request is None:
         print(f"{folder}: no request.json to run", file=sys.stderr)
@@ -61,16 +61,6 @@ def reporter(folder: Path) -> Report:
             write_json(folder / "progress.json", {"share": share, "text": text})
 
     return report
-
-
-def die_with_driver() -> None:
-    """Have the kernel end this process when the driver dies, so that a resumed driver never runs beside orphans."""
-    driver = os.environ.get("JETBENCH_DRIVER")
-    if sys.platform != "linux" or driver is None:
-        return
-    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != int(driver):  # it died before the kernel was asked
-        os.kill(os.getpid(), signal.SIGKILL)
 
 
 if __name__ == "__main__":

@@ -23,12 +23,14 @@ def set_arithmetic(threads: int, flush_denormals: bool) -> bool:
     return torch.set_flush_denormal(flush_denormals) and flush_denormals
 
 
-def describe_environment(device: torch.device, flush_denormals: bool | None) -> Environment:
+def describe_environment(
+    device: torch.device, flush_denormals: bool | None, keeps_freed_memory: bool | None = None
+) -> Environment:
     """The state of this machine and process now; what cannot be read is None."""
     return Environment(
         device=_device_name(device),
-        cpu=_cpu_name(),
-        cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1),
+        cpu=cpu_name(),
+        cores=cores(),
         memory_bytes=_memory_bytes(),
         clock_mhz=_clocks(),
         load_average=round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
@@ -40,6 +42,8 @@ def describe_environment(device: torch.device, flush_denormals: bool | None) -> 
         threads=torch.get_num_threads(),
         flush_denormals=flush_denormals,
         tf32=torch.backends.cudnn.allow_tf32 or torch.backends.cuda.matmul.allow_tf32,
+        keeps_freed_memory=keeps_freed_memory,
+        driver=_driver(),
     )
 
 
@@ -49,7 +53,21 @@ def _device_name(device: torch.device) -> str:
     return "cpu"
 
 
-def _cpu_name() -> str:
+def _driver() -> str | None:
+    """Version of the NVIDIA kernel driver."""
+    try:
+        return Path("/sys/module/nvidia/version").read_text().strip() or None
+    except OSError:
+        return None
+
+
+def cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
+
+
+def cpu_name() -> str:
+    """The processor's name as the kernel gives it."""
     try:
         for line in Path("/proc/cpuinfo").read_text().splitlines():
             if line.startswith(("model name", "Model")):

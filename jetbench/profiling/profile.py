@@ -1,23 +1,458 @@
-"""profile_model: every number about one network in eval mode, on one device, with the reason for each missing one."""
+"""One process's measurements of one or more networks, and the Profile that those of all processes make together."""
 
-from collections.abc import Callable
+import copy
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
 
-import numpy as np
 import torch
-from torch import Tensor, nn
+from pydantic import Field
+from torch import nn
 
+from jetbench.device import Device
+from jetbench.errors import ProfilingError
 from jetbench.experiment import ProfilingConfig
-from jetbench.profiling.counts import count_parameters, count_with_fvcore, count_with_thop
-from jetbench.profiling.environment import describe_environment, set_arithmetic
-from jetbench.profiling.latency import measure_end_to_end_latency, measure_latency
-from jetbench.profiling.memory import measure_peak_memory
-from jetbench.profiling.trace import trace_operations
-from jetbench.record import CounterResult, Profile
-
-NO_POWER = (
-    "no power sensor is read by this version: it measures power on no device yet, so there is none here; "
-    "never filled in from a datasheet"
+from jetbench.measurement import (
+    ColdStart,
+    Comparison,
+    Energy,
+    Latency,
+    LatencyRun,
+    MachineState,
+    Memory,
+    Paced,
+    Soak,
+    Watch,
 )
+from jetbench.operations import Operation, add_up
+from jetbench.probe import machine
+from jetbench.probe.passes import (
+    DTYPES,
+    Normalise,
+    count_denormals,
+    end_to_end_pass,
+    model_pass,
+    random_pixels,
+    wait_for,
+)
+from jetbench.probe.timing import Stop, run_paced, run_soak, sample_rounds, time_pass, warm_up
+from jetbench.profiling.counts import count_with_fvcore, count_with_thop
+from jetbench.profiling.energy import measure_energy
+from jetbench.profiling.environment import describe_environment, set_arithmetic
+from jetbench.profiling.memory import measure_peak_memory
+from jetbench.profiling.roofline import estimate
+from jetbench.profiling.trace import trace_operations
+from jetbench.record import CounterResult, Environment, Profile
+from jetbench.spec import Spec
+
+Part = Literal["latency", "rest"]
+PULSE_S = 1.0
+GREY_MEAN, GREY_STD = (127.5, 127.5, 127.5), (64.0, 64.0, 64.0)
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network to be measured: how it is built (in eval mode or not, on the CPU, float32), and what it is fed."""
+
+    label: str
+    build: Callable[[], nn.Module]
+    input_size: tuple[int, int]
+    config: ProfilingConfig
+    mean: tuple[float, ...] = GREY_MEAN
+    std: tuple[float, ...] = GREY_STD
+
+
+class Findings(Spec):
+    """What one process found of one network."""
+
+    cold_start: ColdStart
+    model: LatencyRun | None = None
+    end_to_end: LatencyRun | None = None
+    memory: Memory | None = None
+    energy: Energy | None = None
+    paced: Paced | None = None
+    soak: Soak | None = None
+    denormals: tuple[int, int] | None = None
+    finite: bool | None = None
+    parameters: int | None = None
+    macs: int | None = None
+    flops: int | None = None
+    bytes_moved: int | None = None
+    counters: tuple[CounterResult, ...] = ()
+    notes: dict[str, str] = Field(default_factory=dict)
+
+
+class ProcessFindings(Spec):
+    """What one process found of each network; `control` is a second copy of the first one."""
+
+    networks: tuple[Findings, ...]
+    control: LatencyRun | None = None
+    watch: Watch
+    environment: Environment
+
+
+class _Observer:
+    """Looks at clocks, temperatures and memory about once a second, outside what is timed."""
+
+    def __init__(self) -> None:
+        self.before = machine.read_state()
+        self.gpu_hz: list[float] = []
+        self.cpu_hz: list[float] = []
+        self.hottest: dict[str, float] = dict(self.before["temperatures_c"])
+        self.available, self.nvmap = [self.before["available_bytes"]], [self.before["nvmap_bytes"]]
+        self.throttled: set[str] = set()
+        self.gpu_processes: set[int] = set()
+        self._last = -PULSE_S
+
+    def pulse(self, now: float) -> None:
+        """Look, if the last look was long enough ago."""
+        if now - self._last < PULSE_S:
+            return
+        self._last = now
+        folder = machine.gpu_clock_folder()
+        gpu = machine.read_number(folder + "/cur_freq") if folder else None
+        cpu = machine.cpu_clocks()
+        if gpu:
+            self.gpu_hz.append(gpu)
+        if cpu:
+            self.cpu_hz.append(max(cpu))
+        self._heat(machine.temperatures())
+        memory = machine.read_memory()
+        self.available.append(memory["available_bytes"])
+        self.nvmap.append(memory["nvmap_bytes"])
+
+    def take(self, samples: Sequence[dict[str, Any]], load: Sequence[tuple[float, float, int]]) -> None:
+        """Learn from a sensor's samples what it told beside power while the network ran."""
+        for sample in samples:
+            if not any(start <= sample["t"] <= end for start, end, _ in load):
+                continue
+            if sample.get("gpu_hz"):
+                self.gpu_hz.append(sample["gpu_hz"])
+            self._heat(sample.get("temperatures_c", {}))
+            self.throttled |= set(sample.get("throttled", ()))
+            self.gpu_processes |= set(sample.get("gpu_processes", ()))
+            self.nvmap.append(sample.get("nvmap_bytes"))
+
+    def _heat(self, temperatures: dict[str, float]) -> None:
+        for zone, celsius in temperatures.items():
+            self.hottest[zone] = max(celsius, self.hottest.get(zone, celsius))
+
+    def finish(self) -> Watch:
+        """What was seen from the beginning to now."""
+        return Watch(
+            before=MachineState(**self.before),
+            after=MachineState(**machine.read_state()),
+            gpu_hz=tuple(self.gpu_hz),
+            cpu_hz=tuple(self.cpu_hz),
+            hottest_c=self.hottest,
+            throttled=tuple(sorted(self.throttled)),
+            gpu_processes=tuple(sorted(self.gpu_processes)),
+            own_pids=(os.getpid(),),
+        )
+
+
+class _Loaded:
+    """A network on its device, in its type and layout, with what it is fed."""
+
+    def __init__(self, network: Network, device: torch.device) -> None:
+        config = network.config
+        self.network, self.config = network, config
+        self.normalise = Normalise(network.mean, network.std, device, DTYPES[config.dtype], config.channels_last)
+        self.pixels = random_pixels(config.batch_size, network.input_size, config.seed)
+        start = time.perf_counter()
+        self.module = network.build().eval().to(device=device, dtype=DTYPES[config.dtype])
+        if config.channels_last:
+            # Its overloads do not know that a memory format alone is enough.
+            self.module = self.module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        runs: Any = torch.compile(self.module) if config.compile else self.module
+        wait_for(device)()
+        self.load_s = time.perf_counter() - start
+        self.model = model_pass(runs, self.pixels, self.normalise)
+        self.end_to_end = end_to_end_pass(runs, self.pixels, self.normalise)
+        self.first_pass_s = time_pass(self.model)
+        self.warmup: tuple[list[float], bool] | None = None
+
+    def warm_up(self) -> None:
+        if self.warmup is None:
+            config = self.config
+            self.warmup = warm_up(self.model, config.warmup_iterations, config.max_warmup_seconds)
+            time_pass(self.end_to_end)
+
+    def latency_run(self, wall: Sequence[float], cpu: Sequence[float], stopped_by: str) -> LatencyRun:
+        warmup, settled = self.warmup or ([], None)
+        return LatencyRun.model_validate(
+            {
+                "samples_s": tuple(wall),
+                "cpu_s": tuple(cpu),
+                "warmup_s": tuple(warmup),
+                "settled": settled,
+                "stopped_by": stopped_by,
+            }
+        )
+
+
+def measure_process(
+    networks: Sequence[Network],
+    device: torch.device,
+    parts: Sequence[Part],
+    target: Device,
+    control: bool = False,
+    report: Callable[[float, str], None] = lambda share, text: None,
+) -> ProcessFindings:
+    """Measure networks in this process.
+
+    Args:
+        networks: they share their threads, denormals and memory settings, which are a process's.
+        device: where they run.
+        parts: `latency` times all of them in turn; `rest` is memory, energy, paced and soak runs and the counts, for
+            which there must be one network alone.
+        target: whose sensors and total rule apply.
+        control: time a second copy of the first network beside them.
+        report: told the finished share (0 to 1) and what is being measured.
+
+    Raises:
+        ProfilingError: a sensor that was asked for by name cannot be read, or a setting cannot run here.
+    """
+    config = networks[0].config
+    observer = _Observer()
+    baseline = machine.process_memory()
+    keeps = machine.keep_freed_memory() if config.keep_freed_memory else False
+    flushes = set_arithmetic(config.threads, config.flush_denormals)
+    machine.reset_peak()
+    with torch.inference_mode():
+        report(0.02, "building the network")
+        loaded = [_load(network, device) for network in networks]
+        copied = [_load(networks[0], device)] if control else []
+        report(0.05, "warming up")
+        for each in (*loaded, *copied):
+            each.warm_up()
+        found: list[dict[str, Any]] = [
+            {"cold_start": ColdStart(load_s=each.load_s, first_pass_s=each.first_pass_s), "notes": {}}
+            for each in loaded
+        ]
+        twin = None
+        if "latency" in parts:
+            report(0.1, "latency")
+            passes = [timed for each in loaded for timed in (each.model, each.end_to_end)]
+            passes += [each.model for each in copied]
+            stop = Stop(config.precision, config.min_iterations, config.min_seconds, config.max_seconds)
+            rounds = sample_rounds(passes, stop, between=observer.pulse)
+            for number, each in enumerate(loaded):
+                for offset, name in enumerate(("model", "end_to_end")):
+                    wall, cpu = rounds.wall_s[2 * number + offset], rounds.cpu_s[2 * number + offset]
+                    found[number][name] = each.latency_run(wall, cpu, rounds.stopped_by)
+            if copied:
+                twin = copied[0].latency_run(rounds.wall_s[-1], rounds.cpu_s[-1], rounds.stopped_by)
+        if "rest" in parts:
+            (only,) = loaded
+            found[0] |= _measure_rest(only, device, target, observer, baseline, report, found[0]["notes"])
+    watch = observer.finish()
+    if "rest" in parts:
+        report(0.9, "counts")
+        found[0] |= _count(loaded[0], found[0]["notes"])
+    environment = describe_environment(device, flushes, keeps)
+    return ProcessFindings(
+        networks=tuple(Findings(**each) for each in found), control=twin, watch=watch, environment=environment
+    )
+
+
+def _load(network: Network, device: torch.device) -> _Loaded:
+    try:
+        return _Loaded(network, device)
+    except (RuntimeError, NotImplementedError) as error:
+        if "not implemented for" in str(error):
+            reason = str(error).splitlines()[0]
+            raise ProfilingError(
+                f"{network.label}: this torch cannot run {network.config.dtype} here ({reason})"
+            ) from None
+        raise
+
+
+def _measure_rest(
+    loaded: _Loaded,
+    device: torch.device,
+    target: Device,
+    observer: _Observer,
+    baseline: dict[str, int | None],
+    report: Callable[[float, str], None],
+    notes: dict[str, str],
+) -> dict[str, Any]:
+    config = loaded.config
+    found: dict[str, Any] = {}
+    images = loaded.normalise(loaded.pixels)
+    process_peak = machine.process_memory()["peak_bytes"]
+    reserved = torch.cuda.max_memory_reserved(device) if device.type == "cuda" else None
+    if config.rate:
+        report(0.4, f"{config.rate:g} frames a second for {config.paced_seconds:g} s")
+        found["paced"] = Paced(**run_paced(loaded.end_to_end, config.rate, config.paced_seconds))
+    if config.soak_seconds:
+        report(0.5, f"soak of {config.soak_seconds:g} s")
+        soak = run_soak(loaded.model, config.soak_seconds, between=observer.pulse)
+        found["soak"] = Soak(batch_size=config.batch_size, **soak)
+    energy, samples, note = measure_energy(loaded.model, target, config, lambda text: report(0.6, text))
+    if energy is not None:
+        observer.take(samples, energy.load)
+        note = "; ".join(filter(None, (energy.problem, note)))
+    if note:
+        notes["power_w"] = note
+    report(0.8, "memory")
+    # Counting allocations slows passes, so it comes after everything that is timed.
+    peak, how = measure_peak_memory(loaded.module, images)
+    notes["peak_memory_bytes"] = how
+    output = loaded.module(images)
+    found |= {
+        "energy": energy,
+        "denormals": count_denormals(loaded.module, images) if device.type == "cpu" else None,
+        "finite": bool(torch.isfinite(output).all()),
+        "memory": Memory(
+            weights_bytes=sum(tensor.nbytes for tensor in loaded.module.state_dict().values()),
+            image_bytes=images.nbytes,
+            allocator_peak_bytes=peak,
+            reserved_bytes=reserved,
+            process_baseline_bytes=baseline["resident_bytes"],
+            process_peak_bytes=process_peak,
+            nvmap_baseline_bytes=observer.nvmap[0],
+            nvmap_peak_bytes=max((value for value in observer.nvmap if value is not None), default=None),
+            available_baseline_bytes=observer.available[0],
+            available_least_bytes=min((value for value in observer.available if value is not None), default=None),
+        ),
+    }
+    set_arithmetic(config.threads, config.flush_denormals)
+    return found
+
+
+def _count(loaded: _Loaded, notes: dict[str, str]) -> dict[str, Any]:
+    """Parameters, MACs and FLOPs of one image in float32, by our own count and by fvcore and thop."""
+    plain = copy.deepcopy(loaded.module).cpu().float()
+    images = torch.zeros(1, 3, *loaded.network.input_size)
+    counters: list[CounterResult] = []
+    for count in (count_with_fvcore, count_with_thop):
+        try:
+            told = count(plain, images)
+            counters.append(
+                CounterResult(
+                    tool=told.tool,
+                    version=told.version,
+                    distribution=told.distribution,
+                    macs=told.total,
+                    by_operation=told.by_operation,
+                    unsupported=told.unsupported,
+                )
+            )
+        except (RuntimeError, ImportError, ValueError, TypeError, KeyError) as error:
+            tool = count.__name__.removeprefix("count_with_")
+            counters.append(CounterResult(tool=tool, version="unknown", macs=None))
+            notes[tool] = f"{tool} failed: {type(error).__name__}: {error}"
+    cost = add_up(trace_operations(plain, images.to("meta")))
+    if cost.uncounted:
+        notes["macs"] = f"operations without a rule of ours, in no total: {', '.join(sorted(cost.uncounted))}"
+    return {
+        "parameters": sum(parameter.numel() for parameter in plain.parameters()),
+        "macs": cost.macs,
+        "flops": cost.flops,
+        "bytes_moved": cost.bytes_moved,
+        "counters": tuple(counters),
+    }
+
+
+def assemble(
+    network: int,
+    processes: Sequence[ProcessFindings],
+    alone: ProcessFindings,
+    input_size: tuple[int, int],
+    config: ProfilingConfig,
+    target: Device,
+    operations: Sequence[Operation] | None = None,
+    reference: str | None = None,
+    images_ratio: float = 1.0,
+) -> Profile:
+    """The Profile of one network.
+
+    Args:
+        network: its number in each of `processes`.
+        processes: those that timed it.
+        alone: the one that measured the rest of it; may be one of `processes`.
+        input_size: (height, width) of its images.
+        config: how it was run.
+        target: the device it was measured on.
+        operations: of one image, for the roofline; None leaves that out.
+        reference: name of network 0, where the others are compared with it.
+        images_ratio: images in a pass of network 0 over those in a pass of this one; times are compared per image.
+    """
+    rest, environment = alone.networks[0], alone.environment
+    runs = [process.networks[network] for process in processes]
+    notes = dict(rest.notes)
+    watches = tuple(process.watch for process in processes)
+    if alone not in processes:
+        watches += (alone.watch,)
+    roof = None
+    if operations is not None:
+        gpu = environment.device if target.gpus else None
+        told = estimate(operations, target, config.dtype, config.batch_size, gpu, _clock_share(target, watches))
+        if isinstance(told, str):
+            notes["estimate"] = told
+        else:
+            roof = told
+    comparison = None
+    if reference is not None and network > 0 and all(process.control for process in processes):
+        comparison = _compare(reference, network, processes, images_ratio)
+    if rest.parameters is None or rest.macs is None:
+        raise ProfilingError("the process that counts did not count")
+    return Profile(
+        device=target.name,
+        input_size=input_size,
+        parameters=rest.parameters,
+        macs=rest.macs,
+        flops=rest.flops,
+        bytes_moved=rest.bytes_moved,
+        counters=rest.counters,
+        estimate=roof,
+        model_latency=Latency(batch_size=config.batch_size, runs=tuple(run.model for run in runs if run.model)),
+        end_to_end_latency=Latency(
+            batch_size=config.batch_size, runs=tuple(run.end_to_end for run in runs if run.end_to_end)
+        ),
+        comparison=comparison,
+        cold_start=runs[0].cold_start,
+        paced=rest.paced,
+        soak=rest.soak,
+        memory=rest.memory,
+        energy=rest.energy,
+        denormals=rest.denormals,
+        finite=rest.finite,
+        watches=watches,
+        notes=notes,
+        environment=environment.model_copy(update=_board(rest.energy, alone.watch)),
+    )
+
+
+def _board(energy: Energy | None, watch: Watch) -> dict[str, Any]:
+    """Power mode and clocks as jtop tells them, else as the machine does."""
+    meta = energy.meta if energy else {}
+    return {
+        "power_mode": meta.get("power_mode") or watch.before.power_mode,
+        "jetson_clocks": meta.get("jetson_clocks"),
+    }
+
+
+def _clock_share(target: Device, watches: Sequence[Watch]) -> float | None:
+    """The GPU's usual clock in the run over the one that the peaks are for."""
+    clocks = sorted(hz for watch in watches for hz in watch.gpu_hz)
+    if not clocks or target.gpu_clock_hz is None:
+        return None
+    return clocks[len(clocks) // 2] / target.gpu_clock_hz
+
+
+def _compare(reference: str, network: int, processes: Sequence[ProcessFindings], images_ratio: float) -> Comparison:
+    """Times per image over those of network 0, round by round."""
+    ratios, control = [], []
+    for process in processes:
+        base, own, twin = process.networks[0].model, process.networks[network].model, process.control
+        if base and own and twin:
+            ratios.append(tuple(images_ratio * a / b for a, b in zip(own.samples_s, base.samples_s, strict=True)))
+            control.append(tuple(a / b for a, b in zip(twin.samples_s, base.samples_s, strict=True)))
+    return Comparison(reference=reference, ratios=tuple(ratios), control=tuple(control))
 
 
 def profile_model(
@@ -25,93 +460,24 @@ def profile_model(
     input_size: tuple[int, int],
     config: ProfilingConfig,
     device: torch.device,
-    mean: tuple[float, ...] = (127.5, 127.5, 127.5),
-    std: tuple[float, ...] = (64.0, 64.0, 64.0),
+    target: Device,
+    mean: tuple[float, ...] = GREY_MEAN,
+    std: tuple[float, ...] = GREY_STD,
     report: Callable[[float, str], None] = lambda share, text: None,
 ) -> Profile:
-    """Profile `model` on `device`; it keeps its mode, hooks and values.
+    """Profile a copy of `model` in this one process.
 
     Args:
-        model: maps (N, 3, H, W) to logits (N, K, H, W), on `device`.
+        model: maps (N, 3, H, W) to logits (N, K, H, W); it is left as it is.
         input_size: (height, width) of the images.
-        config: threads, warm-up and stopping rule.
+        config: how to run it, and how long to look; its `processes` are the session's business.
         device: where to measure.
+        target: the device from the registry that this is.
         mean: channel means in 0..255 that the end-to-end path subtracts.
         std: channel deviations that it divides by.
         report: told the finished share (0 to 1) and what is being measured.
     """
-    flushes = set_arithmetic(config.threads, config.flush_denormals)
-    was_training = model.training
-    model.eval()
-    try:
-        return _profile(model, input_size, config, device, _Channels(mean, std, device), flushes, report)
-    finally:
-        model.train(was_training)
-
-
-class _Channels:
-    def __init__(self, mean: tuple[float, ...], std: tuple[float, ...], device: torch.device) -> None:
-        self.mean = torch.tensor(mean, device=device).view(1, 3, 1, 1)
-        self.std = torch.tensor(std, device=device).view(1, 3, 1, 1)
-
-
-def _profile(
-    model: nn.Module,
-    input_size: tuple[int, int],
-    config: ProfilingConfig,
-    device: torch.device,
-    channels: _Channels,
-    flushes: bool,
-    report: Callable[[float, str], None],
-) -> Profile:
-    pixels = random_pixels(config, input_size)
-    images = (pixels.to(device).permute(0, 3, 1, 2).contiguous().float() - channels.mean) / channels.std
-    notes = {"power_w": NO_POWER}
-    report(0.1, "memory")
-    peak, how = measure_peak_memory(model, images)
-    notes["peak_memory_bytes"] = how
-    report(0.2, "counts")
-    counters: list[CounterResult] = []
-    for count in (count_with_fvcore, count_with_thop):
-        try:
-            found = count(model, images)
-            counters.append(
-                CounterResult(
-                    tool=found.tool,
-                    version=found.version,
-                    distribution=found.distribution,
-                    macs=found.total,
-                    by_operation=found.by_operation,
-                    unsupported=found.unsupported,
-                )
-            )
-        except (RuntimeError, ImportError, ValueError, TypeError, KeyError) as error:
-            tool = count.__name__.removeprefix("count_with_")
-            counters.append(CounterResult(tool=tool, version="unknown", macs=None))
-            notes[tool] = f"{tool} failed: {type(error).__name__}: {error}"
-    operations = trace_operations(model, images[:1].to("meta"))
-    if uncounted := sorted({operation.kernel for operation in operations if operation.kind == "uncounted"}):
-        notes["macs"] = f"operations without a rule of ours, in no total: {', '.join(uncounted)}"
-    report(0.4, "latency of the model")
-    model_latency = measure_latency(model, images, config)
-    report(0.7, "latency end to end")
-    end_to_end = measure_end_to_end_latency(model, pixels, config, channels.mean, channels.std)
-    return Profile(
-        input_size=input_size,
-        parameters=count_parameters(model),
-        macs=sum(operation.macs for operation in operations),
-        counters=tuple(counters),
-        model_latency=model_latency,
-        end_to_end_latency=end_to_end,
-        peak_memory_bytes=peak,
-        power_w=None,
-        notes=notes,
-        environment=describe_environment(device, flushes),
-    )
-
-
-def random_pixels(config: ProfilingConfig, input_size: tuple[int, int]) -> Tensor:
-    """A seeded batch of camera bytes, uint8 (N, H, W, 3)."""
-    generator = np.random.default_rng(config.seed)
-    shape = (config.batch_size, *input_size, 3)
-    return torch.from_numpy(generator.integers(0, 256, shape, dtype=np.uint8))
+    network = Network("the model", lambda: copy.deepcopy(model), input_size, config, mean, std)
+    found = measure_process([network], device, ("latency", "rest"), target, report=report)
+    operations = trace_operations(copy.deepcopy(model).cpu().float(), torch.zeros(1, 3, *input_size, device="meta"))
+    return assemble(0, [found], found, input_size, config, target, operations)

@@ -43,7 +43,7 @@ def write_plots(folder: Path, records: Sequence[Record], title: str) -> list[Pat
     latencies, macs, machines = [], [], []
     batch_sizes: set[int] = set()
     for record in records:
-        if record.training is None or record.profile is None:
+        if record.training is None or record.profile is None or record.profile.model_latency is None:
             continue
         latency, miou = record.profile.model_latency, 100 * record.training.best.counts.miou
         spread = (1e3 * latency.percentile_s(10), 1e3 * latency.percentile_s(90))

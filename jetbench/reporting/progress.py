@@ -42,9 +42,10 @@ def describe_landing(record: Record) -> str:
         return f"{record.failure.stage} {record.failure.status}: {record.failure.reason}"
     assert record.training
     assert record.profile
+    model = record.profile.model_latency
     return (
         f"val mIoU {units.score(record.training.best.counts.miou)} %, "
-        f"{units.milliseconds(record.profile.model_latency.median_s)} ms, "
+        f"{units.milliseconds(model.median_s if model else None)} ms, "
         f"{units.count(record.profile.parameters)} parameters"
     )
 

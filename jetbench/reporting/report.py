@@ -10,23 +10,29 @@ from rich.table import Table
 from jetbench.record import Record
 from jetbench.reporting.plots import write_plots
 from jetbench.reporting.sheets import print_whole
-from jetbench.reporting.tables import COLUMNS, cells, footnotes, front, write_tables
+from jetbench.reporting.tables import COLUMNS, believed, cells, footnotes, front, write_tables
 
 
-def write_report(console: Console, folder: Path, records: Sequence[Record], title: str) -> None:
-    """Write the tables and plots of `records` to `folder` and print the table and where the files are."""
+def write_report(
+    console: Console, folder: Path, records: Sequence[Record], title: str, show_invalid: bool = False
+) -> None:
+    """Write the tables and plots of `records` to `folder` and print the table and where the files are.
+
+    Rows whose profile is invalid are left out, and named below, unless `show_invalid`.
+    """
     if not records:
         console.print(f"No row has landed in {folder} yet.")
         return
 
-    paths = [*write_tables(folder, records, title), *write_plots(folder, records, title)]
-    best = front(records)
+    kept = records if show_invalid else believed(records)
+    paths = [*write_tables(folder, records, title, show_invalid), *write_plots(folder, kept, title)]
+    best = front(kept)
     shown = [column for column in COLUMNS if column.short]
     table = Table(title=f"\n[bold]{escape(title)}", title_justify="left", box=None, pad_edge=False)
     table.add_column("variant", overflow="fold", min_width=16)
     for column in shown:
         table.add_column(column.short or column.heading, justify="right", no_wrap=True)
-    for record, row in zip(records, cells(records, shown), strict=True):
+    for record, row in zip(kept, cells(kept, shown), strict=True):
         name = escape(row[0])
         table.add_row(f"[bold green]{name}[/]" if record.key in best else name, *row[1:])
     print_whole(console, table)

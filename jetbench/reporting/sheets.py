@@ -1,4 +1,4 @@
-"""One network on one page: its blocks as a table or JSON, its profile; and the variants a sweep would run."""
+"""One network on one page: its blocks as a table or JSON; and the variants a sweep would run."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,9 +12,7 @@ from jetbench.cost import cost_of
 from jetbench.experiment import Sweep
 from jetbench.operations import Operation
 from jetbench.plan import Plan
-from jetbench.record import Latency, Profile
 from jetbench.reporting import units
-from jetbench.reporting.tables import describe_machine
 from jetbench.rules import format_size
 from jetbench.sweep import Variant
 from jetbench.walk import list_operations
@@ -158,35 +156,6 @@ def print_whole(console: Console, table: Table) -> None:
         console.print(table)
         return
     Console(file=console.file, width=needed, force_terminal=console.is_terminal).print(table)
-
-
-def print_profile(console: Console, name: str, profile: Profile) -> None:
-    """Everything that was measured of one network, and what was not and why."""
-    rows = [
-        ("input", f"{format_size(profile.input_size)} (HxW), batch {profile.model_latency.batch_size}"),
-        ("parameters", units.count(profile.parameters)),
-        ("MACs", f"{units.millions(profile.macs)} M (convolutions, own count; 1 MAC = 2 FLOPs)"),
-        *((("", profile.notes["macs"]),) if "macs" in profile.notes else ()),
-        *((f"  {c.tool} {c.version}", f"{units.millions(c.macs)} M, by its own rules") for c in profile.counters),
-        ("latency, model", _describe_latency(profile.model_latency)),
-        ("latency, end to end", _describe_latency(profile.end_to_end_latency)),
-        ("peak memory", f"{units.mebibytes(profile.peak_memory_bytes)} MiB ({profile.notes['peak_memory_bytes']})"),
-        ("power", f"{units.watts(profile.power_w)} ({profile.notes['power_w']})"),
-        ("measured on", describe_machine(profile.environment)),
-    ]
-    grid = Table(title=f"[bold]{escape(name)}", title_justify="left", box=None, pad_edge=False, show_header=False)
-    for label, text in rows:
-        grid.add_row(f"[bold]{label}", escape(text))
-    console.print(grid, highlight=False)
-
-
-def _describe_latency(latency: Latency) -> str:
-    p90, p99 = (units.milliseconds(latency.percentile_s(percent)) for percent in (90, 99))
-    return (
-        f"{units.milliseconds(latency.median_s)} ms median, {p90} p90, {p99} p99, "
-        f"{len(latency.samples_s)} passes; "
-        f"{units.fps(latency.throughput_fps)} FPS at the median"
-    )
 
 
 def print_variants(console: Console, asked: Sweep, variants: Sequence[Variant]) -> None:

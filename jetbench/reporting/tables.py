@@ -8,11 +8,13 @@ from pathlib import Path
 import pandas as pd
 
 from jetbench.architecture import Architecture
+from jetbench.measurement import Latency
 from jetbench.operations import Cost, add_up
 from jetbench.plan import plan_architecture
 from jetbench.record import CounterResult, Environment, Record
 from jetbench.reporting import units
 from jetbench.reporting.front import on_front
+from jetbench.verdict import judge
 from jetbench.walk import list_operations
 
 
@@ -29,8 +31,26 @@ def _val_best(record: Record) -> float | None:
     return record.training.best.counts.miou if record.training else None
 
 
+def _model(record: Record) -> Latency | None:
+    return record.profile.model_latency if record.profile else None
+
+
 def _latency(record: Record) -> float | None:
-    return record.profile.model_latency.median_s if record.profile else None
+    model = _model(record)
+    return model.median_s if model else None
+
+
+def _percentile(record: Record, percent: float) -> float | None:
+    model = _model(record)
+    return model.percentile_s(percent) if model else None
+
+
+def _fps(latency: Latency | None) -> float | None:
+    return latency.throughput_fps if latency else None
+
+
+def _verdict(record: Record) -> str:
+    return judge(record.profile).level if record.profile else units.MISSING
 
 
 def _cost(record: Record) -> Cost:
@@ -52,16 +72,18 @@ COLUMNS = (
     Column("val mIoU last (%)", lambda r: units.score(r.training.last.counts.miou if r.training else None)),
     Column("test mIoU (%)", lambda r: units.score(r.training.test.miou if r.training else None), "test %"),
     Column("latency median (ms)", lambda r: units.milliseconds(_latency(r)), "ms"),
-    Column("p90 (ms)", lambda r: units.milliseconds(r.profile.model_latency.percentile_s(90) if r.profile else None)),
-    Column("p99 (ms)", lambda r: units.milliseconds(r.profile.model_latency.percentile_s(99) if r.profile else None)),
-    Column("FPS model", lambda r: units.fps(r.profile.model_latency.throughput_fps if r.profile else None), "FPS"),
+    Column("p90 (ms)", lambda r: units.milliseconds(_percentile(r, 90))),
+    Column("p99 (ms)", lambda r: units.milliseconds(_percentile(r, 99))),
+    Column("FPS model", lambda r: units.fps(_fps(_model(r))), "FPS"),
     Column(
         "FPS end to end",
-        lambda r: units.fps(r.profile.end_to_end_latency.throughput_fps if r.profile else None),
+        lambda r: units.fps(_fps(r.profile.end_to_end_latency if r.profile else None)),
         "e2e FPS",
     ),
     Column("peak memory (MiB)", lambda r: units.mebibytes(r.profile.peak_memory_bytes if r.profile else None), "MiB"),
     Column("power (W)", lambda r: units.watts(r.profile.power_w if r.profile else None), "W"),
+    Column("energy (mJ)", lambda r: units.millijoules(r.profile.energy_j_per_image if r.profile else None)),
+    Column("verdict", _verdict, "verdict"),
 )
 
 
@@ -113,10 +135,17 @@ def _row(record: Record) -> dict[str, object]:
         row[f"latency_{name}_p99_s"] = latency.percentile_s(99) if latency else None
         row[f"throughput_{name}_fps"] = latency.throughput_fps if latency else None
         row[f"latency_{name}_samples"] = len(latency.samples_s) if latency else None
+        row[f"latency_{name}_processes"] = len(latency.runs) if latency else None
+        for end, value in zip(("low", "high"), (latency and latency.interval_s) or (None, None), strict=True):
+            row[f"latency_{name}_{end}_s"] = value
     row |= {
-        "batch_size": profile.model_latency.batch_size if profile else None,
+        "batch_size": record.profiling_config.batch_size,
+        "dtype": record.profiling_config.dtype,
         "peak_memory_bytes": profile.peak_memory_bytes if profile else None,
         "power_w": profile.power_w if profile else None,
+        "energy_j_per_image": profile.energy_j_per_image if profile else None,
+        "verdict": _verdict(record) if profile else None,
+        "verdict_reasons": "; ".join(judge(profile).reasons) if profile else None,
     }
     ious = training.best.counts.class_iou if training else (None,) * dataset.num_classes
     test_ious = training.test.class_iou if training else (None,) * dataset.num_classes
@@ -150,7 +179,7 @@ def _counted(counters: Sequence[CounterResult], tool: str) -> int | None:
 
 def cells(records: Sequence[Record], columns: Sequence[Column] = COLUMNS) -> list[list[str]]:
     """The cells of a table to read, a list per record, the variant's name first."""
-    return [[record.variant, *(column.cell(record) for column in columns)] for record in records]
+    return [[marked(record), *(column.cell(record) for column in columns)] for record in records]
 
 
 def footnotes(records: Sequence[Record]) -> list[str]:
@@ -180,6 +209,9 @@ def footnotes(records: Sequence[Record]) -> list[str]:
             lines.append(
                 f"{record.variant} failed ({record.failure.stage}, {record.failure.status}): {record.failure.reason}"
             )
+        if record.profile and (verdict := judge(record.profile)).level in ("suspect", "invalid"):
+            left_out = " (left out of the table; `jetbench table --all` shows it)" if verdict.level == "invalid" else ""
+            lines.append(f"{record.variant} is {verdict}{left_out}.")
         if record.also_named:
             lines.append(
                 f"{record.variant} is the same network and training as {', '.join(record.also_named)}: run once."
@@ -218,11 +250,13 @@ def _describe_profiles(records: Sequence[Record]) -> list[str]:
     if not profiles:
         return []
     config = records[0].profiling_config
-    counts = [len(profile.model_latency.samples_s) for profile in profiles]
+    counts = [len(profile.model_latency.samples_s) for profile in profiles if profile.model_latency] or [0]
+    processes = [len(profile.model_latency.runs) for profile in profiles if profile.model_latency] or [0]
+    freshly = f"{_span(processes, 0)} fresh process{'es' if max(processes) > 1 else ''}"
     passes = f"{min(counts)}" if min(counts) == max(counts) else f"{min(counts)} to {max(counts)}"
-    precision = "fp32 with TF32" if any(profile.environment.tf32 for profile in profiles) else "fp32"
+    precision = config.dtype + (" with TF32" if any(profile.environment.tf32 for profile in profiles) else "")
     lines = [
-        f"Latency: {passes} passes after {config.warmup_iterations} of warm-up, batch {config.batch_size}, "
+        f"Latency: {passes} passes in {freshly} after a warm-up, batch {config.batch_size}, "
         f"{precision}, seeded random image. Model: normalised image to logits at the image's size. "
         "End to end: bytes, normalise, network, argmax, class ids; decoding a file is not in it.",
         "Counted by us, for one image: MACs, multiply-accumulates of convolutions; FLOPs, 2 per MAC (1 MAC = 2 FLOPs) "
@@ -265,6 +299,9 @@ def describe_machine(environment: Environment) -> str:
     """One line about where a number was measured; what changes from minute to minute is not in it."""
     memory = f", {environment.memory_bytes / 2**30:.0f} GiB" if environment.memory_bytes else ""
     denormals = "denormals flushed" if environment.flush_denormals else "denormals kept"
+    if environment.keeps_freed_memory is not None:
+        denormals += ", freed memory kept" if environment.keeps_freed_memory else ", freed memory given back"
+    denormals += f", power mode {environment.power_mode}" if environment.power_mode else ""
     commit = f" ({environment.commit})" if environment.commit else ""
     return (
         f"{environment.device}; processor {environment.cpu}, {environment.cores} cores{memory}, "
@@ -281,6 +318,8 @@ def _must_agree(records: Sequence[Record]) -> dict[str, set[object]]:
         "device": {environment.device for environment in environments},
         "processor": {(environment.cpu, environment.cores) for environment in environments},
         "threads": {environment.threads for environment in environments},
+        "power mode": {environment.power_mode for environment in environments},
+        "handling of freed memory": {environment.keeps_freed_memory for environment in environments},
         "denormals": {environment.flush_denormals for environment in environments},
         "TF32": {environment.tf32 for environment in environments},
         "torch": {environment.torch for environment in environments},
@@ -289,11 +328,23 @@ def _must_agree(records: Sequence[Record]) -> dict[str, set[object]]:
     }
 
 
-def markdown(records: Sequence[Record], title: str) -> str:
+def believed(records: Sequence[Record]) -> list[Record]:
+    """Records without those whose profile is invalid; a row that failed, and so claims nothing, stays."""
+    return [record for record in records if record.profile is None or judge(record.profile).level != "invalid"]
+
+
+def marked(record: Record) -> str:
+    """The variant's name, with a question mark where its profile is suspect and a word where it is invalid."""
+    level = judge(record.profile).level if record.profile else "valid"
+    return record.variant + {"suspect": " (?)", "invalid": " (INVALID)"}.get(level, "")
+
+
+def markdown(records: Sequence[Record], title: str, show_invalid: bool = False) -> str:
     """The whole table.md: title, table, footnotes."""
-    best = front(records)
+    shown = records if show_invalid else believed(records)
+    best = front(shown)
     rows = [
-        [f"**{row[0]}**" if r.key in best else row[0], *row[1:]] for r, row in zip(records, cells(records), strict=True)
+        [f"**{row[0]}**" if r.key in best else row[0], *row[1:]] for r, row in zip(shown, cells(shown), strict=True)
     ]
     headings = ["variant", *(column.heading for column in COLUMNS)]
     lines = [f"# {title}", "", _pipe(headings), _pipe([":--", *["--:"] * len(COLUMNS)]), *map(_pipe, rows), ""]
@@ -306,20 +357,21 @@ def _pipe(row: Sequence[str]) -> str:
     return "| " + " | ".join(_on_one_line(cell).replace("|", "\\|") for cell in row) + " |"
 
 
-def latex(records: Sequence[Record], title: str) -> str:
+def latex(records: Sequence[Record], title: str, show_invalid: bool = False) -> str:
     """The table for a paper (needs the booktabs package), its footnotes as comments and as the caption's first line."""
+    everything, records = records, records if show_invalid else believed(records)
     best = front(records)
     columns = [c for c in COLUMNS if c.heading not in ("p99 (ms)", "val mIoU last (%)")]
     # A column in which nothing was measured says nothing in a paper; the comment below says why it is left out.
     kept = [c for c in columns if any(c.cell(record) != units.MISSING for record in records)]
     dropped = [c.heading for c in columns if c not in kept]
-    lines = [f"% {line}" for line in footnotes(records)]
+    lines = [f"% {line}" for line in footnotes(everything)]
     if dropped:
         lines.append(f"% Not measured, so without a column: {', '.join(dropped)}.")
     lines += [
         r"\begin{table}",
         r"  \centering",
-        f"  \\caption{{{_tex(title)}. {_tex(records[0].dataset.describe())}.}}",
+        f"  \\caption{{{_tex(title)}. {_tex(everything[0].dataset.describe())}.}}",
     ]
     lines += [f"  \\begin{{tabular}}{{l{'r' * len(kept)}}}", r"    \toprule"]
     lines.append("    " + " & ".join(["variant", *(_tex(c.heading) for c in kept)]) + r" \\")
@@ -337,9 +389,9 @@ def _tex(text: str) -> str:
     return "".join(special.get(letter, letter) for letter in _on_one_line(text))
 
 
-def write_tables(folder: Path, records: Sequence[Record], title: str) -> list[Path]:
-    """Write table.md, table.csv and table.tex; returns their paths."""
-    texts = {"table.md": markdown(records, title), "table.tex": latex(records, title)}
+def write_tables(folder: Path, records: Sequence[Record], title: str, show_invalid: bool = False) -> list[Path]:
+    """Write table.md, table.csv and table.tex; returns their paths. The CSV has every row, with its verdict."""
+    texts = {"table.md": markdown(records, title, show_invalid), "table.tex": latex(records, title, show_invalid)}
     texts["table.csv"] = frame(records).to_csv(index=False)
     for name, text in texts.items():
         (folder / name).write_text(text)

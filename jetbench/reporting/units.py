@@ -44,6 +44,16 @@ def watts(value: float | None) -> str:
     return MISSING if value is None else f"{value:.2f}"
 
 
+def millijoules(value: float | None) -> str:
+    """Joules as mJ with three significant digits."""
+    return MISSING if value is None else significant(1e3 * value)
+
+
+def percent(value: float | None) -> str:
+    """A share in percent, one decimal."""
+    return MISSING if value is None else f"{100 * value:.1f} %"
+
+
 def roughly(seconds: float) -> str:
     """An estimate of a time, no finer than it deserves: under 10 s, about 25 s, about 4 min."""
     if seconds < 10:

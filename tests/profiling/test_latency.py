@@ -1,10 +1,10 @@
 import pytest
 import torch
+from jetbench.profiling.latency import measure_end_to_end_latency, measure_latency
 from torch import Tensor, nn
 
 from jetbench.errors import ProfilingError
 from jetbench.experiment import ProfilingConfig
-from jetbench.profiling.latency import measure_end_to_end_latency, measure_latency
 
 
 class Clock:

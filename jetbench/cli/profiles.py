@@ -1,0 +1,410 @@
+"""What measures a network and a machine: profile, devices, doctor."""
+
+import itertools
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import typer
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from jetbench.catalog import read_architecture
+from jetbench.cli.app import (
+    EXIT_INTERRUPTED,
+    JsonOption,
+    SetOption,
+    app,
+    check_threads,
+    console,
+    errors,
+    read_changes,
+    read_size,
+    terminated_as_interrupted,
+)
+from jetbench.device import Device, device_names, load_device
+from jetbench.errors import ProfilingError, SpecError
+from jetbench.experiment import ProfilingConfig
+from jetbench.plan import plan_architecture
+from jetbench.reporting.profiles import describe_profile, print_profile, print_summary, write_profiles
+from jetbench.reporting.sheets import print_whole
+from jetbench.rules import format_size
+from jetbench.spec import parse_seconds, parse_share, parse_spec
+
+if TYPE_CHECKING:
+    from jetbench.record import Profile, ProfileRecord
+    from jetbench.session import Case
+
+PROCESSES, MAX_PROCESSES = 6, 12
+ALIASES = {"cuda": "workstation"}
+LAYOUTS = {"contiguous": False, "channels-last": True}
+BACKENDS = {"eager": False, "compiled": True}
+
+Value = TypeVar("Value")
+
+
+@app.command()
+def profile(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[NAME]...",
+            help="Architectures, or .safetensors files that a sweep has saved. Default: the device's preset. "
+            "Several are compared with the first.",
+        ),
+    ] = None,
+    device: Annotated[
+        str, typer.Option(help="A name from `jetbench devices`, a path to a .yaml file, or auto: what this machine is.")
+    ] = "auto",
+    size: Annotated[
+        str | None, typer.Option("--size", metavar="HxW", help="Image height and width. Default: the device's.")
+    ] = None,
+    classes: Annotated[int | None, typer.Option("--classes", help="Number of classes. Default: 11.")] = None,
+    changes: SetOption = None,
+    batch: Annotated[str, typer.Option(metavar="N,...", help="Images per pass; several are compared.")] = "1",
+    dtype: Annotated[
+        str | None, typer.Option(metavar="TYPE,...", help="fp32, fp16, bf16; weights and maps. Default: the device's.")
+    ] = None,
+    layout: Annotated[str, typer.Option(metavar="LAYOUT,...", help="contiguous, channels-last.")] = "contiguous",
+    backend: Annotated[str, typer.Option(metavar="NAME,...", help="eager, compiled (torch.compile).")] = "eager",
+    threads: Annotated[str, typer.Option(metavar="N,...", help="CPU threads.")] = "1",
+    reference: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Compare with this network, timed in the same rounds.")
+    ] = None,
+    precision: Annotated[
+        str, typer.Option(metavar="SHARE", help="Stop when the median's 95 % interval is within this share of it.")
+    ] = "2%",
+    limit: Annotated[
+        str, typer.Option(metavar="TIME", help="Stop each process's timing after this at the latest.")
+    ] = "60s",
+    processes: Annotated[
+        int | None, typer.Option(min=1, help=f"Fresh processes to time in. Default: {PROCESSES}, to {MAX_PROCESSES}.")
+    ] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="One process, no power: a first look.")] = False,
+    rate: Annotated[
+        float | None, typer.Option(metavar="FPS", help="Also serve a camera of this rate: missed deadlines.")
+    ] = None,
+    soak: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Also run so long without a pause: first against steady FPS.")
+    ] = None,
+    power: Annotated[
+        str, typer.Option(help="Power sensor: auto (the best that is there), none, jtop, ina3221, nvml, rapl.")
+    ] = "auto",
+    idle: Annotated[str, typer.Option(metavar="TIME", help="Idle power is read so long before and after.")] = "10s",
+    window: Annotated[str, typer.Option(metavar="TIME", help="Length of each of the three power windows.")] = "15s",
+    keep_denormals: Annotated[
+        bool, typer.Option("--keep-denormals", help="Leave denormal numbers as they are; slow where there are many.")
+    ] = False,
+    system_malloc: Annotated[
+        bool, typer.Option("--system-malloc", help="Let the C library give freed maps back, as programs do by default.")
+    ] = False,
+    require_measured: Annotated[
+        bool, typer.Option("--require-measured", help="Fail, exit 2, where this machine is not the device.")
+    ] = False,
+    reports: Annotated[Path, typer.Option(help="Where report folders are.")] = Path("reports"),
+    study: Annotated[str | None, typer.Option("--name", help="Report folder. Default: profile-DEVICE.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Profile networks on a device: latency, memory, energy, and whether to believe them.
+
+    On the device itself everything is measured. Elsewhere only what can be counted is given, and an estimate that says
+    so. An architecture has random weights (seed 0). Raw samples go to reports/profile-DEVICE.
+    """
+    base = {
+        "precision": _read("--precision", precision, parse_share),
+        "max_seconds": _read("--limit", limit, parse_seconds),
+        "processes": 1 if quick else processes or PROCESSES,
+        "max_processes": None if quick or processes else MAX_PROCESSES,
+        "rate": rate,
+        "soak_seconds": _read("--soak", soak, parse_seconds) if soak else None,
+        "power": "none" if quick and power == "auto" else power,
+        "idle_seconds": _read("--idle", idle, parse_seconds),
+        "window_seconds": _read("--window", window, parse_seconds),
+        "flush_denormals": not keep_denormals,
+        "keep_freed_memory": not system_malloc,
+    }
+    axes: dict[str, Sequence[Any]] = {
+        "batch_size": _list("--batch", batch, _whole_number),
+        "channels_last": _list("--layout", layout, _choice(LAYOUTS)),
+        "compile": _list("--backend", backend, _choice(BACKENDS)),
+        "threads": _list("--threads", threads, _whole_number),
+    }
+    for count in axes["threads"]:
+        check_threads("--threads", count)
+    asked = None if device == "auto" else load_device(ALIASES.get(device, device))
+    wanted = _Wanted(names or [], reference, size, classes, changes, dtype, base, axes)
+
+    from jetbench.profiling.host import describe_host, host_device, is_here, read_identity, torch_device
+    from jetbench.record import ProfileRecord
+    from jetbench.session import estimate_cases, profile_cases
+
+    identity = read_identity()
+    target = asked or host_device(identity)
+    cases = _cases(wanted, target)
+    here = is_here(target, identity)
+    if not here:
+        _, peaks = target.peaks_of(None)
+        left = "counted figures and an estimate by its data sheet" if peaks else "counted figures only"
+        why = f"this machine is no {target.title} (it is: {describe_host(identity)})"
+        if require_measured:
+            raise ProfilingError(f"--device {device} --require-measured: {why}; run it on the device")
+        _say(as_json, f"[bold yellow]Not measured:[/] {escape(why)}. Below: {left}.")
+        profiles = estimate_cases(cases, target, f"not measured: {why}")
+    else:
+        where = torch_device(target)
+        if target.accelerator != where.type:
+            mend = f"; install NVIDIA's for JetPack {target.jetpack}" if target.jetpack else ""
+            note = f"measured on the processor of {target.title}: this torch finds no CUDA device{mend}"
+            _say(as_json, f"[bold yellow]Attention:[/] {escape(note)}.")
+        profiles = _measure(lambda report: profile_cases(cases, where.type, target, report))
+        if target.accelerator != where.type:
+            profiles = [found.model_copy(update={"notes": {**found.notes, "processor": note}}) for found in profiles]
+    finished = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    records = [
+        ProfileRecord(
+            network=case.label,
+            changes=read_changes(changes),
+            architecture=case.architecture,
+            num_classes=case.num_classes,
+            trained=case.weights_file is not None,
+            profiling_config=case.config,
+            profile=found,
+            finished=finished,
+        )
+        for case, found in zip(cases, profiles, strict=True)
+    ]
+    written = _write(reports / (study or f"profile-{target.name}"), records, target)
+    if as_json:
+        described = [describe_profile(record, target) for record in records]
+        typer.echo(json.dumps(described[0] if len(described) == 1 else described, indent=2))
+        return
+    for record in records:
+        print_profile(console, record, target)
+        console.print()
+    if len(records) > 1:
+        print_summary(console, records)
+    if written:
+        console.print(f"[dim]{', '.join(str(path) for path in written)}[/]", highlight=False, soft_wrap=True)
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """The command line, read."""
+
+    names: Sequence[str]
+    reference: str | None
+    size: str | None
+    classes: int | None
+    changes: list[str] | None
+    dtypes: str | None
+    base: dict[str, Any]
+    axes: dict[str, Sequence[Any]]
+
+
+def _cases(wanted: _Wanted, device: Device) -> "list[Case]":
+    """Every network in every setting, the reference first."""
+    names = list(wanted.names) or [device.preset]
+    if wanted.reference is not None:
+        names = [wanted.reference, *(name for name in names if name != wanted.reference)]
+    dtypes = _list("--dtype", wanted.dtypes or device.dtype, _choice({name: name for name in ("fp32", "fp16", "bf16")}))
+    settings = []
+    for values in itertools.product(dtypes, *wanted.axes.values()):
+        setting = {**wanted.base, **dict(zip(("dtype", *wanted.axes), values, strict=True))}
+        settings.append(parse_spec(ProfilingConfig, setting, "jetbench profile"))
+    return [case for name in names for case in _cases_of(name, wanted, device, settings)]
+
+
+def _cases_of(name: str, wanted: _Wanted, device: Device, settings: Sequence[ProfilingConfig]) -> "Iterator[Case]":
+    if name.endswith(".safetensors"):
+        if wanted.size or wanted.classes or wanted.changes:
+            raise SpecError(f"{name}: a saved network has its own size, classes and fields; leave out the options")
+        from jetbench.benchmark import load_network
+
+        _, saved = load_network(Path(name))
+        architecture, num_classes, size = saved.architecture, saved.num_classes, saved.input_size
+        more: dict[str, Any] = {"weights_file": name, "mean": saved.mean, "std": saved.std}
+    else:
+        changes = read_changes(wanted.changes)
+        architecture = read_architecture(name, changes, f"{name} with {wanted.changes}" if changes else None)
+        num_classes = wanted.classes or 11
+        size, more = read_size(wanted.size) if wanted.size else device.size, {}
+        plan_architecture(architecture, num_classes, size)
+
+    from jetbench.session import Case
+
+    for config in settings:
+        yield Case(
+            label=Path(name).stem if name.endswith((".yaml", ".yml")) else name,
+            architecture=architecture,
+            num_classes=num_classes,
+            input_size=size,
+            config=config,
+            **more,
+        )
+
+
+def _read(option: str, text: str, parse: Callable[[str], Value]) -> Value:
+    try:
+        return parse(text)
+    except ValueError as error:
+        raise SpecError(f"{option}: {error}") from None
+
+
+def _list(option: str, text: str, parse: Callable[[str], Value]) -> list[Value]:
+    """Values with commas between them, each once."""
+    return list(dict.fromkeys(_read(option, part.strip(), parse) for part in text.split(",")))
+
+
+def _whole_number(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise ValueError(f"{text!r} is not a whole number above 0; write 1 or 1,8")
+    return int(text)
+
+
+def _choice(choices: dict[str, Value]) -> Callable[[str], Value]:
+    def parse(text: str) -> Value:
+        if text not in choices:
+            raise ValueError(f"{text!r}: expected {', '.join(choices)}")
+        return choices[text]
+
+    return parse
+
+
+def _say(as_json: bool, text: str) -> None:
+    """A line for a person; with --json it goes to where it does not disturb."""
+    (errors if as_json else console).print(text, highlight=False, soft_wrap=True)
+
+
+def _measure(run: "Callable[[Callable[[float, str], None]], list[Profile]]") -> "list[Profile]":
+    """Run with a bar on a terminal; Ctrl-C and SIGTERM end it with nothing half-written."""
+    with terminated_as_interrupted():
+        try:
+            with _bar() as report:
+                return run(report)
+        except KeyboardInterrupt:
+            errors.print("\nStopped. Nothing was kept of this profile.", highlight=False)
+            raise typer.Exit(EXIT_INTERRUPTED) from None
+
+
+@contextmanager
+def _bar() -> Iterator[Callable[[float, str], None]]:
+    if not errors.is_terminal:
+        yield lambda share, text: None
+        return
+    columns = (BarColumn(bar_width=24), TimeElapsedColumn(), TextColumn("{task.description}"))
+    with Progress(*columns, console=errors, transient=True) as progress:
+        task = progress.add_task("", total=1.0)
+        yield lambda share, text: progress.update(task, completed=share, description=escape(text))
+
+
+def _write(folder: Path, records: "Sequence[ProfileRecord]", device: Device) -> list[Path]:
+    try:
+        return write_profiles(folder, records, device)
+    except OSError as error:
+        # What was measured is still printed: it took minutes.
+        errors.print(f"[bold red]error:[/] {escape(str(folder))}: not written ({error.strerror})", highlight=False)
+        return []
+
+
+@app.command()
+def devices(
+    name: Annotated[str | None, typer.Argument(help="All that is known of one of them, or of a .yaml file.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List the devices that networks are profiled on or estimated for, or show one with the source of each figure."""
+    if name is not None:
+        _show_device(load_device(ALIASES.get(name, name)), as_json)
+        return
+    listed = [load_device(each) for each in device_names()]
+    if as_json:
+        typer.echo(json.dumps([each.model_dump(mode="json") for each in listed], indent=2))
+        return
+    table = Table(title="Devices; peaks are data sheet figures", title_justify="left", box=None, pad_edge=False)
+    for heading in ("name", "device", "preset", "input", "power from"):
+        table.add_column(heading, no_wrap=True)
+    for heading in ("fp32 TFLOPS", "fp16 tensor TFLOPS", "GB/s"):
+        table.add_column(heading, justify="right")
+    for each in listed:
+        _, peaks = each.peaks_of(None)
+        shown = [
+            f"{peaks[key].value / scale:.3g}" if key in peaks else "\N{EM DASH}"
+            for key, scale in (("fp32", 1e12), ("fp16_tensor", 1e12), ("bandwidth", 1e9))
+        ]
+        table.add_row(each.name, each.title, each.preset, format_size(each.size), ", ".join(each.sensors), *shown)
+    print_whole(console, table)
+    console.print(
+        "[dim]jetbench devices NAME shows rails, total rule, power modes and every source. Peaks of workstation are "
+        "the Titan RTX's where there is no GPU. Your own: copy a file of jetbench/devices and give its path.[/]",
+        highlight=False,
+    )
+
+
+def _show_device(device: Device, as_json: bool) -> None:
+    if as_json:
+        typer.echo(device.model_dump_json(indent=2))
+        return
+    rows = [
+        ("device", f"{device.title} ({device.name})"),
+        ("preset", f"{device.preset}: {device.preset_reason}"),
+        ("input", f"{format_size(device.size)} (HxW), {device.dtype}"),
+        ("sensors", f"{', '.join(device.sensors) or 'none'}, in this order"),
+    ]
+    if device.power:
+        rule = " + ".join(device.power.total) or "all that the sensor counts"
+        rows += [
+            ("rails", ", ".join(device.power.rails) or "those that the sensor shows"),
+            ("total", f"{rule}: {device.power.scope}"),
+            ("", f"source: {device.power.source}"),
+        ]
+    cards = device.gpus or ()
+    for title, peaks in [(card.name, card.peaks) for card in cards] or [("peaks", device.peaks)]:
+        for key, peak in peaks.items():
+            unit, scale = ("GB/s", 1e9) if key == "bandwidth" else ("TFLOPS", 1e12)
+            derived = f" = {peak.derived}" if peak.derived else ""
+            rows.append((title, f"{key} {peak.value / scale:.4g} {unit}{derived}; {peak.source}"))
+    for label, value in (
+        ("power modes", device.power_modes),
+        ("JetPack", device.jetpack),
+        ("container", device.container),
+        ("modules", ", ".join(device.modules)),
+    ):
+        if value:
+            rows.append((label, value))
+    rows += [
+        ("reported", f"{said.quantity} {said.value:g}: {said.network}; {said.protocol}; {said.source}")
+        for said in device.reported
+    ]
+    grid = Table(box=None, pad_edge=False, show_header=False)
+    grid.add_column(style="bold", no_wrap=True)
+    grid.add_column()
+    for label, text in rows:
+        grid.add_row(escape(label), escape(text))
+    console.print(grid, highlight=False)
+
+
+@app.command()
+def doctor(as_json: JsonOption = False) -> None:
+    """Say what this machine can measure, and for each thing that it cannot, what would mend it."""
+    from jetbench.profiling.doctor import examine
+
+    with errors.status("looking at this machine"):
+        host, findings = examine()
+    if as_json:
+        typer.echo(json.dumps({"host": host, "findings": [vars(each) for each in findings]}, indent=2))
+        return
+    table = Table(
+        title=f"This machine: {escape(host)}", title_justify="left", title_style="bold", box=None, pad_edge=False
+    )
+    table.add_column("", no_wrap=True)
+    table.add_column("what", no_wrap=True, style="bold")
+    table.add_column("how it stands")
+    for each in findings:
+        style, mark = {"yes": ("green", "yes"), "no": ("red", "no"), "partly": ("yellow", "but")}[each.state]
+        text = escape(each.text) + (f"\n[yellow]mend:[/] {escape(each.mend)}" if each.mend else "")
+        table.add_row(f"[{style}]{mark}[/]", escape(each.what), text)
+    console.print(table, highlight=False)

@@ -1,0 +1,196 @@
+"""What state the machine is in: clocks, temperatures, power mode, throttling, swap, load, memory. Reads /sys and /proc.
+
+Every figure that cannot be read is None; nothing here needs more rights than a user has.
+"""
+
+import ctypes
+import glob
+import os
+import re
+import subprocess
+import time
+from typing import Any, Dict, List, Optional
+
+GPU_NODES = re.compile(r"(gpu|gv11b|gp10b|ga10b|gm20b)$")
+M_MMAP_MAX, M_TRIM_THRESHOLD = -4, -1
+
+
+def read_text(path: str) -> Optional[str]:
+    """The text of a file without NUL and blanks around it; None if it cannot be read."""
+    try:
+        with open(path, errors="replace") as file:
+            return file.read().replace("\0", " ").strip()
+    except OSError:
+        return None
+
+
+def read_number(path: str) -> Optional[float]:
+    """The number in a file; None if there is none."""
+    text = read_text(path)
+    try:
+        return float(text) if text else None
+    except ValueError:
+        return None
+
+
+def read_state() -> Dict[str, Any]:
+    """The machine now. Hz, degrees Celsius, bytes, seconds of CPU time."""
+    pages = _table("/proc/vmstat")
+    times = os.times()
+    gpu = gpu_clock_folder()
+    state: Dict[str, Any] = {
+        "at_s": time.monotonic(),
+        "cpu_hz": cpu_clocks(),
+        "cpu_governor": read_text("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
+        "gpu_hz": read_number(gpu + "/cur_freq") if gpu else None,
+        "gpu_min_hz": read_number(gpu + "/min_freq") if gpu else None,
+        "gpu_max_hz": read_number(gpu + "/max_freq") if gpu else None,
+        "gpu_governor": read_text(gpu + "/governor") if gpu else None,
+        "temperatures_c": temperatures(),
+        "throttle_events": throttle_events(),
+        "load_average": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
+        "busy_s": _busy_seconds(),
+        "own_s": times[0] + times[1] + times[2] + times[3],
+        "swapped_pages": pages["pswpin"] + pages["pswpout"] if "pswpin" in pages and "pswpout" in pages else None,
+        "on_battery": on_battery(),
+        "power_mode": power_mode(),
+    }
+    state.update(read_memory())
+    return state
+
+
+def read_memory() -> Dict[str, Optional[int]]:
+    """Bytes that the machine has available, and that a Jetson's GPU memory (NvMap) holds."""
+    memory = _table("/proc/meminfo")
+    return {"available_bytes": _kib(memory, "MemAvailable"), "nvmap_bytes": _kib(memory, "NvMapMemUsed")}
+
+
+def cpu_clocks() -> Optional[List[float]]:
+    """Current Hz of each core: cpufreq where there is one, else what /proc/cpuinfo shows."""
+    files = sorted(glob.glob("/sys/devices/system/cpu/cpu[0-9]*/cpufreq/scaling_cur_freq"))
+    clocks = [1e3 * clock for clock in (read_number(file) for file in files) if clock is not None]
+    if not clocks:
+        lines = (read_text("/proc/cpuinfo") or "").splitlines()
+        clocks = [1e6 * float(line.split(":")[1]) for line in lines if line.startswith("cpu MHz")]
+    return clocks or None
+
+
+def gpu_clock_folder() -> Optional[str]:
+    """The devfreq folder of a Jetson's GPU."""
+    for folder in sorted(glob.glob("/sys/class/devfreq/*")):
+        if GPU_NODES.search(folder):
+            return folder
+    return None
+
+
+def temperatures() -> Dict[str, float]:
+    """Degrees Celsius of every thermal zone that has a plausible one."""
+    found = {}
+    for zone in sorted(
+        glob.glob("/sys/class/thermal/thermal_zone*") + glob.glob("/sys/devices/virtual/thermal/thermal_zone*")
+    ):
+        name, value = read_text(zone + "/type"), read_number(zone + "/temp")
+        if name and value is not None and -40e3 < value < 150e3:
+            found[name] = value / 1e3
+    return found
+
+
+def throttle_events() -> Optional[int]:
+    """How often a core was throttled for its heat, or a Jetson's over-current circuit acted, since the start."""
+    files = glob.glob("/sys/devices/system/cpu/cpu*/thermal_throttle/core_throttle_count")
+    files += glob.glob("/sys/class/hwmon/hwmon*/oc*_event_cnt")
+    counts = [count for count in (read_number(file) for file in files) if count is not None]
+    return int(sum(counts)) if counts else None
+
+
+def on_battery() -> Optional[bool]:
+    """Is a battery being discharged? None where there is no battery."""
+    states = []
+    for folder in glob.glob("/sys/class/power_supply/*"):
+        if read_text(folder + "/type") == "Battery" and read_text(folder + "/scope") != "Device":
+            states.append(read_text(folder + "/status") == "Discharging")
+    return any(states) if states else None
+
+
+def power_mode() -> Optional[str]:
+    """A Jetson's power mode as `nvpmodel -q` names it; None elsewhere."""
+    if not is_tegra():
+        return None
+    try:
+        done = subprocess.run(
+            ["nvpmodel", "-q"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, timeout=5
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    match = re.search(r"Power Mode: *(\S+)", done.stdout)
+    return match.group(1) if match else None
+
+
+def is_tegra() -> bool:
+    """Is this a Jetson, seen from inside or outside a container?"""
+    return os.path.exists("/etc/nv_tegra_release") or "tegra" in (
+        read_text("/sys/firmware/devicetree/base/compatible") or ""
+    )
+
+
+def board_identity() -> Dict[str, str]:
+    """What the board calls itself in its device tree and its release file; empty strings where a container hides it."""
+    tree = "/sys/firmware/devicetree/base"
+    return {
+        "model": read_text(tree + "/model") or "",
+        "compatible": read_text(tree + "/compatible") or "",
+        "board_ids": read_text(tree + "/nvidia,boardids") or "",
+        "release": (read_text("/etc/nv_tegra_release") or "").split("\n")[0],
+    }
+
+
+def process_memory() -> Dict[str, Optional[int]]:
+    """Resident bytes of this process now, and the most there were since `reset_peak` (or since it began)."""
+    table = _table("/proc/self/status")
+    return {"resident_bytes": _kib(table, "VmRSS"), "peak_bytes": _kib(table, "VmHWM")}
+
+
+def reset_peak() -> bool:
+    """Begin a new high-water mark of resident memory; False where the kernel does not allow it."""
+    try:
+        with open("/proc/self/clear_refs", "w") as file:
+            file.write("5")
+    except OSError:
+        return False
+    return True
+
+
+def keep_freed_memory() -> bool:
+    """Have glibc keep what is freed instead of giving it back; False where the C library has no such switch.
+
+    By default glibc maps every large feature map afresh and unmaps it after use: the page faults of that, not the
+    network, made half of a pass on a CPU and nearly all of its spread.
+    """
+    try:
+        library = ctypes.CDLL(None)
+        return bool(library.mallopt(M_MMAP_MAX, 0)) and bool(library.mallopt(M_TRIM_THRESHOLD, -1))
+    except (OSError, AttributeError):
+        return False
+
+
+def _table(path: str) -> Dict[str, int]:
+    found = {}
+    for line in (read_text(path) or "").splitlines():
+        parts = line.replace(":", " ").split()
+        if len(parts) >= 2 and parts[1].isdigit():
+            found[parts[0]] = int(parts[1])
+    return found
+
+
+def _kib(table: Dict[str, int], name: str) -> Optional[int]:
+    return 1024 * table[name] if name in table else None
+
+
+def _busy_seconds() -> Optional[float]:
+    """CPU seconds that all programs together have used since the start: user, nice, system, irq, softirq."""
+    line = (read_text("/proc/stat") or "").splitlines()[:1]
+    fields = line[0].split()[1:] if line and line[0].startswith("cpu ") else []
+    if len(fields) < 7:
+        return None
+    user, nice, system, _, _, irq, softirq = (int(field) for field in fields[:7])
+    return (user + nice + system + irq + softirq) / float(os.sysconf("SC_CLK_TCK"))

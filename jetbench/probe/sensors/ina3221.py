@@ -1,0 +1,97 @@
+"""INA3221 power monitors read directly from sysfs: hwmon on JetPack 5 and 6, iio on JetPack 4. No service, no rights.
+
+`samples` and `update_interval` tell how much the chip averages; they are told where the driver has them.
+"""
+
+import glob
+import os
+import threading
+import time
+from typing import Any, Callable, Dict, List, NamedTuple, Optional
+
+DEFAULT_INTERVAL_S = 0.2
+I2C = "/sys/bus/i2c/devices"
+
+
+class _Rail(NamedTuple):
+    label: str
+    volt_path: str  # mV
+    current_path: str  # mA
+
+
+def missing() -> Optional[str]:
+    """Why nothing can be read here, with what would mend it; None if it can."""
+    rails = _rails()
+    if rails:
+        for rail in rails:
+            try:
+                _watts(rail)
+            except OSError as error:
+                return "{}: {}; let users read it, or use jtop".format(rail.current_path, error.strerror)
+            except ValueError:
+                pass  # an empty reading now may be a number in a moment
+        return None
+    return "this machine has no INA3221 power monitor in {} (every Jetson but the Nano 2GB has one)".format(I2C)
+
+
+def stream(interval: float, emit: Callable[[Dict[str, Any]], None], stopped: threading.Event) -> None:
+    """Emit a sample every `interval` seconds until stopped; a rail that cannot be read is left out of its sample."""
+    rails = _rails()
+    emit({"meta": {"sensor": "ina3221", "interval_s": interval, "rails": [r.label for r in rails], "chip": _chip()}})
+    due = time.monotonic()
+    while not stopped.is_set():
+        power = {}
+        for rail in rails:
+            try:
+                power[rail.label] = _watts(rail)
+            except (OSError, ValueError):
+                continue
+        emit({"t": time.monotonic(), "power_w": power, "fresh": True})
+        due += interval
+        stopped.wait(max(0.0, due - time.monotonic()))
+
+
+def _rails() -> List[_Rail]:
+    found: List[_Rail] = []
+    for device in sorted(glob.glob(I2C + "/*")):
+        if "ina3221" not in (_read(device + "/name") or ""):
+            continue
+        for label_path in sorted(glob.glob(device + "/hwmon/hwmon*/in*_label")):
+            folder, number = os.path.dirname(label_path), os.path.basename(label_path)[2 : -len("_label")]
+            # Channel 7 is the chip's own sum of shunt voltages, no rail; a channel without current is none either.
+            _add(found, label_path, folder + "/in{}_input".format(number), folder + "/curr{}_input".format(number))
+        for label_path in sorted(glob.glob(device + "/iio:device*/rail_name_*")):
+            folder, number = os.path.dirname(label_path), label_path.rsplit("_", 1)[1]
+            voltage, current = (folder + "/in_{}{}_input".format(what, number) for what in ("voltage", "current"))
+            _add(found, label_path, voltage, current)
+    return found
+
+
+def _add(found: List[_Rail], label_path: str, volt_path: str, current_path: str) -> None:
+    label = _read(label_path)
+    if label and label != "NC" and os.path.exists(current_path):
+        found.append(_Rail(label, volt_path, current_path))
+
+
+def _watts(rail: _Rail) -> float:
+    with open(rail.volt_path) as volt, open(rail.current_path) as current:
+        return float(volt.read()) * float(current.read()) / 1e6
+
+
+def _chip() -> Dict[str, str]:
+    """Averages and milliseconds between two conversions, where the driver tells."""
+    found = {}
+    for device in sorted(glob.glob(I2C + "/*/hwmon/hwmon*")):
+        for name in ("samples", "update_interval"):
+            value = _read(device + "/" + name)
+            if value is not None:
+                found[name] = value
+    return found
+
+
+def _read(path: str) -> Optional[str]:
+    try:
+        with open(path) as file:
+            return file.read().strip("\0 \n")
+    except OSError:
+        return None

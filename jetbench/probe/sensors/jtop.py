@@ -1,0 +1,120 @@
+"""jetson-stats: the rails, power mode and board that its jtop service reads. AGPL-3.0, imported by the sampler alone.
+
+Callbacks go on with old data after the service's reader has died; a sample whose uptime stands still is marked so.
+The service sets the pace for all its clients, so the interval is the one it tells, not the one that was asked for.
+"""
+
+import os
+import threading
+import time
+from typing import Any, Callable, Dict, List, Optional
+
+DEFAULT_INTERVAL_S = 0.5
+SHORTEST_INTERVAL_S = 0.1  # below it the client ends without a word at the service's first hiccup
+START_TIMEOUT_S = 10.0
+SOCKET = "/run/jtop.sock"
+
+
+def missing() -> Optional[str]:
+    """Why nothing can be read here, with what would mend it; None if a service seems to be there."""
+    from importlib.util import find_spec
+
+    if not os.path.exists(SOCKET):
+        return (
+            "the jtop service does not run here ({} is missing); on a Jetson: sudo pip3 install -U jetson-stats, then "
+            "sudo systemctl restart jtop; in a container add: -v /run/jtop.sock:/run/jtop.sock".format(SOCKET)
+        )
+    if find_spec("jtop") is None:
+        return "jtop needs jetson-stats in this Python, in the service's version: pip install 'jetbench[jetson]'"
+    if not os.access(SOCKET, os.R_OK | os.W_OK):
+        return (
+            "{} belongs to a group that this user is not in: sudo usermod -aG jtop $USER and log in again; "
+            "in a container add: --group-add $(getent group jtop | cut -d: -f3)".format(SOCKET)
+        )
+    return None
+
+
+def stream(interval: float, emit: Callable[[Dict[str, Any]], None], stopped: threading.Event) -> None:
+    """Emit a sample for each of the service's readings until stopped or until the service is lost."""
+    from jtop import JtopException, jtop
+
+    last: List[Optional[float]] = [None]
+
+    def observe(client: Any) -> None:
+        uptime = client.uptime.total_seconds()
+        memory = client.memory.get("RAM", {})
+        sample: Dict[str, Any] = {"t": time.monotonic(), "power_w": _rails(client.power), "fresh": uptime != last[0]}
+        last[0] = uptime
+        if "shared" in memory:
+            sample["nvmap_bytes"] = 1024 * int(memory["shared"])
+        for gpu in client.gpu.values():
+            if "cur" in gpu.get("freq", {}):
+                sample["gpu_hz"] = 1e3 * gpu["freq"]["cur"]
+        sample["temperatures_c"] = {
+            name: float(zone["temp"]) for name, zone in client.temperature.items() if zone.get("temp", -256) > -40
+        }
+        emit(sample)
+
+    # start() can wait for ever when the service's reader is dead.
+    watchdog = threading.Timer(START_TIMEOUT_S, _give_up, [emit])
+    watchdog.daemon = True
+    watchdog.start()
+    client = jtop(interval=max(interval, SHORTEST_INTERVAL_S))
+    client.attach(observe)
+    try:
+        client.start()
+    except JtopException as error:
+        emit({"error": _one_line(error)})
+        return
+    except Exception as error:
+        # Its own errors come in many classes: a socket of another version, a pipe that breaks while shaking hands.
+        emit({"error": "the jtop service does not answer as expected ({})".format(_one_line(error))})
+        return
+    finally:
+        watchdog.cancel()
+    emit({"meta": _describe(client)})
+    while not stopped.wait(0.1):
+        if not client.is_alive():
+            break
+    failed = getattr(client, "_error", None)
+    client.close()
+    if failed:
+        emit({"error": _one_line(failed[1])})
+    elif not stopped.is_set():
+        emit({"error": "the jtop client ended by itself"})
+
+
+def _rails(power: Dict[str, Any]) -> Dict[str, float]:
+    """Watts of every rail; jtop takes a board's input rail out of them and calls it the total."""
+    rails = {name: rail["power"] / 1e3 for name, rail in power.get("rail", {}).items() if rail.get("online", True)}
+    total = power.get("tot", {})
+    if "name" in total:
+        rails[total["name"]] = total["power"] / 1e3
+    return {name: watts for name, watts in rails.items() if name != "NC"}
+
+
+def _describe(client: Any) -> Dict[str, Any]:
+    from jtop import __version__
+
+    hardware = {str(k): str(v) for k, v in client.board.get("hardware", {}).items() if "Serial" not in str(k)}
+    clocks, mode = client.jetson_clocks, client.nvpmodel
+    return {
+        "sensor": "jtop",
+        "version": __version__,
+        "interval_s": float(client.interval),
+        "rails": sorted(_rails(client.power)),
+        "board": hardware,
+        "power_mode": None if mode is None else str(mode),
+        "jetson_clocks": None if clocks is None else bool(clocks),
+    }
+
+
+def _give_up(emit: Callable[[Dict[str, Any]], None]) -> None:
+    emit(
+        {"error": "the jtop service does not answer within {:g} s; sudo systemctl restart jtop".format(START_TIMEOUT_S)}
+    )
+    os._exit(3)
+
+
+def _one_line(error: Any) -> str:
+    return " ".join(str(error).split()) or type(error).__name__

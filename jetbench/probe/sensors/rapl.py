@@ -1,0 +1,78 @@
+"""RAPL energy counters of Intel and AMD processors, from /sys/class/powercap: processor packages and their memory.
+
+It is the processor's own model of its energy: no board, no GPU, no power supply. The counters wrap around.
+"""
+
+import glob
+import os
+import threading
+import time
+from typing import Any, Callable, Dict, List, Optional, Tuple
+
+DEFAULT_INTERVAL_S = 0.1
+ZONES = "/sys/class/powercap/intel-rapl:*"
+MEND = "sudo chmod a+r /sys/class/powercap/intel-rapl*/energy_uj (until the next start)"
+
+
+def missing() -> Optional[str]:
+    """Why nothing can be read here, with what would mend it; None if it can."""
+    zones = _zones()
+    if not zones:
+        return "this machine shows no RAPL counters (virtual machines and ARM processors have none)"
+    for _, folder in zones:
+        try:
+            _microjoules(folder)
+        except OSError as error:
+            return "{}/energy_uj: {}; let users read it: {}".format(folder, error.strerror, MEND)
+    return None
+
+
+def stream(interval: float, emit: Callable[[Dict[str, Any]], None], stopped: threading.Event) -> None:
+    """Emit the joules of each zone since the stream began, every `interval` seconds."""
+    zones = _zones()
+    ranges = {name: _range(folder) for name, folder in zones}
+    last = {name: _microjoules(folder) for name, folder in zones}
+    total = {name: 0.0 for name, _ in zones}
+    emit({"meta": {"sensor": "rapl", "interval_s": interval, "rails": [name for name, _ in zones]}})
+    due = time.monotonic()
+    while not stopped.is_set():
+        for name, folder in zones:
+            try:
+                now = _microjoules(folder)
+            except (OSError, ValueError):
+                total.pop(name, None)  # a counter that was away may have wrapped more than once
+                continue
+            if name in total:
+                # Smaller than before: it has wrapped round; once, since it takes minutes even at full power.
+                step = now - last[name] if now >= last[name] else now + ranges[name] - last[name]
+                total[name] += step / 1e6
+                last[name] = now
+        emit({"t": time.monotonic(), "energy_j": dict(total), "fresh": True})
+        due += interval
+        stopped.wait(max(0.0, due - time.monotonic()))
+
+
+def _zones() -> List[Tuple[str, str]]:
+    """(name, folder) of packages and their memory; cores are part of a package, psys is all of it again."""
+    found = []
+    for folder in sorted(glob.glob(ZONES)):
+        try:
+            with open(folder + "/name") as file:
+                name = file.read().strip()
+        except OSError:
+            continue
+        if name.startswith("package"):
+            found.append((name, folder))
+        elif name == "dram":
+            found.append(("dram-" + os.path.basename(folder).split(":")[1], folder))
+    return found
+
+
+def _microjoules(folder: str) -> int:
+    with open(folder + "/energy_uj") as file:
+        return int(file.read())
+
+
+def _range(folder: str) -> int:
+    with open(folder + "/max_energy_range_uj") as file:
+        return int(file.read())

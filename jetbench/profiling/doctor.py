@@ -1,0 +1,138 @@
+"""What this machine can measure, and what would mend what it cannot."""
+
+import os
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from jetbench.device import Device
+from jetbench.probe import machine
+from jetbench.probe.sampler import Sampler, SamplerError
+from jetbench.probe.sensors import SENSORS
+from jetbench.profiling.environment import cores
+from jetbench.profiling.host import describe_host, host_device, read_identity
+
+BUSY = 0.5
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that can be measured or not."""
+
+    what: str
+    state: Literal["yes", "no", "partly"]
+    text: str
+    mend: str = ""
+
+
+def examine() -> tuple[str, list[Finding]]:
+    """What this machine is, and the findings about it."""
+    identity = read_identity()
+    device = host_device(identity)
+    state = machine.read_state()
+    findings = [
+        Finding("device", "yes", f"jetbench profile --device auto takes it for: {device.name} ({device.title})"),
+        _latency(device),
+        *_quiet(state),
+        _clocks(state),
+        _heat(state),
+        _memory(state),
+        *_power(device),
+        _foreign(state),
+        _camvid(),
+    ]
+    return describe_host(identity), findings
+
+
+def _latency(device: Device) -> Finding:
+    version = f"torch {torch.__version__}"
+    if torch.cuda.is_available():
+        return Finding("latency", "yes", f"{version} on {torch.cuda.get_device_name()}")
+    if device.accelerator == "cuda":
+        wheel = f"install NVIDIA's torch for JetPack {device.jetpack}" if device.jetpack else "install a torch for CUDA"
+        return Finding("latency", "partly", f"{version} finds no CUDA device: only the processor counts", wheel)
+    if machine.read_text("/proc/driver/nvidia/version"):
+        mend = "pip install torch from the index for your CUDA version (pytorch.org)"
+        return Finding("latency", "partly", f"{version} cannot use the NVIDIA GPU of this machine", mend)
+    return Finding("latency", "yes", f"{version} on the processor; no GPU is there")
+
+
+def _quiet(state: dict[str, object]) -> list[Finding]:
+    load = state["load_average"]
+    if not isinstance(load, float):
+        return []
+    text = f"load average {load:.2f} on {cores()} cores"
+    if load > BUSY:
+        return [Finding("quiet machine", "partly", f"{text}: something runs", "stop it, or expect the verdict suspect")]
+    return [Finding("quiet machine", "yes", text)]
+
+
+def _clocks(state: dict[str, object]) -> Finding:
+    governor, mode = state["cpu_governor"], state["power_mode"]
+    if state["gpu_hz"]:
+        text = f"power mode {mode or 'unknown'}, GPU governor {state['gpu_governor']}"
+        if state["gpu_hz"] == state["gpu_min_hz"] == state["gpu_max_hz"]:
+            return Finding("clocks", "yes", f"{text}, fixed")
+        return Finding("clocks", "partly", f"{text}, not fixed: they follow the load", "sudo jetson_clocks")
+    if governor is None:
+        return Finding("clocks", "partly", "no frequency control is shown (a virtual machine, or a container)")
+    if governor != "performance":
+        mend = "sudo cpupower frequency-set -g performance"
+        return Finding("clocks", "partly", f"governor {governor}: clocks follow the load", mend)
+    return Finding("clocks", "yes", f"governor {governor}")
+
+
+def _heat(state: dict[str, object]) -> Finding:
+    zones = state["temperatures_c"]
+    assert isinstance(zones, dict)
+    counted = "throttling is counted" if state["throttle_events"] is not None else "throttling is not counted"
+    if not zones:
+        return Finding("temperature", "no", f"no thermal zone is shown; {counted}")
+    text = ", ".join(f"{name} {celsius:.0f} C" for name, celsius in list(zones.items())[:4])
+    return Finding("temperature", "yes", f"{text}; {counted}")
+
+
+def _memory(state: dict[str, object]) -> Finding:
+    what = ["torch's allocator", "process high-water mark", "available memory"]
+    what += ["GPU memory of the board (NvMap)"] if state["nvmap_bytes"] is not None else []
+    return Finding("memory", "yes", ", ".join(what))
+
+
+def _power(device: Device) -> list[Finding]:
+    """Each sensor that this device may have, tried for real."""
+    findings = []
+    for name in device.sensors:
+        reason = SENSORS[name].missing()
+        if reason is None:
+            try:
+                with Sampler(name) as sampler:
+                    told = ", ".join(sampler.meta.get("rails", ())) or "no rails"
+                    findings.append(Finding(f"power: {name}", "yes", f"{told}, every {sampler.meta['interval_s']:g} s"))
+                continue
+            except SamplerError as error:
+                reason = str(error)
+        text, _, mend = reason.partition("; ")
+        if not mend and ": pip install" in text:
+            text, _, mend = text.partition(": ")
+        findings.append(Finding(f"power: {name}", "no", text, mend))
+    if not any(finding.state == "yes" for finding in findings):
+        findings.append(Finding("power", "no", "no sensor answers: power and energy will be a dash, never a guess"))
+    return findings
+
+
+def _foreign(state: dict[str, object]) -> Finding:
+    if state["busy_s"] is None:
+        return Finding("other programs", "no", "/proc/stat does not tell what other programs use")
+    return Finding("other programs", "yes", "their use of the processor is seen and changes the verdict")
+
+
+def _camvid() -> Finding:
+    data = os.environ.get("JETBENCH_DATA")
+    if data and (Path(data) / "camvid").is_dir():
+        return Finding("accuracy on CamVid", "yes", f"{data}/camvid")
+    has_pillow = find_spec("PIL") is not None
+    text = "CamVid is not where JETBENCH_DATA points" if has_pillow else "pillow is missing"
+    return Finding("accuracy on CamVid", "no", text, "export JETBENCH_DATA=/folder/of/camvid; streets needs none")

@@ -1,0 +1,53 @@
+"""Which device this machine is, by what it says of itself, and which processor of it torch can use."""
+
+import torch
+
+from jetbench.device import Device, device_names, is_device, load_device
+from jetbench.probe.machine import board_identity, is_tegra
+from jetbench.probe.sampler import Sampler, SamplerError
+from jetbench.probe.sensors import jtop
+from jetbench.profiling.environment import cpu_name
+
+
+def read_identity() -> dict[str, str]:
+    """What this machine says of itself; in a container, which sees no device tree, what its host's jtop says."""
+    identity = board_identity()
+    if not identity["model"] and jtop.missing() is None:
+        try:
+            with Sampler("jtop") as sampler:
+                identity |= {str(key): str(value) for key, value in sampler.meta.get("board", {}).items()}
+                identity["model"] = identity.get("Module") or identity.get("Model", "")
+        except SamplerError:
+            pass  # the sensors' own report says why
+    return identity
+
+
+def host_device(identity: dict[str, str] | None = None) -> Device:
+    """The device that this machine is: a board of the registry, else workstation where torch finds a GPU, else cpu."""
+    identity = read_identity() if identity is None else identity
+    for name in device_names():
+        device = load_device(name)
+        if device.is_board and is_device(device, identity):
+            return device
+    return load_device("workstation" if torch.cuda.is_available() and not is_tegra() else "cpu")
+
+
+def is_here(device: Device, identity: dict[str, str]) -> bool:
+    """Is this machine that device?"""
+    if device.is_board:
+        return is_device(device, identity)
+    return device.accelerator == "cpu" or (torch.cuda.is_available() and not is_tegra())
+
+
+def describe_host(identity: dict[str, str]) -> str:
+    """What this machine is, in a few words."""
+    if identity["model"]:
+        return identity["model"]
+    gpu = f"{torch.cuda.get_device_name()}, " if torch.cuda.is_available() else ""
+    return f"{gpu}{cpu_name()}, {'' if gpu else 'no GPU that torch can use'}".strip(", ")
+
+
+def torch_device(device: Device) -> torch.device:
+    """Where torch runs for that device: its GPU, or the processor where the device has none or torch cannot use it."""
+    has_gpu = device.accelerator == "cuda" and torch.cuda.is_available()
+    return torch.device("cuda" if has_gpu else "cpu")

@@ -1,0 +1,66 @@
+"""What a device could do at best, from its data sheet and a network's operations: an estimate, no measurement."""
+
+from collections.abc import Sequence
+
+from jetbench.device import Device, Peak, PeakName
+from jetbench.experiment import DType
+from jetbench.operations import BYTES, Operation
+from jetbench.record import Estimate
+
+WIDTH: dict[DType, int] = {"fp32": 4, "fp16": 2, "bf16": 2}
+NO_PEAKS = "no estimate: the peaks of {name} are not in its YAML (jetbench/devices), and none is assumed"
+
+
+def estimate(
+    operations: Sequence[Operation],
+    device: Device,
+    dtype: DType,
+    batch_size: int,
+    gpu: str | None = None,
+    clock_share: float | None = None,
+) -> Estimate | str:
+    """Seconds per batch by the roofline of each kernel, or why there is no estimate.
+
+    Args:
+        operations: of one image, from `walk.list_operations` or `profiling.trace`.
+        device: whose peaks to take.
+        dtype: of weights and feature maps; fp16 convolutions take the tensor cores' peak where there is one.
+        batch_size: images per pass; parameters are read once for all of them.
+        gpu: name of the graphics card, for a device that lists several.
+        clock_share: the GPU's clock in the run over the clock that the peaks are for; arithmetic slows with it.
+    """
+    name, peaks = device.peaks_of(gpu)
+    if "bandwidth" not in peaks or "fp32" not in peaks:
+        return NO_PEAKS.format(name=name)
+    if dtype == "bf16":
+        return f"no estimate: the bf16 peak of {name} is not in its YAML"
+    used: dict[PeakName, Peak] = {"bandwidth": peaks["bandwidth"]}
+
+    def peak(operation: Operation) -> float:
+        wanted: Sequence[PeakName] = ("fp16", "fp32") if dtype == "fp16" else ("fp32",)
+        if dtype == "fp16" and operation.kind == "convolution":
+            wanted = ("fp16_tensor", *wanted)
+        chosen = next(key for key in wanted if key in peaks)
+        used[chosen] = peaks[chosen]
+        return peaks[chosen].value * (clock_share or 1.0)
+
+    seconds = by_memory = 0.0
+    for operation in operations:
+        made = sum(tensor.bytes for tensor in operation.makes)
+        moved = batch_size * (operation.read_bytes + made) + operation.parameter_bytes
+        transfer = moved * WIDTH[dtype] / BYTES / peaks["bandwidth"].value
+        arithmetic = batch_size * operation.flops / peak(operation)
+        seconds += max(transfer, arithmetic)
+        by_memory += transfer if transfer >= arithmetic else 0.0
+    return Estimate(
+        device=name,
+        dtype=dtype,
+        batch_size=batch_size,
+        seconds=seconds,
+        memory_bound_share=by_memory / seconds,
+        peaks={key: value.value for key, value in used.items()},
+        sources=tuple(
+            f"{key} {value.source}" + (f" ({value.derived})" if value.derived else "") for key, value in used.items()
+        ),
+        clock_share=clock_share,
+    )
