@@ -142,7 +142,7 @@ def _watch_reasons(profile: Profile) -> Iterator[_Reason]:
             yield "invalid", "throttled: the processor's or board's count of throttle events grew"
         if _grew(before.swapped_pages, after.swapped_pages):
             yield "invalid", "the machine swapped memory to disk"
-        if before.power_mode != after.power_mode:
+        if before.power_mode and after.power_mode and before.power_mode != after.power_mode:
             yield "invalid", f"the power mode changed from {before.power_mode} to {after.power_mode}"
         if before.on_battery or after.on_battery:
             yield "suspect", "the machine ran on its battery"

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from jetbench import build_model, load_architecture
+from jetbench.device import load_device
 from jetbench.experiment import ProfilingConfig, TrainingConfig
 from jetbench.profiling.profile import profile_model
 from jetbench.training.data import SegmentationData
@@ -21,7 +22,9 @@ def test_a_training_in_mixed_precision_and_a_profile_on_a_gpu(streets: Segmentat
     result = train(model, streets, config, device, tmp_path / "weights.safetensors")
     assert result.mixed_precision
     assert result.best.counts.miou > 2 * streets.info.constant_miou["val"]
-    profile = profile_model(model, streets.info.size, ProfilingConfig(min_seconds=0), device)
+    profile = profile_model(
+        model, streets.info.size, ProfilingConfig(min_seconds=0), device, load_device("workstation")
+    )
     assert profile.environment.tf32 is False
     assert "CUDA" in profile.environment.device
     assert profile.peak_memory_bytes is not None

@@ -1,6 +1,7 @@
 import pytest
 
-from jetbench.record import ClassCounts, Latency, Record
+from jetbench.measurement import Latency, LatencyRun
+from jetbench.record import ClassCounts, Record
 from tests.made_up import failed, record
 
 
@@ -16,7 +17,7 @@ def test_miou_leaves_out_classes_that_do_not_occur() -> None:
 
 
 def test_fps_is_taken_at_the_median() -> None:
-    assert Latency(batch_size=2, samples_s=(0.1, 0.1, 9.0)).throughput_fps == pytest.approx(20)
+    assert Latency(batch_size=2, runs=(LatencyRun(samples_s=(0.1, 0.1, 9.0)),)).throughput_fps == pytest.approx(20)
 
 
 def test_the_first_of_equal_evaluations_is_the_best() -> None:

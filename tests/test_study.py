@@ -281,7 +281,7 @@ def test_a_later_record_replaces_an_earlier_one_of_the_same_variant(tmp_path: Pa
 
 def test_a_record_of_another_version_says_so(tmp_path: Path) -> None:
     (tmp_path / "records.jsonl").write_text('{"version": 99}\n')
-    with pytest.raises(StudyError, match=r"records.jsonl:1: not a record of version 1"):
+    with pytest.raises(StudyError, match=r"records.jsonl:1: not a record of version 2"):
         read_records(tmp_path)
 
 

@@ -89,6 +89,7 @@ def profile(
     rate: Annotated[
         float | None, typer.Option(metavar="FPS", help="Also serve a camera of this rate: missed deadlines.")
     ] = None,
+    rate_time: Annotated[str, typer.Option(metavar="TIME", help="How long to serve that camera.")] = "10s",
     soak: Annotated[
         str | None, typer.Option(metavar="TIME", help="Also run so long without a pause: first against steady FPS.")
     ] = None,
@@ -96,7 +97,12 @@ def profile(
         str, typer.Option(help="Power sensor: auto (the best that is there), none, jtop, ina3221, nvml, rapl.")
     ] = "auto",
     idle: Annotated[str, typer.Option(metavar="TIME", help="Idle power is read so long before and after.")] = "10s",
-    window: Annotated[str, typer.Option(metavar="TIME", help="Length of each of the three power windows.")] = "15s",
+    window: Annotated[str, typer.Option(metavar="TIME", help="Length of each power window under load.")] = "15s",
+    windows: Annotated[int, typer.Option(min=1, help="How many power windows under load.")] = 3,
+    interval: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="Read power so often. Default: what suits the sensor."),
+    ] = None,
     keep_denormals: Annotated[
         bool, typer.Option("--keep-denormals", help="Leave denormal numbers as they are; slow where there are many.")
     ] = False,
@@ -121,10 +127,13 @@ def profile(
         "processes": 1 if quick else processes or PROCESSES,
         "max_processes": None if quick or processes else MAX_PROCESSES,
         "rate": rate,
+        "paced_seconds": _read("--rate-time", rate_time, parse_seconds),
         "soak_seconds": _read("--soak", soak, parse_seconds) if soak else None,
         "power": "none" if quick and power == "auto" else power,
         "idle_seconds": _read("--idle", idle, parse_seconds),
         "window_seconds": _read("--window", window, parse_seconds),
+        "windows": windows,
+        "power_interval": _read("--interval", interval, parse_seconds) if interval else None,
         "flush_denormals": not keep_denormals,
         "keep_freed_memory": not system_malloc,
     }

@@ -9,6 +9,8 @@ from typing import Any, Callable, Dict, List, NamedTuple
 from .sampler import Sampler
 from .timing import Pass
 
+PATIENCE_S = 5.0
+
 
 class EnergyPlan(NamedTuple):
     """Seconds of idle and of each load window, and what a window must hold before it may end."""
@@ -16,6 +18,7 @@ class EnergyPlan(NamedTuple):
     idle_s: float = 10.0
     window_s: float = 15.0
     windows: int = 3
+    min_idle_samples: int = 7
     min_samples: int = 30
     min_passes: int = 200
 
@@ -29,14 +32,14 @@ def run_windows(
 ) -> Dict[str, Any]:
     """Idle with the network loaded, load windows, idle again.
 
-    A window goes on past its seconds until it has its samples and passes, three times as long at most.
+    A window goes on past its seconds until it has its samples and passes, three times as long and a little at most.
 
     Returns:
         `idle`: [start, end] of the two idle windows; `load`: [start, end, passes] of each load window. Seconds of the
         clock that the sampler uses too.
     """
     report("power, idle")
-    idle = [_rest(sampler, plan.idle_s, clock)]
+    idle = [_rest(sampler, plan, clock)]
     load: List[List[float]] = []
     for number in range(plan.windows):
         report("power, load {} of {}".format(number + 1, plan.windows))
@@ -44,14 +47,18 @@ def run_windows(
         if not sampler.is_alive:
             break
     report("power, idle again")
-    idle.append(_rest(sampler, plan.idle_s, clock))
+    idle.append(_rest(sampler, plan, clock))
     return {"idle": idle, "load": load}
 
 
-def _rest(sampler: Sampler, seconds: float, clock: Callable[[], float]) -> List[float]:
-    start = clock()
-    while clock() - start < seconds and sampler.is_alive:
-        time.sleep(min(0.1, seconds))
+def _rest(sampler: Sampler, plan: EnergyPlan, clock: Callable[[], float]) -> List[float]:
+    before, start = len(sampler.samples), clock()
+    while sampler.is_alive:
+        seconds = clock() - start
+        enough = len(sampler.samples) - before >= plan.min_idle_samples
+        if (seconds >= plan.idle_s and enough) or seconds >= 3 * plan.idle_s + PATIENCE_S:
+            break
+        time.sleep(0.05)
     return [start, clock()]
 
 
@@ -66,5 +73,5 @@ def _work(sampler: Sampler, timed: Pass, plan: EnergyPlan, clock: Callable[[], f
         now = clock()
         seconds = now - start
         enough = passes >= plan.min_passes and len(sampler.samples) - before >= plan.min_samples
-        if (seconds >= plan.window_s and enough) or seconds >= 3 * plan.window_s or not sampler.is_alive:
+        if (seconds >= plan.window_s and enough) or seconds >= 3 * plan.window_s + PATIENCE_S or not sampler.is_alive:
             return [start, now, passes]

@@ -83,6 +83,12 @@ class Sampler:
             self._process.wait()
         self._reader.join(STOP_TIMEOUT_S)
         self._listener.join(STOP_TIMEOUT_S)
+        for pipe in (self._process.stdout, self._process.stderr):
+            if pipe:
+                pipe.close()
+        if self._process.returncode != 0 and not self.errors:
+            said = self._said[-1] if self._said else "without a word"
+            self.errors.append("the sampler ended with code {}: {}".format(self._process.returncode, said))
 
     @property
     def is_alive(self) -> bool:

@@ -14,6 +14,7 @@ from jetbench.probe.timing import Pass
 
 MIN_SAMPLES_PER_WINDOW = 30
 MIN_PASSES_PER_WINDOW = 200
+LEAST_SAMPLES = 7
 # JetPack 4's driver lets the chip average 64 conversions of three channels: what is read is up to 0.42 s old.
 IIO_AVERAGING_S = 0.42
 
@@ -57,7 +58,7 @@ def _measure(
         window_s=config.window_seconds,
         windows=config.windows,
         # A window shorter than the default is asked for by someone who knows; it still has to hold enough samples.
-        min_samples=MIN_SAMPLES_PER_WINDOW if config.window_seconds >= 15 else 0,
+        min_samples=MIN_SAMPLES_PER_WINDOW if config.window_seconds >= 15 else LEAST_SAMPLES,
         min_passes=MIN_PASSES_PER_WINDOW if config.window_seconds >= 15 else 1,
     )
     with Sampler(name, config.power_interval) as sampler:

@@ -278,7 +278,7 @@ def _estimated(profile: Profile) -> list[Figure]:
             *(f"{units.fps(told.throughput_fps)} (estimate)", "; ".join(told.sources)),
         ),
     ]
-    if profile.model_latency is not None:
+    if profile.model_latency is not None and "processor" not in profile.notes:
         share = told.seconds / profile.model_latency.median_s
         how = "the estimate over the measured latency: how much of what the data sheet promises is used"
         figures.append(Figure("roofline_share", share, "estimated", "  reached", units.percent(share), how))

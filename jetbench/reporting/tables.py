@@ -302,6 +302,8 @@ def describe_machine(environment: Environment) -> str:
     if environment.keeps_freed_memory is not None:
         denormals += ", freed memory kept" if environment.keeps_freed_memory else ", freed memory given back"
     denormals += f", power mode {environment.power_mode}" if environment.power_mode else ""
+    if environment.jetson_clocks is not None:
+        denormals += f", jetson_clocks {'on' if environment.jetson_clocks else 'off'}"
     commit = f" ({environment.commit})" if environment.commit else ""
     return (
         f"{environment.device}; processor {environment.cpu}, {environment.cores} cores{memory}, "

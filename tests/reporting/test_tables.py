@@ -55,7 +55,7 @@ def test_footnotes_say_data_training_measurement_failures_and_reasons() -> None:
         "made-up, 8 train / 4 val / 4 test images at 64x96 (HxW), 3 classes, void pixels ignored",
         "best constant prediction scores 20.0 % on val, 21.0 % on test",
         "jetloss (rare_share 0.0001), 300 steps, batch 8",
-        "5 passes after 5 of warm-up, batch 1",
+        "5 passes in 1 fresh process after a warm-up, batch 1",
         "1 MAC = 2 FLOPs",
         "Power: made up.",
         "processor made-up processor, 2 cores",

@@ -175,7 +175,9 @@ def build(board: Board, root: Path) -> None:
                 write(folder / f"curr{channel}_max", "32760\n")
                 write(folder / f"curr{channel}_crit", "32760\n")
             label, volts, amperes, power = (folder / name.format(channel) if name else None for name in names)
-            assert label and volts and amperes
+            assert label
+            assert volts
+            assert amperes
             write(label, f"{rail.label}\n")
             write(volts, f"{rail.millivolts}\n")
             write(amperes, f"{rail.idle_ma}\n")

@@ -13,11 +13,12 @@ import subprocess
 import sys
 import threading
 import time
+from collections import deque
 from pathlib import Path
 
 BOARD = Path(os.environ["BOARD"])
 SOCKET = Path("/run/jtop.sock")
-LOOK_S = 0.01
+LOOK_S = 0.005
 FAULT_AFTER_S = 1.5  # of load
 
 
@@ -61,11 +62,12 @@ class Rails(threading.Thread):
     def run(self) -> None:
         is_on = False
         self.set(is_on)
-        last, used = time.monotonic(), self.used()
+        # The kernel counts a running thread's time in steps of some ms: one look alone would flicker.
+        looks = deque([(time.monotonic(), self.used())], maxlen=5)
         while not self.stopped.wait(LOOK_S):
-            now, use = time.monotonic(), self.used()
+            looks.append((time.monotonic(), self.used()))
+            (last, used), (now, use) = looks[0], looks[-1]
             on = use - used > 0.5 * (now - last)
-            last, used = now, use
             if on != is_on:
                 is_on = on
                 self.set(on)

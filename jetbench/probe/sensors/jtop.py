@@ -11,7 +11,7 @@ from typing import Any, Callable, Dict, List, Optional
 
 DEFAULT_INTERVAL_S = 0.5
 SHORTEST_INTERVAL_S = 0.1  # below it the client ends without a word at the service's first hiccup
-START_TIMEOUT_S = 10.0
+START_TIMEOUT_S = 5.0
 SOCKET = "/run/jtop.sock"
 
 

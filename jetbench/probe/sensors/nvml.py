@@ -48,10 +48,13 @@ def stream(interval: float, emit: Callable[[Dict[str, Any]], None], stopped: thr
     pynvml.nvmlInit()
     handle = _handle(pynvml)
 
+    # An old driver has not all that a new binding asks for; the binding has an error of its own for some of that.
+    unknown = (pynvml.NVMLError, AttributeError, getattr(pynvml, "NVMLLibraryMismatchError", AttributeError))
+
     def ask(function: str, *arguments: Any) -> Any:
         try:
             return getattr(pynvml, function)(handle, *arguments)
-        except (pynvml.NVMLError, AttributeError):
+        except unknown:
             return None
 
     name = _text(ask("nvmlDeviceGetName"))
