@@ -22,9 +22,8 @@ def test_a_training_in_mixed_precision_and_a_profile_on_a_gpu(streets: Segmentat
     result = train(model, streets, config, device, tmp_path / "weights.safetensors")
     assert result.mixed_precision
     assert result.best.counts.miou > 2 * streets.info.constant_miou["val"]
-    profile = profile_model(
-        model, streets.info.size, ProfilingConfig(min_seconds=0), device, load_device("workstation")
-    )
+    quick, target = ProfilingConfig(min_seconds=0, window_seconds=2, idle_seconds=1), load_device("workstation")
+    profile = profile_model(model, streets.info.size, quick, device, target)
     assert profile.environment.tf32 is False
     assert "CUDA" in profile.environment.device
     assert profile.peak_memory_bytes is not None
