@@ -19,6 +19,7 @@ LossName = Literal["jetloss", "cross-entropy", "jetloss-released"]
 BudgetUnit = Literal["steps", "epochs", "seconds"]
 DeviceName = Literal["auto", "cpu", "cuda"]
 DType = Literal["fp32", "fp16", "bf16"]
+Backend = Literal["eager", "compiled", "traced"]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 ImageCount = Annotated[int, Field(ge=1, le=100_000)]
 Name = Annotated[str, Field(min_length=1, max_length=80)]
@@ -124,7 +125,7 @@ class ProfilingConfig(Spec):
     threads: PositiveInt = 1
     dtype: DType = "fp32"
     channels_last: bool = False
-    compile: bool = False
+    backend: Backend = "eager"
     flush_denormals: bool = True
     keep_freed_memory: bool = True
     precision: Annotated[float, Field(gt=0, le=1)] = 0.02

@@ -19,6 +19,7 @@ LAYERS = [
     {"training", "profiling"},
     {"benchmark"},
     {"session"},
+    {"bundle"},
     {"execution", "trials"},
     {"study", "reporting"},
     {"cli"},

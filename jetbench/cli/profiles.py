@@ -29,7 +29,7 @@ from jetbench.cli.app import (
 )
 from jetbench.device import Device, device_names, load_device
 from jetbench.errors import ProfilingError, SpecError
-from jetbench.experiment import ProfilingConfig
+from jetbench.experiment import Backend, ProfilingConfig
 from jetbench.plan import plan_architecture
 from jetbench.reporting.profiles import describe_profile, print_profile, print_summary, write_profiles
 from jetbench.reporting.sheets import print_whole
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 PROCESSES, MAX_PROCESSES = 6, 12
 ALIASES = {"cuda": "workstation"}
 LAYOUTS = {"contiguous": False, "channels-last": True}
-BACKENDS = {"eager": False, "compiled": True}
+BACKENDS: dict[str, Backend] = {"eager": "eager", "compiled": "compiled", "traced": "traced"}
 
 Value = TypeVar("Value")
 
@@ -71,7 +71,7 @@ def profile(
         str | None, typer.Option(metavar="TYPE,...", help="fp32, fp16, bf16; weights and maps. Default: the device's.")
     ] = None,
     layout: Annotated[str, typer.Option(metavar="LAYOUT,...", help="contiguous, channels-last.")] = "contiguous",
-    backend: Annotated[str, typer.Option(metavar="NAME,...", help="eager, compiled (torch.compile).")] = "eager",
+    backend: Annotated[str, typer.Option(metavar="NAME,...", help="eager, compiled, traced (TorchScript).")] = "eager",
     threads: Annotated[str, typer.Option(metavar="N,...", help="CPU threads.")] = "1",
     reference: Annotated[
         str | None, typer.Option(metavar="NAME", help="Compare with this network, timed in the same rounds.")
@@ -140,7 +140,7 @@ def profile(
     axes: dict[str, Sequence[Any]] = {
         "batch_size": _list("--batch", batch, _whole_number),
         "channels_last": _list("--layout", layout, _choice(LAYOUTS)),
-        "compile": _list("--backend", backend, _choice(BACKENDS)),
+        "backend": _list("--backend", backend, _choice(BACKENDS)),
         "threads": _list("--threads", threads, _whole_number),
     }
     for count in axes["threads"]:
@@ -318,6 +318,70 @@ def _write(folder: Path, records: "Sequence[ProfileRecord]", device: Device) -> 
         # What was measured is still printed: it took minutes.
         errors.print(f"[bold red]error:[/] {escape(str(folder))}: not written ({error.strerror})", highlight=False)
         return []
+
+
+@app.command()
+def bundle(
+    name: Annotated[
+        str | None,
+        typer.Argument(metavar="[NAME]", help="An architecture, or a .safetensors file. Default: the preset."),
+    ] = None,
+    device: Annotated[str, typer.Option(help="The board: a name from `jetbench devices`, or a .yaml file.")] = "nano",
+    size: Annotated[
+        str | None, typer.Option("--size", metavar="HxW", help="Image height and width. Default: the device's.")
+    ] = None,
+    classes: Annotated[int | None, typer.Option("--classes", help="Number of classes. Default: 11.")] = None,
+    changes: SetOption = None,
+    dtype: Annotated[str | None, typer.Option(metavar="TYPE", help="fp32 or fp16. Default: the device's.")] = None,
+    processes: Annotated[int, typer.Option(min=1, help="Fresh processes to time in.")] = PROCESSES,
+    power: Annotated[str, typer.Option(help="Power sensor, as for profile.")] = "auto",
+    idle: Annotated[str, typer.Option(metavar="TIME", help="As for profile.")] = "10s",
+    window: Annotated[str, typer.Option(metavar="TIME", help="As for profile.")] = "15s",
+    out: Annotated[Path | None, typer.Option(help="The folder to write. Default: bundle-NAME.")] = None,
+) -> None:
+    """Pack a network for a board that cannot install jetbench (JetPack 4 and 5): measured there by its own torch.
+
+    Copy the folder to the board, run `python3 -m probe .` in it, bring result.json back for `jetbench collect`.
+    """
+    target = load_device(ALIASES.get(device, device))
+    base = {
+        "processes": processes,
+        "power": power,
+        "idle_seconds": _read("--idle", idle, parse_seconds),
+        "window_seconds": _read("--window", window, parse_seconds),
+    }
+    cases = _cases(_Wanted([name] if name else [], None, size, classes, changes, dtype, base, {}), target)
+    if len(cases) > 1:
+        raise SpecError("a bundle holds one network in one setting; give one --dtype")
+
+    from jetbench.bundle import write_bundle
+
+    folder = out or Path(f"bundle-{cases[0].label}")
+    with errors.status("tracing the network"):
+        difference = write_bundle(folder, cases[0], target)
+    console.print(
+        f"{folder}: {cases[0].label} for {target.title}; the traced network differs from it by {difference:.1g} of its "
+        f"largest output.\nOn the board, in that folder:  python3 -m probe .\n"
+        f"Then here:  jetbench collect {folder / 'result.json'}",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+@app.command()
+def collect(
+    results: Annotated[list[Path], typer.Argument(metavar="RESULT.JSON...", help="What probes wrote on boards.")],
+    reports: Annotated[Path, typer.Option(help="Where report folders are.")] = Path("reports"),
+    study: Annotated[str | None, typer.Option("--name", help="Report folder. Default: profile-DEVICE.")] = None,
+) -> None:
+    """Read what a bundle's probe measured on a board: the same table, classes and verdict as `jetbench profile`."""
+    from jetbench.bundle import collect as read_result
+
+    for result in results:
+        record, device = read_result(result)
+        print_profile(console, record, device)
+        written = _write(reports / (study or f"profile-{device.name}"), [record], device)
+        console.print(f"[dim]{', '.join(str(path) for path in written)}[/]", highlight=False, soft_wrap=True)
 
 
 @app.command()

@@ -1,6 +1,9 @@
-"""build_model: the one door from an architecture to a torch module."""
+"""build_model: the one door from an architecture to a torch module; and that module as TorchScript."""
 
-from torch import nn
+from typing import Any
+
+import torch
+from torch import Tensor, nn
 
 from jetbench.architecture import Architecture
 from jetbench.models.jetseg import JetSeg
@@ -19,3 +22,12 @@ def build_model(architecture: Architecture, num_classes: int, input_size: tuple[
         SpecError: the architecture cannot be built at this size; the message names the key, the value and the rule.
     """
     return JetSeg(plan_architecture(architecture, num_classes, input_size))
+
+
+def to_torchscript(model: nn.Module, images: Tensor) -> Any:
+    """`model` traced with a batch like `images` and frozen: weights are constants, no Python runs between kernels.
+
+    Traced, not scripted: torch 1.10 loads a trace of torch 2.13, and is aborted by a script.
+    """
+    with torch.no_grad():
+        return torch.jit.freeze(torch.jit.trace(model, images, check_trace=False))  # type: ignore[no-untyped-call]

@@ -4,9 +4,10 @@ What the windows add up to is derived from the raw samples afterwards, in `measu
 """
 
 import time
-from typing import Any, Callable, Dict, List, NamedTuple
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
-from .sampler import Sampler
+from .sampler import Sampler, SamplerError
+from .sensors import SENSORS
 from .timing import Pass
 
 PATIENCE_S = 5.0
@@ -18,9 +19,39 @@ class EnergyPlan(NamedTuple):
     idle_s: float = 10.0
     window_s: float = 15.0
     windows: int = 3
-    min_idle_samples: int = 7
+    min_idle_samples: int = 10
     min_samples: int = 30
     min_passes: int = 200
+
+
+def capture(
+    names: Sequence[str],
+    interval_s: Optional[float],
+    timed: Pass,
+    plan: EnergyPlan,
+    report: Callable[[str], None] = lambda text: None,
+) -> Tuple[Optional[Dict[str, Any]], List[str]]:
+    """Windows and samples by the first of the sensors `names` that can be read here, and why those before it cannot.
+
+    Returns:
+        None where none can; else `sensor`, `meta`, `samples` and `errors` as the sampler has them, and the windows.
+    """
+    reasons: List[str] = []
+    for name in names:
+        reason = SENSORS[name].missing()
+        if reason is None:
+            try:
+                with Sampler(name, interval_s) as sampler:
+                    raw = run_windows(sampler, timed, plan, report)
+                    # Counters are read between two samples: one must lie behind the last window's end.
+                    time.sleep(2 * sampler.meta["interval_s"] if sampler.is_alive else 0)
+            except SamplerError as error:
+                reason = str(error)
+            else:
+                raw.update(sensor=name, meta=sampler.meta, samples=sampler.samples, errors=sampler.errors)
+                return raw, reasons
+        reasons.append("{}: {}".format(name, reason))
+    return None, reasons
 
 
 def run_windows(

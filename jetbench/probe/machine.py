@@ -118,7 +118,7 @@ def power_mode() -> Optional[str]:
         return None
     try:
         done = subprocess.run(
-            ["nvpmodel", "-q"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, timeout=5
+            ["nvpmodel", "-q"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, universal_newlines=True, timeout=5
         )
     except (OSError, subprocess.TimeoutExpired):
         return None

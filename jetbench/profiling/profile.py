@@ -1,7 +1,6 @@
 """One process's measurements of one or more networks, and the Profile that those of all processes make together."""
 
 import copy
-import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -20,14 +19,15 @@ from jetbench.measurement import (
     Energy,
     Latency,
     LatencyRun,
-    MachineState,
     Memory,
     Paced,
     Soak,
     Watch,
 )
+from jetbench.models.build import to_torchscript
 from jetbench.operations import Operation, add_up
 from jetbench.probe import machine
+from jetbench.probe.observer import Observer
 from jetbench.probe.passes import (
     DTYPES,
     Normalise,
@@ -39,7 +39,7 @@ from jetbench.probe.passes import (
 )
 from jetbench.probe.timing import Stop, run_paced, run_soak, sample_rounds, time_pass, warm_up
 from jetbench.profiling.counts import count_with_fvcore, count_with_thop
-from jetbench.profiling.energy import measure_energy
+from jetbench.profiling.energy import capture_energy, read_energy
 from jetbench.profiling.environment import describe_environment, set_arithmetic
 from jetbench.profiling.memory import measure_peak_memory
 from jetbench.profiling.roofline import estimate
@@ -48,7 +48,6 @@ from jetbench.record import CounterResult, Environment, Profile
 from jetbench.spec import Spec
 
 Part = Literal["latency", "rest"]
-PULSE_S = 1.0
 GREY_MEAN, GREY_STD = (127.5, 127.5, 127.5), (64.0, 64.0, 64.0)
 
 
@@ -93,66 +92,6 @@ class ProcessFindings(Spec):
     environment: Environment
 
 
-class _Observer:
-    """Looks at clocks, temperatures and memory about once a second, outside what is timed."""
-
-    def __init__(self) -> None:
-        self.before = machine.read_state()
-        self.gpu_hz: list[float] = []
-        self.cpu_hz: list[float] = []
-        self.hottest: dict[str, float] = dict(self.before["temperatures_c"])
-        self.available, self.nvmap = [self.before["available_bytes"]], [self.before["nvmap_bytes"]]
-        self.throttled: set[str] = set()
-        self.gpu_processes: set[int] = set()
-        self._last = -PULSE_S
-
-    def pulse(self, now: float) -> None:
-        """Look, if the last look was long enough ago."""
-        if now - self._last < PULSE_S:
-            return
-        self._last = now
-        folder = machine.gpu_clock_folder()
-        gpu = machine.read_number(folder + "/cur_freq") if folder else None
-        cpu = machine.cpu_clocks()
-        if gpu:
-            self.gpu_hz.append(gpu)
-        if cpu:
-            self.cpu_hz.append(max(cpu))
-        self._heat(machine.temperatures())
-        memory = machine.read_memory()
-        self.available.append(memory["available_bytes"])
-        self.nvmap.append(memory["nvmap_bytes"])
-
-    def take(self, samples: Sequence[dict[str, Any]], load: Sequence[tuple[float, float, int]]) -> None:
-        """Learn from a sensor's samples what it told beside power while the network ran."""
-        for sample in samples:
-            if not any(start <= sample["t"] <= end for start, end, _ in load):
-                continue
-            if sample.get("gpu_hz"):
-                self.gpu_hz.append(sample["gpu_hz"])
-            self._heat(sample.get("temperatures_c", {}))
-            self.throttled |= set(sample.get("throttled", ()))
-            self.gpu_processes |= set(sample.get("gpu_processes", ()))
-            self.nvmap.append(sample.get("nvmap_bytes"))
-
-    def _heat(self, temperatures: dict[str, float]) -> None:
-        for zone, celsius in temperatures.items():
-            self.hottest[zone] = max(celsius, self.hottest.get(zone, celsius))
-
-    def finish(self) -> Watch:
-        """What was seen from the beginning to now."""
-        return Watch(
-            before=MachineState(**self.before),
-            after=MachineState(**machine.read_state()),
-            gpu_hz=tuple(self.gpu_hz),
-            cpu_hz=tuple(self.cpu_hz),
-            hottest_c=self.hottest,
-            throttled=tuple(sorted(self.throttled)),
-            gpu_processes=tuple(sorted(self.gpu_processes)),
-            own_pids=(os.getpid(),),
-        )
-
-
 class _Loaded:
     """A network on its device, in its type and layout, with what it is fed."""
 
@@ -166,7 +105,11 @@ class _Loaded:
         if config.channels_last:
             # Its overloads do not know that a memory format alone is enough.
             self.module = self.module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        runs: Any = torch.compile(self.module) if config.compile else self.module
+        runs: Any = self.module
+        if config.backend == "compiled":
+            runs = torch.compile(self.module)
+        elif config.backend == "traced":
+            runs = to_torchscript(self.module, self.normalise(self.pixels))
         wait_for(device)()
         self.load_s = time.perf_counter() - start
         self.model = model_pass(runs, self.pixels, self.normalise)
@@ -216,7 +159,7 @@ def measure_process(
         ProfilingError: a sensor that was asked for by name cannot be read, or a setting cannot run here.
     """
     config = networks[0].config
-    observer = _Observer()
+    observer = Observer()
     baseline = machine.process_memory()
     keeps = machine.keep_freed_memory() if config.keep_freed_memory else False
     flushes = set_arithmetic(config.threads, config.flush_denormals)
@@ -248,7 +191,7 @@ def measure_process(
         if "rest" in parts:
             (only,) = loaded
             found[0] |= _measure_rest(only, device, target, observer, baseline, report, found[0]["notes"])
-    watch = observer.finish()
+    watch = Watch.model_validate(observer.finish())
     if "rest" in parts:
         report(0.9, "counts")
         found[0] |= _count(loaded[0], found[0]["notes"])
@@ -274,7 +217,7 @@ def _measure_rest(
     loaded: _Loaded,
     device: torch.device,
     target: Device,
-    observer: _Observer,
+    observer: Observer,
     baseline: dict[str, int | None],
     report: Callable[[float, str], None],
     notes: dict[str, str],
@@ -291,9 +234,11 @@ def _measure_rest(
         report(0.5, f"soak of {config.soak_seconds:g} s")
         soak = run_soak(loaded.model, config.soak_seconds, between=observer.pulse)
         found["soak"] = Soak(batch_size=config.batch_size, **soak)
-    energy, samples, note = measure_energy(loaded.model, target, config, lambda text: report(0.6, text))
-    if energy is not None:
-        observer.take(samples, energy.load)
+    raw, note = capture_energy(loaded.model, target, config, lambda text: report(0.6, text))
+    energy = None
+    if raw is not None:
+        observer.take(raw["samples"], raw["load"])
+        energy = read_energy(raw, target, config.batch_size)
         note = "; ".join(filter(None, (energy.problem, note)))
     if note:
         notes["power_w"] = note
@@ -313,10 +258,7 @@ def _measure_rest(
             reserved_bytes=reserved,
             process_baseline_bytes=baseline["resident_bytes"],
             process_peak_bytes=process_peak,
-            nvmap_baseline_bytes=observer.nvmap[0],
-            nvmap_peak_bytes=max((value for value in observer.nvmap if value is not None), default=None),
-            available_baseline_bytes=observer.available[0],
-            available_least_bytes=min((value for value in observer.available if value is not None), default=None),
+            **observer.memory(),
         ),
     }
     set_arithmetic(config.threads, config.flush_denormals)

@@ -125,7 +125,7 @@ def _latency_figures(profile: Profile, config: ProfilingConfig) -> list[Figure]:
     if (cold := profile.cold_start) is not None:
         how = "building the network, its weights and the device; Python and torch are not in it"
         figures.append(Figure("load_s", cold.load_s, "measured", "cold start, load", _ms(cold.load_s), how))
-        how = "compilation included" if config.compile else "the very first"
+        how = "compilation included" if config.backend == "compiled" else "the very first"
         first = cold.first_pass_s
         figures.append(Figure("first_pass_s", first, "measured", "cold start, first pass", _ms(first), how))
     if (paced := profile.paced) is not None:
@@ -288,7 +288,7 @@ def _estimated(profile: Profile) -> list[Figure]:
 def describe_setting(config: ProfilingConfig) -> str:
     """How a network was run, in a few words."""
     parts = [f"batch {config.batch_size}", config.dtype, f"{config.threads} thread{'s' * (config.threads > 1)}"]
-    parts += ["channels last"] * config.channels_last + ["compiled" if config.compile else "eager"]
+    parts += ["channels last"] * config.channels_last + [config.backend]
     return ", ".join(parts)
 
 

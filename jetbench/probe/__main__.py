@@ -1,0 +1,169 @@
+"""python3 -m probe BUNDLE: measures a bundled network on a board where jetbench itself cannot be installed.
+
+Needs Python 3.6 and the board's own torch. The same code times a network for `jetbench profile`.
+"""
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any, Dict, List
+
+import torch
+
+from . import machine
+from .energy import EnergyPlan, capture
+from .observer import Observer
+from .passes import DTYPES, Normalise, end_to_end_pass, model_pass, random_pixels
+from .timing import Stop, sample_rounds, time_pass, warm_up
+
+
+def main() -> int:
+    """Time the bundle in fresh processes, one after another, and write result.json beside it."""
+    parser = argparse.ArgumentParser(prog="python3 -m probe", description=__doc__)
+    parser.add_argument("bundle", type=Path, help="the folder that `jetbench bundle` wrote")
+    parser.add_argument("--processes", type=int, help="fresh processes to time in; default: as the bundle says")
+    parser.add_argument("--one", choices=["latency", "rest"], help=argparse.SUPPRESS)
+    asked = parser.parse_args()
+    try:
+        request = json.loads((asked.bundle / "request.json").read_text())
+    except (OSError, ValueError) as error:
+        print("error: {}: no bundle that can be read ({})".format(asked.bundle, error), file=sys.stderr)
+        return 2
+    if asked.one:
+        print(json.dumps(measure(asked.bundle, request, asked.one)))
+        return 0
+    count = asked.processes or request["config"]["processes"]
+    found: List[Dict[str, Any]] = []
+    for number, part in enumerate(["rest"] + ["latency"] * (count - 1), 1):
+        print("process {} of {}".format(number, count), file=sys.stderr)
+        root = str(Path(__file__).resolve().parents[1])
+        code = "import sys; sys.path.insert(0, {!r}); from probe.__main__ import main; sys.exit(main())".format(root)
+        command = [sys.executable, "-c", code, str(asked.bundle), "--one", part]
+        done = subprocess.run(command, stdout=subprocess.PIPE, universal_newlines=True)
+        if done.returncode:
+            print("error: process {} ended with code {}".format(number, done.returncode), file=sys.stderr)
+            return 1
+        found.append(json.loads(done.stdout.splitlines()[-1]))
+    result = asked.bundle / "result.json"
+    partial = asked.bundle / "result.tmp"
+    partial.write_text(json.dumps({"processes": found, "bundle": request}))
+    partial.replace(result)
+    print("written: {}. Bring it back for: jetbench collect result.json".format(result.resolve()), file=sys.stderr)
+    return 0
+
+
+def measure(bundle: Path, request: Dict[str, Any], part: str) -> Dict[str, Any]:
+    """What one process finds; `rest` has energy and memory too."""
+    config, size = request["config"], request["input_size"]
+    observer, baseline = Observer(), machine.process_memory()
+    keeps = machine.keep_freed_memory() if config["keep_freed_memory"] else False
+    torch.set_num_threads(config["threads"])
+    flushes = torch.set_flush_denormal(config["flush_denormals"]) and config["flush_denormals"]
+    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.allow_tf32 = False
+    machine.reset_peak()
+    device = torch.device("cuda" if request["accelerator"] == "cuda" and torch.cuda.is_available() else "cpu")
+    dtype = DTYPES[config["dtype"]]
+    inference = getattr(torch, "inference_mode", torch.no_grad)
+    with inference():
+        start = time.perf_counter()
+        model = torch.jit.load(str(bundle / "model.ts"), map_location=device).eval()  # type: ignore[no-untyped-call]
+        loaded = time.perf_counter() - start
+        difference = check(model, bundle, device)
+        model = model.to(dtype)
+        normalise = Normalise(request["mean"], request["std"], device, dtype, config["channels_last"])
+        pixels = random_pixels(config["batch_size"], (size[0], size[1]), config["seed"])
+        plain, whole = model_pass(model, pixels, normalise), end_to_end_pass(model, pixels, normalise)
+        first = time_pass(plain)
+        warmup, settled = warm_up(plain, config["warmup_iterations"], config["max_warmup_seconds"])
+        time_pass(whole)
+        stop = Stop(config["precision"], config["min_iterations"], config["min_seconds"], config["max_seconds"])
+        rounds = sample_rounds([plain, whole], stop, between=observer.pulse)
+        found: Dict[str, Any] = {
+            "cold_start": {"load_s": loaded, "first_pass_s": first},
+            "difference": difference,
+        }
+        for number, name in enumerate(("model", "end_to_end")):
+            found[name] = {
+                "samples_s": rounds.wall_s[number],
+                "cpu_s": rounds.cpu_s[number],
+                "warmup_s": warmup,
+                "settled": settled,
+                "stopped_by": rounds.stopped_by,
+            }
+        if part == "rest":
+            peak = machine.process_memory()["peak_bytes"]
+            found["energy"], found["power_notes"] = measure_power(request, plain, observer)
+            found["memory"] = {
+                # A frozen network has its weights as constants, which nothing lists.
+                "weights_bytes": request["weights_bytes"] // (1 if config["dtype"] == "fp32" else 2),
+                "image_bytes": normalise(pixels).numel() * normalise(pixels).element_size(),
+                "allocator_peak_bytes": torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None,
+                "reserved_bytes": torch.cuda.max_memory_reserved(device) if device.type == "cuda" else None,
+                "process_baseline_bytes": baseline["resident_bytes"],
+                "process_peak_bytes": peak,
+            }
+            found["memory"].update(observer.memory())
+            found["finite"] = bool(torch.isfinite(model(normalise(pixels))).all())
+    found["watch"] = observer.finish()
+    found["environment"] = describe(device, config, flushes, keeps)
+    found["identity"] = machine.board_identity()
+    return found
+
+
+def check(model: Any, bundle: Path, device: torch.device) -> float:
+    """Largest difference to the reference output of the machine that bundled it, over the reference's largest value."""
+    reference = torch.load(str(bundle / "reference.pt"), map_location=device)
+    output = model(reference["images"])
+    return float((output - reference["logits"]).abs().max() / reference["logits"].abs().max())
+
+
+def measure_power(request: Dict[str, Any], timed: Any, observer: Observer) -> Any:
+    """Raw energy windows and the notes about them."""
+    config = request["config"]
+    if config["power"] == "none":
+        return None, ["not measured: --power none"]
+    names = request["sensors"] if config["power"] == "auto" else [config["power"]]
+    raw, reasons = capture(names, config["power_interval"], timed, EnergyPlan(*request["energy_plan"]))
+    if raw is not None:
+        observer.take(raw["samples"], raw["load"])
+    return raw, reasons
+
+
+def describe(device: torch.device, config: Dict[str, Any], flushes: bool, keeps: bool) -> Dict[str, Any]:
+    """As `record.Environment` has it."""
+    cpu = ""
+    for line in (machine.read_text("/proc/cpuinfo") or "").splitlines():
+        if line.startswith(("model name", "Model")):
+            cpu = line.split(":", 1)[1].strip()
+            break
+    name = "cpu"
+    if device.type == "cuda":
+        name = "{} (CUDA {})".format(torch.cuda.get_device_name(device), torch.version.cuda)
+    state = machine.read_state()
+    clocks = state["cpu_hz"]
+    return {
+        "device": name,
+        "cpu": cpu or platform.machine(),
+        "cores": len(os.sched_getaffinity(0)),
+        "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        "clock_mhz": [hz / 1e6 for hz in clocks] if clocks else None,
+        "load_average": state["load_average"],
+        "system": "{} {} {}".format(platform.system(), platform.release(), platform.machine()),
+        "python": platform.python_version(),
+        "torch": str(torch.__version__),
+        "threads": config["threads"],
+        "flush_denormals": bool(flushes),
+        "tf32": False,
+        "keeps_freed_memory": keeps,
+        "power_mode": state["power_mode"],
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,77 @@
+"""Looks at clocks, temperatures and memory about once a second while something is measured, outside what is timed."""
+
+import os
+from typing import Any, Dict, List, Sequence, Set
+
+from . import machine
+
+PULSE_S = 1.0
+
+
+class Observer:
+    """What was seen of the machine from the making of this object on."""
+
+    def __init__(self) -> None:
+        self.before = machine.read_state()
+        self.gpu_hz: List[float] = []
+        self.cpu_hz: List[float] = []
+        self.hottest: Dict[str, float] = dict(self.before["temperatures_c"])
+        self.available, self.nvmap = [self.before["available_bytes"]], [self.before["nvmap_bytes"]]
+        self.throttled: Set[str] = set()
+        self.gpu_processes: Set[int] = set()
+        self._last = -PULSE_S
+
+    def pulse(self, now: float) -> None:
+        """Look, if the last look was long enough ago."""
+        if now - self._last < PULSE_S:
+            return
+        self._last = now
+        folder = machine.gpu_clock_folder()
+        gpu = machine.read_number(folder + "/cur_freq") if folder else None
+        cpu = machine.cpu_clocks()
+        if gpu:
+            self.gpu_hz.append(gpu)
+        if cpu:
+            self.cpu_hz.append(max(cpu))
+        self._heat(machine.temperatures())
+        memory = machine.read_memory()
+        self.available.append(memory["available_bytes"])
+        self.nvmap.append(memory["nvmap_bytes"])
+
+    def take(self, samples: Sequence[Dict[str, Any]], load: Sequence[Sequence[float]]) -> None:
+        """Learn from a sensor's samples what it told beside power while the network ran."""
+        for sample in samples:
+            if not any(window[0] <= sample["t"] <= window[1] for window in load):
+                continue
+            if sample.get("gpu_hz"):
+                self.gpu_hz.append(sample["gpu_hz"])
+            self._heat(sample.get("temperatures_c", {}))
+            self.throttled |= set(sample.get("throttled", ()))
+            self.gpu_processes |= set(sample.get("gpu_processes", ()))
+            self.nvmap.append(sample.get("nvmap_bytes"))
+
+    def _heat(self, temperatures: Dict[str, float]) -> None:
+        for zone, celsius in temperatures.items():
+            self.hottest[zone] = max(celsius, self.hottest.get(zone, celsius))
+
+    def finish(self) -> Dict[str, Any]:
+        """What was seen from the beginning to now, as `measurement.Watch` has it."""
+        return {
+            "before": self.before,
+            "after": machine.read_state(),
+            "gpu_hz": self.gpu_hz,
+            "cpu_hz": self.cpu_hz,
+            "hottest_c": self.hottest,
+            "throttled": sorted(self.throttled),
+            "gpu_processes": sorted(self.gpu_processes),
+            "own_pids": [os.getpid()],
+        }
+
+    def memory(self) -> Dict[str, Any]:
+        """Shared GPU memory and available memory, at first and at the worst, as `measurement.Memory` has them."""
+        return {
+            "nvmap_baseline_bytes": self.nvmap[0],
+            "nvmap_peak_bytes": max((value for value in self.nvmap if value is not None), default=None),
+            "available_baseline_bytes": self.available[0],
+            "available_least_bytes": min((value for value in self.available if value is not None), default=None),
+        }
