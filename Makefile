@@ -33,10 +33,11 @@ benchmark: $(STAMP) ## how fast counting is, beside fvcore; needs a quiet machin
 tables: $(STAMP) ## write reports/paper/ again: equation 2 of the released nano
 	$(BIN)/python -m jetbench.reporting.equation2 reports/paper
 
-check: $(STAMP) ## formatting, lint and types
+check: $(STAMP) ## formatting, lint and types; the Dockerfiles too
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/mypy
+	if [ -x $(BIN)/hadolint ]; then $(BIN)/hadolint docker/*.Dockerfile; fi
 
 format: $(STAMP) ## format the code and mend what ruff can
 	$(BIN)/ruff check --fix

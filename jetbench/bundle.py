@@ -78,7 +78,9 @@ def collect(path: Path) -> tuple[ProfileRecord, Device]:
         told = json.loads(path.read_text())
         case, device = Case.model_validate(told["bundle"]["case"]), Device.model_validate(told["bundle"]["device"])
         found = [_read_process(each, case, device) for each in told["processes"]]
-        identity = told["processes"][0]["identity"]
+        # In a container the board's device tree is hidden; its host's jtop tells.
+        meta = (told["processes"][0].get("energy") or {}).get("meta", {})
+        identity = {**told["processes"][0]["identity"], **meta.get("board", {})}
     except OSError as error:
         raise SpecError(f"{path}: cannot be read ({error.strerror})") from None
     except (ValueError, KeyError, IndexError, TypeError, ValidationError) as error:
