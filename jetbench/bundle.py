@@ -90,8 +90,6 @@ def collect(path: Path) -> tuple[ProfileRecord, Device]:
     if device.is_board and not is_device(device, identity):
         what = identity["model"] or "a machine that does not say what it is"
         notes["processor"] = f"the bundle was made for {device.title}, but was measured on: {what}"
-    elif device.accelerator == "cuda" and profile.environment.device == "cpu":
-        notes["processor"] = f"measured on the processor of {device.title}: its torch found no CUDA device"
     worst = max(each["difference"] for each in told["processes"])
     if not worst <= MAX_DIFFERENCE:
         notes["processor"] = f"the board's output differs from the reference by {worst:.1g} of its largest value"

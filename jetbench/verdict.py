@@ -155,6 +155,8 @@ def _watch_reasons(profile: Profile) -> Iterator[_Reason]:
             rounded = f"{max(0.1, round(foreign, 1)):g}"
             level: Level = "invalid" if crowded and foreign > 0.5 else "suspect"
             yield level, f"other programs used about {rounded} of the {environment.cores} cores"
+        elif foreign is None and before.load_average is not None and before.load_average > environment.cores:
+            yield "suspect", f"load average {before.load_average:.1f} on {environment.cores} cores when it began"
         strangers = set(watch.gpu_processes) - set(watch.own_pids)
         if strangers and set(watch.own_pids) <= set(watch.gpu_processes):
             yield "suspect", f"{len(strangers)} other process(es) used the GPU"

@@ -51,7 +51,7 @@ def test_a_bundle_measured_on_its_board_comes_back_as_a_record(tmp_path: Path) -
     assert profile.energy.problem is None
     # Its processes are children of the probe, whose load the simulated rails do not see: idle all through.
     assert profile.energy.power_w == pytest.approx(2.0)
-    assert "its torch found no CUDA device" in profile.notes["processor"]
+    assert "this torch finds no CUDA device" in profile.notes["processor"]
     assert (tmp_path / "reports" / "profile-nano" / "table.md").exists()
 
 

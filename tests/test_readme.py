@@ -10,7 +10,14 @@ from tests.test_cli import jetbench
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 # These need data, a long time, or a file that an earlier command makes; the first two run in test_cli on a small sweep.
-NOT_RUN = ("sweep nano --budget", "sweep camvid", "table reports/nano", "profile jetseg-nano", "profile reports/nano", "collect")
+NOT_RUN = (
+    "sweep nano --budget",
+    "sweep camvid",
+    "table reports/nano",
+    "profile jetseg-nano",
+    "profile reports/nano",
+    "collect",
+)
 
 
 def module_map() -> str:

@@ -54,6 +54,7 @@ CASES: list[tuple[str, dict[str, object], str]] = [
         {"watches": (watch({"busy_s": 0, "own_s": 0}, {"busy_s": 14, "own_s": 10}),)},
         "about 0.4 of the 2 cores",
     ),
+    ("suspect", {"watches": (watch({"load_average": 5.0}, {}),)}, "load average 5.0 on 2 cores"),
     ("suspect", {"watches": (watch({"on_battery": True}, {}),)}, "battery"),
     ("suspect", {"watches": (watch({}, {}, gpu_hz=(1e9, 1e9, 1e9, 0.6e9)),)}, "clocks moved by 40 %"),
     ("suspect", {"watches": (watch({}, {}, gpu_processes=(7, 8), own_pids=(7,)),)}, "1 other process(es) used the GPU"),

@@ -167,12 +167,9 @@ def profile(
     else:
         where = torch_device(target)
         if target.accelerator != where.type:
-            mend = f"; install NVIDIA's for JetPack {target.jetpack}" if target.jetpack else ""
-            note = f"measured on the processor of {target.title}: this torch finds no CUDA device{mend}"
+            note = f"this torch finds no CUDA device: the processor of {target.title} is measured, not its GPU"
             _say(as_json, f"[bold yellow]Attention:[/] {escape(note)}.")
         profiles = _measure(lambda report: profile_cases(cases, where.type, target, report))
-        if target.accelerator != where.type:
-            profiles = [found.model_copy(update={"notes": {**found.notes, "processor": note}}) for found in profiles]
     finished = datetime.now(timezone.utc).isoformat(timespec="seconds")
     records = [
         ProfileRecord(

@@ -5,6 +5,7 @@ added up, which gives the same bytes every time. What libraries allocate for the
 """
 
 import os
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -13,22 +14,26 @@ from torch.profiler import ProfilerActivity, profile
 MEANING = "weights, input and the most that torch's allocator held at once during one pass"
 
 
-def measure_peak_memory(model: nn.Module, images: Tensor) -> tuple[int | None, str]:
+def measure_peak_memory(
+    model: nn.Module, images: Tensor, run: Callable[[], object] | None = None
+) -> tuple[int | None, str]:
     """Peak bytes of one pass, and what they are (or why there are none).
 
     Args:
         model: network in eval mode, on the device of `images`.
         images: one batch, (N, 3, H, W).
+        run: one pass of the network over such a batch in another form, compiled or traced; None runs `model` itself.
     """
+    one_pass = run or (lambda: model(images))
     with torch.inference_mode():
         if images.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(images.device)
-            model(images)
+            one_pass()
             torch.cuda.synchronize(images.device)
             return torch.cuda.max_memory_allocated(images.device), MEANING
         os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # else the recorder announces itself on the terminal
         with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as recorded:
-            model(images)
+            one_pass()
     results = getattr(recorded.profiler, "kineto_results", None)
     if results is None:
         return None, "this torch does not record its allocations"

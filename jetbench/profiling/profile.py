@@ -244,7 +244,7 @@ def _measure_rest(
         notes["power_w"] = note
     report(0.8, "memory")
     # Counting allocations slows passes, so it comes after everything that is timed.
-    peak, how = measure_peak_memory(loaded.module, images)
+    peak, how = measure_peak_memory(loaded.module, images, loaded.model.run)
     notes["peak_memory_bytes"] = how
     output = loaded.module(images)
     found |= {
@@ -329,8 +329,16 @@ def assemble(
     watches = tuple(process.watch for process in processes)
     if alone not in processes:
         watches += (alone.watch,)
+    on_processor = target.accelerator == "cuda" and environment.device == "cpu"
     roof = None
-    if operations is not None:
+    if on_processor:
+        mend = f"; install NVIDIA's for JetPack {target.jetpack}" if target.jetpack else ""
+        what = f"the processor of {target.title}"
+        notes["processor"] = (
+            f"measured on {what}, not on its GPU: this torch finds no CUDA device, or was told to{mend}"
+        )
+        notes["estimate"] = f"no estimate for {what}: the peaks in its YAML are the GPU's"
+    elif operations is not None:
         gpu = environment.device if target.gpus else None
         told = estimate(operations, target, config.dtype, config.batch_size, gpu, _clock_share(target, watches))
         if isinstance(told, str):
@@ -356,7 +364,7 @@ def assemble(
             batch_size=config.batch_size, runs=tuple(run.end_to_end for run in runs if run.end_to_end)
         ),
         comparison=comparison,
-        cold_start=runs[0].cold_start,
+        cold_start=rest.cold_start,
         paced=rest.paced,
         soak=rest.soak,
         memory=rest.memory,
