@@ -34,10 +34,12 @@ def write_bundle(folder: Path, case: Case, device: Device) -> float:
     """Write a bundle of `case` for `device`; returns how far the traced network is from the network, relatively.
 
     Raises:
-        SpecError: the folder is there already.
+        SpecError: the folder is there already, or the number format is not fp32.
     """
     if folder.exists():
         raise SpecError(f"{folder}: is there already; give another --out")
+    if case.config.dtype != "fp32":
+        raise SpecError(f"--dtype {case.config.dtype}: a bundle's weights are frozen as fp32; leave it out")
     case = case.model_copy(update={"config": case.config.model_copy(update={"backend": "traced"})})
     network = case.network()
     model = network.build().eval()
@@ -92,7 +94,7 @@ def collect(path: Path) -> tuple[ProfileRecord, Device]:
         notes["processor"] = f"the bundle was made for {device.title}, but was measured on: {what}"
     worst = max(each["difference"] for each in told["processes"])
     if not worst <= MAX_DIFFERENCE:
-        notes["processor"] = f"the board's output differs from the reference by {worst:.1g} of its largest value"
+        notes["output"] = f"the board's output differs from the reference by {worst:.1g} of its largest value"
     record = ProfileRecord(
         network=case.label,
         architecture=case.architecture,
@@ -100,7 +102,7 @@ def collect(path: Path) -> tuple[ProfileRecord, Device]:
         trained=case.weights_file is not None,
         profiling_config=case.config,
         profile=profile.model_copy(update={"notes": notes}),
-        finished=datetime.fromtimestamp(path.stat().st_mtime, timezone.utc).isoformat(timespec="seconds"),
+        finished=datetime.fromtimestamp(told["finished_s"], timezone.utc).isoformat(timespec="seconds"),
     )
     return record, device
 

@@ -90,8 +90,14 @@ class Device(Spec):
             return self.title, self.peaks
         if gpu is None:
             return self.gpus[0].name, self.gpus[0].peaks
-        found = next((card for card in self.gpus if card.name.lower() in gpu.lower()), None)
+        found = next((card for card in self.gpus if _is_card(card.name, gpu)), None)
         return (gpu, found.peaks) if found else (gpu, {})
+
+
+def _is_card(name: str, gpu: str) -> bool:
+    """Is `gpu`, as its driver names it, that card and no relative: a 3090 is no 3090 Ti, an H200 no GH200?"""
+    relatives = r"(?! *(?:Ti|SUPER|NVL|MIG|Laptop|Max-Q))"
+    return re.search(rf"(?<![A-Za-z0-9]){re.escape(name)}(?![A-Za-z0-9]){relatives}", gpu, re.IGNORECASE) is not None
 
 
 def load_device(name: str) -> Device:

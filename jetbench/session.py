@@ -255,6 +255,7 @@ def in_fresh_process(request: ProcessRequest, report: Report) -> ProcessFindings
         folder = Path(name)
         (folder / "request.json").write_text(request.model_dump_json())
         environment = {**os.environ, "OMP_NUM_THREADS": str(request.cases[0].config.threads), "PYTHONSAFEPATH": "1"}
+        environment.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")  # as NVML counts cards
         process = subprocess.Popen(
             [sys.executable, "-m", "jetbench.session", str(folder), str(os.getpid())],
             stdin=subprocess.DEVNULL,

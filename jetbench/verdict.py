@@ -9,15 +9,18 @@ from dataclasses import dataclass
 from typing import Literal
 
 from jetbench.measurement import Energy, LatencyRun, Watch
+from jetbench.probe.timing import is_precise
 from jetbench.record import Profile
 
 Level = Literal["valid", "suspect", "invalid", "not measured"]
 LEVELS: tuple[Level, ...] = ("valid", "suspect", "invalid")
 
 MAX_SPREAD = 0.10  # largest less smallest median of the processes, over their median
+PRECISE = 0.02
 MAX_CLOCK_CHANGE = 0.05
 MAX_FOREIGN_LOAD = 0.2  # cores that other programs used; above it suspect, and invalid once they crowd ours out
 MAX_CPU_GAP = 0.05  # share of a one-thread pass in which the processor did something else
+MAX_SWAPPED_PAGES = 1000  # 4 MiB
 MAX_SAMPLER_LOAD = 0.01  # of one core
 MAX_DISAGREEMENT = 0.10  # between a GPU's energy counter and its power readings
 MAX_IDLE_DRIFT = 0.10
@@ -54,6 +57,8 @@ def judge(profile: Profile) -> Verdict:
 
 
 def _reasons(profile: Profile) -> Iterator[_Reason]:
+    if "output" in profile.notes:
+        yield "invalid", profile.notes["output"]
     if "processor" in profile.notes:
         yield "suspect", profile.notes["processor"]
     if profile.finite is False:
@@ -72,7 +77,8 @@ def _latency_reasons(profile: Profile) -> Iterator[_Reason]:
     if latency.spread is not None and latency.spread > MAX_SPREAD:
         count = len(latency.runs)
         yield "suspect", f"unstable: the medians of {count} processes differ by {latency.spread:.0%}"
-    limited = sum(run.stopped_by == "limit" for run in latency.runs)
+    # The limit ends all networks of a process; those that were precise by then are not to blame.
+    limited = sum(run.stopped_by == "limit" and not is_precise(run.samples_s, PRECISE) for run in latency.runs)
     if limited:
         yield (
             "suspect",
@@ -134,14 +140,17 @@ def two_peaks(samples: Sequence[float]) -> tuple[float, float] | None:
 
 def _watch_reasons(profile: Profile) -> Iterator[_Reason]:
     environment = profile.environment
+    level: Level
     for watch in profile.watches:
         before, after = watch.before, watch.after
         if watch.throttled:
             yield "invalid", f"throttled: {', '.join(watch.throttled)}"
         if _grew(before.throttle_events, after.throttle_events):
             yield "invalid", "throttled: the processor's or board's count of throttle events grew"
-        if _grew(before.swapped_pages, after.swapped_pages):
-            yield "invalid", "the machine swapped memory to disk"
+        swapped = (after.swapped_pages or 0) - (before.swapped_pages or 0)
+        if before.swapped_pages is not None and swapped > 0:
+            level = "invalid" if swapped > MAX_SWAPPED_PAGES else "suspect"
+            yield level, f"the machine swapped {swapped} pages of memory while the network was loaded and measured"
         if before.power_mode and after.power_mode and before.power_mode != after.power_mode:
             yield "invalid", f"the power mode changed from {before.power_mode} to {after.power_mode}"
         if before.on_battery or after.on_battery:
@@ -153,7 +162,7 @@ def _watch_reasons(profile: Profile) -> Iterator[_Reason]:
         if foreign is not None and foreign > MAX_FOREIGN_LOAD:
             crowded = foreign + environment.threads > environment.cores
             rounded = f"{max(0.1, round(foreign, 1)):g}"
-            level: Level = "invalid" if crowded and foreign > 0.5 else "suspect"
+            level = "invalid" if crowded and foreign > 0.5 else "suspect"
             yield level, f"other programs used about {rounded} of the {environment.cores} cores"
         elif foreign is None and before.load_average is not None and before.load_average > environment.cores:
             yield "suspect", f"load average {before.load_average:.1f} on {environment.cores} cores when it began"

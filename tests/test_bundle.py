@@ -68,13 +68,16 @@ def test_a_bundle_measured_elsewhere_is_not_taken_for_its_board(tmp_path: Path) 
     told = json.loads((folder / "result.json").read_text())
     told["processes"][0]["difference"] = 0.5
     (folder / "result.json").write_text(json.dumps(told))
-    assert "differs from the reference by 0.5" in collect(folder / "result.json")[0].profile.notes["processor"]
+    wrong = judge(collect(folder / "result.json")[0].profile)
+    assert wrong.level == "invalid"
+    assert "differs from the reference by 0.5" in wrong.reasons[0]
 
 
 def test_bad_input_gets_one_clear_error(tmp_path: Path) -> None:
     (tmp_path / "there").mkdir()
     (tmp_path / "result.json").write_text("{}")
     assert "is there already" in jetbench("bundle", "--out", "there", cwd=tmp_path, code=2)
+    assert "frozen as fp32" in jetbench("bundle", "--dtype", "fp16", cwd=tmp_path, code=2)
     assert "one network in one setting" in jetbench("bundle", "--dtype", "fp32,fp16", cwd=tmp_path, code=2)
     assert "is no result.json of a probe" in jetbench("collect", "result.json", cwd=tmp_path, code=2)
     assert "cannot be read" in jetbench("collect", "nowhere.json", cwd=tmp_path, code=2)

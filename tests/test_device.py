@@ -84,7 +84,12 @@ def test_a_nano_without_power_sensor_is_no_nano_of_the_registry() -> None:
 
 
 def test_your_own_device_by_path(tmp_path: Path) -> None:
-    text = (DEVICES / "agx.yaml").read_text().replace("Jetson AGX Xavier", "my board").replace('"2888"', '"1234-0001"')
+    text = (
+        (DEVICES / "agx.yaml")
+        .read_text()
+        .replace("Jetson AGX Xavier", "my board")
+        .replace('"2888", "2972"', '"1234-0001"')
+    )
     (tmp_path / "mine.yaml").write_text(text)
     device = load_device(str(tmp_path / "mine.yaml"))
     assert (device.name, device.title, device.modules) == ("mine", "my board", ("1234-0001",))
@@ -104,4 +109,5 @@ def test_peaks_of_a_card_by_its_name() -> None:
     assert workstation.peaks_of(None)[0] == "TITAN RTX"
     assert workstation.peaks_of("NVIDIA H100 80GB HBM3")[1]["fp32"].value == 66.9e12
     assert workstation.peaks_of("NVIDIA H100 PCIe")[1]["fp32"].value == 51.2e12
-    assert workstation.peaks_of("Quadro P400")[1] == {}
+    for other in ("Quadro P400", "NVIDIA GeForce RTX 3090 Ti", "NVIDIA GH200 480GB", "NVIDIA H100 NVL"):
+        assert workstation.peaks_of(other)[1] == {}

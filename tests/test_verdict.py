@@ -2,7 +2,7 @@ import random
 
 import pytest
 
-from jetbench.measurement import Energy, LatencyRun, MachineState, PowerSample, Watch
+from jetbench.measurement import Energy, Latency, LatencyRun, MachineState, PowerSample, Watch
 from jetbench.record import Profile
 from jetbench.verdict import judge, two_peaks
 from tests.made_up import ENVIRONMENT, latency, profile
@@ -38,11 +38,13 @@ def counted(watts: float, read: float) -> Energy:
     return idle_and_load(samples=tuple(samples))
 
 
+UNSURE = Latency(batch_size=1, runs=(LatencyRun(samples_s=(0.1, 0.11, 0.12) * 5, stopped_by="limit"),))
 QUIET: dict[str, object] = {"busy_s": 0, "own_s": 0}
 CASES: list[tuple[str, dict[str, object], str]] = [
     ("invalid", {"watches": (watch({}, {}, throttled=("thermal",)),)}, "throttled: thermal"),
     ("invalid", {"watches": (watch({"throttle_events": 1}, {"throttle_events": 2}),)}, "throttle events grew"),
-    ("invalid", {"watches": (watch({"swapped_pages": 1}, {"swapped_pages": 9}),)}, "swapped"),
+    ("invalid", {"watches": (watch({"swapped_pages": 1}, {"swapped_pages": 9000}),)}, "swapped 8999 pages"),
+    ("suspect", {"watches": (watch({"swapped_pages": 1}, {"swapped_pages": 9}),)}, "swapped 8 pages"),
     ("invalid", {"watches": (watch({"power_mode": "MAXN"}, {"power_mode": "15W"}),)}, "power mode changed"),
     (
         "invalid",
@@ -59,7 +61,7 @@ CASES: list[tuple[str, dict[str, object], str]] = [
     ("suspect", {"watches": (watch({}, {}, gpu_hz=(1e9, 1e9, 1e9, 0.6e9)),)}, "clocks moved by 40 %"),
     ("suspect", {"watches": (watch({}, {}, gpu_processes=(7, 8), own_pids=(7,)),)}, "1 other process(es) used the GPU"),
     ("suspect", {"model_latency": latency(0.1, 0.1, 0.12)}, "the medians of 3 processes differ by 20%"),
-    ("suspect", {"model_latency": latency(0.1, stopped_by="limit")}, "stopped at the time limit"),
+    ("suspect", {"model_latency": UNSURE}, "stopped at the time limit"),
     ("suspect", {"model_latency": latency(0.1, settled=False)}, "had not settled"),
     ("suspect", {"model_latency": latency(0.1, cpu_s=(0.08,) * 5)}, "for 20% of its passes"),
     ("suspect", {"energy": idle_and_load(drift=1.0)}, "idle power moved by +1.00 W"),

@@ -143,6 +143,8 @@ def profile(
         "backend": _list("--backend", backend, _choice(BACKENDS)),
         "threads": _list("--threads", threads, _whole_number),
     }
+    if rate and axes["batch_size"] != [1]:
+        raise SpecError("--rate: a camera gives one frame at a time; leave out --batch")
     for count in axes["threads"]:
         check_threads("--threads", count)
     asked = None if device == "auto" else load_device(ALIASES.get(device, device))
@@ -167,6 +169,8 @@ def profile(
     else:
         where = torch_device(target)
         if target.accelerator != where.type:
+            if require_measured:
+                raise ProfilingError(f"--require-measured: this torch finds no CUDA device on {target.title}")
             note = f"this torch finds no CUDA device: the processor of {target.title} is measured, not its GPU"
             _say(as_json, f"[bold yellow]Attention:[/] {escape(note)}.")
         profiles = _measure(lambda report: profile_cases(cases, where.type, target, report))

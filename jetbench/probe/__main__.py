@@ -37,6 +37,11 @@ def main() -> int:
     if asked.one:
         print(json.dumps(measure(asked.bundle, request, asked.one)))
         return 0
+    try:
+        (asked.bundle / "result.tmp").write_text("")
+    except OSError as error:
+        print("error: {}: cannot write here ({})".format(asked.bundle, error.strerror), file=sys.stderr)
+        return 2
     count = asked.processes or request["config"]["processes"]
     found: List[Dict[str, Any]] = []
     for number, part in enumerate(["rest"] + ["latency"] * (count - 1), 1):
@@ -51,7 +56,7 @@ def main() -> int:
         found.append(json.loads(done.stdout.splitlines()[-1]))
     result = asked.bundle / "result.json"
     partial = asked.bundle / "result.tmp"
-    partial.write_text(json.dumps({"processes": found, "bundle": request}))
+    partial.write_text(json.dumps({"processes": found, "bundle": request, "finished_s": time.time()}))
     partial.replace(result)
     print("written: {}. Bring it back for: jetbench collect result.json".format(result.resolve()), file=sys.stderr)
     return 0
@@ -74,8 +79,6 @@ def measure(bundle: Path, request: Dict[str, Any], part: str) -> Dict[str, Any]:
         start = time.perf_counter()
         model = torch.jit.load(str(bundle / "model.ts"), map_location=device).eval()  # type: ignore[no-untyped-call]
         loaded = time.perf_counter() - start
-        difference = check(model, bundle, device)
-        model = model.to(dtype)
         normalise = Normalise(request["mean"], request["std"], device, dtype, config["channels_last"])
         pixels = random_pixels(config["batch_size"], (size[0], size[1]), config["seed"])
         plain, whole = model_pass(model, pixels, normalise), end_to_end_pass(model, pixels, normalise)
@@ -84,10 +87,7 @@ def measure(bundle: Path, request: Dict[str, Any], part: str) -> Dict[str, Any]:
         time_pass(whole)
         stop = Stop(config["precision"], config["min_iterations"], config["min_seconds"], config["max_seconds"])
         rounds = sample_rounds([plain, whole], stop, between=observer.pulse)
-        found: Dict[str, Any] = {
-            "cold_start": {"load_s": loaded, "first_pass_s": first},
-            "difference": difference,
-        }
+        found: Dict[str, Any] = {"cold_start": {"load_s": loaded, "first_pass_s": first}}
         for number, name in enumerate(("model", "end_to_end")):
             found[name] = {
                 "samples_s": rounds.wall_s[number],
@@ -99,9 +99,12 @@ def measure(bundle: Path, request: Dict[str, Any], part: str) -> Dict[str, Any]:
         if part == "rest":
             peak = machine.process_memory()["peak_bytes"]
             found["energy"], found["power_notes"] = measure_power(request, plain, observer)
+            if device.type == "cuda":
+                torch.cuda.reset_peak_memory_stats(device)
+                time_pass(plain)
             found["memory"] = {
                 # A frozen network has its weights as constants, which nothing lists.
-                "weights_bytes": request["weights_bytes"] // (1 if config["dtype"] == "fp32" else 2),
+                "weights_bytes": request["weights_bytes"],
                 "image_bytes": normalise(pixels).numel() * normalise(pixels).element_size(),
                 "allocator_peak_bytes": torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None,
                 "reserved_bytes": torch.cuda.max_memory_reserved(device) if device.type == "cuda" else None,
@@ -110,6 +113,8 @@ def measure(bundle: Path, request: Dict[str, Any], part: str) -> Dict[str, Any]:
             }
             found["memory"].update(observer.memory())
             found["finite"] = bool(torch.isfinite(model(normalise(pixels))).all())
+        # Last, so that neither its pass nor its tensors are in any number above.
+        found["difference"] = check(model, bundle, device)
     found["watch"] = observer.finish()
     found["environment"] = describe(device, config, flushes, keeps)
     found["identity"] = machine.board_identity()

@@ -11,6 +11,7 @@ from .sensors import SENSORS
 from .timing import Pass
 
 PATIENCE_S = 5.0
+SETTLE_S = 5.0
 
 
 class EnergyPlan(NamedTuple):
@@ -69,8 +70,12 @@ def run_windows(
         `idle`: [start, end] of the two idle windows; `load`: [start, end, passes] of each load window. Seconds of the
         clock that the sampler uses too.
     """
+    # Clocks and chip averages need a moment after whatever ran before.
+    settle = min(SETTLE_S, plan.idle_s / 2)
     report("power, idle")
+    time.sleep(settle)
     idle = [_rest(sampler, plan, clock)]
+    _run_for(timed, min(SETTLE_S, plan.window_s / 2))
     load: List[List[float]] = []
     for number in range(plan.windows):
         report("power, load {} of {}".format(number + 1, plan.windows))
@@ -78,8 +83,16 @@ def run_windows(
         if not sampler.is_alive:
             break
     report("power, idle again")
+    time.sleep(settle)
     idle.append(_rest(sampler, plan, clock))
     return {"idle": idle, "load": load}
+
+
+def _run_for(timed: Pass, seconds: float) -> None:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        timed.run()
+        timed.wait()
 
 
 def _rest(sampler: Sampler, plan: EnergyPlan, clock: Callable[[], float]) -> List[float]:

@@ -128,8 +128,10 @@ def power_mode() -> Optional[str]:
 
 def is_tegra() -> bool:
     """Is this a Jetson, seen from inside or outside a container?"""
-    return os.path.exists("/etc/nv_tegra_release") or "tegra" in (
-        read_text("/sys/firmware/devicetree/base/compatible") or ""
+    return (
+        os.path.exists("/etc/nv_tegra_release")
+        or "tegra" in os.uname().release
+        or "tegra" in (read_text("/sys/firmware/devicetree/base/compatible") or "")
     )
 
 
@@ -187,10 +189,12 @@ def _kib(table: Dict[str, int], name: str) -> Optional[int]:
 
 
 def _busy_seconds() -> Optional[float]:
-    """CPU seconds that all programs together have used since the start: user, nice, system, irq, softirq."""
-    line = (read_text("/proc/stat") or "").splitlines()[:1]
-    fields = line[0].split()[1:] if line and line[0].startswith("cpu ") else []
-    if len(fields) < 7:
-        return None
-    user, nice, system, _, _, irq, softirq = (int(field) for field in fields[:7])
-    return (user + nice + system + irq + softirq) / float(os.sysconf("SC_CLK_TCK"))
+    """CPU seconds that all programs together have used of the cores that this process may use."""
+    own = {"cpu{}".format(core) for core in os.sched_getaffinity(0)} if hasattr(os, "sched_getaffinity") else {"cpu"}
+    ticks, seen = 0, False
+    for line in (read_text("/proc/stat") or "").splitlines():
+        fields = line.split()
+        if len(fields) >= 8 and fields[0] in own:
+            user, nice, system, _, _, irq, softirq = (int(field) for field in fields[1:8])
+            ticks, seen = ticks + user + nice + system + irq + softirq, True
+    return ticks / float(os.sysconf("SC_CLK_TCK")) if seen else None

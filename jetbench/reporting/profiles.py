@@ -30,6 +30,7 @@ STYLES: dict[Class, str] = {
     "missing": "dim",
 }
 VERDICT_STYLES = {"valid": "green", "suspect": "yellow", "invalid": "bold red", "not measured": "dim"}
+FIRST_PASS = {"eager": "the very first", "compiled": "compilation included", "traced": "the first after tracing"}
 RECORDS, FIGURES, TABLE = "records.jsonl", "figures.csv", "table.md"
 MARKS = {"suspect": "?", "invalid": "INVALID", "not measured": "", "valid": ""}
 
@@ -123,9 +124,9 @@ def _latency_figures(profile: Profile, config: ProfilingConfig) -> list[Figure]:
         text = f"{compared.median:.3f}"
         figures.append(Figure("ratio_to_reference", compared.median, "measured", "ratio", text, how))
     if (cold := profile.cold_start) is not None:
-        how = "building the network, its weights and the device; Python and torch are not in it"
+        how = "the network, its weights, the device, tracing; Python and torch are not in it"
         figures.append(Figure("load_s", cold.load_s, "measured", "cold start, load", _ms(cold.load_s), how))
-        how = "compilation included" if config.backend == "compiled" else "the very first"
+        how = FIRST_PASS[config.backend]
         first = cold.first_pass_s
         figures.append(Figure("first_pass_s", first, "measured", "cold start, first pass", _ms(first), how))
     if (paced := profile.paced) is not None:
