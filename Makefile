@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+JOBS ?= $(shell $(PYTHON) -c 'import os; print(min(8, os.cpu_count() or 1))')
 
 .DEFAULT_GOAL := help
 .PHONY: help setup sweep test benchmark tables check format clean
@@ -24,8 +25,9 @@ setup: $(STAMP) ## create .venv and install jetbench with its development tools
 sweep: $(STAMP) ## run the sweep of the README: jetbench sweep sweeps/nano.yaml
 	$(BIN)/jetbench sweep sweeps/nano.yaml
 
-test: $(STAMP) ## run the tests
-	$(BIN)/python -m pytest
+test: $(STAMP) ## run the tests; those that measure run alone, after the others
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m 'not benchmarks and not quiet'
+	$(BIN)/python -m pytest -m quiet
 
 benchmark: $(STAMP) ## how fast counting is, beside fvcore; needs a quiet machine
 	$(BIN)/python -m pytest -m benchmarks -s tests/benchmarks

@@ -2,7 +2,7 @@
 #   docker build -f docker/orin.Dockerfile -t jetbench-orin .
 #   docker run --rm -it --runtime nvidia \
 #     -v /run/jtop.sock:/run/jtop.sock --group-add "$(getent group jtop | cut -d: -f3)" \
-#     -v "$PWD/reports:/work/reports" jetbench-orin profile --device agx-orin
+#     -v "$PWD/reports:/bench/reports" jetbench-orin profile --device agx-orin
 # R36 images before and from 36.4 do not mix: take a BASE of your board's release.
 ARG BASE=dustynv/l4t-pytorch:r36.4.0
 # hadolint ignore=DL3006
@@ -11,9 +11,9 @@ FROM ${BASE}
 ARG JETSON_STATS=7.2.2
 COPY . /opt/jetbench
 # The base's torch is built for the board: nothing may replace it.
-RUN python3 -c "import torch; print('torch==' + torch.__version__)" > /tmp/torch.txt \
- && python3 -m pip install --no-cache-dir -c /tmp/torch.txt "/opt/jetbench" "jetson-stats==${JETSON_STATS}" \
- && rm /tmp/torch.txt
-WORKDIR /work
+RUN python3 -c "import torch; print('torch==' + torch.__version__)" > /opt/torch.txt \
+ && python3 -m pip install --no-cache-dir -c /opt/torch.txt "/opt/jetbench" "jetson-stats==${JETSON_STATS}" \
+ && rm /opt/torch.txt
+WORKDIR /bench
 ENTRYPOINT ["jetbench"]
 CMD ["doctor"]

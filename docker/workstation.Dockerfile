@@ -1,6 +1,6 @@
 # jetbench on a workstation with an NVIDIA GPU:
 #   docker build -f docker/workstation.Dockerfile -t jetbench .
-#   docker run --rm --gpus all -v "$PWD/reports:/work/reports" jetbench profile --device workstation
+#   docker run --rm --gpus all -v "$PWD/reports:/bench/reports" jetbench profile --device workstation
 ARG BASE=python:3.11-slim
 FROM ${BASE}
 ARG TORCH=2.13.0
@@ -14,6 +14,6 @@ RUN apt-get update \
 RUN pip install --no-cache-dir "torch==${TORCH}" --index-url "${TORCH_INDEX}"
 COPY . /opt/jetbench
 RUN pip install --no-cache-dir "/opt/jetbench[nvidia]"
-WORKDIR /work
+WORKDIR /bench
 ENTRYPOINT ["jetbench"]
 CMD ["doctor"]
