@@ -18,6 +18,7 @@ Accelerator = Literal["cuda", "cpu"]
 SensorName = Literal["jtop", "ina3221", "nvml", "rapl"]
 PeakName = Literal["fp32", "fp16", "fp16_tensor", "bandwidth"]
 DEVICES = PACKAGE / "devices"
+ALIASES = {"cuda": "workstation"}
 
 
 class Peak(Spec):
@@ -101,12 +102,12 @@ def _is_card(name: str, gpu: str) -> bool:
 
 
 def load_device(name: str) -> Device:
-    """The device of that name, or of a path to a YAML file.
+    """The device of that name (cuda is workstation's other one), or of a path to a YAML file.
 
     Raises:
         SpecError: no such device, or a value that breaks a rule.
     """
-    path = find_yaml(DEVICES, name, "devices")
+    path = find_yaml(DEVICES, ALIASES.get(name, name), "devices")
     return parse_spec(Device, {"name": path.stem, **read_yaml(path)}, str(path))
 
 

@@ -8,11 +8,11 @@ from typing import Any, Literal
 from pydantic import Field
 
 from jetbench.architecture import Architecture
+from jetbench.energy import Energy
 from jetbench.experiment import DType, ProfilingConfig, TrainingConfig
 from jetbench.measurement import (
     ColdStart,
     Comparison,
-    Energy,
     Latency,
     Memory,
     Paced,

@@ -92,9 +92,20 @@ class ProcessRequest(Spec):
 
 
 def profile_cases(
-    cases: Sequence[Case], torch_device: str, target: Device, report: Report = lambda share, text: None
+    cases: Sequence[Case],
+    torch_device: str,
+    target: Device,
+    report: Report = lambda share, text: None,
+    is_fresh: bool = False,
 ) -> list[Profile]:
     """Profile `cases` on this machine, which is `target`, while no other job of jetbench runs on it.
+
+    Args:
+        cases: networks in settings.
+        torch_device: cpu or cuda.
+        target: whose sensors and total rule apply.
+        report: told the finished share (0 to 1) and what is being measured.
+        is_fresh: this process was made for this one job; where one process is enough, it is this one.
 
     Raises:
         ProfilingError: a process ended without a result; the message says why.
@@ -109,7 +120,7 @@ def profile_cases(
         for numbers in groups.values():
             share = len(numbers) / len(cases)
             found = _profile_group(
-                [cases[number] for number in numbers], torch_device, target, _part_of(report, done, share)
+                [cases[number] for number in numbers], torch_device, target, _part_of(report, done, share), is_fresh
             )
             profiles.update(zip(numbers, found, strict=True))
             done += share
@@ -132,7 +143,7 @@ def run_profile(request: ProfileRequest, report: Report) -> Profile:
     here = host_device()
     if request.device == "cpu" and here.accelerator == "cuda" and not here.is_board:
         here = load_device("cpu")
-    return profile_cases([case], request.device, here, report)[0]
+    return profile_cases([case], request.device, here, report, is_fresh=True)[0]
 
 
 def estimate_cases(cases: Sequence[Case], target: Device, why: str) -> list[Profile]:
@@ -165,7 +176,9 @@ def _part_of(report: Report, start: float, share: float) -> Report:
     return lambda done, text: report(start + share * done, text)
 
 
-def _profile_group(cases: Sequence[Case], torch_device: str, target: Device, report: Report) -> list[Profile]:
+def _profile_group(
+    cases: Sequence[Case], torch_device: str, target: Device, report: Report, is_fresh: bool
+) -> list[Profile]:
     """Cases that can share a process: timed together in every process, then each alone for the rest."""
     config = cases[0].config
     least = max(case.config.processes for case in cases)
@@ -178,8 +191,9 @@ def _profile_group(cases: Sequence[Case], torch_device: str, target: Device, rep
             cases=tuple(chosen), parts=parts, torch_device=torch_device, target=target, control=control
         )
 
-    if single and least == 1:
-        both = measure(request(cases, ("latency", "rest")), report)
+    if single and least == most == 1:
+        do = measure if is_fresh else in_fresh_process
+        both = do(request(cases, ("latency", "rest")), report)
         return [assemble(0, [both], both, cases[0].input_size, config, target, cases[0].operations())]
     timed: list[ProcessFindings] = []
     alone: list[ProcessFindings] = []

@@ -8,7 +8,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from jetbench.measurement import Energy, LatencyRun, Watch
+from jetbench.energy import Energy
+from jetbench.measurement import LatencyRun, Watch
 from jetbench.probe.timing import is_precise
 from jetbench.record import Profile
 

@@ -132,6 +132,7 @@ def test_help_of_every_command_reads_well() -> None:
         assert "Usage" in jetbench(*command, "--help")
 
 
+@pytest.mark.quiet
 def test_a_sweep_from_end_to_end_then_again_then_its_weights(tmp_path: Path) -> None:
     (tmp_path / "tiny.yaml").write_text(SWEEP)
     text = jetbench("sweep", "tiny.yaml", cwd=tmp_path)

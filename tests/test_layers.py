@@ -10,7 +10,7 @@ LAYERS = [
     {"errors"},
     {"spec"},
     {"probe"},
-    {"architecture", "experiment", "measurement"},
+    {"architecture", "energy", "experiment", "measurement"},
     {"rules", "record", "catalog"},
     {"plan", "operations", "device", "verdict"},
     {"walk", "cost"},

@@ -29,7 +29,9 @@ def test_off_the_board_counts_are_given_and_an_estimate_says_so_everywhere(tmp_p
     assert first.startswith("Not measured: this machine is no Jetson AGX Xavier (it is: ")
     shown = {" ".join(line.split()[:3]) for line in lines}
     assert "counted parameters 522,914" in shown
-    assert any("estimated at best" in line and "(estimate)" in line for line in (" ".join(x.split()) for x in lines))
+    assert any(
+        "estimated latency at best" in line and "(estimate)" in line for line in (" ".join(x.split()) for x in lines)
+    )
     assert not any(line.startswith("measured") for line in lines)
     folder = tmp_path / "reports" / "profile-agx"
     rows = figures(folder)

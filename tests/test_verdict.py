@@ -2,7 +2,8 @@ import random
 
 import pytest
 
-from jetbench.measurement import Energy, Latency, LatencyRun, MachineState, PowerSample, Watch
+from jetbench.energy import Energy, PowerSample
+from jetbench.measurement import Latency, LatencyRun, MachineState, Watch
 from jetbench.record import Profile
 from jetbench.verdict import judge, two_peaks
 from tests.made_up import ENVIRONMENT, latency, profile

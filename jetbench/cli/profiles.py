@@ -1,4 +1,4 @@
-"""What measures a network and a machine: profile, devices, doctor."""
+"""What measures networks on a device: profile here, bundle and collect for a board without jetbench."""
 
 import itertools
 import json
@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
 
 from jetbench.catalog import read_architecture
 from jetbench.cli.app import (
@@ -27,13 +26,11 @@ from jetbench.cli.app import (
     read_size,
     terminated_as_interrupted,
 )
-from jetbench.device import Device, device_names, load_device
+from jetbench.device import Device, load_device
 from jetbench.errors import ProfilingError, SpecError
 from jetbench.experiment import Backend, ProfilingConfig
 from jetbench.plan import plan_architecture
 from jetbench.reporting.profiles import describe_profile, print_profile, print_summary, write_profiles
-from jetbench.reporting.sheets import print_whole
-from jetbench.rules import format_size
 from jetbench.spec import parse_seconds, parse_share, parse_spec
 
 if TYPE_CHECKING:
@@ -41,7 +38,6 @@ if TYPE_CHECKING:
     from jetbench.session import Case
 
 PROCESSES, MAX_PROCESSES = 6, 12
-ALIASES = {"cuda": "workstation"}
 LAYOUTS = {"contiguous": False, "channels-last": True}
 BACKENDS: dict[str, Backend] = {"eager": "eager", "compiled": "compiled", "traced": "traced"}
 
@@ -147,7 +143,7 @@ def profile(
         raise SpecError("--rate: a camera gives one frame at a time; leave out --batch")
     for count in axes["threads"]:
         check_threads("--threads", count)
-    asked = None if device == "auto" else load_device(ALIASES.get(device, device))
+    asked = None if device == "auto" else load_device(device)
     wanted = _Wanted(names or [], reference, size, classes, changes, dtype, base, axes)
 
     from jetbench.profiling.host import describe_host, host_device, is_here, read_identity, torch_device
@@ -344,7 +340,7 @@ def bundle(
 
     Copy the folder to the board, run `python3 -m probe .` in it, bring result.json back for `jetbench collect`.
     """
-    target = load_device(ALIASES.get(device, device))
+    target = load_device(device)
     base = {
         "processes": processes,
         "power": power,
@@ -383,102 +379,3 @@ def collect(
         print_profile(console, record, device)
         written = _write(reports / (study or f"profile-{device.name}"), [record], device)
         console.print(f"[dim]{', '.join(str(path) for path in written)}[/]", highlight=False, soft_wrap=True)
-
-
-@app.command()
-def devices(
-    name: Annotated[str | None, typer.Argument(help="All that is known of one of them, or of a .yaml file.")] = None,
-    as_json: JsonOption = False,
-) -> None:
-    """List the devices that networks are profiled on or estimated for, or show one with the source of each figure."""
-    if name is not None:
-        _show_device(load_device(ALIASES.get(name, name)), as_json)
-        return
-    listed = [load_device(each) for each in device_names()]
-    if as_json:
-        typer.echo(json.dumps([each.model_dump(mode="json") for each in listed], indent=2))
-        return
-    table = Table(title="Devices; peaks are data sheet figures", title_justify="left", box=None, pad_edge=False)
-    for heading in ("name", "device", "preset", "input", "power from"):
-        table.add_column(heading, no_wrap=True)
-    for heading in ("fp32 TFLOPS", "fp16 tensor TFLOPS", "GB/s"):
-        table.add_column(heading, justify="right")
-    for each in listed:
-        _, peaks = each.peaks_of(None)
-        shown = [
-            f"{peaks[key].value / scale:.3g}" if key in peaks else "\N{EM DASH}"
-            for key, scale in (("fp32", 1e12), ("fp16_tensor", 1e12), ("bandwidth", 1e9))
-        ]
-        table.add_row(each.name, each.title, each.preset, format_size(each.size), ", ".join(each.sensors), *shown)
-    print_whole(console, table)
-    console.print(
-        "[dim]jetbench devices NAME shows rails, total rule, power modes and every source. Peaks of workstation are "
-        "the Titan RTX's where there is no GPU. Your own: copy a file of jetbench/devices and give its path.[/]",
-        highlight=False,
-    )
-
-
-def _show_device(device: Device, as_json: bool) -> None:
-    if as_json:
-        typer.echo(device.model_dump_json(indent=2))
-        return
-    rows = [
-        ("device", f"{device.title} ({device.name})"),
-        ("preset", f"{device.preset}: {device.preset_reason}"),
-        ("input", f"{format_size(device.size)} (HxW), {device.dtype}"),
-        ("sensors", f"{', '.join(device.sensors) or 'none'}, in this order"),
-    ]
-    if device.power:
-        rule = " + ".join(device.power.total) or "all that the sensor counts"
-        rows += [
-            ("rails", ", ".join(device.power.rails) or "those that the sensor shows"),
-            ("total", f"{rule}: {device.power.scope}"),
-            ("", f"source: {device.power.source}"),
-        ]
-    cards = device.gpus or ()
-    for title, peaks in [(card.name, card.peaks) for card in cards] or [("peaks", device.peaks)]:
-        for key, peak in peaks.items():
-            unit, scale = ("GB/s", 1e9) if key == "bandwidth" else ("TFLOPS", 1e12)
-            derived = f" = {peak.derived}" if peak.derived else ""
-            rows.append((title, f"{key} {peak.value / scale:.4g} {unit}{derived}; {peak.source}"))
-    for label, value in (
-        ("power modes", device.power_modes),
-        ("JetPack", device.jetpack),
-        ("container", device.container),
-        ("modules", ", ".join(device.modules)),
-    ):
-        if value:
-            rows.append((label, value))
-    rows += [
-        ("reported", f"{said.quantity} {said.value:g}: {said.network}; {said.protocol}; {said.source}")
-        for said in device.reported
-    ]
-    grid = Table(box=None, pad_edge=False, show_header=False)
-    grid.add_column(style="bold", no_wrap=True)
-    grid.add_column()
-    for label, text in rows:
-        grid.add_row(escape(label), escape(text))
-    console.print(grid, highlight=False)
-
-
-@app.command()
-def doctor(as_json: JsonOption = False) -> None:
-    """Say what this machine can measure, and for each thing that it cannot, what would mend it."""
-    from jetbench.profiling.doctor import examine
-
-    with errors.status("looking at this machine"):
-        host, findings = examine()
-    if as_json:
-        typer.echo(json.dumps({"host": host, "findings": [vars(each) for each in findings]}, indent=2))
-        return
-    table = Table(
-        title=f"This machine: {escape(host)}", title_justify="left", title_style="bold", box=None, pad_edge=False
-    )
-    table.add_column("", no_wrap=True)
-    table.add_column("what", no_wrap=True, style="bold")
-    table.add_column("how it stands")
-    for each in findings:
-        style, mark = {"yes": ("green", "yes"), "no": ("red", "no"), "partly": ("yellow", "but")}[each.state]
-        text = escape(each.text) + (f"\n[yellow]mend:[/] {escape(each.mend)}" if each.mend else "")
-        table.add_row(f"[{style}]{mark}[/]", escape(each.what), text)
-    console.print(table, highlight=False)

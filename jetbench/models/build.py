@@ -1,5 +1,6 @@
-"""build_model: the one door from an architecture to a torch module; and that module as TorchScript."""
+"""build_model: the one door from an architecture to a torch module; and that module compiled, or as TorchScript."""
 
+from types import FunctionType
 from typing import Any
 
 import torch
@@ -22,6 +23,21 @@ def build_model(architecture: Architecture, num_classes: int, input_size: tuple[
         SpecError: the architecture cannot be built at this size; the message names the key, the value and the rule.
     """
     return JetSeg(plan_architecture(architecture, num_classes, input_size))
+
+
+def compile_whole(model: nn.Module) -> Any:
+    """`model` compiled as one graph by torch.compile; what it cannot take is an error, not a slow piece in between.
+
+    Compiled graphs are kept for each code object and given up for eager mode after eight of them, without an error:
+    a process that compares several networks needs a code object for each.
+    """
+
+    def run(images: Tensor) -> Tensor:
+        logits: Tensor = model(images)
+        return logits
+
+    own = FunctionType(run.__code__.replace(), run.__globals__, run.__name__, None, run.__closure__)
+    return torch.compile(own, dynamic=False, fullgraph=True)
 
 
 def to_torchscript(model: nn.Module, images: Tensor) -> Any:

@@ -18,7 +18,7 @@ import torch
 from . import machine
 from .energy import EnergyPlan, capture
 from .observer import Observer
-from .passes import DTYPES, Normalise, end_to_end_pass, model_pass, random_pixels
+from .passes import DTYPES, Normalise, end_to_end_pass, model_pass, peak_allocated, random_pixels
 from .timing import Stop, sample_rounds, time_pass, warm_up
 
 
@@ -81,7 +81,8 @@ def measure(bundle: Path, request: Dict[str, Any], part: str) -> Dict[str, Any]:
         loaded = time.perf_counter() - start
         normalise = Normalise(request["mean"], request["std"], device, dtype, config["channels_last"])
         pixels = random_pixels(config["batch_size"], (size[0], size[1]), config["seed"])
-        plain, whole = model_pass(model, pixels, normalise), end_to_end_pass(model, pixels, normalise)
+        images = normalise(pixels)
+        plain, whole = model_pass(model, images), end_to_end_pass(model, pixels, normalise)
         first = time_pass(plain)
         warmup, settled = warm_up(plain, config["warmup_iterations"], config["max_warmup_seconds"])
         time_pass(whole)
@@ -99,20 +100,19 @@ def measure(bundle: Path, request: Dict[str, Any], part: str) -> Dict[str, Any]:
         if part == "rest":
             peak = machine.process_memory()["peak_bytes"]
             found["energy"], found["power_notes"] = measure_power(request, plain, observer)
-            if device.type == "cuda":
-                torch.cuda.reset_peak_memory_stats(device)
-                time_pass(plain)
+            # A frozen network has its weights as constants, which nothing lists.
+            weights_bytes, image_bytes = request["weights_bytes"], images.numel() * images.element_size()
+            in_a_pass = peak_allocated(plain, device) if device.type == "cuda" else None
             found["memory"] = {
-                # A frozen network has its weights as constants, which nothing lists.
-                "weights_bytes": request["weights_bytes"],
-                "image_bytes": normalise(pixels).numel() * normalise(pixels).element_size(),
-                "allocator_peak_bytes": torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None,
+                "weights_bytes": weights_bytes,
+                "image_bytes": image_bytes,
+                "allocator_peak_bytes": None if in_a_pass is None else weights_bytes + image_bytes + in_a_pass,
                 "reserved_bytes": torch.cuda.max_memory_reserved(device) if device.type == "cuda" else None,
                 "process_baseline_bytes": baseline["resident_bytes"],
                 "process_peak_bytes": peak,
             }
             found["memory"].update(observer.memory())
-            found["finite"] = bool(torch.isfinite(model(normalise(pixels))).all())
+            found["finite"] = bool(torch.isfinite(model(images)).all())
         # Last, so that neither its pass nor its tensors are in any number above.
         found["difference"] = check(model, bundle, device)
     found["watch"] = observer.finish()

@@ -1,9 +1,12 @@
 """Looks at clocks, temperatures and memory about once a second while something is measured, outside what is timed."""
 
 import os
-from typing import Any, Dict, List, Sequence, Set
+import time
+from contextlib import ExitStack, contextmanager
+from typing import Any, Dict, Iterator, List, Sequence, Set
 
 from . import machine
+from .sampler import Sampler, SamplerError
 
 PULSE_S = 1.0
 
@@ -49,6 +52,22 @@ class Observer:
             self.throttled |= set(sample.get("throttled", ()))
             self.gpu_processes |= set(sample.get("gpu_processes", ()))
             self.nvmap.append(sample.get("nvmap_bytes"))
+
+    @contextmanager
+    def watching_gpu(self) -> Iterator[None]:
+        """Look at a discrete GPU meanwhile, about once a second from a process of its own; nothing where NVML is not.
+
+        A Jetson's GPU is seen in /sys by `pulse`.
+        """
+        start, sampler = time.monotonic(), None
+        with ExitStack() as opened:
+            try:
+                sampler = opened.enter_context(Sampler("nvml", PULSE_S))
+            except SamplerError:
+                pass
+            yield
+        if sampler is not None:
+            self.take(sampler.samples, [(start, time.monotonic())])
 
     def _heat(self, temperatures: Dict[str, float]) -> None:
         for zone, celsius in temperatures.items():

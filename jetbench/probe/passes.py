@@ -16,10 +16,9 @@ def wait_for(device: torch.device) -> Callable[[], None]:
     return lambda: None
 
 
-def model_pass(model: Any, pixels: torch.Tensor, normalise: "Normalise") -> Pass:
-    """From a normalised image on the device to logits at the image's size."""
-    images = normalise(pixels)
-    return Pass(lambda: model(images), wait_for(normalise.device))
+def model_pass(model: Any, images: torch.Tensor) -> Pass:
+    """From normalised images on the device to logits at their size."""
+    return Pass(lambda: model(images), wait_for(images.device))
 
 
 def end_to_end_pass(model: Any, pixels: torch.Tensor, normalise: "Normalise") -> Pass:
@@ -57,6 +56,16 @@ def random_pixels(batch_size: int, size: Tuple[int, int], seed: int = 0) -> torc
     """A seeded batch of camera bytes, uint8 (N, H, W, 3)."""
     generator = torch.Generator().manual_seed(seed)
     return torch.randint(0, 256, (batch_size, size[0], size[1], 3), dtype=torch.uint8, generator=generator)
+
+
+def peak_allocated(timed: Pass, device: torch.device) -> int:
+    """The most bytes that one pass holds on a GPU at once, beside what was held before it."""
+    torch.cuda.synchronize(device)
+    torch.cuda.reset_peak_memory_stats(device)
+    held = torch.cuda.memory_allocated(device)
+    timed.run()
+    timed.wait()
+    return int(torch.cuda.max_memory_allocated(device)) - int(held)
 
 
 def count_denormals(model: Any, images: torch.Tensor) -> Tuple[int, int]:

@@ -4,16 +4,14 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from jetbench.device import Device
+from jetbench.energy import Energy, PowerSample
 from jetbench.errors import ProfilingError
 from jetbench.experiment import ProfilingConfig
-from jetbench.measurement import Energy, PowerSample
 from jetbench.probe.energy import EnergyPlan, capture
 from jetbench.probe.sensors import SENSORS
 from jetbench.probe.timing import Pass
 
 LONG_WINDOW_S = 15.0
-# JetPack 4's driver lets the chip average 64 conversions of three channels: what is read is up to 0.42 s old.
-IIO_AVERAGING_S = 0.42
 
 
 def plan_of(config: ProfilingConfig) -> EnergyPlan:
@@ -60,11 +58,10 @@ def read_energy(raw: Mapping[str, Any], device: Device, images_per_pass: int) ->
     if name in ("nvml", "rapl"):
         # Their rails do not overlap, and which there are depends on the machine.
         rails = tuple(meta["rails"])
-    is_iio = any(str(rail).startswith("POM_") for rail in meta.get("rails", ()))
     return Energy(
         sensor=name,
         interval_s=meta["interval_s"],
-        averaging_s=IIO_AVERAGING_S if is_iio else 0.0,
+        averaging_s=meta.get("averaging_s", 0.0),
         scope=rule.scope if rule else (SENSORS[name].__doc__ or name).splitlines()[0],
         total_rails=rails or None,
         images_per_pass=images_per_pass,

@@ -11,6 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 
+from jetbench.probe.passes import peak_allocated, wait_for
+from jetbench.probe.timing import Pass
+
 MEANING = "weights, input and the most that torch's allocator held at once during one pass"
 
 
@@ -25,12 +28,11 @@ def measure_peak_memory(
         run: one pass of the network over such a batch in another form, compiled or traced; None runs `model` itself.
     """
     one_pass = run or (lambda: model(images))
+    weights = sum(tensor.nbytes for tensor in model.state_dict().values())
     with torch.inference_mode():
         if images.device.type == "cuda":
-            torch.cuda.reset_peak_memory_stats(images.device)
-            one_pass()
-            torch.cuda.synchronize(images.device)
-            return torch.cuda.max_memory_allocated(images.device), MEANING
+            timed = Pass(one_pass, wait_for(images.device))
+            return weights + images.nbytes + peak_allocated(timed, images.device), MEANING
         os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # else the recorder announces itself on the terminal
         with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as recorded:
             one_pass()
@@ -44,5 +46,4 @@ def measure_peak_memory(
         peak = max(peak, held)
     if not changes or held != 0:
         return None, f"the recorded allocations do not add up: {held} bytes are left of {len(changes)} changes"
-    weights = sum(tensor.nbytes for tensor in model.state_dict().values())
     return weights + images.nbytes + peak, MEANING

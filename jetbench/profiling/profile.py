@@ -3,6 +3,7 @@
 import copy
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -11,12 +12,12 @@ from pydantic import Field
 from torch import nn
 
 from jetbench.device import Device
+from jetbench.energy import Energy
 from jetbench.errors import ProfilingError
 from jetbench.experiment import ProfilingConfig
 from jetbench.measurement import (
     ColdStart,
     Comparison,
-    Energy,
     Latency,
     LatencyRun,
     Memory,
@@ -24,7 +25,7 @@ from jetbench.measurement import (
     Soak,
     Watch,
 )
-from jetbench.models.build import to_torchscript
+from jetbench.models.build import compile_whole, to_torchscript
 from jetbench.operations import Operation, add_up
 from jetbench.probe import machine
 from jetbench.probe.observer import Observer
@@ -101,18 +102,19 @@ class _Loaded:
         self.pixels = random_pixels(config.batch_size, network.input_size, config.seed)
         start = time.perf_counter()  # what first touches a GPU makes its context, which belongs to a cold start
         self.normalise = Normalise(network.mean, network.std, device, DTYPES[config.dtype], config.channels_last)
+        self.images = self.normalise(self.pixels)
         self.module = network.build().eval().to(device=device, dtype=DTYPES[config.dtype])
         if config.channels_last:
             # Its overloads do not know that a memory format alone is enough.
             self.module = self.module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         runs: Any = self.module
         if config.backend == "compiled":
-            runs = torch.compile(self.module, dynamic=False)
+            runs = compile_whole(self.module)
         elif config.backend == "traced":
-            runs = to_torchscript(self.module, self.normalise(self.pixels))
+            runs = to_torchscript(self.module, self.images)
         wait_for(device)()
         self.load_s = time.perf_counter() - start
-        self.model = model_pass(runs, self.pixels, self.normalise)
+        self.model = model_pass(runs, self.images)
         self.end_to_end = end_to_end_pass(runs, self.pixels, self.normalise)
         self.first_pass_s = time_pass(self.model)
         self.warmup: tuple[list[float], bool] | None = None
@@ -181,7 +183,8 @@ def measure_process(
             passes = [timed for each in loaded for timed in (each.model, each.end_to_end)]
             passes += [each.model for each in copied]
             stop = Stop(config.precision, config.min_iterations, config.min_seconds, config.max_seconds)
-            rounds = sample_rounds(passes, stop, between=observer.pulse)
+            with observer.watching_gpu() if device.type == "cuda" else nullcontext():
+                rounds = sample_rounds(passes, stop, between=observer.pulse)
             for number, each in enumerate(loaded):
                 for offset, name in enumerate(("model", "end_to_end")):
                     wall, cpu = rounds.wall_s[2 * number + offset], rounds.cpu_s[2 * number + offset]
@@ -205,11 +208,13 @@ def _load(network: Network, device: torch.device) -> _Loaded:
     try:
         return _Loaded(network, device)
     except (RuntimeError, NotImplementedError) as error:
-        if "not implemented for" in str(error):
-            reason = str(error).splitlines()[0]
+        reason = str(error).strip().splitlines()[0]
+        if "not implemented for" in reason:
             raise ProfilingError(
                 f"{network.label}: this torch cannot run {network.config.dtype} here ({reason})"
             ) from None
+        if network.config.backend == "compiled" and type(error).__module__.startswith("torch._"):
+            raise ProfilingError(f"{network.label}: torch.compile fails here ({reason}); leave out --backend") from None
         raise
 
 
@@ -224,7 +229,7 @@ def _measure_rest(
 ) -> dict[str, Any]:
     config = loaded.config
     found: dict[str, Any] = {}
-    images = loaded.normalise(loaded.pixels)
+    images = loaded.images
     process_peak = machine.process_memory()["peak_bytes"]
     reserved = torch.cuda.max_memory_reserved(device) if device.type == "cuda" else None
     if config.rate:
@@ -232,7 +237,8 @@ def _measure_rest(
         found["paced"] = Paced(**run_paced(loaded.end_to_end, config.rate, config.paced_seconds))
     if config.soak_seconds:
         report(0.5, f"soak of {config.soak_seconds:g} s")
-        soak = run_soak(loaded.model, config.soak_seconds, between=observer.pulse)
+        with observer.watching_gpu() if device.type == "cuda" else nullcontext():
+            soak = run_soak(loaded.model, config.soak_seconds, between=observer.pulse)
         found["soak"] = Soak(batch_size=config.batch_size, **soak)
     raw, note = capture_energy(loaded.model, target, config, lambda text: report(0.6, text))
     energy = None

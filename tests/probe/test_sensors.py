@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from jetbench.measurement import Energy, PowerSample
+from jetbench.energy import Energy, PowerSample
+from jetbench.probe.observer import Observer
 from jetbench.probe.sampler import Sampler, SamplerError
 from jetbench.probe.sensors import SENSORS, ina3221, rapl
 from tests.simulated import boards
@@ -100,6 +101,15 @@ def test_throttling_is_told_by_its_name(gpu: Callable[..., Path]) -> None:
     sampler, _ = watch(0.1)
     assert sampler.samples[-1]["throttled"] == ["thermal"]
     assert sampler.samples[-1]["power_capped"]
+
+
+def test_throttling_is_seen_outside_power_windows_too(gpu: Callable[..., Path]) -> None:
+    gpu().write_text(f"50000 1 {0x20}")
+    observer = Observer()
+    with observer.watching_gpu():
+        time.sleep(0.1)
+    assert observer.finish()["throttled"] == ["thermal"]
+    assert observer.gpu_hz == [1.5e9]
 
 
 def test_without_a_driver_the_reason_is_given() -> None:

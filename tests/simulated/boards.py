@@ -172,6 +172,7 @@ def build(board: Board, root: Path) -> None:
                 names = ("in{}_label", "in{}_input", "curr{}_input", "")
                 write(folder / "name", "ina3221\n")
                 write(folder / "in7_label", "sum of shunt voltages\n")
+                write(folder / "update_interval", "7\n")
                 write(folder / f"curr{channel}_max", "32760\n")
                 write(folder / f"curr{channel}_crit", "32760\n")
             label, volts, amperes, power = (folder / name.format(channel) if name else None for name in names)
@@ -287,7 +288,7 @@ def why_not() -> str | None:
         return "needs Linux and util-linux's unshare"
     if shutil.which("jtop", path=str(Path(sys.executable).parent)) is None:
         return "needs jetson-stats beside this Python: pip install 'jetbench[jetson]'"
-    probe = "mkdir -p /tmp/x.$$ && mount -t tmpfs tmpfs /run && mount -t overlay overlay -o lowerdir=/etc:/usr/bin /etc"
+    probe = "mount -t tmpfs tmpfs /run && mount -t overlay overlay -o lowerdir=/etc:/usr/bin /etc"
     done = subprocess.run([*unshare(), "bash", "-c", probe], capture_output=True, text=True)
     return None if done.returncode == 0 else f"mount namespaces are not allowed here ({done.stderr.strip()[:100]})"
 

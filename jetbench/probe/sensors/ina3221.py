@@ -10,6 +10,8 @@ import time
 from typing import Any, Callable, Dict, List, NamedTuple, Optional
 
 DEFAULT_INTERVAL_S = 0.2
+# JetPack 4's iio driver lets the chip average 64 conversions of 2.2 ms of three channels: its default.
+IIO_AVERAGING_S = 0.42
 I2C = "/sys/bus/i2c/devices"
 
 
@@ -37,7 +39,9 @@ def missing() -> Optional[str]:
 def stream(interval: float, emit: Callable[[Dict[str, Any]], None], stopped: threading.Event) -> None:
     """Emit a sample every `interval` seconds until stopped; a rail that cannot be read is left out of its sample."""
     rails = _rails()
-    emit({"meta": {"sensor": "ina3221", "interval_s": interval, "rails": [r.label for r in rails], "chip": _chip()}})
+    labels = [rail.label for rail in rails]
+    meta = {"sensor": "ina3221", "interval_s": interval, "rails": labels, "averaging_s": averaging_s(), "chip": _chip()}
+    emit({"meta": meta})
     due = time.monotonic()
     while not stopped.is_set():
         power = {}
@@ -76,6 +80,14 @@ def _add(found: List[_Rail], label_path: str, volt_path: str, current_path: str)
 def _watts(rail: _Rail) -> float:
     with open(rail.volt_path) as volt, open(rail.current_path) as current:
         return float(volt.read()) * float(current.read()) / 1e6
+
+
+def averaging_s() -> float:
+    """Over how many seconds the chips average what is read: what hwmon tells of a cycle, iio's default, or 0."""
+    if glob.glob(I2C + "/*/iio:device*/rail_name_*"):
+        return IIO_AVERAGING_S
+    cycles = [_read(path) or "" for path in glob.glob(I2C + "/*/hwmon/hwmon*/update_interval")]
+    return max((float(cycle) / 1e3 for cycle in cycles if cycle.isdigit()), default=0.0)
 
 
 def _chip() -> Dict[str, str]:

@@ -9,6 +9,8 @@ import threading
 import time
 from typing import Any, Callable, Dict, List, Optional
 
+from . import ina3221
+
 DEFAULT_INTERVAL_S = 0.5
 SHORTEST_INTERVAL_S = 0.1  # below it the client ends without a word at the service's first hiccup
 START_TIMEOUT_S = 5.0
@@ -103,6 +105,7 @@ def _describe(client: Any) -> Dict[str, Any]:
         "version": __version__,
         "interval_s": float(client.interval),
         "rails": sorted(_rails(client.power)),
+        "averaging_s": ina3221.averaging_s(),
         "board": hardware,
         "power_mode": None if mode is None else str(mode),
         "jetson_clocks": None if clocks is None else bool(clocks),

@@ -1,0 +1,112 @@
+"""What there is to profile on: devices, and what this machine can measure (doctor)."""
+
+import json
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from jetbench.cli.app import JsonOption, app, console, errors
+from jetbench.device import Device, device_names, load_device
+from jetbench.reporting.sheets import print_whole
+from jetbench.rules import format_size
+
+
+@app.command()
+def devices(
+    name: Annotated[str | None, typer.Argument(help="All that is known of one of them, or of a .yaml file.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List the devices that networks are profiled on or estimated for, or show one with the source of each figure."""
+    if name is not None:
+        _show_device(load_device(name), as_json)
+        return
+    listed = [load_device(each) for each in device_names()]
+    if as_json:
+        typer.echo(json.dumps([each.model_dump(mode="json") for each in listed], indent=2))
+        return
+    table = Table(title="Devices; peaks are data sheet figures", title_justify="left", box=None, pad_edge=False)
+    for heading in ("name", "device", "preset", "input", "power from"):
+        table.add_column(heading, no_wrap=True)
+    for heading in ("fp32 TFLOPS", "fp16 tensor TFLOPS", "GB/s"):
+        table.add_column(heading, justify="right")
+    for each in listed:
+        _, peaks = each.peaks_of(None)
+        shown = [
+            f"{peaks[key].value / scale:.3g}" if key in peaks else "\N{EM DASH}"
+            for key, scale in (("fp32", 1e12), ("fp16_tensor", 1e12), ("bandwidth", 1e9))
+        ]
+        table.add_row(each.name, each.title, each.preset, format_size(each.size), ", ".join(each.sensors), *shown)
+    print_whole(console, table)
+    console.print(
+        "[dim]jetbench devices NAME shows rails, total rule, power modes and every source. Peaks of workstation are "
+        "the Titan RTX's where there is no GPU. Your own: copy a file of jetbench/devices and give its path.[/]",
+        highlight=False,
+    )
+
+
+def _show_device(device: Device, as_json: bool) -> None:
+    if as_json:
+        typer.echo(device.model_dump_json(indent=2))
+        return
+    rows = [
+        ("device", f"{device.title} ({device.name})"),
+        ("preset", f"{device.preset}: {device.preset_reason}"),
+        ("input", f"{format_size(device.size)} (HxW), {device.dtype}"),
+        ("sensors", f"{', '.join(device.sensors) or 'none'}, in this order"),
+    ]
+    if device.power:
+        rule = " + ".join(device.power.total) or "all that the sensor counts"
+        rows += [
+            ("rails", ", ".join(device.power.rails) or "those that the sensor shows"),
+            ("total", f"{rule}: {device.power.scope}"),
+            ("", f"source: {device.power.source}"),
+        ]
+    cards = device.gpus or ()
+    for title, peaks in [(card.name, card.peaks) for card in cards] or [("peaks", device.peaks)]:
+        for key, peak in peaks.items():
+            unit, scale = ("GB/s", 1e9) if key == "bandwidth" else ("TFLOPS", 1e12)
+            derived = f" = {peak.derived}" if peak.derived else ""
+            rows.append((title, f"{key} {peak.value / scale:.4g} {unit}{derived}; {peak.source}"))
+    for label, value in (
+        ("power modes", device.power_modes),
+        ("JetPack", device.jetpack),
+        ("container", device.container),
+        ("modules", ", ".join(device.modules)),
+    ):
+        if value:
+            rows.append((label, value))
+    rows += [
+        ("reported", f"{said.quantity} {said.value:g}: {said.network}; {said.protocol}; {said.source}")
+        for said in device.reported
+    ]
+    grid = Table(box=None, pad_edge=False, show_header=False)
+    grid.add_column(style="bold", no_wrap=True)
+    grid.add_column()
+    for label, text in rows:
+        grid.add_row(escape(label), escape(text))
+    console.print(grid, highlight=False)
+
+
+@app.command()
+def doctor(as_json: JsonOption = False) -> None:
+    """Say what this machine can measure, and for each thing that it cannot, what would mend it."""
+    from jetbench.profiling.doctor import examine
+
+    with errors.status("looking at this machine"):
+        host, findings = examine()
+    if as_json:
+        typer.echo(json.dumps({"host": host, "findings": [vars(each) for each in findings]}, indent=2))
+        return
+    table = Table(
+        title=f"This machine: {escape(host)}", title_justify="left", title_style="bold", box=None, pad_edge=False
+    )
+    table.add_column("", no_wrap=True)
+    table.add_column("what", no_wrap=True, style="bold")
+    table.add_column("how it stands")
+    for each in findings:
+        style, mark = {"yes": ("green", "yes"), "no": ("red", "no"), "partly": ("yellow", "but")}[each.state]
+        text = escape(each.text) + (f"\n[yellow]mend:[/] {escape(each.mend)}" if each.mend else "")
+        table.add_row(f"[{style}]{mark}[/]", escape(each.what), text)
+    console.print(table, highlight=False)
