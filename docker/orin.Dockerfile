@@ -11,7 +11,7 @@ FROM ${BASE}
 ARG JETSON_STATS=7.2.2
 COPY . /opt/jetbench
 # The base's torch is built for the board: nothing may replace it.
-RUN python3 -c "import torch; print('torch==' + torch.__version__)" > /opt/torch.txt \
+RUN python3 -c "from importlib.metadata import version; print('torch==' + version('torch'))" > /opt/torch.txt \
  && python3 -m pip install --no-cache-dir -c /opt/torch.txt "/opt/jetbench" "jetson-stats==${JETSON_STATS}" \
  && rm /opt/torch.txt
 WORKDIR /bench

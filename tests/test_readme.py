@@ -48,7 +48,7 @@ def test_the_first_commands_are_the_two_that_set_everything_up() -> None:
     ],
 )
 def test_a_command_of_the_readme_runs(command: str, tmp_path: Path) -> None:
-    jetbench(*shlex.split(command), cwd=tmp_path)
+    assert jetbench(*shlex.split(command), cwd=tmp_path, code=0)  # its output
 
 
 def test_the_files_the_readme_points_to_are_there() -> None:
