@@ -3,7 +3,6 @@
 import os
 import platform
 import subprocess
-from importlib.metadata import version
 from pathlib import Path
 
 import torch
@@ -36,7 +35,7 @@ def describe_environment(
         load_average=round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
         system=f"{platform.system()} {platform.release()} {platform.machine()}",
         python=platform.python_version(),
-        torch=version("torch"),
+        torch=str(torch.__version__),  # what the package index calls it may lack which CUDA it is for
         jetbench=jetbench.__version__,
         commit=_commit(),
         threads=torch.get_num_threads(),

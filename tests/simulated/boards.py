@@ -139,12 +139,14 @@ if os.environ.get("JTOP_SERVICE"):
 _real = posix.uname()
 os.uname = lambda: os.uname_result((_real.sysname, _real.nodename, {kernel!r}, _real.version, "aarch64"))
 # procfs takes no new names; on a board /proc/device-tree is a link to this folder.
-_open, _stat = builtins.open, os.stat
-def _moved(path):
-    old = "/proc/device-tree"
-    return "/sys/firmware/devicetree/base" + path[len(old):] if isinstance(path, str) and path.startswith(old) else path
-builtins.open = lambda path, *a, **k: _open(_moved(path), *a, **k)
-os.stat = lambda path, *a, **k: _stat(_moved(path), *a, **k)
+class Moved:  # an object, because Python 3.10's pathlib would make a method of a function
+    def __init__(self, real):
+        self.real = real
+    def __call__(self, path, *a, **k):
+        if isinstance(path, str) and path.startswith("/proc/device-tree"):
+            path = "/sys/firmware/devicetree/base" + path[len("/proc/device-tree"):]
+        return self.real(path, *a, **k)
+builtins.open, os.stat = Moved(builtins.open), Moved(os.stat)
 """
 
 
