@@ -38,6 +38,9 @@ if TYPE_CHECKING:
     from jetbench.session import Case
 
 PROCESSES, MAX_PROCESSES = 6, 12
+# Headings of --help.
+AXES, EFFORT = "Settings: with commas, each is compared with the first", "How sure, how long"
+LOADS, POWER, CPU, OUTPUT = "Other loads", "Power", "What programs do by default", "What comes out"
 LAYOUTS = {"contiguous": False, "channels-last": True}
 BACKENDS: dict[str, Backend] = {"eager": "eager", "compiled": "compiled", "traced": "traced"}
 
@@ -49,7 +52,7 @@ def profile(
     names: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[NAME]...",
+            metavar="NAME",
             help="Architectures, or .safetensors files that a sweep has saved. Default: the device's preset. "
             "Several are compared with the first.",
         ),
@@ -62,60 +65,116 @@ def profile(
     ] = None,
     classes: Annotated[int | None, typer.Option("--classes", help="Number of classes. Default: 11.")] = None,
     changes: SetOption = None,
-    batch: Annotated[str, typer.Option(metavar="N,...", help="Images per pass; several are compared.")] = "1",
+    batch: Annotated[
+        str, typer.Option(metavar="N,...", help="Images per pass; several are compared.", rich_help_panel=AXES)
+    ] = "1",
     dtype: Annotated[
-        str | None, typer.Option(metavar="TYPE,...", help="fp32, fp16, bf16; weights and maps. Default: the device's.")
+        str | None,
+        typer.Option(
+            metavar="TYPE,...", help="fp32, fp16, bf16; weights and maps. Default: the device's.", rich_help_panel=AXES
+        ),
     ] = None,
-    layout: Annotated[str, typer.Option(metavar="LAYOUT,...", help="contiguous, channels-last.")] = "contiguous",
-    backend: Annotated[str, typer.Option(metavar="NAME,...", help="eager, compiled, traced (TorchScript).")] = "eager",
-    threads: Annotated[str, typer.Option(metavar="N,...", help="CPU threads.")] = "1",
+    layout: Annotated[
+        str, typer.Option(metavar="LAYOUT,...", help="contiguous, channels-last.", rich_help_panel=AXES)
+    ] = "contiguous",
+    backend: Annotated[
+        str, typer.Option(metavar="NAME,...", help="eager, compiled, traced (TorchScript).", rich_help_panel=AXES)
+    ] = "eager",
+    threads: Annotated[
+        str, typer.Option(metavar="N,...", help="CPU threads; each count is timed apart.", rich_help_panel=AXES)
+    ] = "1",
     reference: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Compare with this network, timed in the same rounds.")
+        str | None,
+        typer.Option(metavar="NAME", help="Compare with this network, timed in the same rounds.", rich_help_panel=AXES),
     ] = None,
     precision: Annotated[
-        str, typer.Option(metavar="SHARE", help="Stop when the median's 95 % interval is within this share of it.")
+        str,
+        typer.Option(
+            metavar="SHARE",
+            help="Stop when the median's 95 % interval is within this share of it.",
+            rich_help_panel=EFFORT,
+        ),
     ] = "2%",
     limit: Annotated[
-        str, typer.Option(metavar="TIME", help="Stop each process's timing after this at the latest.")
+        str,
+        typer.Option(
+            metavar="TIME", help="Stop each process's timing after this at the latest.", rich_help_panel=EFFORT
+        ),
     ] = "60s",
     processes: Annotated[
-        int | None, typer.Option(min=1, help=f"Fresh processes to time in. Default: {PROCESSES}, to {MAX_PROCESSES}.")
+        int | None,
+        typer.Option(
+            min=1, help=f"Fresh processes to time in. Default: {PROCESSES}, to {MAX_PROCESSES}.", rich_help_panel=EFFORT
+        ),
     ] = None,
-    quick: Annotated[bool, typer.Option("--quick", help="One process, no power: a first look.")] = False,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="One process, no power: a first look.", rich_help_panel=EFFORT)
+    ] = False,
     rate: Annotated[
-        float | None, typer.Option(metavar="FPS", help="Also serve a camera of this rate: missed deadlines.")
+        float | None,
+        typer.Option(metavar="FPS", help="Also serve a camera of this rate: missed deadlines.", rich_help_panel=LOADS),
     ] = None,
-    rate_time: Annotated[str, typer.Option(metavar="TIME", help="How long to serve that camera.")] = "10s",
+    rate_time: Annotated[
+        str, typer.Option(metavar="TIME", help="How long to serve that camera.", rich_help_panel=LOADS)
+    ] = "10s",
     soak: Annotated[
-        str | None, typer.Option(metavar="TIME", help="Also run so long without a pause: first against steady FPS.")
+        str | None,
+        typer.Option(
+            metavar="TIME", help="Also run so long without a pause: first against steady FPS.", rich_help_panel=LOADS
+        ),
     ] = None,
     power: Annotated[
-        str, typer.Option(help="Power sensor: auto (the best that is there), none, jtop, ina3221, nvml, rapl.")
+        str,
+        typer.Option(
+            help="Power sensor: auto (the best that is there), none, jtop, ina3221, nvml, rapl.", rich_help_panel=POWER
+        ),
     ] = "auto",
-    idle: Annotated[str, typer.Option(metavar="TIME", help="Idle power is read so long before and after.")] = "10s",
-    window: Annotated[str, typer.Option(metavar="TIME", help="Length of each power window under load.")] = "15s",
-    windows: Annotated[int, typer.Option(min=1, help="How many power windows under load.")] = 3,
+    idle: Annotated[
+        str, typer.Option(metavar="TIME", help="Idle power is read so long before and after.", rich_help_panel=POWER)
+    ] = "10s",
+    window: Annotated[
+        str, typer.Option(metavar="TIME", help="Length of each power window under load.", rich_help_panel=POWER)
+    ] = "15s",
+    windows: Annotated[int, typer.Option(min=1, help="How many power windows under load.", rich_help_panel=POWER)] = 3,
     interval: Annotated[
         str | None,
-        typer.Option(metavar="TIME", help="Read power so often. Default: what suits the sensor."),
+        typer.Option(
+            metavar="TIME", help="Read power so often. Default: what suits the sensor.", rich_help_panel=POWER
+        ),
     ] = None,
     keep_denormals: Annotated[
-        bool, typer.Option("--keep-denormals", help="Leave denormal numbers as they are; slow where there are many.")
+        bool,
+        typer.Option(
+            "--keep-denormals",
+            help="Leave denormal numbers as they are; slow where there are many.",
+            rich_help_panel=CPU,
+        ),
     ] = False,
     system_malloc: Annotated[
-        bool, typer.Option("--system-malloc", help="Let the C library give freed maps back, as programs do by default.")
+        bool,
+        typer.Option(
+            "--system-malloc",
+            help="Let the C library give freed maps back, as programs do by default.",
+            rich_help_panel=CPU,
+        ),
     ] = False,
     require_measured: Annotated[
-        bool, typer.Option("--require-measured", help="Fail, exit 2, where this machine is not the device.")
+        bool,
+        typer.Option(
+            "--require-measured", help="Fail, exit 2, where this machine is not the device.", rich_help_panel=OUTPUT
+        ),
     ] = False,
-    reports: Annotated[Path, typer.Option(help="Where report folders are.")] = Path("reports"),
-    study: Annotated[str | None, typer.Option("--name", help="Report folder. Default: profile-DEVICE.")] = None,
+    reports: Annotated[Path, typer.Option(help="Where report folders are.", rich_help_panel=OUTPUT)] = Path("reports"),
+    study: Annotated[
+        str | None, typer.Option("--name", help="Report folder. Default: profile-DEVICE.", rich_help_panel=OUTPUT)
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Profile networks on a device: latency, memory, energy, and whether to believe them.
 
-    On the device itself everything is measured. Elsewhere only what can be counted is given, and an estimate that says
-    so. An architecture has random weights (seed 0). Raw samples go to reports/profile-DEVICE.
+    On the device itself everything is measured; elsewhere what can be counted is given, and an estimate that says so.
+
+    An architecture has random weights (seed 0). Raw samples go to reports/profile-DEVICE.
     """
     base = {
         "precision": _read("--precision", precision, parse_share),
@@ -321,7 +380,7 @@ def _write(folder: Path, records: "Sequence[ProfileRecord]", device: Device) -> 
 def bundle(
     name: Annotated[
         str | None,
-        typer.Argument(metavar="[NAME]", help="An architecture, or a .safetensors file. Default: the preset."),
+        typer.Argument(metavar="NAME", help="An architecture, or a .safetensors file. Default: the preset."),
     ] = None,
     device: Annotated[str, typer.Option(help="The board: a name from `jetbench devices`, or a .yaml file.")] = "nano",
     size: Annotated[
