@@ -77,7 +77,7 @@ def _latency_reasons(profile: Profile) -> Iterator[_Reason]:
         return
     if latency.spread is not None and latency.spread > MAX_SPREAD:
         count = len(latency.runs)
-        yield "suspect", f"unstable: the medians of {count} processes differ by {latency.spread:.0%}"
+        yield "suspect", f"unstable: the medians of {count} processes differ by {100 * latency.spread:.0f} %"
     # The limit ends all networks of a process; those that were precise by then are not to blame.
     limited = sum(run.stopped_by == "limit" and not is_precise(run.samples_s, PRECISE) for run in latency.runs)
     if limited:
@@ -97,7 +97,7 @@ def _latency_reasons(profile: Profile) -> Iterator[_Reason]:
         )
     gap = _cpu_gap(latency.runs)
     if environment.device == "cpu" and environment.threads == 1 and gap is not None and gap > MAX_CPU_GAP:
-        yield "suspect", f"for {gap:.0%} of its passes the process was not running: others had its core"
+        yield "suspect", f"for {100 * gap:.0f} % of its passes the process was not running: others had its core"
 
 
 def _some(count: int, runs: Sequence[LatencyRun]) -> str:

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from jetbench.cli.app import check_folder
+from jetbench.errors import SpecError
 from jetbench.study import read_records
 
 SWEEP = """
@@ -353,3 +355,13 @@ def test_a_screening_stops_at_ctrl_c_with_a_word(tmp_path: Path, delay: float) -
 def test_a_wrong_request_of_counting_says_what_and_how_to_mend_it(arguments: tuple[str, ...], message: str) -> None:
     text = jetbench(*arguments, code=2)
     assert message in " ".join(text.split())
+
+
+def test_a_folder_that_cannot_be_written_to_is_refused_before_the_work(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    (tmp_path / "taken" / "survivors.csv").mkdir(parents=True)
+    check_folder(tmp_path / "new" / "deeper", ("survivors.csv",))
+    for folder in (tmp_path / "file", tmp_path / "file" / "inside", tmp_path / "taken"):
+        with pytest.raises(SpecError, match="cannot be written to: "):
+            check_folder(folder, ("survivors.csv",))
+    assert not (tmp_path / "new").exists()

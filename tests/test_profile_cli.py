@@ -160,10 +160,19 @@ def test_a_stopped_profile_leaves_nothing_behind(number: signal.Signals, tmp_pat
     assert not (tmp_path / "reports").exists()
 
 
-def test_a_folder_that_cannot_be_written_costs_no_measurement(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written_is_refused_before_anything_is_measured(tmp_path: Path) -> None:
     (tmp_path / "reports").write_text("a file where the folder should be")
-    text = jetbench("profile", "--device", "nano", cwd=tmp_path)
-    assert "not written" in text
+    text = jetbench("profile", "--device", "nano", cwd=tmp_path, code=2)
+    assert "cannot be written to" in text
+    assert "estimate" not in text
+
+
+def test_a_disk_that_is_full_costs_no_measurement(tmp_path: Path) -> None:
+    folder = tmp_path / "reports" / "profile-nano"
+    folder.mkdir(parents=True)
+    (folder / "records.jsonl").symlink_to("/dev/full")
+    text = jetbench("profile", "--device", "nano", cwd=tmp_path, code=3)
+    assert "not written (No space left on device)" in text
     assert "estimate" in text
 
 

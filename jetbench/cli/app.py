@@ -5,8 +5,9 @@ import io
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -89,6 +90,19 @@ def read_changes(pairs: list[str] | None) -> dict[str, Any]:
         except yaml.YAMLError:
             raise SpecError(f"--set {pair}: {value!r} is not a YAML value") from None
     return changes
+
+
+def check_folder(folder: Path, files: Sequence[str]) -> None:
+    """Refuse, before the work begins, a folder that those files cannot be written to.
+
+    Raises:
+        SpecError: a file stands in the way, or there is no permission.
+    """
+    there = next(place for place in (folder, *folder.parents) if place.exists())
+    in_the_way = [name for name in files if (folder / name).is_dir()]
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK) or in_the_way:
+        what = f"{in_the_way[0]} in it is a folder" if in_the_way else f"{there} is a file or not open to writing"
+        raise SpecError(f"{folder}: cannot be written to: {what}; give another folder with --reports")
 
 
 def check_threads(key: str, threads: int) -> None:

@@ -15,10 +15,12 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from jetbench.catalog import read_architecture
 from jetbench.cli.app import (
+    EXIT_FAILED_ROWS,
     EXIT_INTERRUPTED,
     JsonOption,
     SetOption,
     app,
+    check_folder,
     check_threads,
     console,
     errors,
@@ -30,7 +32,7 @@ from jetbench.device import Device, load_device
 from jetbench.errors import ProfilingError, SpecError
 from jetbench.experiment import Backend, ProfilingConfig
 from jetbench.plan import plan_architecture
-from jetbench.reporting.profiles import describe_profile, print_profile, print_summary, write_profiles
+from jetbench.reporting.profiles import FILES, describe_profile, print_profile, print_summary, write_profiles
 from jetbench.spec import parse_seconds, parse_share, parse_spec
 
 if TYPE_CHECKING:
@@ -211,6 +213,8 @@ def profile(
 
     identity = read_identity()
     target = asked or host_device(identity)
+    folder = reports / (study or f"profile-{target.name}")
+    check_folder(folder, FILES)
     cases = _cases(wanted, target)
     here = is_here(target, identity)
     if not here:
@@ -243,11 +247,17 @@ def profile(
         )
         for case, found in zip(cases, profiles, strict=True)
     ]
-    written = _write(reports / (study or f"profile-{target.name}"), records, target)
+    written = _write(folder, records, target)
     if as_json:
         described = [describe_profile(record, target) for record in records]
         typer.echo(json.dumps(described[0] if len(described) == 1 else described, indent=2))
-        return
+    else:
+        _print(records, target, written)
+    if not written:
+        raise typer.Exit(EXIT_FAILED_ROWS)
+
+
+def _print(records: "Sequence[ProfileRecord]", target: Device, written: Sequence[Path]) -> None:
     for record in records:
         print_profile(console, record, target)
         console.print()
@@ -437,4 +447,6 @@ def collect(
         record, device = read_result(result)
         print_profile(console, record, device)
         written = _write(reports / (study or f"profile-{device.name}"), [record], device)
+        if not written:
+            raise typer.Exit(EXIT_FAILED_ROWS)
         console.print(f"[dim]{', '.join(str(path) for path in written)}[/]", highlight=False, soft_wrap=True)

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from jetbench.cli.app import EXIT_INTERRUPTED, app, console, cores, read_size, terminated_as_interrupted
+from jetbench.cli.app import EXIT_INTERRUPTED, app, check_folder, console, cores, read_size, terminated_as_interrupted
 from jetbench.errors import SpecError
 from jetbench.screen import MOST, QUANTITIES, SAMPLES, Quantity, count_variants, read_space, screen
 from jetbench.spec import parse_bytes, parse_count
@@ -42,7 +42,7 @@ def screen_space(
 
     Nothing is built, so it goes through thousands of variants a second on each core. Writes reports/screen-SPACE.
     """
-    from jetbench.reporting.screening import ScreenBar, check_folder, write_screening
+    from jetbench.reporting.screening import ScreenBar, write_screening
 
     if by not in QUANTITIES:
         raise SpecError(f"--by {by}: expected one of {', '.join(QUANTITIES)}")
@@ -58,7 +58,7 @@ def screen_space(
     if samples is None and not whole and count_variants(space) > MOST:
         samples = SAMPLES
     folder = reports / f"screen-{space.name}"
-    check_folder(folder)
+    check_folder(folder, ("survivors.csv", "survivors.yaml", "screening.json"))
     bar = ScreenBar(console)
     try:
         with terminated_as_interrupted(), bar:

@@ -28,7 +28,7 @@ STYLES: dict[Class, str] = {
     "missing": "dim",
 }
 VERDICT_STYLES = {"valid": "green", "suspect": "yellow", "invalid": "bold red", "not measured": "dim"}
-RECORDS, FIGURES, TABLE = "records.jsonl", "figures.csv", "table.md"
+FILES = RECORDS, FIGURES, TABLE = "records.jsonl", "figures.csv", "table.md"
 MARKS = {"suspect": "?", "invalid": "INVALID", "not measured": "", "valid": ""}
 
 

@@ -1,7 +1,6 @@
 """A screening as people see it: its progress, how much of the space fits, the survivors as a table and as a sweep."""
 
 import json
-import os
 import time
 from pathlib import Path
 from types import TracebackType
@@ -132,19 +131,6 @@ def survivor_frame(space: Space, survivors: Survivors) -> pd.DataFrame:
 
 def _as_text(value: object) -> str:
     return " ".join(str(item) for item in value) if isinstance(value, list) else str(value)
-
-
-def check_folder(folder: Path) -> None:
-    """Refuse, before the work begins, a folder that cannot be written to.
-
-    Raises:
-        SpecError: a file stands in the way, or there is no permission.
-    """
-    there = next(place for place in (folder, *folder.parents) if place.exists())
-    in_the_way = [name for name in ("survivors.csv", "survivors.yaml", "screening.json") if (folder / name).is_dir()]
-    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK) or in_the_way:
-        what = f"{in_the_way[0]} in it is a folder" if in_the_way else f"{there} is a file or not open to writing"
-        raise SpecError(f"{folder}: cannot be written to: {what}; give another folder with --reports")
 
 
 def write_screening(

@@ -8,13 +8,12 @@ import pytest
 import yaml
 from rich.console import Console
 
-from jetbench import SpecError, load_architecture
+from jetbench import load_architecture
 from jetbench.cost import cost_of
 from jetbench.experiment import Space
 from jetbench.reporting.screening import (
     STREETS_CLASSES,
     ScreenBar,
-    check_folder,
     describe_outcome,
     write_screening,
 )
@@ -87,16 +86,6 @@ def test_a_base_that_is_a_file_is_found_from_any_folder(tmp_path: Path, monkeypa
     write_screening(console, tmp_path / "out", result, "macs", False, None, 2)
     monkeypatch.chdir("/")
     assert len(expand_sweep(read_sweep(str(tmp_path / "out" / "survivors.yaml")), 11, (64, 96))) == 2
-
-
-def test_a_folder_that_cannot_be_written_to_is_refused_before_the_work(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-    (tmp_path / "taken" / "survivors.csv").mkdir(parents=True)
-    check_folder(tmp_path / "new" / "deeper")
-    for folder in (tmp_path / "file", tmp_path / "file" / "inside", tmp_path / "taken"):
-        with pytest.raises(SpecError, match="cannot be written to: "):
-            check_folder(folder)
-    assert not (tmp_path / "new").exists()
 
 
 def test_top_keeps_so_many(tmp_path: Path) -> None:
