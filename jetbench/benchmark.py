@@ -17,7 +17,7 @@ from torch import nn
 
 from jetbench.architecture import Architecture
 from jetbench.errors import SpecError
-from jetbench.experiment import DatasetConfig, TrainingConfig
+from jetbench.experiment import DatasetConfig, Floor, TrainingConfig
 from jetbench.models.build import build_model
 from jetbench.profiling.environment import describe_environment, set_arithmetic
 from jetbench.record import Environment, TrainingResult
@@ -36,6 +36,7 @@ class TrainRequest(Spec):
     training: TrainingConfig
     device: str
     weights_file: str
+    floors: tuple[Floor, ...] = ()
 
 
 class TrainReply(Spec):
@@ -72,7 +73,9 @@ def run_training(request: TrainRequest, report: Report) -> TrainReply:
     metadata = {"jetbench": saved.model_dump_json()}
     report(0.0, "waiting for a profile to end")
     with machine_shared():
-        result = train(model, data, request.training, device, Path(request.weights_file), metadata, report)
+        result = train(
+            model, data, request.training, device, Path(request.weights_file), metadata, report, request.floors
+        )
     return TrainReply(training=result, environment=describe_environment(device, flushes))
 
 

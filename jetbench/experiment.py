@@ -1,6 +1,7 @@
 """What experiment is asked for: the data, the training, the profiling, and a Sweep of variants over them."""
 
 import re
+from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -13,7 +14,7 @@ from pydantic import (
     model_validator,
 )
 
-from jetbench.spec import Size, Spec
+from jetbench.spec import Size, Spec, parse_bytes, parse_count, parse_joules, parse_short_seconds
 
 LossName = Literal["jetloss", "cross-entropy", "jetloss-released"]
 BudgetUnit = Literal["steps", "epochs", "seconds"]
@@ -113,6 +114,14 @@ class TrainingConfig(Spec):
         return self.model_dump_json(exclude=None if self.loss == "jetloss" else {"jetloss"})
 
 
+class Floor(Spec):
+    """The least validation mIoU that a training must have after a share of its budget to go on, and why."""
+
+    share: Annotated[float, Field(ge=0, le=1)]
+    miou: float
+    why: str
+
+
 class ProfilingConfig(Spec):
     """One way to run a network, and how long to look at it.
 
@@ -209,3 +218,98 @@ class Space(Spec):
     axes: Annotated[dict[str, Annotated[list[Any], BeforeValidator(_listed)]], Field(min_length=1)]
 
     _names_a_folder = field_validator("name")(_check_folder_name)
+
+
+Objective = Literal["miou", "latency", "energy", "macs", "parameters", "memory"]
+SamplerName = Literal["tpe", "nsga2", "random", "gp"]
+
+
+def _read_by(parse: Callable[[str], float]) -> BeforeValidator:
+    return BeforeValidator(lambda value: parse(value) if isinstance(value, str) else value)
+
+
+class Limits(Spec):
+    """Hard limits of a search, in the order in which they are checked: what costs least to know comes first.
+
+    `memory` is weights and peak activations (bytes); `latency` (seconds) and `energy` (joules an image) are measured on
+    the untrained network. YAML writes 40k, 1.2G, 64MiB, 33ms, 50mJ.
+    """
+
+    parameters: Annotated[PositiveInt | None, _read_by(parse_count)] = None
+    macs: Annotated[PositiveInt | None, _read_by(parse_count)] = None
+    memory: Annotated[PositiveInt | None, _read_by(parse_bytes)] = None
+    latency: Annotated[PositiveFloat | None, _read_by(parse_short_seconds)] = None
+    energy: Annotated[PositiveFloat | None, _read_by(parse_joules)] = None
+
+    @property
+    def given(self) -> dict[Objective, float]:
+        """The limits that there are, in the order of their cost."""
+        names: tuple[Objective, ...] = ("parameters", "macs", "memory", "latency", "energy")
+        return {name: value for name in names if (value := getattr(self, name)) is not None}
+
+
+class Axis(Spec):
+    """The values that one field may take. With `when`, it is chosen only where the other axes have such values."""
+
+    values: Annotated[list[Any], BeforeValidator(_listed)]
+    when: dict[str, Annotated[list[Any], BeforeValidator(_listed)]] = Field(default_factory=dict)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_list(cls, value: Any) -> Any:
+        return {"values": value} if isinstance(value, list) else value
+
+
+class FinalConfig(Spec):
+    """How the front is trained again: longer, and with several seeds."""
+
+    budget: Budget = Budget(amount=600, unit="steps")
+    seeds: Annotated[tuple[Seed, ...], Field(min_length=1)] = (0, 1, 2)
+    most: Annotated[int, Field(ge=1, le=50)] = 6
+
+
+class Search(Spec):
+    """A search for the best networks of a conditional space under limits.
+
+    `trainings` networks are trained, each by `training`; what a limit stops costs none of them. `early_stop` ends a
+    training that cannot reach the front any more.
+    """
+
+    name: str
+    description: str = ""
+    base: str
+    axes: Annotated[dict[str, Axis], Field(min_length=1)]
+    objectives: tuple[Objective, ...] = ("miou", "latency")
+    limits: Limits = Limits()
+    sampler: SamplerName = "tpe"
+    seed: Seed = 0
+    trainings: PositiveInt = 40
+    early_stop: bool = True
+    dataset: DatasetConfig = StreetsConfig()
+    training: TrainingConfig = TrainingConfig()
+    profiling: ProfilingConfig = ProfilingConfig()
+    final: FinalConfig = FinalConfig()
+    device: DeviceName = "auto"
+    timeout_s: PositiveFloat = 6 * 3600.0
+
+    _names_a_folder = field_validator("name")(_check_folder_name)
+
+    @field_validator("objectives")
+    @classmethod
+    def _gain_and_cost(cls, value: tuple[Objective, ...]) -> tuple[Objective, ...]:
+        if "miou" not in value or len(value) < 2 or len(set(value)) < len(value):
+            raise ValueError("expected miou and at least one of latency, energy, macs, parameters, memory, each once")
+        return value
+
+    @model_validator(mode="after")
+    def _known_conditions(self) -> "Search":
+        seen: dict[str, Axis] = {}
+        for name, axis in self.axes.items():
+            for other, values in axis.when.items():
+                if other not in seen:
+                    raise ValueError(f"axes.{name}.when.{other}: is no axis above this one")
+                strange = [value for value in values if value not in seen[other].values]
+                if strange:
+                    raise ValueError(f"axes.{name}.when.{other}: {strange[0]!r} is none of that axis's values")
+            seen[name] = axis
+        return self

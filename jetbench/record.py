@@ -23,7 +23,7 @@ from jetbench.spec import Spec
 
 RECORD_VERSION = 2
 
-Status = Literal["ok", "error", "diverged", "timeout", "lost", "oom"]
+Status = Literal["ok", "error", "diverged", "timeout", "lost", "oom", "over a limit", "stopped"]
 
 
 class DatasetInfo(Spec):
@@ -78,7 +78,10 @@ class Evaluation(Spec):
 
 
 class TrainingResult(Spec):
-    """One training: its curve and its scores. `test` was scored once, with the weights of the best validation."""
+    """One training: its curve and its scores. `test` was scored once, with the weights of the best validation.
+
+    `stopped` says why it ended before its budget, where a search's stopping rule ended it.
+    """
 
     steps: int
     epochs: float
@@ -89,6 +92,7 @@ class TrainingResult(Spec):
     weights_file: str
     class_weights: tuple[float, ...] | None = None
     mixed_precision: bool = False
+    stopped: str | None = None
 
     @property
     def best(self) -> Evaluation:
@@ -208,7 +212,7 @@ class Profile(Spec):
 class Failure(Spec):
     """Why a job gave no result."""
 
-    stage: Literal["train", "profile"]
+    stage: Literal["train", "profile", "limits"]
     status: Status
     reason: str
 

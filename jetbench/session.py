@@ -73,10 +73,19 @@ class Case(Spec):
         return list_operations(plan_architecture(self.architecture, self.num_classes, self.input_size))
 
 
-class ProfileRequest(Spec):
-    """Profile the network saved in `weights_file`."""
+class UntrainedNetwork(Spec):
+    """A network that has no weights yet: they are random, from the profiling's seed."""
 
-    weights_file: str
+    architecture: Architecture
+    num_classes: int
+    input_size: tuple[int, int]
+
+
+class ProfileRequest(Spec):
+    """Profile the network saved in `weights_file`, or an untrained one."""
+
+    weights_file: str | None = None
+    untrained: UntrainedNetwork | None = None
     profiling: ProfilingConfig
     device: str
 
@@ -128,18 +137,22 @@ def profile_cases(
 
 
 def run_profile(request: ProfileRequest, report: Report) -> Profile:
-    """Profile saved weights on this machine, as a sweep's job."""
-    _, saved = load_network(Path(request.weights_file))
-    case = Case(
-        label=Path(request.weights_file).stem,
-        architecture=saved.architecture,
-        num_classes=saved.num_classes,
-        input_size=saved.input_size,
-        config=request.profiling,
-        weights_file=request.weights_file,
-        mean=saved.mean,
-        std=saved.std,
-    )
+    """Profile one network on this machine, as a job of a sweep or a search."""
+    if request.untrained is not None:
+        case = Case(label="the network", config=request.profiling, **dict(request.untrained))
+    else:
+        path = Path(request.weights_file or "")
+        _, saved = load_network(path)
+        case = Case(
+            label=path.stem,
+            architecture=saved.architecture,
+            num_classes=saved.num_classes,
+            input_size=saved.input_size,
+            config=request.profiling,
+            weights_file=str(path),
+            mean=saved.mean,
+            std=saved.std,
+        )
     here = host_device()
     if request.device == "cpu" and here.accelerator == "cuda" and not here.is_board:
         here = load_device("cpu")

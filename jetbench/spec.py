@@ -66,6 +66,31 @@ def parse_seconds(text: str) -> float:
     return float(match[1]) * {"s": 1, "min": 60, "h": 3600}[match[2]]
 
 
+def parse_short_seconds(text: str) -> float:
+    """Seconds from a latency such as `33ms`, `850us` or `0.5s`.
+
+    Raises:
+        ValueError: the text is no latency.
+    """
+    return _parse_scaled(text, {"us": 1e-6, "ms": 1e-3, "s": 1.0}, "a latency; write 33ms or 0.5s")
+
+
+def parse_joules(text: str) -> float:
+    """Joules from an energy such as `50mJ` or `1.2J`.
+
+    Raises:
+        ValueError: the text is no energy.
+    """
+    return _parse_scaled(text, {"mj": 1e-3, "j": 1.0}, "an energy; write 50mJ or 1.2J")
+
+
+def _parse_scaled(text: str, units: Mapping[str, float], expected: str) -> float:
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([a-zA-Z]+)", text.strip())
+    if not match or match[2].lower() not in units or float(match[1]) == 0:
+        raise ValueError(f"{text!r} is not {expected}")
+    return float(match[1]) * units[match[2].lower()]
+
+
 def parse_share(text: str) -> float:
     """A share of 1 such as `2%` or `0.02`.
 

@@ -11,7 +11,7 @@ import os
 import re
 import socket
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
@@ -22,7 +22,7 @@ import yaml
 
 from jetbench.errors import StudyError
 from jetbench.execution.executor import Executor, Job, Outcome, Progress, Stage
-from jetbench.experiment import Sweep
+from jetbench.experiment import Floor, Search, Sweep
 from jetbench.record import RECORD_VERSION, DatasetInfo, Environment, Failure, Profile, Record, TrainingResult
 from jetbench.spec import read_yaml
 from jetbench.sweep import Variant
@@ -34,6 +34,50 @@ POLL_WHILE_PROFILING_S = 0.5
 # What a sweep may say differently on resume: it moves no number. Variants are told apart by their keys.
 FREE_TO_CHANGE = ("description:", "timeout_s:", "variants:", "include_base:")
 SWEEP, LOCK = "sweep.yaml", ".lock"
+
+
+class Chooser(Protocol):
+    """Says which variants to run next, and learns from what lands."""
+
+    stages: tuple[Stage, Stage]
+    """In which order a variant is trained and profiled."""
+
+    def ask(self) -> Variant | None:
+        """The next variant; None when there is none now: ask again when something has landed."""
+
+    def stop(self, variant: Variant, profile: Profile | None) -> Failure | None:
+        """Why a variant goes no further: asked before anything is run (no profile yet), and after its profile."""
+
+    def floors(self, variant: Variant, profile: Profile | None) -> tuple[Floor, ...]:
+        """What its training must reach to go on."""
+
+    def learn(self, record: Record) -> None:
+        """A variant that was asked for has landed, now or earlier."""
+
+
+class Listed:
+    """The chooser of a sweep: every variant of a list, trained and then profiled."""
+
+    stages: tuple[Stage, Stage] = ("train", "profile")
+
+    def __init__(self, variants: Sequence[Variant], tell: Callable[[Record], None]) -> None:
+        self._waiting, self._tell = iter(variants), tell
+
+    def ask(self) -> Variant | None:
+        """See `Chooser`."""
+        return next(self._waiting, None)
+
+    def stop(self, variant: Variant, profile: Profile | None) -> None:
+        """See `Chooser`."""
+        return
+
+    def floors(self, variant: Variant, profile: Profile | None) -> tuple[Floor, ...]:
+        """See `Chooser`."""
+        return ()
+
+    def learn(self, record: Record) -> None:
+        """See `Chooser`."""
+        self._tell(record)
 
 
 class View(Protocol):
@@ -61,16 +105,17 @@ class _Task:
     attempts: dict[Stage, int] = field(default_factory=lambda: {"train": 0, "profile": 0})
     training: TrainingResult | None = None
     training_environment: Environment | None = None
+    profile: Profile | None = None
 
 
-def variant_key(variant: Variant, sweep: Sweep, dataset: DatasetInfo, device: str) -> str:
+def variant_key(variant: Variant, asked: Sweep | Search, dataset: DatasetInfo, device: str) -> str:
     """A variant's identity in a study: equal keys would give the same numbers, up to noise."""
     parts = [
         str(RECORD_VERSION),
         variant.plan.fingerprint,
         dataset.model_dump_json(),
         variant.training.identity,
-        sweep.profiling.model_dump_json(),
+        asked.profiling.model_dump_json(),
         device,
     ]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
@@ -106,12 +151,13 @@ def run_study(
     """
     with lock_folder(folder):
         keep_sweep(folder, sweep)
-        driver = _Driver(folder, sweep, variants, dataset, device, executor, view, parallel, retry_failed)
-        try:
-            driver.run()
-        finally:
-            executor.stop()
-        return [driver.landed[task.key] for task in driver.tasks]
+        keys = [variant_key(variant, sweep, dataset, device) for variant in variants]
+        trials = Trials(folder, sweep.name, dict(zip(keys, variants, strict=True)))
+        driver = Driver(folder, sweep, Listed(variants, trials.tell), dataset, device, executor, view, parallel)
+        known = driver.recall(retry_failed)
+        view.begin(len(variants), len(known.intersection(keys)))
+        driver.run()
+        return [driver.landed[key] for key in keys]
 
 
 @contextmanager
@@ -137,7 +183,7 @@ def lock_folder(folder: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def keep_sweep(folder: Path, sweep: Sweep) -> None:
+def keep_sweep(folder: Path, sweep: Sweep | Search) -> None:
     """Write sweep.yaml on the first run; later, refuse a sweep that is not the one the folder holds."""
     path = folder / SWEEP
     asked = sweep.model_dump(mode="json")
@@ -222,46 +268,66 @@ def append_record(folder: Path, record: Record) -> None:
         os.fsync(file.fileno())
 
 
-class _Driver:
+class Driver:
+    """Places the jobs of what a chooser asks for, and keeps what lands. Whoever makes one holds the folder's lock."""
+
     def __init__(
         self,
         folder: Path,
-        sweep: Sweep,
-        variants: Sequence[Variant],
+        asked: Sweep | Search,
+        chooser: Chooser,
         dataset: DatasetInfo,
         device: str,
         executor: Executor,
         view: View,
         parallel: int,
-        retry_failed: bool,
     ) -> None:
-        self.folder, self.sweep, self.dataset, self.device = folder, sweep, dataset, device
+        self.folder, self.asked, self.chooser, self.dataset, self.device = folder, asked, chooser, dataset, device
         self.executor, self.view, self.parallel = executor, view, max(1, parallel)
-        self.tasks = [_Task(variant, variant_key(variant, sweep, dataset, device)) for variant in variants]
-        self.landed = {record.key: record for record in landed_records(folder, sweep, variants, dataset, device)}
-        if retry_failed:
-            self.landed = {key: record for key, record in self.landed.items() if record.failure is None}
-        self.trials = Trials(folder, sweep.name, {task.key: task.variant for task in self.tasks})
+        self.landed: dict[str, Record] = {}
         self.to_train: list[_Task] = []
         self.to_profile: list[_Task] = []
         self.busy: dict[str, _Task] = {}
+        self._known: dict[str, Record] = {}
+
+    def recall(self, retry_failed: bool = False) -> set[str]:
+        """Read what landed earlier, and will not be run again; returns its keys."""
+        records = read_records(self.folder)
+        self._known = {r.key: r for r in records if not (retry_failed and r.failure)}
+        return set(self._known)
 
     def run(self) -> None:
-        """Until every variant has landed."""
-        self.view.begin(len(self.tasks), len(self.landed))
-        for task in self.tasks:
-            if task.key in self.landed:
-                self.trials.tell(self.landed[task.key])
-            elif self._adopt_training(task):
+        """Until the chooser has nothing more to ask for and all of it has landed; ends all jobs, however it ends."""
+        try:
+            while self._ask() or self.to_train or self.to_profile or self.busy:
+                profiling = self._start_jobs()
+                for outcome in self.executor.poll():
+                    self._receive(outcome)
+                self.view.show(len(self.landed), self.executor.running())
+                time.sleep(POLL_WHILE_PROFILING_S if profiling else POLL_S)
+        finally:
+            self.executor.stop()
+
+    def _ask(self) -> bool:
+        """Ask for variants while slots are free; says whether something was asked for."""
+        asked = False
+        while len(self.to_train) + len(self.to_profile) + len(self.busy) < self.parallel:
+            variant = self.chooser.ask()
+            if variant is None:
+                break
+            asked = True
+            task = _Task(variant, variant_key(variant, self.asked, self.dataset, self.device))
+            if task.key in self.landed or task.key in self._known:
+                record = self.landed.get(task.key) or self._known[task.key]
+                self.landed[task.key] = record
+                self.chooser.learn(record)
+            elif failure := self.chooser.stop(variant, None):
+                self._land(task, failure)
+            elif self.chooser.stages[0] == "profile" or self._adopt_training(task):
                 self.to_profile.append(task)
             else:
                 self.to_train.append(task)
-        while len(self.landed) < len(self.tasks):
-            profiling = self._start_jobs()
-            for outcome in self.executor.poll():
-                self._receive(outcome)
-            self.view.show(len(self.landed), self.executor.running())
-            time.sleep(POLL_WHILE_PROFILING_S if profiling else POLL_S)
+        return asked
 
     def _start_jobs(self) -> bool:
         """Start what may run now; says whether a profile is running."""
@@ -282,7 +348,7 @@ class _Driver:
     def _submit(self, stage: Stage, task: _Task) -> None:
         task.attempts[stage] += 1
         self.busy[task.key] = task
-        config = task.variant.training if stage == "train" else self.sweep.profiling
+        config = task.variant.training if stage == "train" else self.asked.profiling
         self.executor.submit(
             Job(
                 key=task.key,
@@ -291,7 +357,7 @@ class _Driver:
                 folder=self._job_folder(task, stage),
                 request={"stage": stage, stage: self._request(stage, task)},
                 threads=config.threads,
-                timeout_s=self.sweep.timeout_s,
+                timeout_s=self.asked.timeout_s,
             )
         )
 
@@ -303,17 +369,27 @@ class _Driver:
         return self.folder / "weights" / f"{slug}-{task.key[:6]}.safetensors"
 
     def _request(self, stage: Stage, task: _Task) -> dict[str, Any]:
-        weights_file = str(self._weights_file(task).resolve())
-        if stage == "profile":
-            profiling = self.sweep.profiling.model_dump(mode="json")
-            return {"weights_file": weights_file, "profiling": profiling, "device": self.device}
-        return {
-            "architecture": task.variant.architecture.model_dump(mode="json"),
-            "dataset": self.sweep.dataset.model_dump(mode="json"),
-            "training": task.variant.training.model_dump(mode="json"),
-            "device": self.device,
-            "weights_file": weights_file,
-        }
+        weights_file, variant = str(self._weights_file(task).resolve()), task.variant
+        if stage == "train":
+            floors = self.chooser.floors(variant, task.profile)
+            return {
+                "architecture": variant.architecture.model_dump(mode="json"),
+                "dataset": self.asked.dataset.model_dump(mode="json"),
+                "training": variant.training.model_dump(mode="json"),
+                "device": self.device,
+                "weights_file": weights_file,
+                "floors": [floor.model_dump(mode="json") for floor in floors],
+            }
+        network: dict[str, Any] = {"weights_file": weights_file}
+        if self.chooser.stages[0] == "profile":
+            network = {
+                "untrained": {
+                    "architecture": variant.architecture.model_dump(mode="json"),
+                    "num_classes": self.dataset.num_classes,
+                    "input_size": self.dataset.size,
+                }
+            }
+        return {**network, "profiling": self.asked.profiling.model_dump(mode="json"), "device": self.device}
 
     def _adopt_training(self, task: _Task) -> bool:
         """Take over a training that ended before the last driver did."""
@@ -332,15 +408,34 @@ class _Driver:
         if outcome.status == "lost" and task.attempts[stage] < MAX_ATTEMPTS:
             self.view.note(f"{task.variant.name}: {stage} lost ({outcome.reason}); trying once more")
             (self.to_train if stage == "train" else self.to_profile).insert(0, task)
-        elif outcome.result is None:
-            self._land(task, None, Failure(stage=stage, status=outcome.status, reason=outcome.reason))
-        elif stage == "train":
+            return
+        if outcome.result is None:
+            self._land(task, Failure(stage=stage, status=outcome.status, reason=outcome.reason))
+            return
+        if stage == "train":
             self._keep_training(task, outcome.result)
+        else:
+            task.profile = Profile.model_validate(outcome.result)
+        self._advance(task)
+
+    def _advance(self, task: _Task) -> None:
+        """One stage of a variant has ended well: on to the other one, or it lands."""
+        profile_first = self.chooser.stages[0] == "profile"
+        if task.training is None:
+            failure = self.chooser.stop(task.variant, task.profile)
+            if failure is not None:
+                self._land(task, failure)
+            elif profile_first and self._adopt_training(task):
+                self._advance(task)
+            else:
+                self.to_train.append(task)
+        elif task.profile is None:
             self.to_profile.append(task)
         else:
-            self._land(task, Profile.model_validate(outcome.result), None)
+            stopped = task.training.stopped
+            self._land(task, Failure(stage="train", status="stopped", reason=stopped) if stopped else None)
 
-    def _land(self, task: _Task, profile: Profile | None, failure: Failure | None) -> None:
+    def _land(self, task: _Task, failure: Failure | None) -> None:
         record = Record(
             key=task.key,
             variant=task.variant.name,
@@ -350,14 +445,14 @@ class _Driver:
             fingerprint=task.variant.plan.fingerprint,
             dataset=self.dataset,
             training_config=task.variant.training,
-            profiling_config=self.sweep.profiling,
+            profiling_config=self.asked.profiling,
             training=task.training,
             training_environment=task.training_environment,
-            profile=profile,
+            profile=task.profile,
             failure=failure,
             finished=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         )
         append_record(self.folder, record)
         self.landed[task.key] = record
-        self.trials.tell(record)
+        self.chooser.learn(record)
         self.view.land(record, len(self.landed))

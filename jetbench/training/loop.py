@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from jetbench.experiment import TrainingConfig
+from jetbench.experiment import Floor, TrainingConfig
 from jetbench.record import Evaluation, TrainingResult
 from jetbench.training.data import SegmentationData
 from jetbench.training.jetloss import build_loss
@@ -81,6 +81,7 @@ def train(
     weights_file: Path,
     metadata: Mapping[str, str] | None = None,
     report: Report = lambda share, text: None,
+    floors: Sequence[Floor] = (),
 ) -> TrainingResult:
     """Train `model` in place and save the weights of its best validation score.
 
@@ -92,6 +93,7 @@ def train(
         weights_file: safetensors file to write.
         metadata: stored beside the weights in that file.
         report: told the progress a few times a second.
+        floors: the training ends at an evaluation whose best mIoU lies below the last floor that it has reached.
 
     Raises:
         DivergedError: the loss, or an output that was scored, was not finite.
@@ -109,6 +111,7 @@ def train(
     evaluations: list[Evaluation] = []
     best: dict[str, Tensor] = {}
     best_miou = -1.0
+    stopped: str | None = None
     curve: list[tuple[int, float]] = []
     recent: list[float] = []
     window = max(1, math.ceil((schedule.total_steps or 0) / CURVE_POINTS))
@@ -142,9 +145,10 @@ def train(
             if counts.miou > best_miou:
                 best_miou = counts.miou
                 best = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
+            stopped = why_stopped(floors, schedule.progress, best_miou)
         scored = f", val mIoU {evaluations[-1].counts.miou:.3f}" if evaluations else ""
         report(schedule.progress, f"step {schedule.step}, loss {value:.3f}{scored}")
-        if schedule.progress >= 1:
+        if schedule.progress >= 1 or stopped:
             break
 
     model.load_state_dict(best)
@@ -164,6 +168,18 @@ def train(
         weights_file=weights_file.name,
         class_weights=None if weights is None else tuple(weights.tolist()),
         mixed_precision=mixed,
+        stopped=stopped,
+    )
+
+
+def why_stopped(floors: Sequence[Floor], share: float, best_miou: float) -> str | None:
+    """Why a training with that best mIoU ends after that share of its budget; None if it goes on."""
+    reached = [floor for floor in floors if floor.share <= share + 1e-9]
+    if share >= 1 or not reached or best_miou >= reached[-1].miou:
+        return None
+    return (
+        f"val mIoU {100 * best_miou:.1f} % at {share:.0%} of its budget is below {100 * reached[-1].miou:.1f} %: "
+        + (reached[-1].why)
     )
 
 
