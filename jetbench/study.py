@@ -26,13 +26,14 @@ from jetbench.experiment import Floor, Search, Sweep
 from jetbench.record import RECORD_VERSION, DatasetInfo, Environment, Failure, Profile, Record, TrainingResult
 from jetbench.spec import read_yaml
 from jetbench.sweep import Variant
-from jetbench.trials import RECORDS, Trials
+from jetbench.trials import RECORDS, sweep_trials
 
 MAX_ATTEMPTS = 2
 POLL_S = 0.1
 POLL_WHILE_PROFILING_S = 0.5
 # What a sweep may say differently on resume: it moves no number. Variants are told apart by their keys.
-FREE_TO_CHANGE = ("description:", "timeout_s:", "variants:", "include_base:")
+# A search may go on with more trainings, and train its front otherwise.
+FREE_TO_CHANGE = ("description:", "timeout_s:", "variants:", "include_base:", "trainings:", "final.")
 SWEEP, LOCK = "sweep.yaml", ".lock"
 
 
@@ -152,8 +153,8 @@ def run_study(
     with lock_folder(folder):
         keep_sweep(folder, sweep)
         keys = [variant_key(variant, sweep, dataset, device) for variant in variants]
-        trials = Trials(folder, sweep.name, dict(zip(keys, variants, strict=True)))
-        driver = Driver(folder, sweep, Listed(variants, trials.tell), dataset, device, executor, view, parallel)
+        tell = sweep_trials(folder, sweep.name, dict(zip(keys, variants, strict=True)))
+        driver = Driver(folder, sweep, Listed(variants, tell), dataset, device, executor, view, parallel)
         known = driver.recall(retry_failed)
         view.begin(len(variants), len(known.intersection(keys)))
         driver.run()
@@ -187,12 +188,13 @@ def keep_sweep(folder: Path, sweep: Sweep | Search) -> None:
     """Write sweep.yaml on the first run; later, refuse a sweep that is not the one the folder holds."""
     path = folder / SWEEP
     asked = sweep.model_dump(mode="json")
+    kind = "search" if isinstance(sweep, Search) else "sweep"
     if path.exists():
         held = read_yaml(path)
         differences = [f"  {line}" for line in _differences("", held, asked) if not line.startswith(FREE_TO_CHANGE)]
         if differences:
             raise StudyError(
-                f"{folder}: holds another sweep; rows of both in one table would not compare. It differs in\n"
+                f"{folder}: holds another {kind}; rows of both in one table would not compare. It differs in\n"
                 + "\n".join(differences[:8])
                 + "\nUse --name for a new folder, or remove this one."
             )

@@ -10,7 +10,7 @@ LAYERS = [
     {"errors"},
     {"spec"},
     {"probe"},
-    {"architecture", "energy", "experiment", "measurement"},
+    {"architecture", "energy", "experiment", "front", "measurement"},
     {"rules", "record", "catalog"},
     {"plan", "operations", "device", "verdict"},
     {"walk", "cost"},
@@ -22,6 +22,7 @@ LAYERS = [
     {"bundle"},
     {"execution", "trials"},
     {"study", "reporting"},
+    {"search"},
     {"cli"},
     {"__main__"},
 ]

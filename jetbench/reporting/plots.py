@@ -14,8 +14,8 @@ import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from jetbench.front import front_of
 from jetbench.record import Record
-from jetbench.reporting.front import on_front
 from jetbench.reporting.tables import describe_machine
 
 INK, MUTED, ACCENT, GRID = "#1f2933", "#7b8794", "#d9480f", "#e4e7eb"
@@ -43,7 +43,7 @@ def write_plots(folder: Path, records: Sequence[Record], title: str) -> list[Pat
     latencies, macs, machines = [], [], []
     batch_sizes: set[int] = set()
     for record in records:
-        if record.training is None or record.profile is None or record.profile.model_latency is None:
+        if record.failure or not record.training or not record.profile or record.profile.model_latency is None:
             continue
         latency, miou = record.profile.model_latency, 100 * record.training.best.counts.miou
         spread = (1e3 * latency.percentile_s(10), 1e3 * latency.percentile_s(90))
@@ -82,7 +82,8 @@ def _batch(sizes: set[int]) -> str:
 
 
 def _draw(path: Path, points: Sequence[Point], label: str, texts: tuple[str, str, str]) -> list[Path]:
-    fronts = on_front([(point.cost, point.miou) for point in points])
+    best_points = front_of([(point.cost, -point.miou) for point in points])
+    fronts = [number in best_points for number in range(len(points))]
     best = sorted((p for p, is_best in zip(points, fronts, strict=True) if is_best), key=lambda p: p.cost)
     with plt.rc_context(STYLE):
         figure, axis, key = _make_figure(*texts)

@@ -8,12 +8,12 @@ from pathlib import Path
 import pandas as pd
 
 from jetbench.architecture import Architecture
+from jetbench.front import front_of
 from jetbench.measurement import Latency
 from jetbench.operations import Cost, add_up
 from jetbench.plan import plan_architecture
 from jetbench.record import CounterResult, Environment, Record
 from jetbench.reporting import units
-from jetbench.reporting.front import on_front
 from jetbench.verdict import judge
 from jetbench.walk import list_operations
 
@@ -89,9 +89,9 @@ COLUMNS = (
 
 def front(records: Sequence[Record]) -> set[str]:
     """Keys of the records that no other beats in both validation mIoU and latency."""
-    known = [(r.key, latency, miou) for r in records if (miou := _val_best(r)) is not None and (latency := _latency(r))]
-    fronts = on_front([(latency, miou) for _, latency, miou in known])
-    return {key for (key, _, _), is_best in zip(known, fronts, strict=True) if is_best}
+    ended = [record for record in records if record.failure is None]
+    known = [(r.key, latency, miou) for r in ended if (miou := _val_best(r)) is not None and (latency := _latency(r))]
+    return {known[number][0] for number in front_of([(latency, -miou) for _, latency, miou in known])}
 
 
 def frame(records: Sequence[Record]) -> pd.DataFrame:

@@ -1,0 +1,1 @@
+"""Search: proposals, limits, the stopping rule, and the final answer."""

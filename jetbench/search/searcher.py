@@ -1,0 +1,330 @@
+"""Chooser 3: proposes networks of a conditional space under limits, and learns from what lands. Optuna chooses.
+
+What is cheap to know is asked first: whether a network can be built, its counts, its latency untrained. Only what
+passes is trained, and a training that cannot reach the front any more is ended. Optuna's study here is in memory and
+made anew from the records: they are the truth.
+"""
+
+import json
+import math
+import re
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+import optuna
+from optuna.trial import TrialState
+
+from jetbench.architecture import Architecture
+from jetbench.device import Device
+from jetbench.errors import SpecError
+from jetbench.execution.executor import Stage
+from jetbench.experiment import Floor, Objective, Search
+from jetbench.front import front_of
+from jetbench.profiling.roofline import estimate
+from jetbench.record import Failure, Profile, Record
+from jetbench.search.space import Quantities, SearchSpace, over_limit
+from jetbench.search.stopping import curve_of, floors_of, miou_of
+from jetbench.spec import override
+from jetbench.sweep import Variant
+from jetbench.trials import Goal
+from jetbench.walk import list_operations
+
+PATIENCE = 500  # proposals in a row that are known or cannot be built: then the space is taken for exhausted
+STARTUP = 10  # random networks before a sampler that learns takes over
+UNMEASURED = ("latency", "energy")
+
+
+class Searcher:
+    """The chooser of a search (see `study.Chooser`).
+
+    `counts` are what became of proposals: `trained`, `stopped` early, `failed`, `repeated`, `unbuildable`, `taken over`
+    from another study, and the limit that others were over.
+    """
+
+    stages: tuple[Stage, Stage] = ("profile", "train")
+
+    def __init__(
+        self,
+        space: SearchSpace,
+        records: Sequence[Record] = (),
+        board: Device | None = None,
+        tell: Callable[[Record, Mapping[str, str], Sequence[float] | None], None] = lambda *_: None,
+    ) -> None:
+        """Begin, or go on after `records`.
+
+        Args:
+            space: what may be proposed.
+            records: what has landed already, in this order.
+            board: a device that this machine is not; what it would take at best by its data sheet is a limit too.
+            tell: told every landed record with its parameters and objectives.
+        """
+        self.space, self.search, self.board, self._tell_others = space, space.search, board, tell
+        self.goals: dict[Objective, Goal] = {
+            name: "maximize" if name == "miou" else "minimize" for name in self.search.objectives
+        }
+        self.counts: Counter[str] = Counter()
+        self.landed: list[Record] = []
+        self.is_exhausted = False
+        self._known: dict[str, Record] = {}
+        self._waiting: dict[str, list[optuna.Trial]] = {}
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        # Another one after each resume: the same would propose again what has landed.
+        self._seed = (self.search.seed + 1_000_003 * len(records)) % 2**32
+        named = [re.fullmatch(rf"{re.escape(self.search.name)}-(\d+)", record.variant) for record in records]
+        self._number = max((int(match[1]) for match in named if match), default=0)
+        self.study = optuna.create_study(
+            directions=list(self.goals.values()), sampler=optuna.samplers.RandomSampler(seed=self._seed)
+        )
+        self._learner: optuna.samplers.BaseSampler | None = None
+        start = space.start()
+        if start is not None and not records:
+            self.study.enqueue_trial(start)
+        for record in records:
+            self._add(record)
+
+    @property
+    def spent(self) -> int:
+        """Trainings that have ended or are under way."""
+        return self.counts["trained"] + self.counts["stopped"] + self.counts["failed"] + len(self._waiting)
+
+    @property
+    def finished(self) -> int:
+        """Trainings that have ended."""
+        return self.spent - len(self._waiting)
+
+    def describe(self) -> str:
+        """What became of the proposals so far, in a line."""
+        over = sum(count for what, count in self.counts.items() if what.startswith("over "))
+        by = ", ".join(f"{w.removeprefix('over ')} {n}" for w, n in self.counts.most_common() if w.startswith("over "))
+        parts = [f"{self.counts['trained']} trained"]
+        parts += [f"{self.counts['stopped']} stopped early"] * (self.counts["stopped"] > 0)
+        parts += [f"{over} over a limit ({by})"] * (over > 0)
+        parts += [f"{self.counts[what]} {what}" for what in ("failed", "unbuildable", "repeated") if self.counts[what]]
+        parts += [f"{self.counts['taken over']} taken over"] * (self.counts["taken over"] > 0)
+        front = self.front()
+        best = f", best {miou_of(front[0]):.1%}" if front else ""
+        return f"{', '.join(parts)}; front of {len(front)}{best}"
+
+    def ask(self) -> Variant | None:
+        """See `study.Chooser`."""
+        if self.spent >= self.search.trainings or self.is_exhausted:
+            return None
+        for _ in range(PATIENCE):
+            self._choose_sampler()
+            trial = self.study.ask()
+            chosen = self.space.suggest(trial)
+            try:
+                variant = self.space.variant(chosen, f"{self.search.name}-{self._number + 1:03d}")
+            except SpecError:
+                self.counts["unbuildable"] += 1
+                self._tell_over(trial, "buildable", 1.0)
+                continue
+            fingerprint = variant.plan.fingerprint
+            if fingerprint in self._waiting:
+                self._waiting[fingerprint].append(trial)
+                self.counts["repeated"] += 1
+            elif fingerprint in self._known:
+                self.counts["repeated"] += 1
+                self._tell(trial, self._known[fingerprint])
+            else:
+                self._waiting[fingerprint] = [trial]
+                self._number += 1
+                return variant
+        self.is_exhausted = True
+        return None
+
+    def _choose_sampler(self) -> None:
+        """Random networks first, of those that fit: a sampler that learns needs something to learn from."""
+        values = [t for t in self.study.get_trials(deepcopy=False) if t.state == TrialState.COMPLETE]
+        if self._learner is None and self.search.sampler != "random" and len(values) >= self.startup:
+            self._learner = self.study.sampler = _sampler(self.search, self._seed, self.study)
+
+    @property
+    def startup(self) -> int:
+        """How many random networks are trained first."""
+        return min(STARTUP, max(2, self.search.trainings // 3))
+
+    def stop(self, variant: Variant, profile: Profile | None) -> Failure | None:
+        """See `study.Chooser`."""
+        known = Quantities.of(self.space.cost(variant.architecture), profile)
+        failure = over_limit(self.search.limits, known)
+        if failure is None and profile is None and self.board is not None:
+            config = self.search.profiling
+            told = estimate(list_operations(variant.plan), self.board, config.dtype, config.batch_size)
+            if not isinstance(told, str):
+                at_best = Quantities(known.parameters, known.macs, known.memory, latency=told.seconds)
+                how = f" (at best on {self.board.name}, by its data sheet: an estimate)"
+                failure = over_limit(self.search.limits, at_best, how)
+        if failure is None and profile is not None:
+            lacking = [name for name in (*self.goals, *self.search.limits.given) if name in UNMEASURED]
+            lacking = [name for name in lacking if known.get(name) is None]
+            if lacking:
+                why = profile.notes.get("power_w" if lacking[0] == "energy" else "latency", "not measured")
+                failure = Failure(stage="profile", status="error", reason=f"no {lacking[0]}: {why}")
+        return failure
+
+    def floors(self, variant: Variant, profile: Profile | None) -> tuple[Floor, ...]:
+        """What a training must reach to go on (see `floors_of`)."""
+        if not self.search.early_stop:
+            return ()
+        known = Quantities.of(self.space.cost(variant.architecture), profile)
+        done = [record for record in self.landed if record.failure is None]
+        costs = [name for name in self.goals if name != "miou"]
+        own = [known.get(name) or 0.0 for name in costs]
+        rivals = [(self._costs(record), record) for record in done]
+        beaten_by = [record for theirs, record in rivals if all(a <= b for a, b in zip(theirs, own, strict=True))]
+        evaluations = variant.training.evaluations
+        shares = [number / evaluations for number in range(1, evaluations)]
+        return floors_of([curve_of(record) for record in done], [miou_of(record) for record in beaten_by], shares)
+
+    def _costs(self, record: Record) -> list[float]:
+        known = Quantities.of(self.space.cost(record.architecture), record.profile)
+        return [known.get(name) or 0.0 for name in self.goals if name != "miou"]
+
+    def values(self, record: Record) -> list[float] | None:
+        """The objectives of a record in their order, all finite; None if it has not all of them."""
+        if record.training is None:
+            return None
+        known = Quantities.of(self.space.cost(record.architecture), record.profile)
+        values = [miou_of(record) if name == "miou" else known.get(name) for name in self.goals]
+        finite = [value for value in values if value is not None and math.isfinite(value)]
+        return finite if len(finite) == len(values) else None
+
+    def learn(self, record: Record) -> None:
+        """See `study.Chooser`."""
+        self._remember(record)
+        for trial in self._waiting.pop(record.fingerprint, []):
+            self._tell(trial, record)
+
+    def _remember(self, record: Record) -> None:
+        if record.fingerprint in self._known:
+            return
+        self._known[record.fingerprint] = record
+        self.landed.append(record)
+        is_own = record.variant.startswith(f"{self.search.name}-")
+        self.counts[outcome_of(record) if is_own else "taken over"] += 1
+        params = self.space.params(record.changes)
+        if params is not None:
+            self._tell_others(record, params, self.values(record) if record.failure is None else None)
+
+    def _add(self, record: Record) -> None:
+        """A record of an earlier run: remembered, and told as a finished trial."""
+        self._remember(record)
+        params = self.space.params(record.changes)
+        if params is None:
+            return
+        self.study.enqueue_trial(params)
+        trial = self.study.ask()
+        self.space.suggest(trial)
+        self._tell(trial, record)
+
+    def _tell(self, trial: optuna.Trial, record: Record) -> None:
+        """A landed record's values; over a limit by how much; or a failure, which teaches nothing."""
+        values = self.values(record)
+        if record.failure is not None and record.failure.stage == "limits":
+            name, excess = self._worst_excess(record)
+            self._tell_over(trial, name, excess)
+        elif values is None:
+            self.study.tell(trial, state=TrialState.FAIL)
+        else:
+            # A training that was ended early is behind the front with what it had reached, so this is no false hope.
+            self.study.tell(trial, values)
+
+    def _worst_excess(self, record: Record) -> tuple[str, float]:
+        known = Quantities.of(self.space.cost(record.architecture), record.profile)
+        over = {
+            name: value / most - 1
+            for name, most in self.search.limits.given.items()
+            if (value := known.get(name)) is not None and value > most
+        }
+        return max(over.items(), key=lambda item: item[1]) if over else ("latency", 1.0)
+
+    def _tell_over(self, trial: optuna.Trial, name: str, excess: float) -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            trial.set_constraint(name, excess)
+        self.study.tell(trial, state=TrialState.PRUNED)
+
+    def front(self) -> list[Record]:
+        """The landed networks that no other beats in all objectives, the best mIoU first."""
+        rows = [(record, values) for record in self.landed if (values := self._goal_values(record))]
+        kept = front_of([values for _, values in rows])
+        return sorted((rows[number][0] for number in kept), key=miou_of, reverse=True)
+
+    def _goal_values(self, record: Record) -> list[float] | None:
+        """Objectives with their sign turned so that less is better; None of what did not finish."""
+        values = self.values(record) if record.failure is None else None
+        if values is None:
+            return None
+        return [-v if goal == "maximize" else v for v, goal in zip(values, self.goals.values(), strict=True)]
+
+    def points(self) -> Iterator[tuple[Record, list[float]]]:
+        """Each finished training in its order with its objectives, less being better."""
+        for record in self.landed:
+            values = self._goal_values(record)
+            if values is not None:
+                yield record, values
+
+    def take_over(self, record: Record) -> Record | None:
+        """A record of another study as one of this space, if its network is one; None if it is not."""
+        chosen: dict[str, str] = {}
+        for name, options in self.space.choices.items():
+            if self.space.active(chosen, name):
+                same = [option for option in options if self._has(record.architecture, name, option)]
+                if not same:
+                    return None
+                chosen[name] = same[0]
+        try:
+            variant = self.space.variant(chosen, record.variant)
+        except SpecError:
+            return None
+        if variant.plan.fingerprint != record.fingerprint:
+            return None
+        return record.model_copy(update={"changes": variant.changes, "architecture": variant.architecture})
+
+    def _has(self, architecture: Architecture, name: str, option: str) -> bool:
+        """Is the field of that axis as `option` says?"""
+        raw = override(self.space.base, {name: json.loads(option)})
+        try:
+            wanted = Architecture.model_validate(raw)
+        except ValueError:
+            return False
+        return bool(_field(wanted, name) == _field(architecture, name))
+
+
+def _field(architecture: Architecture, dotted: str) -> object:
+    value: object = architecture
+    for part in dotted.split("."):
+        value = getattr(value, part)
+    return value
+
+
+def outcome_of(record: Record) -> str:
+    """trained, stopped, failed, or the limit that it was over."""
+    if record.failure is None:
+        return "trained"
+    if record.failure.status == "stopped":
+        return "stopped"
+    return f"over {record.failure.reason.split(':')[0]}" if record.failure.stage == "limits" else "failed"
+
+
+def _sampler(search: Search, seed: int, study: optuna.Study) -> optuna.samplers.BaseSampler:
+    """The sampler of that name, set for a small budget."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        match search.sampler:
+            case "random":
+                return optuna.samplers.RandomSampler(seed=seed)
+            case "nsga2":
+                return optuna.samplers.NSGAIISampler(population_size=max(6, search.trainings // 4), seed=seed)
+            case "gp":
+                return optuna.samplers.GPSampler(seed=seed, n_startup_trials=1)
+            case "tpe":
+
+                def best(_: int) -> int:
+                    # Of the finished trainings: what limits stopped would otherwise make every finished one "good".
+                    done = sum(t.state == TrialState.COMPLETE for t in study.get_trials(deepcopy=False))
+                    return max(1, math.ceil(0.5 * math.sqrt(done)))
+
+                return optuna.samplers.TPESampler(seed=seed, n_startup_trials=1, gamma=best)

@@ -1,0 +1,232 @@
+"""The networks that a search may propose: axes with conditions, what each network costs, and the limits on that."""
+
+import json
+import math
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import optuna
+
+from jetbench.architecture import Architecture
+from jetbench.catalog import find
+from jetbench.cost import QuickCost, cost_of
+from jetbench.errors import SpecError
+from jetbench.experiment import Limits, Objective, Search
+from jetbench.plan import plan_architecture
+from jetbench.record import Failure, Profile
+from jetbench.reporting import units
+from jetbench.rules import Size
+from jetbench.screen import list_fields
+from jetbench.spec import override, parse_spec, read_yaml
+from jetbench.sweep import Variant
+from jetbench.trials import distributions
+
+LOOKED_AT = 2_000  # random networks that are counted before a search begins
+
+
+def read_search(name: str, changes: Mapping[str, Any] | None = None) -> Search:
+    """The search of that bundled name or .yaml path, with dotted keys replaced; every axis is checked.
+
+    Raises:
+        SpecError: no such search, or a key or value that breaks a rule.
+    """
+    path = find("sweeps", name)
+    raw = {"name": path.stem, **read_yaml(path)}
+    if "axes" not in raw:
+        raise SpecError(f"{path}: is a sweep; a search has axes: and limits:. Run it with `jetbench sweep`")
+    search = parse_spec(Search, override(raw, changes or {}), str(path))
+    known = [field for field in list_fields(Architecture) if field not in ("name", "description")]
+    strange = [axis for axis in search.axes if axis not in known]
+    if strange:
+        raise SpecError(f"{path}: axes.{strange[0]}: an architecture has no such field")
+    return search
+
+
+@dataclass(frozen=True)
+class Quantities:
+    """What is known of a network without a training, in SI units; None was not measured."""
+
+    parameters: float
+    macs: float
+    memory: float
+    latency: float | None = None
+    energy: float | None = None
+
+    @staticmethod
+    def of(cost: QuickCost, profile: Profile | None) -> "Quantities":
+        """Counts in closed form, and what a profile measured."""
+        model = profile.model_latency if profile else None
+        return Quantities(
+            *(cost.parameters, cost.macs, cost.memory_bytes),
+            latency=model.median_s / model.batch_size if model else None,
+            energy=profile.energy_j_per_image if profile else None,
+        )
+
+    def get(self, name: Objective) -> float | None:
+        """The one of that name."""
+        value: float | None = getattr(self, name)
+        return value
+
+
+def describe_quantity(name: Objective, value: float) -> str:
+    """`1.53 G MACs`, `33.1 ms`: a quantity as people read it."""
+    match name:
+        case "parameters":
+            return f"{units.count(round(value))} parameters"
+        case "macs":
+            return f"{units.millions(round(value))} M MACs"
+        case "memory":
+            return f"{units.mebibytes(round(value))} MiB"
+        case "latency":
+            return f"{units.milliseconds(value)} ms"
+        case "energy":
+            return f"{units.millijoules(value)} mJ"
+        case "miou":
+            return f"{units.score(value)} %"
+
+
+def over_limit(limits: Limits, known: Quantities, how: str = "") -> Failure | None:
+    """The first limit, in the order of their cost, that a network breaks, and by how much."""
+    for name, most in limits.given.items():
+        value = known.get(name)
+        if value is not None and value > most:
+            reason = (
+                f"{name}{how}: {describe_quantity(name, value)} is {value / most - 1:.0%} over the limit of "
+                f"{describe_quantity(name, most)}"
+            )
+            return Failure(stage="limits", status="over a limit", reason=reason)
+    return None
+
+
+class SearchSpace:
+    """The networks that a search may propose; an assignment gives each active axis one of its values."""
+
+    def __init__(self, search: Search, num_classes: int, input_size: Size) -> None:
+        self.search, self.num_classes, self.input_size = search, num_classes, input_size
+        self.base = {"name": search.base, **read_yaml(find("architectures", search.base))}
+        self.choices = {name: [json.dumps(value) for value in axis.values] for name, axis in search.axes.items()}
+        self.distributions = distributions(self.choices)
+
+    def active(self, chosen: Mapping[str, str], name: str) -> bool:
+        """Is an axis chosen at all, given those above it?"""
+        when = self.search.axes[name].when
+        return all(chosen.get(other) in [json.dumps(value) for value in values] for other, values in when.items())
+
+    def draw(self, generator: random.Random) -> dict[str, str]:
+        """A random assignment."""
+        chosen: dict[str, str] = {}
+        for name, options in self.choices.items():
+            if self.active(chosen, name):
+                chosen[name] = generator.choice(options)
+        return chosen
+
+    def suggest(self, trial: optuna.Trial) -> dict[str, str]:
+        """The assignment that a trial chooses."""
+        chosen: dict[str, str] = {}
+        for name, options in self.choices.items():
+            if self.active(chosen, name):
+                chosen[name] = trial.suggest_categorical(name, options)
+        return chosen
+
+    def start(self) -> dict[str, str] | None:
+        """The assignment that is the base itself; None where an axis lacks its value."""
+        architecture = parse_spec(Architecture, self.base, self.search.base)
+        plan = plan_architecture(architecture, self.num_classes, self.input_size)
+        chosen: dict[str, str] = {}
+        for name, options in self.choices.items():
+            if not self.active(chosen, name):
+                continue
+            same = [option for option in options if self._is_base(plan.fingerprint, {name: option})]
+            if not same:
+                return None
+            chosen[name] = same[0]
+        return chosen
+
+    def _is_base(self, fingerprint: str, chosen: Mapping[str, str]) -> bool:
+        try:
+            return self.variant(chosen, "").plan.fingerprint == fingerprint
+        except SpecError:
+            return False
+
+    def architecture(self, chosen: Mapping[str, str]) -> Architecture:
+        """The architecture of an assignment.
+
+        Raises:
+            SpecError: values that break a rule together.
+        """
+        raw = override(self.base, {name: json.loads(value) for name, value in chosen.items()})
+        return parse_spec(Architecture, raw, f"{self.search.base} with {dict(chosen)}")
+
+    def variant(self, chosen: Mapping[str, str], name: str) -> Variant:
+        """The network of an assignment, checked and planned.
+
+        Raises:
+            SpecError: it cannot be built.
+        """
+        architecture = self.architecture(chosen)
+        plan = plan_architecture(architecture, self.num_classes, self.input_size)
+        changes = {axis: json.loads(value) for axis, value in chosen.items()}
+        return Variant(name, changes, architecture, self.search.training, plan)
+
+    def params(self, changes: Mapping[str, Any]) -> dict[str, str] | None:
+        """The assignment behind a record's changes; None if it is none of this space."""
+        chosen = {axis: json.dumps(value) for axis, value in changes.items()}
+        expected = [name for name in self.choices if self.active(chosen, name)]
+        within = list(chosen) == expected and all(chosen[name] in self.choices[name] for name in chosen)
+        return chosen if within else None
+
+    def cost(self, architecture: Architecture) -> QuickCost:
+        """Its counts, in closed form."""
+        return cost_of(architecture, self.num_classes, self.input_size)
+
+    def look(self, seed: int = 0) -> "Look":
+        """Count random networks, to know before anything is run whether the limits leave any."""
+        generator, least = random.Random(seed), dict[Objective, float]()
+        buildable = fit = 0
+        reason = ""
+        for _ in range(LOOKED_AT):
+            try:
+                cost = self.cost(self.architecture(self.draw(generator)))
+            except SpecError as error:
+                reason = str(error)
+                continue
+            buildable += 1
+            known = Quantities.of(cost, None)
+            for name in ("parameters", "macs", "memory"):
+                least[name] = min(known.get(name) or 0.0, least.get(name, math.inf))
+            fit += over_limit(self.search.limits, known) is None
+        return Look(LOOKED_AT, buildable, fit, least, reason)
+
+
+@dataclass(frozen=True)
+class Look:
+    """What random networks of a space cost; `reason` is why the last of those that cannot be built could not."""
+
+    looked_at: int
+    buildable: int
+    fit: int
+    least: dict[Objective, float]
+    reason: str
+
+    def check(self, limits: Limits) -> None:
+        """Refuse a search that can find nothing.
+
+        Raises:
+            SpecError: with how far the nearest network is.
+        """
+        if not self.buildable:
+            raise SpecError(f"none of {self.looked_at:,} random networks of this space can be built: {self.reason}")
+        if self.fit:
+            return
+        lines = []
+        for name, least in self.least.items():
+            most = limits.given.get(name)
+            if most is not None and least > most:
+                lines.append(
+                    f"the least seen is {describe_quantity(name, least)}, {least / most - 1:.0%} over the limit of "
+                    f"{describe_quantity(name, most)}"
+                )
+        why = "; ".join(lines) or "each limit is met by some, but all together by none"
+        raise SpecError(f"no network of {self.buildable:,} looked at is within the limits: {why}. Raise them")
