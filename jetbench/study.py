@@ -40,8 +40,8 @@ SWEEP, LOCK = "sweep.yaml", ".lock"
 class Chooser(Protocol):
     """Says which variants to run next, and learns from what lands."""
 
-    stages: tuple[Stage, Stage]
-    """In which order a variant is trained and profiled."""
+    stages: tuple[Stage, ...]
+    """In which order a variant is trained and profiled; what is left out is not done."""
 
     def ask(self) -> Variant | None:
         """The next variant; None when there is none now: ask again when something has landed."""
@@ -59,7 +59,7 @@ class Chooser(Protocol):
 class Listed:
     """The chooser of a sweep: every variant of a list, trained and then profiled."""
 
-    stages: tuple[Stage, Stage] = ("train", "profile")
+    stages: tuple[Stage, ...] = ("train", "profile")
 
     def __init__(self, variants: Sequence[Variant], tell: Callable[[Record], None]) -> None:
         self._waiting, self._tell = iter(variants), tell
@@ -431,7 +431,7 @@ class Driver:
                 self._advance(task)
             else:
                 self.to_train.append(task)
-        elif task.profile is None:
+        elif task.profile is None and "profile" in self.chooser.stages:
             self.to_profile.append(task)
         else:
             stopped = task.training.stopped

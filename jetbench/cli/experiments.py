@@ -21,7 +21,7 @@ from jetbench.errors import DataError, SpecError
 from jetbench.reporting.sheets import print_variants
 
 if TYPE_CHECKING:
-    from jetbench.experiment import Sweep
+    from jetbench.experiment import DatasetConfig, Sweep
     from jetbench.record import Record
     from jetbench.training.data import Source
 
@@ -67,7 +67,7 @@ def sweep(
         raise SpecError(f"training.batch_size={batch} is more than the {few} training images")
     check_threads("training.threads", max(variant.training.threads for variant in variants))
     check_threads("profiling.threads", asked.profiling.threads)
-    chosen, slots = _choose_device(asked, jobs)
+    chosen, slots = choose_device(asked.device, asked.training.threads, jobs)
     folder = reports / asked.name
 
     from jetbench.execution.local import LocalExecutor
@@ -121,14 +121,7 @@ def _sweep_changes(
     """The options as changes of the sweep: the dataset first, what --set says of it next, then the plain options."""
     from jetbench.sweep import read_sweep
 
-    changes: dict[str, Any] = {}
-    if dataset is not None:
-        kind, _, path = dataset.partition(":")
-        if kind not in ("streets", "camvid") or (kind == "streets" and path):
-            raise SpecError(f"--dataset {dataset}: expected streets, camvid or camvid:PATH")
-        own = read_sweep(name).dataset
-        kept = own.model_dump(mode="json") if own.name == kind else {"size": own.size}
-        changes["dataset"] = {**kept, "name": kind, **({"path": path} if path else {})}
+    changes: dict[str, Any] = dataset_changes(dataset, read_sweep(name).dataset) if dataset is not None else {}
     changes |= read_changes(settings)
     plain = {"training.budget": budget, "name": study, "device": device}
     changes |= {key: value for key, value in plain.items() if value is not None}
@@ -137,15 +130,24 @@ def _sweep_changes(
     return changes
 
 
-def _choose_device(asked: "Sweep", jobs: int | None) -> tuple[str, int]:
-    """The torch device, and how many trainings may run side by side."""
+def dataset_changes(asked: str, own: "DatasetConfig") -> dict[str, Any]:
+    """`--dataset` as a change of a sweep or search whose data is `own`: its image size is kept."""
+    kind, _, path = asked.partition(":")
+    if kind not in ("streets", "camvid") or (kind == "streets" and path):
+        raise SpecError(f"--dataset {asked}: expected streets, camvid or camvid:PATH")
+    kept = own.model_dump(mode="json") if own.name == kind else {"size": own.size}
+    return {"dataset": {**kept, "name": kind, **({"path": path} if path else {})}}
+
+
+def choose_device(wanted: str, threads: int, jobs: int | None) -> tuple[str, int]:
+    """The torch device, and how many trainings of so many threads may run side by side."""
     import torch
 
     has_cuda = torch.cuda.is_available()
-    if asked.device == "cuda" and not has_cuda:
+    if wanted == "cuda" and not has_cuda:
         raise SpecError("device cuda: this torch finds no CUDA device; use --device cpu or auto")
-    device = "cuda" if has_cuda and asked.device != "cpu" else "cpu"
-    slots = 1 if device == "cuda" else max(1, cores() // asked.training.threads)
+    device = "cuda" if has_cuda and wanted != "cpu" else "cpu"
+    slots = 1 if device == "cuda" else max(1, cores() // threads)
     return device, jobs or slots
 
 

@@ -8,7 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from jetbench.architecture import Architecture
-from jetbench.catalog import names, read_architecture
+from jetbench.catalog import find, names, read_architecture
 from jetbench.cli.app import (
     ClassesOption,
     JsonOption,
@@ -30,6 +30,7 @@ from jetbench.reporting.findings import describe_findings, print_findings
 from jetbench.reporting.sheets import describe_architecture, print_blocks, print_whole
 from jetbench.rules import format_size
 from jetbench.screen import SPACES, count_variants, read_space
+from jetbench.spec import read_yaml
 
 if TYPE_CHECKING:
     from jetbench.profiling.crosscheck import CrossCheck
@@ -41,7 +42,7 @@ def list_names(
     classes: ClassesOption = 11,
     as_json: JsonOption = False,
 ) -> None:
-    """List the bundled architectures, sweeps and spaces."""
+    """List the bundled architectures, sweeps, searches and spaces."""
     rows: list[dict[str, Any]] = []
     for name in names("architectures"):
         architecture = read_architecture(name, {})
@@ -49,9 +50,12 @@ def list_names(
         rows.append(
             {"name": name, "parameters": cost.parameters, "macs": cost.macs, "description": architecture.description}
         )
-    from jetbench.sweep import read_sweep
 
-    sweeps = [{"name": name, "description": read_sweep(name).description} for name in names("sweeps")]
+    sweeps: list[dict[str, str]] = []
+    searches: list[dict[str, str]] = []
+    for name in names("sweeps"):
+        held = read_yaml(find("sweeps", name))
+        (searches if "axes" in held else sweeps).append({"name": name, "description": held.get("description", "")})
     spaces = [_describe_space(name) for name in names(SPACES)]
     if as_json:
         typer.echo(
@@ -61,6 +65,7 @@ def list_names(
                     "classes": classes,
                     "architectures": rows,
                     "sweeps": sweeps,
+                    "searches": searches,
                     "spaces": spaces,
                 },
                 indent=2,
@@ -77,7 +82,11 @@ def list_names(
             row["name"], units.count(row["parameters"]), units.millions(row["macs"]), escape(row["description"])
         )
     print_whole(console, table)
-    for title, listed in (("Sweeps", sweeps), ("Spaces, for jetbench screen", spaces)):
+    for title, listed in (
+        ("Sweeps", sweeps),
+        ("Searches, for jetbench search", searches),
+        ("Spaces, for jetbench screen", spaces),
+    ):
         table = Table(title=f"\n{title}", title_justify="left", box=None, pad_edge=False)
         table.add_column("name")
         table.add_column("")

@@ -1,7 +1,7 @@
 """What a sweep shows while it runs: bars on a terminal, plain lines anywhere else."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import TracebackType
 
 from rich.console import Console
@@ -41,17 +41,17 @@ def describe_landing(record: Record) -> str:
     if record.failure:
         return f"{record.failure.stage} {record.failure.status}: {record.failure.reason}"
     assert record.training
-    assert record.profile
-    model = record.profile.model_latency
-    return (
-        f"val mIoU {units.score(record.training.best.counts.miou)} %, "
-        f"{units.milliseconds(model.median_s if model else None)} ms, "
-        f"{units.count(record.profile.parameters)} parameters"
-    )
+    model = record.profile.model_latency if record.profile else None
+    parts = [f"val mIoU {units.score(record.training.best.counts.miou)} %"]
+    parts += [f"{units.milliseconds(model.median_s)} ms"] if model else []
+    parts += [f"{units.count(record.profile.parameters)} parameters"] if record.profile else []
+    return ", ".join(parts)
 
 
 class BarView:
     """A bar for the study and one for each running job."""
+
+    unit = "variants"
 
     def __init__(self, console: Console) -> None:
         self.console = console
@@ -84,13 +84,13 @@ class BarView:
     def begin(self, total: int, landed: int) -> None:
         """See `study.View`."""
         self.left = TimeLeft(total, landed)
-        self.whole = self.progress.add_task("[bold]sweep", total=total, completed=landed, state="")
+        self.whole = self.progress.add_task(f"[bold]{self.unit}", total=total, completed=landed, state="")
         if landed:
-            self.note(f"{landed} of {total} variants are there already; they are not run again")
+            self.note(f"{landed} of {total} {self.unit} are there already; they are not run again")
 
     def show(self, landed: int, running: Sequence[JobProgress]) -> None:
         """See `study.View`."""
-        state = f"{landed}/{self.left.total} variants, {self.left.text(landed, running)}"
+        state = f"{landed}/{self.left.total} {self.unit}, {self.left.text(landed, running)}"
         self.progress.update(self.whole, completed=self.left.share(landed, running), state=state)
         present = {f"{job.job.stage} {job.job.variant}": job for job in running}
         for gone in set(self.jobs) - set(present):
@@ -113,8 +113,30 @@ class BarView:
         self.progress.console.print(f"[dim]{escape(text)}[/]", highlight=False)
 
 
+class SearchBarView(BarView):
+    """The same for a search: trainings are counted, and the state says what became of the proposals."""
+
+    unit = "trainings"
+
+    def follow(self, finished: Callable[[], int], describe: Callable[[], str]) -> None:
+        """See `search.run.SearchView`."""
+        self.finished, self.describe = finished, describe
+
+    def show(self, landed: int, running: Sequence[JobProgress]) -> None:
+        """See `study.View`."""
+        super().show(self.finished(), running)
+
+    def land(self, record: Record, landed: int) -> None:
+        """See `study.View`; what a limit stopped is only counted."""
+        if record.failure is None or record.failure.stage != "limits":
+            super().land(record, landed)
+            self.note(f"  {self.describe()}")
+
+
 class LineView:
     """One line for each thing that happens: for logs, pipes and CI."""
+
+    unit = "variants"
 
     def __init__(self, console: Console) -> None:
         self.console = console
@@ -137,7 +159,7 @@ class LineView:
         self.left = TimeLeft(total, landed)
         self.started: set[str] = set()
         there = f", {landed} of them there already" if landed else ""
-        self.note(f"{total} variant{'s' if total > 1 else ''}{there}")
+        self.note(f"{total} {self.unit.removesuffix('s') if total == 1 else self.unit}{there}")
 
     def show(self, landed: int, running: Sequence[JobProgress]) -> None:
         """See `study.View`."""
@@ -155,3 +177,19 @@ class LineView:
     def note(self, text: str) -> None:
         """See `study.View`."""
         self.console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+
+class SearchLineView(LineView):
+    """The same for a search."""
+
+    unit = "trainings"
+
+    def follow(self, finished: Callable[[], int], describe: Callable[[], str]) -> None:
+        """See `search.run.SearchView`."""
+        self.finished, self.describe = finished, describe
+
+    def land(self, record: Record, landed: int) -> None:
+        """See `study.View`; what a limit stopped is only counted."""
+        if record.failure is None or record.failure.stage != "limits":
+            super().land(record, self.finished())
+            self.note(f"    {self.describe()}")

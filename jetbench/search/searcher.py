@@ -31,6 +31,7 @@ from jetbench.trials import Goal
 from jetbench.walk import list_operations
 
 PATIENCE = 500  # proposals in a row that are known or cannot be built: then the space is taken for exhausted
+MOST_OVER = 60  # networks in a row that were measured and found over a limit: then nothing within it is expected
 STARTUP = 10  # random networks before a sampler that learns takes over
 UNMEASURED = ("latency", "energy")
 
@@ -41,8 +42,6 @@ class Searcher:
     `counts` are what became of proposals: `trained`, `stopped` early, `failed`, `repeated`, `unbuildable`, `taken over`
     from another study, and the limit that others were over.
     """
-
-    stages: tuple[Stage, Stage] = ("profile", "train")
 
     def __init__(
         self,
@@ -63,9 +62,13 @@ class Searcher:
         self.goals: dict[Objective, Goal] = {
             name: "maximize" if name == "miou" else "minimize" for name in self.search.objectives
         }
+        # What nobody asked for is not measured here: the final networks are.
+        measures = any(name in UNMEASURED for name in (*self.goals, *self.search.limits.given)) and board is None
+        self.stages: tuple[Stage, ...] = ("profile", "train") if measures else ("train",)
         self.counts: Counter[str] = Counter()
         self.landed: list[Record] = []
-        self.is_exhausted = False
+        self.ended_by: str | None = None
+        self._over_in_a_row = 0
         self._known: dict[str, Record] = {}
         self._waiting: dict[str, list[optuna.Trial]] = {}
         optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -108,7 +111,10 @@ class Searcher:
 
     def ask(self) -> Variant | None:
         """See `study.Chooser`."""
-        if self.spent >= self.search.trainings or self.is_exhausted:
+        if self.spent >= self.search.trainings or self.ended_by:
+            return None
+        if self._over_in_a_row >= MOST_OVER:
+            self.ended_by = f"the last {MOST_OVER} networks that were measured are over a limit; {self._nearest()}"
             return None
         for _ in range(PATIENCE):
             self._choose_sampler()
@@ -131,14 +137,19 @@ class Searcher:
                 self._waiting[fingerprint] = [trial]
                 self._number += 1
                 return variant
-        self.is_exhausted = True
+        self.ended_by = f"the space is exhausted: {PATIENCE} proposals in a row were known or cannot be built"
         return None
+
+    def _nearest(self) -> str:
+        measured = [record for record in self.landed if record.profile and record.failure]
+        over = min((self._worst_excess(record) for record in measured), key=lambda found: found[1])
+        return f"the nearest is {over[1]:.0%} over that of {over[0]}"
 
     def _choose_sampler(self) -> None:
         """Random networks first, of those that fit: a sampler that learns needs something to learn from."""
         values = [t for t in self.study.get_trials(deepcopy=False) if t.state == TrialState.COMPLETE]
         if self._learner is None and self.search.sampler != "random" and len(values) >= self.startup:
-            self._learner = self.study.sampler = _sampler(self.search, self._seed, self.study)
+            self._learner = self.study.sampler = _sampler(self.search, self._seed)
 
     @property
     def startup(self) -> int:
@@ -202,6 +213,9 @@ class Searcher:
             return
         self._known[record.fingerprint] = record
         self.landed.append(record)
+        if record.profile is not None:
+            is_over = record.failure is not None and record.failure.stage == "limits"
+            self._over_in_a_row = self._over_in_a_row + 1 if is_over else 0
         is_own = record.variant.startswith(f"{self.search.name}-")
         self.counts[outcome_of(record) if is_own else "taken over"] += 1
         params = self.space.params(record.changes)
@@ -241,6 +255,12 @@ class Searcher:
         return max(over.items(), key=lambda item: item[1]) if over else ("latency", 1.0)
 
     def _tell_over(self, trial: optuna.Trial, name: str, excess: float) -> None:
+        # TPE takes a tenth of all it was told for good ones: told too much of what is out, it takes every finished
+        # network for good. So no more of those than of finished ones; the rest teaches nothing.
+        states = Counter(told.state for told in self.study.get_trials(deepcopy=False))
+        if states[TrialState.PRUNED] > states[TrialState.COMPLETE] + STARTUP:
+            self.study.tell(trial, state=TrialState.FAIL)
+            return
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             trial.set_constraint(name, excess)
@@ -265,6 +285,15 @@ class Searcher:
             values = self._goal_values(record)
             if values is not None:
                 yield record, values
+
+    def rows(self) -> list[tuple[Record, dict[str, float | None]]]:
+        """Every landed proposal with what is known of it, in SI units."""
+        told = []
+        for record in self.landed:
+            known = Quantities.of(self.space.cost(record.architecture), record.profile)
+            miou = miou_of(record) if record.training else None
+            told.append((record, {**vars(known), "val_miou": miou}))
+        return told
 
     def take_over(self, record: Record) -> Record | None:
         """A record of another study as one of this space, if its network is one; None if it is not."""
@@ -309,7 +338,7 @@ def outcome_of(record: Record) -> str:
     return f"over {record.failure.reason.split(':')[0]}" if record.failure.stage == "limits" else "failed"
 
 
-def _sampler(search: Search, seed: int, study: optuna.Study) -> optuna.samplers.BaseSampler:
+def _sampler(search: Search, seed: int) -> optuna.samplers.BaseSampler:
     """The sampler of that name, set for a small budget."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
@@ -321,10 +350,4 @@ def _sampler(search: Search, seed: int, study: optuna.Study) -> optuna.samplers.
             case "gp":
                 return optuna.samplers.GPSampler(seed=seed, n_startup_trials=1)
             case "tpe":
-
-                def best(_: int) -> int:
-                    # Of the finished trainings: what limits stopped would otherwise make every finished one "good".
-                    done = sum(t.state == TrialState.COMPLETE for t in study.get_trials(deepcopy=False))
-                    return max(1, math.ceil(0.5 * math.sqrt(done)))
-
-                return optuna.samplers.TPESampler(seed=seed, n_startup_trials=1, gamma=best)
+                return optuna.samplers.TPESampler(seed=seed, n_startup_trials=1)

@@ -210,6 +210,14 @@ class Look:
     least: dict[Objective, float]
     reason: str
 
+    def describe(self, limits: Limits) -> str:
+        """How much of the space can be built and is within the counted limits."""
+        given = ", ".join(f"{name} {describe_quantity(name, most)}" for name, most in limits.given.items()) or "none"
+        return (
+            f"Limits: {given}.\nOf {self.looked_at:,} random networks {self.buildable / self.looked_at:.0%} can be "
+            f"built and {self.fit / self.looked_at:.0%} are within the counted limits."
+        )
+
     def check(self, limits: Limits) -> None:
         """Refuse a search that can find nothing.
 

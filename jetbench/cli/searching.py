@@ -1,0 +1,228 @@
+"""search: the best networks of a space under limits."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from jetbench.cli.app import (
+    EXIT_FAILED_ROWS,
+    EXIT_INTERRUPTED,
+    SweepSetOption,
+    app,
+    check_threads,
+    console,
+    read_changes,
+    terminated_as_interrupted,
+)
+from jetbench.cli.experiments import choose_device, dataset_changes
+from jetbench.errors import SpecError
+
+if TYPE_CHECKING:
+    from jetbench.device import Device
+    from jetbench.experiment import Search
+
+LIMITS = "Hard limits; what is over one is never trained"
+
+
+@app.command("search")
+def search_space(
+    name: Annotated[str, typer.Argument(metavar="SEARCH", help="A search from `jetbench list`, or a .yaml file.")],
+    max_params: Annotated[
+        str | None, typer.Option(metavar="COUNT", help="Parameters, such as 40k.", rich_help_panel=LIMITS)
+    ] = None,
+    max_macs: Annotated[
+        str | None, typer.Option(metavar="COUNT", help="MACs of one image: 1.2G.", rich_help_panel=LIMITS)
+    ] = None,
+    max_memory: Annotated[
+        str | None,
+        typer.Option(metavar="BYTES", help="Weights and peak activations, counted: 64MiB.", rich_help_panel=LIMITS),
+    ] = None,
+    max_latency: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="Measured on the untrained network: 33ms.", rich_help_panel=LIMITS),
+    ] = None,
+    max_energy: Annotated[
+        str | None,
+        typer.Option(metavar="ENERGY", help="Measured, of one image, gross: 50mJ.", rich_help_panel=LIMITS),
+    ] = None,
+    objectives: Annotated[
+        str | None, typer.Option(metavar="NAME,...", help="miou and some of latency, energy, macs, parameters, memory.")
+    ] = None,
+    sampler: Annotated[str | None, typer.Option(help="tpe, nsga2, random or gp.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Seed of the proposals.")] = None,
+    trainings: Annotated[int | None, typer.Option(min=1, help="How many networks are trained.")] = None,
+    budget: Annotated[str | None, typer.Option(help="Train each so long: 300steps, 20epochs, 60s or 2min.")] = None,
+    dataset: Annotated[str | None, typer.Option(metavar="NAME[:PATH]", help="streets, camvid or camvid:PATH.")] = None,
+    device: Annotated[
+        str | None, typer.Option(help="A name from `jetbench devices`, or cpu or cuda. Default: this machine.")
+    ] = None,
+    warm_start: Annotated[
+        list[Path] | None,
+        typer.Option("--warm-start", help="A report folder whose rows of this space are taken over. Repeatable."),
+    ] = None,
+    no_final: Annotated[bool, typer.Option("--no-final", help="Leave out the final trainings of the front.")] = False,
+    dashboard: Annotated[
+        bool, typer.Option("--dashboard", help="Open optuna-dashboard on the study, at 127.0.0.1, and search on.")
+    ] = False,
+    study: Annotated[str | None, typer.Option("--name", help="Name of the report folder.")] = None,
+    reports: Annotated[Path, typer.Option(help="Where report folders are.")] = Path("reports"),
+    jobs: Annotated[int | None, typer.Option(min=1, help="Trainings side by side; profiles always run alone.")] = None,
+    settings: SweepSetOption = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what the space and its limits are.")] = False,
+) -> None:
+    """Search for the best networks of a space under limits, and train the front again to be sure of it.
+
+    Limits are checked in the order of their cost, before any training. The same command again goes on.
+    """
+    from jetbench.search.run import finalists, run_final, run_search
+    from jetbench.search.space import SearchSpace, read_search
+    from jetbench.training.data import load_data, open_source
+
+    limits = {
+        "limits.parameters": max_params,
+        "limits.macs": max_macs,
+        "limits.memory": max_memory,
+        "limits.latency": max_latency,
+        "limits.energy": max_energy,
+    }
+    plain = {
+        **limits,
+        "sampler": sampler,
+        "seed": seed,
+        "trainings": trainings,
+        "training.budget": budget,
+        "name": study,
+        "device": device if device in ("auto", "cpu", "cuda") else None,
+    }
+    changes: dict[str, Any] = {}
+    if dataset is not None:
+        changes |= dataset_changes(dataset, read_search(name).dataset)
+    if objectives is not None:
+        changes["objectives"] = [part.strip() for part in objectives.split(",")]
+    changes |= read_changes(settings)
+    asked = read_search(name, changes | {key: value for key, value in plain.items() if value is not None})
+    source = open_source(asked.dataset)
+    check_threads("training.threads", asked.training.threads)
+    board = _board(device, asked)
+    _check_sensor(asked, board)
+    if dry_run:
+        space = SearchSpace(asked, len(source.class_names), source.size)
+        look = space.look(asked.seed)
+        console.print(look.describe(asked.limits), highlight=False)
+        look.check(asked.limits)
+        return
+    chosen, slots = choose_device(asked.device, asked.training.threads, jobs)
+    folder = reports / asked.name
+
+    from jetbench.execution.local import LocalExecutor
+    from jetbench.reporting.answer import gather, print_answer, write_answer, write_proposals
+    from jetbench.reporting.progress import BarView, LineView, SearchBarView, SearchLineView
+
+    stopped = f"\nStopped. Finished rows are kept in {folder}; the same command goes on from there."
+    view = SearchBarView(console) if console.is_terminal else SearchLineView(console)
+    with terminated_as_interrupted(), _Dashboard(folder, dashboard):
+        try:
+            with view:
+                info = load_data(asked.dataset, view.prepare).info
+                found = run_search(
+                    *(folder, asked, info, chosen, LocalExecutor(), view, slots, board), others=warm_start or ()
+                )
+            write_proposals(folder, found.rows())
+            console.print(found.describe(), highlight=False)
+            if found.ended_by:
+                console.print(f"Ended after {found.finished} of {asked.trainings} trainings: {found.ended_by}.")
+            if not found.front():
+                raise SpecError(f"{asked.name}: no network was trained: {found.ended_by or found.describe()}")
+            networks = finalists(found)
+            final_view = BarView(console) if console.is_terminal else LineView(console)
+            records = []
+            if not no_final:
+                console.print(
+                    f"Now {len(networks)} networks, {asked.base} among them, with {len(asked.final.seeds)} seeds and "
+                    f"{asked.final.budget} each.",
+                    highlight=False,
+                )
+                with final_view:
+                    records = run_final(folder, asked, networks, info, chosen, LocalExecutor(), final_view, slots)
+        except KeyboardInterrupt:
+            console.print(stopped, highlight=False, soft_wrap=True)
+            raise typer.Exit(EXIT_INTERRUPTED) from None
+    title = f"{asked.name}: {asked.description}" if asked.description else asked.name
+    rows = gather([(each.name, each.variant.architecture, each.variant.changes) for each in networks], records)
+    paths = write_answer(folder, rows, found.describe(), title)
+    print_answer(console, rows, found.describe(), title)
+    written = ", ".join(str(path.relative_to(folder)) for path in paths)
+    console.print(f"\nWritten to {folder}: {written}, proposals.csv", highlight=False, soft_wrap=True)
+    if any(record.failure for record in records):
+        raise typer.Exit(EXIT_FAILED_ROWS)
+
+
+def _board(device: str | None, asked: "Search") -> "Device | None":
+    """The device that this machine is not; latency and energy cannot be measured for it here."""
+    if device in (None, "auto", "cpu", "cuda"):
+        return None
+    from jetbench.device import load_device
+    from jetbench.profiling.host import describe_host, is_here, read_identity
+
+    board, identity = load_device(str(device)), read_identity()
+    if is_here(board, identity):
+        return None
+    why = f"this machine is no {board.title} (it is: {describe_host(identity)})"
+    wanted = [goal for goal in asked.objectives if goal in ("latency", "energy")]
+    if wanted:
+        raise SpecError(f"objective {wanted[0]}: {why}; search there, or give --objectives miou,macs")
+    if asked.limits.energy is not None:
+        raise SpecError(f"--max-energy: {why}; search there, or leave it out")
+    console.print(
+        f"[bold yellow]Attention:[/] {why}. A latency limit is held against what {board.name} takes at best by its "
+        "data sheet, an estimate: what is over it is out for certain, what is within it may still be too slow.",
+        highlight=False,
+        soft_wrap=True,
+    )
+    return board
+
+
+def _check_sensor(asked: "Search", board: "Device | None") -> None:
+    """Refuse a limit or objective of energy where nothing can measure it."""
+    if asked.limits.energy is None and "energy" not in asked.objectives:
+        return
+    from jetbench.probe.sensors import SENSORS
+    from jetbench.profiling.host import host_device
+
+    names = (board or host_device()).sensors
+    reasons = [f"{name}: {reason}" for name in names if (reason := SENSORS[name].missing()) is not None]
+    if len(reasons) == len(names):
+        raise SpecError(f"energy cannot be measured here: {'; '.join(reasons) or 'no sensor'}; leave it out")
+
+
+class _Dashboard:
+    """optuna-dashboard beside the search, ended with it."""
+
+    def __init__(self, folder: Path, wanted: bool) -> None:
+        self.folder, self.wanted = folder, wanted
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> None:
+        if not self.wanted:
+            return
+        from importlib.util import find_spec
+
+        if find_spec("optuna_dashboard") is None:
+            raise SpecError("--dashboard needs optuna-dashboard: pip install 'jetbench[dashboard]'")
+        self.folder.mkdir(parents=True, exist_ok=True)
+        storage = f"sqlite:///{self.folder / 'study.db'}"
+        code = "from optuna_dashboard._cli import main; main()"
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", code, storage, "--host", "127.0.0.1", "--port", "8080"],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        console.print("optuna-dashboard: http://127.0.0.1:8080/", highlight=False)
+
+    def __exit__(self, *_: object) -> None:
+        if self.process:
+            self.process.terminate()
+            self.process.wait()
