@@ -325,8 +325,10 @@ class Driver:
                 self.chooser.learn(record)
             elif failure := self.chooser.stop(variant, None):
                 self._land(task, failure)
-            elif self.chooser.stages[0] == "profile" or self._adopt_training(task):
+            elif self.chooser.stages[0] == "profile":
                 self.to_profile.append(task)
+            elif self._adopt_training(task):
+                self._advance(task)
             else:
                 self.to_train.append(task)
         return asked

@@ -1,11 +1,16 @@
 """search: the best networks of a space under limits."""
 
+import socket
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.markup import escape
 
 from jetbench.cli.app import (
     EXIT_FAILED_ROWS,
@@ -19,6 +24,7 @@ from jetbench.cli.app import (
 )
 from jetbench.cli.experiments import choose_device, dataset_changes
 from jetbench.errors import SpecError
+from jetbench.trials import DATABASE
 
 if TYPE_CHECKING:
     from jetbench.device import Device
@@ -77,6 +83,7 @@ def search_space(
 
     Limits are checked in the order of their cost, before any training. The same command again goes on.
     """
+    from jetbench.search.pictures import write_pictures
     from jetbench.search.run import finalists, run_final, run_search
     from jetbench.search.space import SearchSpace, read_search
     from jetbench.training.data import load_data, open_source
@@ -119,11 +126,13 @@ def search_space(
 
     from jetbench.execution.local import LocalExecutor
     from jetbench.reporting.answer import gather, print_answer, write_answer, write_proposals
-    from jetbench.reporting.progress import BarView, LineView, SearchBarView, SearchLineView
+    from jetbench.reporting.progress import BarView, LineView, SearchBarView, SearchLineView, describe_landing
 
     stopped = f"\nStopped. Finished rows are kept in {folder}; the same command goes on from there."
     view = SearchBarView(console) if console.is_terminal else SearchLineView(console)
-    with terminated_as_interrupted(), _Dashboard(folder, dashboard):
+    with terminated_as_interrupted(), dashboard_of(folder, dashboard) as address:
+        if address:
+            console.print(f"optuna-dashboard, as long as this runs: {address}", highlight=False)
         try:
             with view:
                 info = load_data(asked.dataset, view.prepare).info
@@ -131,6 +140,7 @@ def search_space(
                     *(folder, asked, info, chosen, LocalExecutor(), view, slots, board), others=warm_start or ()
                 )
             write_proposals(folder, found.rows())
+            write_pictures(folder, found)
             console.print(found.describe(), highlight=False)
             if found.ended_by:
                 console.print(f"Ended after {found.finished} of {asked.trainings} trainings: {found.ended_by}.")
@@ -151,6 +161,14 @@ def search_space(
             console.print(stopped, highlight=False, soft_wrap=True)
             raise typer.Exit(EXIT_INTERRUPTED) from None
     title = f"{asked.name}: {asked.description}" if asked.description else asked.name
+    if no_final:
+        console.print(
+            f"The front, {asked.trainings} trainings of one seed each; without --no-final it is trained again:"
+        )
+        for record in found.front():
+            console.print(f"  {escape(describe_landing(record))}  [dim]{escape(record.variant)}[/]", highlight=False)
+        console.print(f"\nWritten to {folder}: proposals.csv and pictures", highlight=False, soft_wrap=True)
+        return
     rows = gather([(each.name, each.variant.architecture, each.variant.changes) for each in networks], records)
     paths = write_answer(folder, rows, found.describe(), title)
     print_answer(console, rows, found.describe(), title)
@@ -198,31 +216,31 @@ def _check_sensor(asked: "Search", board: "Device | None") -> None:
         raise SpecError(f"energy cannot be measured here: {'; '.join(reasons) or 'no sensor'}; leave it out")
 
 
-class _Dashboard:
-    """optuna-dashboard beside the search, ended with it."""
+@contextmanager
+def dashboard_of(folder: Path, wanted: bool = True) -> Iterator[str | None]:
+    """optuna-dashboard on the folder's study, ended at the end; its address, on this machine only.
 
-    def __init__(self, folder: Path, wanted: bool) -> None:
-        self.folder, self.wanted = folder, wanted
-        self.process: subprocess.Popen[bytes] | None = None
+    Raises:
+        SpecError: it is not installed.
+    """
+    if not wanted:
+        yield None
+        return
+    if find_spec("optuna_dashboard") is None:
+        raise SpecError("--dashboard needs optuna-dashboard: pip install 'jetbench[search]'")
+    folder.mkdir(parents=True, exist_ok=True)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    code = "import sys; from optuna_dashboard._cli import main; sys.exit(main())"
+    storage = f"sqlite:///{(folder / DATABASE).resolve()}"
+    from optuna.storages import RDBStorage
 
-    def __enter__(self) -> None:
-        if not self.wanted:
-            return
-        from importlib.util import find_spec
-
-        if find_spec("optuna_dashboard") is None:
-            raise SpecError("--dashboard needs optuna-dashboard: pip install 'jetbench[dashboard]'")
-        self.folder.mkdir(parents=True, exist_ok=True)
-        storage = f"sqlite:///{self.folder / 'study.db'}"
-        code = "from optuna_dashboard._cli import main; main()"
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", code, storage, "--host", "127.0.0.1", "--port", "8080"],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        console.print("optuna-dashboard: http://127.0.0.1:8080/", highlight=False)
-
-    def __exit__(self, *_: object) -> None:
-        if self.process:
-            self.process.terminate()
-            self.process.wait()
+    RDBStorage(storage)  # makes its tables, without which the dashboard does not begin
+    command = [sys.executable, "-c", code, storage, "--host", "127.0.0.1", "--port", str(port)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        yield f"http://127.0.0.1:{port}/"
+    finally:
+        process.terminate()
+        process.wait()

@@ -86,7 +86,7 @@ def _draw(path: Path, points: Sequence[Point], label: str, texts: tuple[str, str
     fronts = [number in best_points for number in range(len(points))]
     best = sorted((p for p, is_best in zip(points, fronts, strict=True) if is_best), key=lambda p: p.cost)
     with plt.rc_context(STYLE):
-        figure, axis, key = _make_figure(*texts)
+        figure, axis, key = make_figure(*texts)
         axis.step([p.cost for p in best], [p.miou for p in best], where="post", color=ACCENT, linewidth=1.2, alpha=0.6)
         for number, point in enumerate(points, 1):
             _draw_point(axis, number, point, ACCENT if point in best else INK)
@@ -94,7 +94,7 @@ def _draw(path: Path, points: Sequence[Point], label: str, texts: tuple[str, str
         axis.set_ylabel("best validation mIoU (%)")
         entries = [(point.name, ACCENT if point in best else INK) for point in points]
         _draw_key(key, entries, "orange: nothing is both better and cheaper")
-        return _save(figure, path)
+        return save_figure(figure, path)
 
 
 def _draw_curves(
@@ -104,7 +104,7 @@ def _draw_curves(
     palette = matplotlib.colormaps["tab10" if len(curves) <= 10 else "tab20"]
     colours = [palette(number % palette.N) for number in range(len(curves))]
     with plt.rc_context(STYLE):
-        figure, axis, key = _make_figure(title, data, "one run each; scored on the whole validation split")
+        figure, axis, key = make_figure(title, data, "one run each; scored on the whole validation split")
         for number, ((_, points), colour) in enumerate(zip(curves, colours, strict=True), 1):
             x, y = zip(*points, strict=True)
             axis.plot(x, y, color=colour, linewidth=1.4, marker="o", markersize=3)
@@ -115,10 +115,10 @@ def _draw_curves(
         axis.set_ylabel("validation mIoU (%)")
         axis.set_ylim(bottom=0)
         _draw_key(key, [(name, colour) for (name, _), colour in zip(curves, colours, strict=True)], "")
-        return _save(figure, path)
+        return save_figure(figure, path)
 
 
-def _make_figure(title: str, data: str, where: str) -> tuple[Figure, Axes, Axes]:
+def make_figure(title: str, data: str, where: str) -> tuple[Figure, Axes, Axes]:
     """A figure with a plot on the left and an empty axis for the key on the right."""
     figure, (axis, key) = plt.subplots(1, 2, figsize=(9.6, 5.0), width_ratios=(2.1, 1), layout="constrained")
     axis.set_axisbelow(True)
@@ -131,7 +131,8 @@ def _make_figure(title: str, data: str, where: str) -> tuple[Figure, Axes, Axes]
     return figure, axis, key
 
 
-def _save(figure: Figure, path: Path) -> list[Path]:
+def save_figure(figure: Figure, path: Path) -> list[Path]:
+    """Write and close a figure as PNG and SVG; the same bytes each time."""
     paths = [path.with_suffix(".png"), path.with_suffix(".svg")]
     figure.savefig(paths[0], dpi=160)
     figure.savefig(paths[1], metadata={"Date": None})

@@ -116,20 +116,19 @@ class Finalist:
 def finalists(searcher: Searcher) -> list[Finalist]:
     """The base, then at most `final.most` networks of the front, both of its ends among them."""
     search, space = searcher.search, searcher.space
-    front, most = searcher.front(), search.final.most
-    if len(front) > most:
-        last = len(front) - 1
-        front = [front[round(number * last / max(1, most - 1))] for number in range(most)]
     architecture = load_architecture(search.base)
     plan = plan_architecture(architecture, space.num_classes, space.input_size)
     base = Variant(search.base, {}, architecture, search.training, plan)
     found = next((record for record in searcher.landed if record.fingerprint == plan.fingerprint), None)
     chosen = [Finalist(search.base, base, found)]
+    front, most = [record for record in searcher.front() if record.fingerprint != plan.fingerprint], search.final.most
+    if len(front) > most:
+        last = len(front) - 1
+        front = [front[round(number * last / max(1, most - 1))] for number in range(most)]
     for record in front:
-        if record.fingerprint != plan.fingerprint:
-            own = plan_architecture(record.architecture, space.num_classes, space.input_size)
-            variant = Variant(record.variant, record.changes, record.architecture, search.training, own)
-            chosen.append(Finalist(record.variant, variant, record))
+        own = plan_architecture(record.architecture, space.num_classes, space.input_size)
+        variant = Variant(record.variant, record.changes, record.architecture, search.training, own)
+        chosen.append(Finalist(record.variant, variant, record))
     return chosen
 
 

@@ -11,6 +11,7 @@ import re
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from importlib.util import find_spec
 
 import optuna
 from optuna.trial import TrialState
@@ -348,6 +349,8 @@ def _sampler(search: Search, seed: int) -> optuna.samplers.BaseSampler:
             case "nsga2":
                 return optuna.samplers.NSGAIISampler(population_size=max(6, search.trainings // 4), seed=seed)
             case "gp":
+                if find_spec("scipy") is None:
+                    raise SpecError("sampler gp needs scipy: pip install 'jetbench[search]'; or take tpe")
                 return optuna.samplers.GPSampler(seed=seed, n_startup_trials=1)
             case "tpe":
                 return optuna.samplers.TPESampler(seed=seed, n_startup_trials=1)

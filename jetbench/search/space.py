@@ -71,12 +71,12 @@ class Quantities:
 
 
 def describe_quantity(name: Objective, value: float) -> str:
-    """`1.53 G MACs`, `33.1 ms`: a quantity as people read it."""
+    """`1,530.0 M`, `33.1 ms`: a quantity as people read it."""
     match name:
         case "parameters":
-            return f"{units.count(round(value))} parameters"
+            return units.count(round(value))
         case "macs":
-            return f"{units.millions(round(value))} M MACs"
+            return f"{units.millions(round(value))} M"
         case "memory":
             return f"{units.mebibytes(round(value))} MiB"
         case "latency":
@@ -85,6 +85,11 @@ def describe_quantity(name: Objective, value: float) -> str:
             return f"{units.millijoules(value)} mJ"
         case "miou":
             return f"{units.score(value)} %"
+
+
+def describe_limits(limits: Limits) -> str:
+    """`macs 40.0 M, latency 33.0 ms`, or none."""
+    return ", ".join(f"{name} {describe_quantity(name, most)}" for name, most in limits.given.items()) or "none"
 
 
 def over_limit(limits: Limits, known: Quantities, how: str = "") -> Failure | None:
@@ -212,10 +217,10 @@ class Look:
 
     def describe(self, limits: Limits) -> str:
         """How much of the space can be built and is within the counted limits."""
-        given = ", ".join(f"{name} {describe_quantity(name, most)}" for name, most in limits.given.items()) or "none"
+        built, fit = (100 * count / self.looked_at for count in (self.buildable, self.fit))
         return (
-            f"Limits: {given}.\nOf {self.looked_at:,} random networks {self.buildable / self.looked_at:.0%} can be "
-            f"built and {self.fit / self.looked_at:.0%} are within the counted limits."
+            f"Limits: {describe_limits(limits)}.\nOf {self.looked_at:,} random networks {built:.0f} % can be built and "
+            f"{fit:.0f} % are within the counted limits."
         )
 
     def check(self, limits: Limits) -> None:
@@ -233,8 +238,8 @@ class Look:
             most = limits.given.get(name)
             if most is not None and least > most:
                 lines.append(
-                    f"the least seen is {describe_quantity(name, least)}, {least / most - 1:.0%} over the limit of "
-                    f"{describe_quantity(name, most)}"
+                    f"{name}: the least seen is {describe_quantity(name, least)}, {least / most - 1:.0%} over the "
+                    f"limit of {describe_quantity(name, most)}"
                 )
         why = "; ".join(lines) or "each limit is met by some, but all together by none"
         raise SpecError(f"no network of {self.buildable:,} looked at is within the limits: {why}. Raise them")

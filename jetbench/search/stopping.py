@@ -48,8 +48,8 @@ def floors_of(curves: Sequence[Curve], beaten_by: Sequence[float], shares: Seque
         largest = max(curve[-1][1] - _reached(curve, share) for curve in curves)
         gain = SLACK * largest
         why = (
-            f"to reach the front at its cost it must end above {needed:.1%}, and after {share:.0%} no training here "
-            f"gained more than {largest:.1%} ({SLACK:g} times that is allowed for)"
+            f"to reach the front at its cost it must end above {100 * needed:.1f} %, and from there no training here "
+            f"gained more than {100 * largest:.1f} % ({SLACK:g} times that is allowed for)"
         )
         floors.append(Floor(share=share, miou=needed - gain, why=why))
     return tuple(floors)

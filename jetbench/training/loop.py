@@ -177,9 +177,10 @@ def why_stopped(floors: Sequence[Floor], share: float, best_miou: float) -> str 
     reached = [floor for floor in floors if floor.share <= share + 1e-9]
     if share >= 1 or not reached or best_miou >= reached[-1].miou:
         return None
+    floor = reached[-1]
     return (
-        f"val mIoU {100 * best_miou:.1f} % at {share:.0%} of its budget is below {100 * reached[-1].miou:.1f} %: "
-        + (reached[-1].why)
+        f"val mIoU {100 * best_miou:.1f} % after {100 * share:.0f} % of its budget is below {100 * floor.miou:.1f} %: "
+        f"{floor.why}"
     )
 
 

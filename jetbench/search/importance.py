@@ -1,0 +1,56 @@
+"""How much each choice of a search matters: the share of the spread that it explains, beside what chance gives."""
+
+import random
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+SHUFFLES = 500
+
+
+@dataclass(frozen=True)
+class Importance:
+    """Share of the variance between an axis's values (eta squared), and its 95th percentile over random shuffles."""
+
+    axis: str
+    share: float
+    chance: float
+
+    @property
+    def is_above_chance(self) -> bool:
+        """Is it more than 19 of 20 random assignments show?"""
+        return self.share > self.chance
+
+
+def importances(
+    assignments: Sequence[Mapping[str, str]], values: Sequence[float], axes: Sequence[str], seed: int = 0
+) -> list[Importance]:
+    """Of each axis for `values`, the largest first. An axis that was not chosen counts as one more value.
+
+    Main effects only, of the networks that were trained: an axis may matter together with another one and show nothing.
+    """
+    generator = random.Random(seed)
+    found = []
+    for axis in axes:
+        chosen = [assignment.get(axis, "(absent)") for assignment in assignments]
+        if len(set(chosen)) < 2 or len(values) < 3:
+            continue
+        shuffled = list(values)
+        chance = []
+        for _ in range(SHUFFLES):
+            generator.shuffle(shuffled)
+            chance.append(explained(chosen, shuffled))
+        found.append(Importance(axis, explained(chosen, values), sorted(chance)[int(0.95 * SHUFFLES)]))
+    return sorted(found, key=lambda each: -each.share)
+
+
+def explained(groups: Sequence[str], values: Sequence[float]) -> float:
+    """Share of the values' variance that lies between the groups, 0 to 1."""
+    mean = statistics.fmean(values)
+    total = sum((value - mean) ** 2 for value in values)
+    if total == 0:
+        return 0.0
+    members: dict[str, list[float]] = {}
+    for group, value in zip(groups, values, strict=True):
+        members.setdefault(group, []).append(value)
+    return sum(len(own) * (statistics.fmean(own) - mean) ** 2 for own in members.values()) / total

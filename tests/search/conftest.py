@@ -1,0 +1,67 @@
+"""A small search, and networks that are as good as a made-up rule says; nothing is trained."""
+
+from collections.abc import Callable
+
+import pytest
+
+from jetbench.experiment import Search
+from jetbench.record import Failure, Record
+from jetbench.search.searcher import Searcher
+from jetbench.search.space import SearchSpace
+from jetbench.spec import parse_spec
+from tests.made_up import DATASET, SIZE, profile, record, training
+
+AXES = {
+    "base_channels": [4, 6, 8, 10, 12],
+    "groups": [1, "gcd", "mean-divisor"],
+    "activation": ["reu", "hardswish"],
+    "stages.s2.repeats": [0, 1, 2],
+    "stages.s2.residual_branches": {"values": ["3a", "3a 5a 7a"], "when": {"stages.s2.repeats": [1, 2]}},
+}
+
+
+def small_search(**more: object) -> Search:
+    raw = {
+        "name": "small",
+        "base": "jetseg-nano",
+        "axes": AXES,
+        "objectives": ["miou", "macs"],
+        "trainings": 12,
+    }
+    return parse_spec(Search, {**raw, **more}, "small.yaml")
+
+
+def small_space(**more: object) -> SearchSpace:
+    return SearchSpace(small_search(**more), len(DATASET.class_names), SIZE)
+
+
+def goodness(changes: dict[str, object]) -> float:
+    """Wider is better, and so is hardswish."""
+    return round(0.3 + 0.02 * int(str(changes["base_channels"])) + 0.1 * (changes["activation"] == "hardswish"), 3)
+
+
+@pytest.fixture
+def drive() -> Callable[..., list[Record]]:
+    """Answers a searcher's proposals until it has none; `latency_s` is what each network's profile says."""
+
+    def run(searcher: Searcher, latency_s: float = 0.01, most: int = 1000) -> list[Record]:
+        found: list[Record] = []
+        while len(found) < most and (variant := searcher.ask()) is not None:
+            measured = profile(latency_s) if "profile" in searcher.stages else None
+            failure: Failure | None = searcher.stop(variant, None)
+            if failure is None and measured is not None:
+                failure = searcher.stop(variant, measured)
+            made = record(
+                variant.name,
+                architecture=variant.architecture,
+                changes=variant.changes,
+                fingerprint=variant.plan.fingerprint,
+                training=None if failure else training(goodness(variant.changes)),
+                profile=measured,
+                failure=failure,
+            )
+            searcher.learn(made)
+            found.append(made)
+        return found
+
+    return run

@@ -1,0 +1,144 @@
+import math
+from collections.abc import Callable
+
+import pytest
+from optuna.trial import TrialState
+
+from jetbench.record import Failure, Record
+from jetbench.search.searcher import MOST_OVER, Searcher
+from tests.made_up import training
+from tests.search.conftest import small_space
+
+Drive = Callable[..., list[Record]]
+
+
+def test_the_base_comes_first_and_no_network_twice(drive: Drive) -> None:
+    found = drive(Searcher(small_space()))
+    assert len(found) == 12
+    assert found[0].changes == {
+        "base_channels": 8,
+        "groups": "mean-divisor",
+        "activation": "reu",
+        "stages.s2.repeats": 1,
+        "stages.s2.residual_branches": "3a 5a 7a",
+    }
+    assert len({record.fingerprint for record in found}) == len({record.variant for record in found}) == 12
+
+
+def test_an_axis_is_chosen_only_where_its_condition_holds(drive: Drive) -> None:
+    for record in drive(Searcher(small_space(trainings=30, sampler="random"))):
+        assert ("stages.s2.residual_branches" in record.changes) == (record.changes["stages.s2.repeats"] > 0)
+
+
+def test_what_is_over_a_limit_is_never_trained_and_says_by_how_much(drive: Drive) -> None:
+    space = small_space(limits={"parameters": "40k"}, sampler="random", trainings=8)
+    searcher = Searcher(space)
+    found = drive(searcher)
+    over = [record for record in found if record.failure]
+    assert over
+    for record in found:
+        parameters = space.cost(record.architecture).parameters
+        assert (record.failure is not None) == (parameters > 40_000)
+        if record.failure:
+            assert record.training is None
+            assert record.failure.reason == (
+                f"parameters: {parameters:,} is {parameters / 40_000 - 1:.0%} over the limit of 40,000"
+            )
+    assert searcher.counts["trained"] == 8
+    assert searcher.counts["over parameters"] == len(over)
+
+
+def test_counts_are_checked_before_what_must_be_measured(drive: Drive) -> None:
+    searcher = Searcher(small_space(limits={"macs": "1", "latency": "1ms"}))
+    assert searcher.stages == ("profile", "train")
+    variant = searcher.ask()
+    assert variant
+    failure = searcher.stop(variant, None)
+    assert failure
+    assert failure.reason.startswith("macs: ")
+
+
+def test_measured_latency_is_a_limit_and_a_search_that_cannot_meet_it_ends_with_the_nearest(drive: Drive) -> None:
+    searcher = Searcher(small_space(limits={"latency": "8ms"}, sampler="random"))
+    found = drive(searcher, latency_s=0.01)
+    assert len(found) == min(MOST_OVER, len(found))
+    assert not searcher.front()
+    assert searcher.ended_by
+    assert "25% over that of latency" in searcher.ended_by or "exhausted" in searcher.ended_by
+    assert found[0].failure
+    assert found[0].failure.reason == "latency: 10.0 ms is 25% over the limit of 8.00 ms"
+
+
+def test_a_finite_space_is_exhausted_and_says_so(drive: Drive) -> None:
+    axes = {"base_channels": [6, 8], "activation": ["reu", "hardswish"]}
+    searcher = Searcher(small_space(axes=axes, sampler="random"))
+    assert len(drive(searcher)) == 4
+    assert searcher.ended_by
+    assert searcher.ended_by.startswith("the space is exhausted")
+
+
+def test_the_front_is_what_nothing_beats_in_every_objective(drive: Drive) -> None:
+    searcher = Searcher(small_space(trainings=40, sampler="random"))
+    drive(searcher)
+    rows = list(searcher.points())
+    front = {record.key for record in searcher.front()}
+    for record, values in rows:
+        beaten = any(all(a <= b for a, b in zip(other, values, strict=True)) and other != values for _, other in rows)
+        assert (record.key in front) != beaten
+    assert all(record.changes["activation"] == "hardswish" for record in searcher.front() if record.training)
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "nsga2", "random", "gp"])
+def test_every_sampler_goes_on_after_a_stop_and_repeats_nothing(sampler: str, drive: Drive) -> None:
+    space = small_space(sampler=sampler, trainings=14)
+    first = drive(Searcher(space), most=9)
+    resumed = Searcher(space, first)
+    second = drive(resumed)
+    assert len(first) + len(second) == 14
+    assert len({record.fingerprint for record in first + second}) == 14
+    assert len({record.variant for record in first + second}) == 14
+    assert resumed.finished == 14
+
+
+def test_no_value_that_is_not_finite_reaches_the_study(drive: Drive) -> None:
+    searcher = Searcher(small_space(objectives=["miou", "latency"], sampler="random"))
+    drive(searcher, latency_s=math.inf, most=3)
+    states = [trial.state for trial in searcher.study.trials]
+    assert TrialState.COMPLETE not in states
+    assert states.count(TrialState.FAIL) == 3
+
+
+def test_a_training_that_was_ended_early_is_told_but_on_no_front(drive: Drive) -> None:
+    searcher = Searcher(small_space())
+    found = drive(searcher, most=1)
+    variant = searcher.ask()
+    assert variant
+    stopped = found[0].model_copy(
+        update={
+            "key": "stopped",
+            "variant": variant.name,
+            "fingerprint": variant.plan.fingerprint,
+            "architecture": variant.architecture,
+            "changes": variant.changes,
+            "training": training(0.9),
+            "failure": Failure(stage="train", status="stopped", reason="made up"),
+        }
+    )
+    searcher.learn(stopped)
+    assert searcher.counts["stopped"] == 1
+    assert [record.key for record in searcher.front()] == [found[0].key]
+    assert searcher.study.trials[-1].state == TrialState.COMPLETE
+
+
+def test_rows_of_another_study_are_taken_over_by_what_they_are(drive: Drive) -> None:
+    (row,) = drive(Searcher(small_space()), most=1)
+    named = row.model_copy(update={"changes": {"base": "jetseg-nano"}, "variant": "elsewhere"})
+    taken = Searcher(small_space()).take_over(named)
+    assert taken
+    assert taken.changes == row.changes
+    outside = small_space(axes={"base_channels": [4, 6]})
+    assert Searcher(outside).take_over(named) is None
+    searcher = Searcher(small_space(), [taken])
+    assert searcher.counts["taken over"] == 1
+    assert searcher.spent == 0
+    assert [record.variant for record in searcher.front()] == ["elsewhere"]

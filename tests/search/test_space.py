@@ -1,0 +1,63 @@
+import random
+from pathlib import Path
+
+import pytest
+import yaml
+
+from jetbench.errors import SpecError
+from jetbench.search.space import read_search
+from tests.search.conftest import AXES, small_search, small_space
+
+
+def test_every_random_network_can_be_built_and_its_assignment_read_back() -> None:
+    space, generator = small_space(), random.Random(0)
+    for _ in range(50):
+        chosen = space.draw(generator)
+        variant = space.variant(chosen, "x")
+        assert space.params(variant.changes) == chosen
+
+
+def test_a_limit_that_nothing_satisfies_says_how_far_the_nearest_is() -> None:
+    space = small_space(limits={"macs": "1M"})
+    look = space.look()
+    assert look.fit == 0
+    with pytest.raises(SpecError, match=r"macs: the least seen is [0-9.]+ M, [0-9]+% over the limit of 1.0 M"):
+        look.check(space.search.limits)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"objectives": ["miou", "speed"]}, "objectives.1"),
+        ({"objectives": ["macs", "latency"]}, "expected miou and at least one of"),
+        ({"limits": {"latency": "fast"}}, "'fast' is not a latency; write 33ms or 0.5s"),
+        ({"limits": {"energy": "50"}}, "'50' is not an energy"),
+        ({"axes": {"base_chanels": [4]}}, "axes.base_chanels: an architecture has no such field"),
+        (
+            {"axes": {"groups": {"values": [1], "when": {"expansion": [2]}}}},
+            "axes.groups.when.expansion: is no axis above",
+        ),
+        (
+            {"axes": {"expansion": [1], "groups": {"values": [1], "when": {"expansion": [2]}}}},
+            "2 is none of that axis's values",
+        ),
+        ({"sampler": "best"}, "sampler"),
+    ],
+)
+def test_wrong_searches_are_refused_with_their_key(change: dict[str, object], message: str, tmp_path: Path) -> None:
+    raw = {"base": "jetseg-nano", "axes": AXES, **change}
+    path = tmp_path / "wrong.yaml"
+    path.write_text(yaml.safe_dump(raw))
+    with pytest.raises(SpecError) as raised:
+        read_search(str(path))
+    assert message in str(raised.value)
+
+
+def test_limits_are_in_the_order_of_their_cost() -> None:
+    given = small_search(limits={"energy": "50mJ", "latency": "33ms", "memory": "64MiB", "macs": "1.2G"}).limits.given
+    assert list(given.items()) == [("macs", 1.2e9), ("memory", 64 * 2**20), ("latency", 0.033), ("energy", 0.05)]
+
+
+def test_the_bundled_searches_can_begin() -> None:
+    for name in ("search-nano", "search-quick"):
+        assert read_search(name).trainings > 0
