@@ -1,0 +1,34 @@
+"""The comparison that is kept in reports/examples/search, from its records."""
+
+from pathlib import Path
+
+import pytest
+
+from jetbench.errors import SpecError
+from jetbench.search.compare import main, read_run, replay
+
+KEPT = Path(__file__).parents[2] / "reports" / "examples" / "search"
+
+
+def test_the_kept_comparison_is_what_its_records_say(tmp_path: Path) -> None:
+    main(tmp_path, sorted(KEPT.glob("quick-*")))
+    assert (tmp_path / "comparison.md").read_text() == (KEPT / "comparison.md").read_text()
+
+
+def test_the_stopping_rule_would_have_ended_none_of_the_front(tmp_path: Path) -> None:
+    found = [replay(read_run(folder)) for folder in sorted(KEPT.glob("quick-*"))]
+    assert sum(each.stopped for each in found) > 0
+    assert sum(each.front_stopped for each in found) == 0
+    assert all(0 < each.front <= each.trainings == 32 for each in found)
+
+
+def test_searches_that_differ_in_more_than_sampler_and_seed_are_not_compared(tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    kept = KEPT / "quick-tpe-0"
+    (other / "records.jsonl").write_text((kept / "records.jsonl").read_text())
+    (other / "sweep.yaml").write_text((kept / "sweep.yaml").read_text().replace("trainings: 32", "trainings: 33"))
+    with pytest.raises(SpecError, match="trainings differ"):
+        main(tmp_path / "out", [kept, other])
+    with pytest.raises(SpecError, match="holds no search"):
+        read_run(tmp_path)
