@@ -167,8 +167,10 @@ def write_answer(folder: Path, rows: Sequence[Row], described: str, title: str) 
     written = [folder / ANSWER]
     for row in rows[1:]:
         path = folder / FRONT / f"{row.name}.yaml"
-        described_by = {**row.architecture.model_dump(mode="json", exclude_unset=True), "name": row.name}
-        path.write_text(yaml.safe_dump(described_by, sort_keys=False, allow_unicode=True))
+        # What is None follows from the form; a network's own name and story, not the base's.
+        raw = row.architecture.model_dump(mode="json", exclude_none=True)
+        raw |= {"name": row.name, "description": f"found by {title}"}
+        path.write_text(yaml.safe_dump(raw, sort_keys=False, allow_unicode=True))
         written.append(path)
         best = max(
             row.kept, key=lambda record: record.training.best.counts.miou if record.training else 0, default=None

@@ -4,8 +4,13 @@ from pathlib import Path
 
 import pytest
 
+from jetbench import load_architecture
 from jetbench.errors import SpecError
+from jetbench.plan import plan_architecture
+from jetbench.reporting.answer import gather, write_answer
 from jetbench.search.compare import main, read_run, replay
+from jetbench.search.run import finalists
+from jetbench.study import read_records
 
 KEPT = Path(__file__).parents[2] / "reports" / "examples" / "search"
 
@@ -32,3 +37,17 @@ def test_searches_that_differ_in_more_than_sampler_and_seed_are_not_compared(tmp
         main(tmp_path / "out", [kept, other])
     with pytest.raises(SpecError, match="holds no search"):
         read_run(tmp_path)
+
+
+def test_the_kept_answer_is_what_its_records_say_and_its_networks_are_those_that_were_trained(tmp_path: Path) -> None:
+    folder = KEPT / "quick-tpe-0"
+    searcher = read_run(folder).searcher
+    chosen = [(each.name, each.variant.architecture, each.variant.changes) for each in finalists(searcher)]
+    rows = gather(chosen, read_records(folder / "final"))
+    title = f"{searcher.search.name}: {searcher.search.description}"
+    written = write_answer(tmp_path, rows, searcher.describe(), title)
+    for path in written:
+        assert path.read_text() == (folder / path.relative_to(tmp_path)).read_text()
+    found = {record.variant: record.fingerprint for record in searcher.landed}
+    for path in (folder / "front").glob("*.yaml"):
+        assert plan_architecture(load_architecture(str(path)), 11, (64, 128)).fingerprint == found[path.stem]
