@@ -36,6 +36,8 @@ def read_sweep(name: str, changes: Mapping[str, Any] | None = None) -> Sweep:
     """
     path = find("sweeps", name)
     raw = {"name": path.stem, **read_yaml(path)}
+    if "axes" in raw:
+        raise SpecError(f"{path}: is a search or a space; run it with `jetbench search` or `jetbench screen`")
     return parse_spec(Sweep, override(raw, changes or {}), str(path))
 
 

@@ -97,11 +97,16 @@ def test_a_sweep_of_nothing_is_refused() -> None:
         expand_sweep(sweep(include_base=False), 11, (272, 272))
 
 
-@pytest.mark.parametrize("name", names("sweeps"))
+@pytest.mark.parametrize("name", [name for name in names("sweeps") if not name.startswith("search-")])
 def test_every_bundled_sweep_expands(name: str) -> None:
     asked = read_sweep(name)
     size = asked.dataset.size or (360, 480)
     assert len(expand_sweep(asked, 11, size)) >= 2
+
+
+def test_a_search_is_no_sweep_and_says_how_it_is_run() -> None:
+    with pytest.raises(SpecError, match="run it with `jetbench search`"):
+        read_sweep("search-nano")
 
 
 def test_nano_is_a_real_experiment() -> None:

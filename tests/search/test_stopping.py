@@ -6,6 +6,7 @@ from jetbench.search.stopping import CURVES, SLACK, floors_of
 from jetbench.training.loop import why_stopped
 
 SHARES = (0.25, 0.5, 0.75)
+SCORES = st.integers(0, 1000).map(lambda thousandths: thousandths / 1000)
 
 
 def curve(*values: float) -> list[tuple[float, float]]:
@@ -32,8 +33,8 @@ def test_without_rivals_or_with_few_curves_nothing_is_ended() -> None:
 
 
 @given(
-    curves=st.lists(st.lists(st.floats(0, 1), min_size=4, max_size=4).map(sorted), min_size=CURVES, max_size=8),
-    needed=st.floats(0, 1),
+    curves=st.lists(st.lists(SCORES, min_size=4, max_size=4).map(sorted), min_size=CURVES, max_size=8),
+    needed=SCORES,
 )
 def test_a_training_that_gains_as_the_others_did_and_gets_there_is_never_ended(
     curves: list[list[float]], needed: float
