@@ -37,6 +37,9 @@ FREE_TO_CHANGE = ("description:", "timeout_s:", "variants:", "include_base:", "t
 SWEEP, LOCK = "sweep.yaml", ".lock"
 
 
+TRAIN_AND_PROFILE: tuple[Stage, ...] = ("train", "profile")
+
+
 class Chooser(Protocol):
     """Says which variants to run next, and learns from what lands."""
 
@@ -57,12 +60,12 @@ class Chooser(Protocol):
 
 
 class Listed:
-    """The chooser of a sweep: every variant of a list, trained and then profiled."""
+    """The chooser of a sweep: every variant of a list, in its order."""
 
-    stages: tuple[Stage, ...] = ("train", "profile")
-
-    def __init__(self, variants: Sequence[Variant], tell: Callable[[Record], None]) -> None:
-        self._waiting, self._tell = iter(variants), tell
+    def __init__(
+        self, variants: Sequence[Variant], tell: Callable[[Record], None], stages: tuple[Stage, ...] = TRAIN_AND_PROFILE
+    ) -> None:
+        self._waiting, self._tell, self.stages = iter(variants), tell, stages
 
     def ask(self) -> Variant | None:
         """See `Chooser`."""
@@ -132,6 +135,7 @@ def run_study(
     view: View,
     parallel: int = 1,
     retry_failed: bool = False,
+    stages: tuple[Stage, ...] = TRAIN_AND_PROFILE,
 ) -> list[Record]:
     """Run what has not landed yet, and return the records of all variants in their order.
 
@@ -145,6 +149,7 @@ def run_study(
         view: who is shown the progress.
         parallel: trainings that may run beside each other.
         retry_failed: run again what has landed as a failure.
+        stages: what is done with each variant.
 
     Raises:
         StudyError: another driver has the folder, or it holds another sweep.
@@ -154,7 +159,7 @@ def run_study(
         keep_sweep(folder, sweep)
         keys = [variant_key(variant, sweep, dataset, device) for variant in variants]
         tell = sweep_trials(folder, sweep.name, dict(zip(keys, variants, strict=True)))
-        driver = Driver(folder, sweep, Listed(variants, tell), dataset, device, executor, view, parallel)
+        driver = Driver(folder, sweep, Listed(variants, tell, stages), dataset, device, executor, view, parallel)
         known = driver.recall(retry_failed)
         view.begin(len(variants), len(known.intersection(keys)))
         driver.run()

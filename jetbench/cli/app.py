@@ -16,6 +16,7 @@ from rich.markup import escape
 
 from jetbench import __version__
 from jetbench.errors import JetbenchError, SpecError
+from jetbench.probe.machine import cores
 from jetbench.spec import parse_size
 
 EXIT_USER_ERROR = 2
@@ -109,11 +110,6 @@ def check_threads(key: str, threads: int) -> None:
     """Refuse more threads than this machine has cores."""
     if threads > cores():
         raise SpecError(f"{key}={threads} is more than the {cores()} cores of this machine")
-
-
-def cores() -> int:
-    """How many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @contextmanager

@@ -12,7 +12,6 @@ from jetbench.cli.app import (
     app,
     check_threads,
     console,
-    cores,
     read_changes,
     read_size,
     terminated_as_interrupted,
@@ -67,10 +66,11 @@ def sweep(
         raise SpecError(f"training.batch_size={batch} is more than the {few} training images")
     check_threads("training.threads", max(variant.training.threads for variant in variants))
     check_threads("profiling.threads", asked.profiling.threads)
+    from jetbench.execution.local import LocalExecutor, choose_device
+
     chosen, slots = choose_device(asked.device, asked.training.threads, jobs)
     folder = reports / asked.name
 
-    from jetbench.execution.local import LocalExecutor
     from jetbench.reporting.progress import BarView, LineView
     from jetbench.reporting.report import write_report
     from jetbench.study import landed_records, run_study
@@ -137,18 +137,6 @@ def dataset_changes(asked: str, own: "DatasetConfig") -> dict[str, Any]:
         raise SpecError(f"--dataset {asked}: expected streets, camvid or camvid:PATH")
     kept = own.model_dump(mode="json") if own.name == kind else {"size": own.size}
     return {"dataset": {**kept, "name": kind, **({"path": path} if path else {})}}
-
-
-def choose_device(wanted: str, threads: int, jobs: int | None) -> tuple[str, int]:
-    """The torch device, and how many trainings of so many threads may run side by side."""
-    import torch
-
-    has_cuda = torch.cuda.is_available()
-    if wanted == "cuda" and not has_cuda:
-        raise SpecError("device cuda: this torch finds no CUDA device; use --device cpu or auto")
-    device = "cuda" if has_cuda and wanted != "cpu" else "cpu"
-    slots = 1 if device == "cuda" else max(1, cores() // threads)
-    return device, jobs or slots
 
 
 @app.command()

@@ -5,8 +5,9 @@ from typing import Annotated, Any
 
 import typer
 
-from jetbench.cli.app import EXIT_INTERRUPTED, app, check_folder, console, cores, read_size, terminated_as_interrupted
+from jetbench.cli.app import EXIT_INTERRUPTED, app, check_folder, console, read_size, terminated_as_interrupted
 from jetbench.errors import SpecError
+from jetbench.probe.machine import cores
 from jetbench.screen import MOST, QUANTITIES, SAMPLES, Quantity, count_variants, read_space, screen
 from jetbench.spec import parse_bytes, parse_count
 

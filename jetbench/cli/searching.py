@@ -22,7 +22,7 @@ from jetbench.cli.app import (
     read_changes,
     terminated_as_interrupted,
 )
-from jetbench.cli.experiments import choose_device, dataset_changes
+from jetbench.cli.experiments import dataset_changes
 from jetbench.errors import SpecError
 from jetbench.trials import DATABASE
 
@@ -83,6 +83,7 @@ def search_space(
 
     Limits are checked in the order of their cost, before any training. The same command again goes on.
     """
+    from jetbench.execution.local import LocalExecutor, choose_device
     from jetbench.search.pictures import write_pictures
     from jetbench.search.run import finalists, run_final, run_search
     from jetbench.search.space import SearchSpace, read_search
@@ -113,7 +114,7 @@ def search_space(
     asked = read_search(name, changes | {key: value for key, value in plain.items() if value is not None})
     source = open_source(asked.dataset)
     check_threads("training.threads", asked.training.threads)
-    board = _board(device, asked)
+    board, is_here = _device(device, asked)
     _check_sensor(asked, board)
     if dry_run:
         space = SearchSpace(asked, len(source.class_names), source.size)
@@ -124,7 +125,6 @@ def search_space(
     chosen, slots = choose_device(asked.device, asked.training.threads, jobs)
     folder = reports / asked.name
 
-    from jetbench.execution.local import LocalExecutor
     from jetbench.reporting.answer import gather, print_answer, write_answer, write_proposals
     from jetbench.reporting.progress import BarView, LineView, SearchBarView, SearchLineView, describe_landing
 
@@ -137,7 +137,10 @@ def search_space(
             with view:
                 info = load_data(asked.dataset, view.prepare).info
                 found = run_search(
-                    *(folder, asked, info, chosen, LocalExecutor(), view, slots, board), others=warm_start or ()
+                    *(folder, asked, info, chosen, LocalExecutor(), view, slots),
+                    board=board,
+                    is_here=is_here,
+                    others=warm_start or (),
                 )
             write_proposals(folder, found.rows())
             write_pictures(folder, found)
@@ -178,16 +181,17 @@ def search_space(
         raise typer.Exit(EXIT_FAILED_ROWS)
 
 
-def _board(device: str | None, asked: "Search") -> "Device | None":
-    """The device that this machine is not; latency and energy cannot be measured for it here."""
-    if device in (None, "auto", "cpu", "cuda"):
-        return None
+def _device(device: str | None, asked: "Search") -> "tuple[Device, bool]":
+    """The device that is searched for, and whether this machine is it; else latency and energy cannot be measured."""
     from jetbench.device import load_device
-    from jetbench.profiling.host import describe_host, is_here, read_identity
+    from jetbench.profiling.host import describe_host, host_device, is_here, read_identity, with_card
 
-    board, identity = load_device(str(device)), read_identity()
+    identity = read_identity()
+    if device in (None, "auto", "cuda"):
+        return with_card(host_device(identity)), True
+    board = load_device(str(device))
     if is_here(board, identity):
-        return None
+        return with_card(board), True
     why = f"this machine is no {board.title} (it is: {describe_host(identity)})"
     wanted = [goal for goal in asked.objectives if goal in ("latency", "energy")]
     if wanted:
@@ -200,19 +204,17 @@ def _board(device: str | None, asked: "Search") -> "Device | None":
         highlight=False,
         soft_wrap=True,
     )
-    return board
+    return board, False
 
 
-def _check_sensor(asked: "Search", board: "Device | None") -> None:
+def _check_sensor(asked: "Search", board: "Device") -> None:
     """Refuse a limit or objective of energy where nothing can measure it."""
     if asked.limits.energy is None and "energy" not in asked.objectives:
         return
     from jetbench.probe.sensors import SENSORS
-    from jetbench.profiling.host import host_device
 
-    names = (board or host_device()).sensors
-    reasons = [f"{name}: {reason}" for name in names if (reason := SENSORS[name].missing()) is not None]
-    if len(reasons) == len(names):
+    reasons = [f"{name}: {reason}" for name in board.sensors if (reason := SENSORS[name].missing()) is not None]
+    if len(reasons) == len(board.sensors):
         raise SpecError(f"energy cannot be measured here: {'; '.join(reasons) or 'no sensor'}; leave it out")
 
 

@@ -11,11 +11,34 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from jetbench.errors import SpecError
 from jetbench.execution.executor import Job, Outcome, Progress
+from jetbench.probe.machine import cores
 from jetbench.record import Status
 
 GRACE_S = 5.0
 LOG_TAIL_LINES = 12
+
+
+def choose_device(wanted: str, threads: int, jobs: int | None) -> tuple[str, int]:
+    """The torch device of a study's jobs, and how many trainings of so many threads may run side by side.
+
+    Args:
+        wanted: auto, cpu or cuda.
+        threads: of one training.
+        jobs: side by side, where a person says so.
+
+    Raises:
+        SpecError: cuda, where torch finds none.
+    """
+    import torch
+
+    has_cuda = torch.cuda.is_available()
+    if wanted == "cuda" and not has_cuda:
+        raise SpecError("device cuda: this torch finds no CUDA device; use --device cpu or auto")
+    device = "cuda" if has_cuda and wanted != "cpu" else "cpu"
+    slots = 1 if device == "cuda" else max(1, cores() // threads)
+    return device, jobs or slots
 
 
 @dataclass

@@ -15,6 +15,11 @@ GPU_NODES = re.compile(r"(gpu|gv11b|gp10b|ga10b|gm20b)$")
 M_MMAP_MAX, M_TRIM_THRESHOLD = -4, -1
 
 
+def cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def read_text(path: str) -> Optional[str]:
     """The text of a file without NUL and blanks around it; None if it cannot be read."""
     try:

@@ -10,9 +10,9 @@ import torch
 
 from jetbench.device import Device
 from jetbench.probe import machine
+from jetbench.probe.machine import cores
 from jetbench.probe.sampler import Sampler, SamplerError
 from jetbench.probe.sensors import SENSORS
-from jetbench.profiling.environment import cores
 from jetbench.profiling.host import describe_host, host_device, read_identity
 
 BUSY = 0.5

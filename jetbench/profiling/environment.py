@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 import jetbench
+from jetbench.probe.machine import cores
 from jetbench.record import Environment
 
 
@@ -58,11 +59,6 @@ def _driver() -> str | None:
         return Path("/sys/module/nvidia/version").read_text().strip() or None
     except OSError:
         return None
-
-
-def cores() -> int:
-    """How many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
 
 
 def cpu_name() -> str:

@@ -32,6 +32,14 @@ def host_device(identity: dict[str, str] | None = None) -> Device:
     return load_device("workstation" if torch.cuda.is_available() and not is_tegra() else "cpu")
 
 
+def with_card(device: Device) -> Device:
+    """The device with the peaks of this machine's graphics card, where its YAML lists several."""
+    if not device.gpus or not torch.cuda.is_available():
+        return device
+    title, peaks = device.peaks_of(torch.cuda.get_device_name())
+    return device.model_copy(update={"title": title, "peaks": peaks, "gpus": ()})
+
+
 def is_here(device: Device, identity: dict[str, str]) -> bool:
     """Is this machine that device?"""
     if device.is_board:

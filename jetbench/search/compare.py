@@ -1,30 +1,40 @@
-"""python -m jetbench.search.compare OUT FOLDER...: samplers by hypervolume, and what the stopping rule would have done.
+"""python -m jetbench.search.compare [--again] OUT FOLDER...: samplers by hypervolume, and the stopping rule replayed.
 
-Reads records alone; nothing is trained. Runs that differ in anything but sampler and seed are refused.
+Reads records alone. With --again the fronts are trained anew with other seeds, which are kept in OUT/again: a front is
+made of the luckiest trainings too, and a sampler that proposes many alike picks the luckiest of more. Runs that differ
+in anything but sampler and seed are refused.
 """
 
+import argparse
 import statistics
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from rich.console import Console
+
 from jetbench.errors import JetbenchError, SpecError
-from jetbench.experiment import Search
+from jetbench.execution.local import LocalExecutor, choose_device
+from jetbench.experiment import Search, Sweep
 from jetbench.front import front_of, hypervolume
 from jetbench.plan import plan_architecture
 from jetbench.record import Record
 from jetbench.reporting.answer import describe_difference
+from jetbench.reporting.progress import LineView
 from jetbench.reporting.searches import draw_hypervolumes
 from jetbench.search.searcher import Searcher
 from jetbench.search.space import SearchSpace, describe_limits
 from jetbench.search.stopping import miou_of
 from jetbench.spec import parse_spec, read_yaml
-from jetbench.study import SWEEP, read_records
+from jetbench.study import SWEEP, read_records, run_study
 from jetbench.sweep import Variant
+from jetbench.training.data import load_data
 from jetbench.training.loop import why_stopped
 
 FREE = {"name", "sampler", "seed", "description", "early_stop"}
+AGAIN, AGAIN_SEEDS = "again", (11, 12, 13)
+Scores = Mapping[str, Sequence[float]]  # mIoU of each training, by the network's fingerprint
 
 
 @dataclass(frozen=True)
@@ -37,9 +47,22 @@ class Run:
     searcher: Searcher
 
     def volumes(self, reference: Sequence[float]) -> list[float]:
-        """Share of the box between 0 cost, mIoU 1 and `reference` that is dominated after each training."""
-        box = hypervolume([tuple(-1.0 if r == 0 else 0.0 for r in reference)], reference)
-        return [hypervolume(self.points[:count], reference) / box for count in range(1, len(self.points) + 1)]
+        """The share that is dominated after each training (see `dominated_share`)."""
+        return [dominated_share(self.points[:count], reference) for count in range(1, len(self.points) + 1)]
+
+    def front(self) -> list[int]:
+        """Positions of what no other training beats."""
+        return front_of(self.points)
+
+    def again(self, scores: Scores) -> list[tuple[float, ...]]:
+        """The front's points with the mean mIoU of trainings that it was not picked by."""
+        at = self.search.objectives.index("miou")
+        found = []
+        for number in self.front():
+            point = list(self.points[number])
+            point[at] = -statistics.fmean(scores[self.records[number].fingerprint])
+            found.append(tuple(point))
+        return found
 
 
 @dataclass(frozen=True)
@@ -73,6 +96,12 @@ def read_run(folder: Path) -> Run:
     return Run(search, tuple(r for r, _ in rows), tuple(tuple(values) for _, values in rows), searcher)
 
 
+def dominated_share(points: Sequence[Sequence[float]], reference: Sequence[float]) -> float:
+    """Share of the box between 0 cost, mIoU 1 and `reference` that is dominated."""
+    box = hypervolume([tuple(-1.0 if r == 0 else 0.0 for r in reference)], reference)
+    return hypervolume(points, reference) / box
+
+
 def reference_of(runs: Sequence[Run]) -> tuple[float, ...]:
     """The worst corner: each cost's limit, or the most that was seen; mIoU 0."""
     search = runs[0].search
@@ -88,7 +117,7 @@ def replay(run: Run) -> Replay:
     space = run.searcher.space
     search = run.search.model_copy(update={"early_stop": True})
     judge = Searcher(SearchSpace(search, space.num_classes, space.input_size))
-    front = {run.records[number].key for number in front_of(run.points)}
+    front = {run.records[number].key for number in run.front()}
     stopped, saved, lost = 0, 0.0, 0
     for record in run.records:
         plan = plan_architecture(record.architecture, space.num_classes, space.input_size)
@@ -105,8 +134,50 @@ def replay(run: Run) -> Replay:
     return Replay(len(run.records), stopped, saved / len(run.records), len(front), lost)
 
 
-def main(out: Path, folders: Sequence[Path]) -> None:
-    """Write comparison.md, hypervolume.png and .svg to `out`."""
+def train_again(folder: Path, runs: Sequence[Run]) -> list[Record]:
+    """Train each network of the runs' fronts with `AGAIN_SEEDS` and the same budget; not profiled."""
+    search = runs[0].search
+    dataset = load_data(search.dataset, print).info
+    networks = {run.records[number].fingerprint: run.records[number] for run in runs for number in run.front()}
+    variants = [
+        Variant(
+            f"{record.variant}, seed={seed}",
+            {"network": record.variant, "training.seed": seed},
+            record.architecture,
+            search.training.model_copy(update={"seed": seed}),
+            plan_architecture(record.architecture, dataset.num_classes, dataset.size),
+        )
+        for seed in AGAIN_SEEDS
+        for record in networks.values()
+    ]
+    sweep = Sweep(
+        name=AGAIN,
+        description="the fronts of several searches with other seeds",
+        base=search.base,
+        include_base=False,
+        dataset=search.dataset,
+        training=variants[0].training,
+        profiling=search.profiling,
+        device=search.device,
+        timeout_s=search.timeout_s,
+    )
+    device, slots = choose_device(search.device, search.training.threads, None)
+    view = LineView(Console(highlight=False))
+    with view:
+        return run_study(folder, sweep, variants, dataset, device, LocalExecutor(), view, slots, stages=("train",))
+
+
+def scores_of(folder: Path) -> dict[str, list[float]]:
+    """Validation mIoU of every training in a folder, by the network's fingerprint."""
+    found: dict[str, list[float]] = {}
+    for record in read_records(folder):
+        if record.training is not None:
+            found.setdefault(record.fingerprint, []).append(miou_of(record))
+    return found
+
+
+def main(out: Path, folders: Sequence[Path], again: bool = False) -> None:
+    """Write comparison.md, hypervolume.png and .svg to `out`; OUT/again is read where it is there."""
     runs = [read_run(folder) for folder in folders]
     held = [run.search.model_dump(mode="json", exclude=FREE) for run in runs]
     for folder, each in zip(folders, held, strict=True):
@@ -126,6 +197,9 @@ def main(out: Path, folders: Sequence[Path]) -> None:
         volumes,
         ("What each sampler finds with the same trainings", first.records[0].dataset.describe(), budget),
     )
+    if again:
+        train_again(out / AGAIN, runs)
+    scores = scores_of(out / AGAIN)
     lines = ["# Samplers with the same trainings, limits and data", "", "![hypervolume](hypervolume.png)", ""]
     lines += ["| sampler | seed | trained | hypervolume % | best val mIoU % | over a limit | front |"]
     lines += ["| :-- | --: | --: | --: | --: | --: | --: |"]
@@ -133,16 +207,14 @@ def main(out: Path, folders: Sequence[Path]) -> None:
         for run, volume in zip(own, volumes[name], strict=True):
             over = sum(count for what, count in run.searcher.counts.items() if what.startswith("over "))
             best = 100 * max(miou_of(record) for record in run.records)
-            front = len(front_of(run.points))
+            front = len(run.front())
             cells = (name, run.search.seed, len(run.records), f"{100 * volume[-1]:.2f}", f"{best:.1f}", over, front)
             lines.append(f"| {' | '.join(map(str, cells))} |")
     lines.append("")
     ends = {name: [volume[-1] for volume in own] for name, own in volumes.items()}
-    for name, last in ends.items():
-        spread = f" \N{PLUS-MINUS SIGN} {100 * statistics.stdev(last):.2f}" if len(last) > 1 else ""
-        is_told = name != "random" and "random" in ends
-        against = f"; against random {describe_difference(last, ends['random'])}" if is_told else ""
-        lines.append(f"- {name}: {100 * statistics.fmean(last):.2f}{spread} (standard deviation over seeds){against}")
+    lines += _describe_ends(ends)
+    if scores:
+        lines += _describe_again(groups, scores, reference)
     replays = [replay(run) for run in runs if not run.search.early_stop]
     if replays:
         total, stopped = sum(r.trainings for r in replays), sum(r.stopped for r in replays)
@@ -158,8 +230,49 @@ def main(out: Path, folders: Sequence[Path]) -> None:
     print("\n".join(lines))
 
 
+def _describe_again(groups: Mapping[str, Sequence[Run]], scores: Scores, reference: Sequence[float]) -> list[str]:
+    """The fronts by trainings that they were not picked by, and how lucky the picked ones were."""
+    first = next(iter(groups.values()))[0]
+    at = first.search.objectives.index("miou")
+    spread = statistics.fmean(statistics.variance(each) for each in scores.values()) ** 0.5
+    lines = ["", "## The same fronts, trained again", ""]
+    lines.append(
+        f"The {len(scores)} networks of these fronts with seeds {', '.join(map(str, AGAIN_SEEDS))}: the trainings of a "
+        f"network differ by {100 * spread:.1f} points (standard deviation). A front is picked by one training of each, "
+        "the lucky ones with it; `luck` is by how much its mIoU fell when it was trained again."
+    )
+    lines += ["", "| sampler | seed | hypervolume again % | best again % | luck, points |"]
+    lines += ["| :-- | --: | --: | --: | --: |"]
+    volumes: dict[str, list[float]] = {}
+    for name, own in groups.items():
+        for run in own:
+            points = run.again(scores)
+            share = 100 * dominated_share(points, reference)
+            seen = [run.points[number][at] for number in run.front()]
+            luck = 100 * statistics.fmean(new[at] - old for new, old in zip(points, seen, strict=True))
+            best = -100 * min(point[at] for point in points)
+            lines.append(f"| {name} | {run.search.seed} | {share:.2f} | {best:.1f} | {luck:.1f} |")
+            volumes.setdefault(name, []).append(share / 100)
+    return [*lines, "", *_describe_ends(volumes)]
+
+
+def _describe_ends(ends: Mapping[str, Sequence[float]]) -> list[str]:
+    lines = []
+    for name, last in ends.items():
+        spread = f" \N{PLUS-MINUS SIGN} {100 * statistics.stdev(last):.2f}" if len(last) > 1 else ""
+        is_told = name != "random" and "random" in ends
+        against = f"; against random {describe_difference(last, ends['random'])}" if is_told else ""
+        lines.append(f"- {name}: {100 * statistics.fmean(last):.2f}{spread} (standard deviation over seeds){against}")
+    return lines
+
+
 if __name__ == "__main__":
+    parser = argparse.ArgumentParser(prog="python -m jetbench.search.compare", description=__doc__)
+    parser.add_argument("out", type=Path, help="where comparison.md and the picture are written")
+    parser.add_argument("folders", type=Path, nargs="+", help="report folders of searches")
+    parser.add_argument("--again", action="store_true", help="train the fronts with other seeds first")
+    asked = parser.parse_args()
     try:
-        main(Path(sys.argv[1]), [Path(argument) for argument in sys.argv[2:]])
+        main(asked.out, asked.folders, asked.again)
     except JetbenchError as problem:
         sys.exit(f"error: {problem}")

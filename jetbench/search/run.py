@@ -39,7 +39,13 @@ class SearchView(View, Protocol):
 
 @contextmanager
 def open_search(
-    folder: Path, search: Search, dataset: DatasetInfo, device: str, board: Device | None, others: Sequence[Path]
+    folder: Path,
+    search: Search,
+    dataset: DatasetInfo,
+    device: str,
+    board: Device | None,
+    is_here: bool,
+    others: Sequence[Path],
 ) -> Iterator[Searcher]:
     """The search in `folder` with all that has landed there, as its only driver.
 
@@ -48,7 +54,8 @@ def open_search(
         search: as it runs; compared with the one that the folder holds.
         dataset: what the networks learn from.
         device: torch device of all jobs.
-        board: a device that this machine is not, whose data sheet limits what is proposed.
+        board: what is searched for; its data sheet says what a network would take at best.
+        is_here: whether this machine is that; else nothing is measured.
         others: folders of sweeps or searches whose rows are taken over where they are networks of this space that were
             trained and profiled alike.
 
@@ -63,7 +70,7 @@ def open_search(
         _take_over(folder, Searcher(space), search, dataset, device, others)
         goals: dict[str, Goal] = {name: "maximize" if name == "miou" else "minimize" for name in search.objectives}
         trials = Trials(folder, search.name, space.choices, goals)
-        yield Searcher(space, read_records(folder), board, trials.tell)
+        yield Searcher(space, read_records(folder), board, is_here, trials.tell)
 
 
 def _take_over(
@@ -92,10 +99,11 @@ def run_search(
     view: SearchView,
     parallel: int = 1,
     board: Device | None = None,
+    is_here: bool = True,
     others: Sequence[Path] = (),
 ) -> Searcher:
     """Propose, check and train networks until the trainings are spent; see `open_search` for what is raised."""
-    with open_search(folder, search, dataset, device, board, others) as searcher:
+    with open_search(folder, search, dataset, device, board, is_here, others) as searcher:
         driver = Driver(folder, search, searcher, dataset, device, executor, view, parallel)
         driver.recall()
         view.follow(lambda: searcher.finished, searcher.describe)

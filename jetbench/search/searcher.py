@@ -22,9 +22,10 @@ from jetbench.errors import SpecError
 from jetbench.execution.executor import Stage
 from jetbench.experiment import Floor, Objective, Search
 from jetbench.front import front_of
+from jetbench.plan import Plan, plan_architecture
 from jetbench.profiling.roofline import estimate
 from jetbench.record import Failure, Profile, Record
-from jetbench.search.space import Quantities, SearchSpace, over_limit
+from jetbench.search.space import Quantities, SearchSpace, excesses, over_limit
 from jetbench.search.stopping import curve_of, floors_of, miou_of
 from jetbench.spec import override
 from jetbench.sweep import Variant
@@ -35,6 +36,7 @@ PATIENCE = 500  # proposals in a row that are known or cannot be built: then the
 MOST_OVER = 60  # networks in a row that were measured and found over a limit: then nothing within it is expected
 STARTUP = 10  # random networks before a sampler that learns takes over
 UNMEASURED = ("latency", "energy")
+COSTLY = (*UNMEASURED, "estimated latency")  # what counting cannot tell
 
 
 class Searcher:
@@ -49,6 +51,7 @@ class Searcher:
         space: SearchSpace,
         records: Sequence[Record] = (),
         board: Device | None = None,
+        is_here: bool = True,
         tell: Callable[[Record, Mapping[str, str], Sequence[float] | None], None] = lambda *_: None,
     ) -> None:
         """Begin, or go on after `records`.
@@ -56,7 +59,8 @@ class Searcher:
         Args:
             space: what may be proposed.
             records: what has landed already, in this order.
-            board: a device that this machine is not; what it would take at best by its data sheet is a limit too.
+            board: what is searched for; what it takes at best by its data sheet is held against a latency limit.
+            is_here: whether this machine is that; else nothing is measured.
             tell: told every landed record with its parameters and objectives.
         """
         self.space, self.search, self.board, self._tell_others = space, space.search, board, tell
@@ -64,7 +68,7 @@ class Searcher:
             name: "maximize" if name == "miou" else "minimize" for name in self.search.objectives
         }
         # What nobody asked for is not measured here: the final networks are.
-        measures = any(name in UNMEASURED for name in (*self.goals, *self.search.limits.given)) and board is None
+        measures = any(name in UNMEASURED for name in (*self.goals, *self.search.limits.given)) and is_here
         self.stages: tuple[Stage, ...] = ("profile", "train") if measures else ("train",)
         self.counts: Counter[str] = Counter()
         self.landed: list[Record] = []
@@ -115,7 +119,10 @@ class Searcher:
         if self.spent >= self.search.trainings or self.ended_by:
             return None
         if self._over_in_a_row >= MOST_OVER:
-            self.ended_by = f"the last {MOST_OVER} networks that were measured are over a limit; {self._nearest()}"
+            self.ended_by = (
+                f"the last {MOST_OVER} networks whose latency or energy was measured or estimated are over a limit; "
+                f"{self._nearest()}"
+            )
             return None
         for _ in range(PATIENCE):
             self._choose_sampler()
@@ -142,9 +149,11 @@ class Searcher:
         return None
 
     def _nearest(self) -> str:
-        measured = [record for record in self.landed if record.profile and record.failure]
-        over = min((self._worst_excess(record) for record in measured), key=lambda found: found[1])
-        return f"the nearest is {over[1]:.0%} over that of {over[0]}"
+        over = min(
+            (self._worst_excess(record) for record in self.landed if limit_of(record) in COSTLY),
+            key=lambda found: found[1],
+        )
+        return f"the nearest is {over[1]:,.0%} over that of {over[0]}"
 
     def _choose_sampler(self) -> None:
         """Random networks first, of those that fit: a sampler that learns needs something to learn from."""
@@ -159,15 +168,8 @@ class Searcher:
 
     def stop(self, variant: Variant, profile: Profile | None) -> Failure | None:
         """See `study.Chooser`."""
-        known = Quantities.of(self.space.cost(variant.architecture), profile)
+        known = self._known_of(variant.architecture, variant.plan, profile)
         failure = over_limit(self.search.limits, known)
-        if failure is None and profile is None and self.board is not None:
-            config = self.search.profiling
-            told = estimate(list_operations(variant.plan), self.board, config.dtype, config.batch_size)
-            if not isinstance(told, str):
-                at_best = Quantities(known.parameters, known.macs, known.memory, latency=told.seconds)
-                how = f" (at best on {self.board.name}, by its data sheet: an estimate)"
-                failure = over_limit(self.search.limits, at_best, how)
         if failure is None and profile is not None:
             lacking = [name for name in (*self.goals, *self.search.limits.given) if name in UNMEASURED]
             lacking = [name for name in lacking if known.get(name) is None]
@@ -175,6 +177,16 @@ class Searcher:
                 why = profile.notes.get("power_w" if lacking[0] == "energy" else "latency", "not measured")
                 failure = Failure(stage="profile", status="error", reason=f"no {lacking[0]}: {why}")
         return failure
+
+    def _known_of(self, architecture: Architecture, plan: Plan | None, profile: Profile | None) -> Quantities:
+        """All that is known without a training; what the device takes at best only where a limit asks for it."""
+        at_best = None
+        if self.board is not None and self.search.limits.latency is not None:
+            plan = plan or plan_architecture(architecture, self.space.num_classes, self.space.input_size)
+            config = self.search.profiling
+            told = estimate(list_operations(plan), self.board, config.dtype, config.batch_size)
+            at_best = None if isinstance(told, str) else told.seconds / config.batch_size
+        return Quantities.of(self.space.cost(architecture), profile, at_best)
 
     def floors(self, variant: Variant, profile: Profile | None) -> tuple[Floor, ...]:
         """What a training must reach to go on (see `floors_of`)."""
@@ -214,9 +226,10 @@ class Searcher:
             return
         self._known[record.fingerprint] = record
         self.landed.append(record)
-        if record.profile is not None:
-            is_over = record.failure is not None and record.failure.stage == "limits"
-            self._over_in_a_row = self._over_in_a_row + 1 if is_over else 0
+        if limit_of(record) in COSTLY:
+            self._over_in_a_row += 1
+        elif limit_of(record) is None:
+            self._over_in_a_row = 0
         is_own = record.variant.startswith(f"{self.search.name}-")
         self.counts[outcome_of(record) if is_own else "taken over"] += 1
         params = self.space.params(record.changes)
@@ -247,13 +260,10 @@ class Searcher:
             self.study.tell(trial, values)
 
     def _worst_excess(self, record: Record) -> tuple[str, float]:
-        known = Quantities.of(self.space.cost(record.architecture), record.profile)
-        over = {
-            name: value / most - 1
-            for name, most in self.search.limits.given.items()
-            if (value := known.get(name)) is not None and value > most
-        }
-        return max(over.items(), key=lambda item: item[1]) if over else ("latency", 1.0)
+        known = self._known_of(record.architecture, None, record.profile)
+        over = [(what, excess) for what, excess, _ in excesses(self.search.limits, known)]
+        # A limit may have been lifted since; then what it had stopped is only just over.
+        return max(over, key=lambda item: item[1]) if over else ("limit", 0.0)
 
     def _tell_over(self, trial: optuna.Trial, name: str, excess: float) -> None:
         # TPE takes a tenth of all it was told for good ones: told too much of what is out, it takes every finished
@@ -291,7 +301,7 @@ class Searcher:
         """Every landed proposal with what is known of it, in SI units."""
         told = []
         for record in self.landed:
-            known = Quantities.of(self.space.cost(record.architecture), record.profile)
+            known = self._known_of(record.architecture, None, record.profile)
             miou = miou_of(record) if record.training else None
             told.append((record, {**vars(known), "val_miou": miou}))
         return told
@@ -336,7 +346,14 @@ def outcome_of(record: Record) -> str:
         return "trained"
     if record.failure.status == "stopped":
         return "stopped"
-    return f"over {record.failure.reason.split(':')[0]}" if record.failure.stage == "limits" else "failed"
+    limit = limit_of(record)
+    return f"over {limit}" if limit else "failed"
+
+
+def limit_of(record: Record) -> str | None:
+    """The limit that kept a network from being trained; None if none did."""
+    failure = record.failure
+    return failure.reason.split(":")[0] if failure is not None and failure.stage == "limits" else None
 
 
 def _sampler(search: Search, seed: int) -> optuna.samplers.BaseSampler:

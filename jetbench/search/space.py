@@ -3,7 +3,7 @@
 import json
 import math
 import random
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,15 +51,17 @@ class Quantities:
     parameters: float
     macs: float
     memory: float
+    estimated_latency: float | None = None
     latency: float | None = None
     energy: float | None = None
 
     @staticmethod
-    def of(cost: QuickCost, profile: Profile | None) -> "Quantities":
-        """Counts in closed form, and what a profile measured."""
+    def of(cost: QuickCost, profile: Profile | None, estimated_latency: float | None = None) -> "Quantities":
+        """Counts in closed form, what a device takes at best by its data sheet, and what a profile measured."""
         model = profile.model_latency if profile else None
         return Quantities(
             *(cost.parameters, cost.macs, cost.memory_bytes),
+            estimated_latency=estimated_latency,
             latency=model.median_s / model.batch_size if model else None,
             energy=profile.energy_j_per_image if profile else None,
         )
@@ -92,17 +94,21 @@ def describe_limits(limits: Limits) -> str:
     return ", ".join(f"{name} {describe_quantity(name, most)}" for name, most in limits.given.items()) or "none"
 
 
-def over_limit(limits: Limits, known: Quantities, how: str = "") -> Failure | None:
-    """The first limit, in the order of their cost, that a network breaks, and by how much."""
+def excesses(limits: Limits, known: Quantities) -> Iterator[tuple[str, float, str]]:
+    """Every limit that a network breaks, in the order of their cost: which, by what share, and that in words."""
     for name, most in limits.given.items():
-        value = known.get(name)
-        if value is not None and value > most:
-            reason = (
-                f"{name}{how}: {describe_quantity(name, value)} is {value / most - 1:.0%} over the limit of "
-                f"{describe_quantity(name, most)}"
-            )
-            return Failure(stage="limits", status="over a limit", reason=reason)
-    return None
+        told: dict[str, float | None] = {"estimated latency": known.estimated_latency} if name == "latency" else {}
+        for what, value in {**told, name: known.get(name)}.items():
+            if value is not None and value > most:
+                excess = value / most - 1
+                amount, limit = describe_quantity(name, value), describe_quantity(name, most)
+                yield what, excess, f"{what}: {amount} is {excess:,.0%} over the limit of {limit}"
+
+
+def over_limit(limits: Limits, known: Quantities) -> Failure | None:
+    """The first limit, in the order of their cost, that a network breaks, and by how much."""
+    first = next(excesses(limits, known), None)
+    return Failure(stage="limits", status="over a limit", reason=first[2]) if first else None
 
 
 class SearchSpace:

@@ -47,9 +47,9 @@ def drive() -> Callable[..., list[Record]]:
     def run(searcher: Searcher, latency_s: float = 0.01, most: int = 1000) -> list[Record]:
         found: list[Record] = []
         while len(found) < most and (variant := searcher.ask()) is not None:
-            measured = profile(latency_s) if "profile" in searcher.stages else None
             failure: Failure | None = searcher.stop(variant, None)
-            if failure is None and measured is not None:
+            measured = profile(latency_s) if failure is None and "profile" in searcher.stages else None
+            if measured is not None:
                 failure = searcher.stop(variant, measured)
             made = record(
                 variant.name,

@@ -16,6 +16,8 @@ KEPT = Path(__file__).parents[2] / "reports" / "examples" / "search"
 
 
 def test_the_kept_comparison_is_what_its_records_say(tmp_path: Path) -> None:
+    (tmp_path / "again").mkdir()
+    (tmp_path / "again" / "records.jsonl").write_text((KEPT / "again" / "records.jsonl").read_text())
     main(tmp_path, sorted(KEPT.glob("quick-*")))
     assert (tmp_path / "comparison.md").read_text() == (KEPT / "comparison.md").read_text()
 
@@ -24,7 +26,7 @@ def test_the_stopping_rule_would_have_ended_none_of_the_front(tmp_path: Path) ->
     found = [replay(read_run(folder)) for folder in sorted(KEPT.glob("quick-*"))]
     assert sum(each.stopped for each in found) > 0
     assert sum(each.front_stopped for each in found) == 0
-    assert all(0 < each.front <= each.trainings == 32 for each in found)
+    assert all(0 < each.front <= each.trainings == 100 for each in found)
 
 
 def test_searches_that_differ_in_more_than_sampler_and_seed_are_not_compared(tmp_path: Path) -> None:
@@ -32,7 +34,7 @@ def test_searches_that_differ_in_more_than_sampler_and_seed_are_not_compared(tmp
     other.mkdir()
     kept = KEPT / "quick-tpe-0"
     (other / "records.jsonl").write_text((kept / "records.jsonl").read_text())
-    (other / "sweep.yaml").write_text((kept / "sweep.yaml").read_text().replace("trainings: 32", "trainings: 33"))
+    (other / "sweep.yaml").write_text((kept / "sweep.yaml").read_text().replace("trainings: 100", "trainings: 101"))
     with pytest.raises(SpecError, match="trainings differ"):
         main(tmp_path / "out", [kept, other])
     with pytest.raises(SpecError, match="holds no search"):
@@ -40,7 +42,7 @@ def test_searches_that_differ_in_more_than_sampler_and_seed_are_not_compared(tmp
 
 
 def test_the_kept_answer_is_what_its_records_say_and_its_networks_are_those_that_were_trained(tmp_path: Path) -> None:
-    folder = KEPT / "quick-tpe-0"
+    folder = KEPT / "answer"
     searcher = read_run(folder).searcher
     chosen = [(each.name, each.variant.architecture, each.variant.changes) for each in finalists(searcher)]
     rows = gather(chosen, read_records(folder / "final"))

@@ -4,8 +4,11 @@ from collections.abc import Callable
 import pytest
 from optuna.trial import TrialState
 
+from jetbench.device import load_device
+from jetbench.profiling.roofline import estimate
 from jetbench.record import Failure, Record
 from jetbench.search.searcher import MOST_OVER, Searcher
+from jetbench.walk import list_operations
 from tests.made_up import training
 from tests.search.conftest import small_space
 
@@ -67,6 +70,36 @@ def test_measured_latency_is_a_limit_and_a_search_that_cannot_meet_it_ends_with_
     assert "25% over that of latency" in searcher.ended_by or "exhausted" in searcher.ended_by
     assert found[0].failure
     assert found[0].failure.reason == "latency: 10.0 ms is 25% over the limit of 8.00 ms"
+
+
+@pytest.mark.parametrize("is_here", [True, False])
+def test_what_a_data_sheet_rules_out_is_stopped_before_anything_is_measured(is_here: bool, drive: Drive) -> None:
+    board = load_device("agx")
+    space = small_space(objectives=["miou", "macs"], limits={"latency": "1us"}, sampler="random")
+    searcher = Searcher(space, board=board, is_here=is_here)
+    assert ("profile" in searcher.stages) == is_here
+    variant = searcher.ask()
+    assert variant
+    told = estimate(list_operations(variant.plan), board, "fp32", 1)
+    assert not isinstance(told, str)
+    failure = searcher.stop(variant, None)
+    assert failure
+    assert failure.reason.startswith("estimated latency: ")
+    assert f"is {told.seconds / 1e-6 - 1:,.0%} over the limit" in failure.reason
+    found = drive(Searcher(space, board=board, is_here=is_here))
+    assert len(found) == MOST_OVER
+    searcher = Searcher(space, found, board, is_here)
+    assert searcher.ask() is None
+    assert searcher.ended_by
+    assert "over that of estimated latency" in searcher.ended_by
+    assert searcher.counts == {"over estimated latency": MOST_OVER}
+
+
+def test_a_data_sheet_without_peaks_rules_nothing_out(drive: Drive) -> None:
+    searcher = Searcher(small_space(limits={"latency": "1us"}), board=load_device("cpu"))
+    variant = searcher.ask()
+    assert variant
+    assert searcher.stop(variant, None) is None
 
 
 def test_a_finite_space_is_exhausted_and_says_so(drive: Drive) -> None:
