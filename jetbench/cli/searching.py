@@ -48,7 +48,11 @@ def search_space(
     ] = None,
     max_latency: Annotated[
         str | None,
-        typer.Option(metavar="TIME", help="Measured on the untrained network: 33ms.", rich_help_panel=LIMITS),
+        typer.Option(
+            metavar="TIME",
+            help="Estimated at best by the data sheet, then measured on the untrained network: 33ms.",
+            rich_help_panel=LIMITS,
+        ),
     ] = None,
     max_energy: Annotated[
         str | None,
