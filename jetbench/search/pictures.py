@@ -58,6 +58,6 @@ def write_pictures(folder: Path, searcher: Searcher) -> list[Path]:
     if bars := importance_of(searcher):
         how = f"{how}; main effects among the networks that this search chose to train, not of the whole space"
         written += draw_importances(
-            folder / "importance", bars, (f"{search.name}: what each choice matters", data, how)
+            folder / "importance", bars, (f"{search.name}: how much each choice matters", data, how)
         )
     return written
