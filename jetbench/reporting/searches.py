@@ -1,4 +1,4 @@
-"""Pictures of searches: trained networks with their front, how much each choice matters, hypervolume against trainings."""
+"""Pictures of searches: trained networks with their front, what each choice matters, hypervolume over trainings."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
