@@ -115,9 +115,10 @@ class TrainingConfig(Spec):
 
 
 class Floor(Spec):
-    """The least validation mIoU that a training must have after a share of its budget to go on, and why."""
+    """The best validation mIoU that a training must have at its k-th evaluation to go on, and why."""
 
-    share: Annotated[float, Field(ge=0, le=1)]
+    evaluation: PositiveInt
+    of: PositiveInt
     miou: float
     why: str
 
@@ -221,7 +222,7 @@ class Space(Spec):
 
 
 Objective = Literal["miou", "latency", "energy", "macs", "parameters", "memory"]
-SamplerName = Literal["tpe", "nsga2", "random", "gp"]
+SamplerName = Literal["tpe", "nsga2", "random", "gp", "additive"]
 
 
 def _read_by(parse: Callable[[str], float]) -> BeforeValidator:
@@ -261,10 +262,10 @@ class Axis(Spec):
 
 
 class FinalConfig(Spec):
-    """How the front is trained again: longer, and with several seeds."""
+    """How the front is trained again: longer, and with several seeds, best others than the search's own."""
 
     budget: Budget = Budget(amount=600, unit="steps")
-    seeds: Annotated[tuple[Seed, ...], Field(min_length=1)] = (0, 1, 2)
+    seeds: Annotated[tuple[Seed, ...], Field(min_length=1)] = (1, 2, 3)
     most: Annotated[int, Field(ge=1, le=50)] = 6
 
 
@@ -272,7 +273,8 @@ class Search(Spec):
     """A search for the best networks of a conditional space under limits.
 
     `trainings` networks are trained, each by `training`; what a limit stops costs none of them. `early_stop` ends a
-    training that cannot reach the front any more.
+    training that cannot reach the front any more. `board` is the device that is searched for (`jetbench devices`);
+    None is this machine. Where it is another, nothing is measured and a latency limit goes by its data sheet.
     """
 
     name: str
@@ -289,6 +291,7 @@ class Search(Spec):
     training: TrainingConfig = TrainingConfig()
     profiling: ProfilingConfig = ProfilingConfig()
     final: FinalConfig = FinalConfig()
+    board: str | None = None
     device: DeviceName = "auto"
     timeout_s: PositiveFloat = 6 * 3600.0
 

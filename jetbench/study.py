@@ -258,6 +258,11 @@ def landed_records(
     return [found[key] for key in keys if key in found]
 
 
+def is_worth_a_retry(record: Record) -> bool:
+    """Did it fail, and not just end early or stay out because of a limit?"""
+    return record.failure is not None and record.failure.status not in ("stopped", "over a limit")
+
+
 def append_record(folder: Path, record: Record) -> None:
     """Add one line, all of it on disk before this returns."""
     path = folder / RECORDS
@@ -300,7 +305,7 @@ class Driver:
     def recall(self, retry_failed: bool = False) -> set[str]:
         """Read what landed earlier, and will not be run again; returns its keys."""
         records = read_records(self.folder)
-        self._known = {r.key: r for r in records if not (retry_failed and r.failure)}
+        self._known = {r.key: r for r in records if not (retry_failed and is_worth_a_retry(r))}
         return set(self._known)
 
     def run(self) -> None:

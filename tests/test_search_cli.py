@@ -56,7 +56,7 @@ def test_a_search_goes_on_grows_and_ends_in_networks_to_build_on(search: Path, t
             assert record.failure.reason.startswith("macs: ")
             assert record.training is None
 
-    assert "val to base" in text
+    assert "test to base" in text
     (written,) = (folder / "front").glob("*.yaml")
     found = next(record for record in trained if record.variant == written.stem)
     built = plan_architecture(load_architecture(str(written)), found.dataset.num_classes, found.dataset.size)

@@ -61,7 +61,7 @@ def search_space(
     objectives: Annotated[
         str | None, typer.Option(metavar="NAME,...", help="miou and some of latency, energy, macs, parameters, memory.")
     ] = None,
-    sampler: Annotated[str | None, typer.Option(help="tpe, nsga2, random or gp.")] = None,
+    sampler: Annotated[str | None, typer.Option(help="tpe, nsga2, random, gp or additive.")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Seed of the proposals.")] = None,
     trainings: Annotated[int | None, typer.Option(min=1, help="How many networks are trained.")] = None,
     budget: Annotated[str | None, typer.Option(help="Train each so long: 300steps, 20epochs, 60s or 2min.")] = None,
@@ -73,6 +73,9 @@ def search_space(
         list[Path] | None,
         typer.Option("--warm-start", help="A report folder whose rows of this space are taken over. Repeatable."),
     ] = None,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Let what failed earlier be tried again.")
+    ] = False,
     no_final: Annotated[bool, typer.Option("--no-final", help="Leave out the final trainings of the front.")] = False,
     dashboard: Annotated[
         bool, typer.Option("--dashboard", help="Open optuna-dashboard on the study, at 127.0.0.1, and search on.")
@@ -107,7 +110,7 @@ def search_space(
         "trainings": trainings,
         "training.budget": budget,
         "name": study,
-        "device": device if device in ("auto", "cpu", "cuda") else None,
+        ("device" if device in ("auto", "cpu", "cuda") else "board"): device,
     }
     changes: dict[str, Any] = {}
     if dataset is not None:
@@ -118,13 +121,13 @@ def search_space(
     asked = read_search(name, changes | {key: value for key, value in plain.items() if value is not None})
     source = open_source(asked.dataset)
     check_threads("training.threads", asked.training.threads)
-    board, is_here = _device(device, asked)
+    board, is_here = _device(asked)
     _check_sensor(asked, board)
     if dry_run:
         space = SearchSpace(asked, len(source.class_names), source.size)
         look = space.look(asked.seed)
         console.print(look.describe(asked.limits), highlight=False)
-        look.check(asked.limits)
+        look.check()
         return
     chosen, slots = choose_device(asked.device, asked.training.threads, jobs)
     folder = reports / asked.name
@@ -145,8 +148,9 @@ def search_space(
                     board=board,
                     is_here=is_here,
                     others=warm_start or (),
+                    retry_failed=retry_failed,
                 )
-            write_proposals(folder, found.rows())
+            write_proposals(folder, found.fates())
             write_pictures(folder, found)
             console.print(found.describe(), highlight=False)
             if found.ended_by:
@@ -163,11 +167,12 @@ def search_space(
                     highlight=False,
                 )
                 with final_view:
-                    records = run_final(folder, asked, networks, info, chosen, LocalExecutor(), final_view, slots)
+                    records = run_final(
+                        *(folder, asked, networks, info, chosen, LocalExecutor(), final_view, slots, retry_failed)
+                    )
         except KeyboardInterrupt:
             console.print(stopped, highlight=False, soft_wrap=True)
             raise typer.Exit(EXIT_INTERRUPTED) from None
-    title = f"{asked.name}: {asked.description}" if asked.description else asked.name
     if no_final:
         console.print(
             f"The front, {asked.trainings} trainings of one seed each; without --no-final it is trained again:"
@@ -177,23 +182,27 @@ def search_space(
         console.print(f"\nWritten to {folder}: proposals.csv and pictures", highlight=False, soft_wrap=True)
         return
     rows = gather([(each.name, each.variant.architecture, each.variant.changes) for each in networks], records)
-    paths = write_answer(folder, rows, found.describe(), title)
-    print_answer(console, rows, found.describe(), title)
+    paths = write_answer(folder, rows, asked, found.describe())
+    print_answer(console, rows, asked, found.describe())
     written = ", ".join(str(path.relative_to(folder)) for path in paths)
     console.print(f"\nWritten to {folder}: {written}, proposals.csv", highlight=False, soft_wrap=True)
     if any(record.failure for record in records):
         raise typer.Exit(EXIT_FAILED_ROWS)
 
 
-def _device(device: str | None, asked: "Search") -> "tuple[Device, bool]":
+def _device(asked: "Search") -> "tuple[Device, bool]":
     """The device that is searched for, and whether this machine is it; else latency and energy cannot be measured."""
+    from jetbench.catalog import load_architecture
     from jetbench.device import load_device
+    from jetbench.plan import plan_architecture
     from jetbench.profiling.host import describe_host, host_device, is_here, read_identity, with_card
+    from jetbench.profiling.roofline import estimate
+    from jetbench.walk import list_operations
 
     identity = read_identity()
-    if device in (None, "auto", "cuda"):
-        return with_card(host_device(identity)), True
-    board = load_device(str(device))
+    if asked.board is None:
+        return (load_device("cpu") if asked.device == "cpu" else with_card(host_device(identity))), True
+    board = load_device(asked.board)
     if is_here(board, identity):
         return with_card(board), True
     why = f"this machine is no {board.title} (it is: {describe_host(identity)})"
@@ -202,9 +211,16 @@ def _device(device: str | None, asked: "Search") -> "tuple[Device, bool]":
         raise SpecError(f"objective {wanted[0]}: {why}; search there, or give --objectives miou,macs")
     if asked.limits.energy is not None:
         raise SpecError(f"--max-energy: {why}; search there, or leave it out")
+    if asked.limits.latency is not None:
+        config = asked.profiling
+        operations = list_operations(plan_architecture(load_architecture(asked.base), 11, (128, 256)))
+        told = estimate(operations, board, config.dtype, config.batch_size)
+        if isinstance(told, str):
+            raise SpecError(f"--max-latency: {why}, and there is {told}; search there, or leave it out")
     console.print(
-        f"[bold yellow]Attention:[/] {why}. A latency limit is held against what {board.name} takes at best by its "
-        "data sheet, an estimate: what is over it is out for certain, what is within it may still be too slow.",
+        f"[bold yellow]Attention:[/] {why}. Nothing is measured. A latency limit is held against an estimate by "
+        f"the data sheet of {board.name}: each of PyTorch's kernels at its peak, nothing fused. What is within it may "
+        "still be too slow, and what is over it may pass in a runtime that fuses kernels.",
         highlight=False,
         soft_wrap=True,
     )

@@ -64,3 +64,17 @@ def estimate(
         ),
         clock_share=clock_share,
     )
+
+
+def least_seconds(operations: Sequence[Operation], device: Device, dtype: DType) -> float | None:
+    """Seconds of one image that no program can undercut by the data sheet, however much it fuses; None without peaks.
+
+    The convolutions' multiply-accumulates at the highest peak, or reading every parameter once, whichever is longer.
+    """
+    _, peaks = device.peaks_of(None)
+    arithmetic = [peak.value for name, peak in peaks.items() if name != "bandwidth"]
+    if not arithmetic or "bandwidth" not in peaks:
+        return None
+    by_arithmetic = 2 * sum(operation.macs for operation in operations) / max(arithmetic)
+    weights = sum(operation.parameter_bytes for operation in operations) * WIDTH[dtype] / BYTES
+    return max(by_arithmetic, weights / peaks["bandwidth"].value)

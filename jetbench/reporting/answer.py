@@ -2,7 +2,6 @@
 
 import csv
 import io
-import math
 import shutil
 import statistics
 from collections.abc import Mapping, Sequence
@@ -16,13 +15,14 @@ from rich.table import Table
 
 from jetbench.architecture import Architecture
 from jetbench.cost import cost_of
+from jetbench.experiment import Objective, Search
+from jetbench.front import front_of
 from jetbench.record import Record
 from jetbench.reporting import units
 from jetbench.reporting.sheets import print_whole
 from jetbench.reporting.tables import describe_machine
+from jetbench.student import Difference, differences
 
-# 97.5 % quantiles of Student's t by degrees of freedom.
-STUDENT = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228)
 ANSWER, PROPOSALS, FRONT = "answer.md", "proposals.csv", "front"
 
 
@@ -50,16 +50,31 @@ class Row:
         """Test mIoU of each seed."""
         return tuple(record.training.test.miou for record in self.kept if record.training)
 
-    @property
-    def latencies_s(self) -> tuple[float, ...]:
-        """Median latency of each seed's profile."""
-        models = [record.profile.model_latency for record in self.kept if record.profile]
-        return tuple(model.median_s for model in models if model)
+    def measured(self, name: Objective) -> tuple[float, ...]:
+        """Each seed's latency (s) or energy (J) of one image; fewer where it was not measured."""
+        told = []
+        for record in self.kept:
+            model = record.profile.model_latency if record.profile else None
+            if name == "latency" and model:
+                told.append(model.median_s / model.batch_size)
+            elif name == "energy" and record.profile and record.profile.energy_j_per_image is not None:
+                told.append(record.profile.energy_j_per_image)
+        return tuple(told)
 
-    @property
-    def latency_s(self) -> float | None:
-        """Median over the seeds."""
-        return statistics.median(self.latencies_s) if self.latencies_s else None
+    def costs(self, name: Objective) -> tuple[float, ...]:
+        """A cost by each seed; a counted one is there once, and is the same for every seed."""
+        if name in ("latency", "energy"):
+            return self.measured(name)
+        if not self.records:
+            return ()
+        data = self.records[0].dataset
+        counts = cost_of(self.architecture, data.num_classes, data.size)
+        return ({"parameters": counts.parameters, "macs": counts.macs, "memory": counts.memory_bytes}[name],)
+
+    def cost(self, name: Objective) -> float | None:
+        """The median over the seeds; None where it is not known."""
+        told = self.costs(name)
+        return statistics.median(told) if told else None
 
 
 def gather(finalists: Sequence[tuple[str, Architecture, Mapping[str, object]]], records: Sequence[Record]) -> list[Row]:
@@ -70,81 +85,131 @@ def gather(finalists: Sequence[tuple[str, Architecture, Mapping[str, object]]], 
     return [Row(name, architecture, changes, tuple(found.get(name, ()))) for name, architecture, changes in finalists]
 
 
-def difference(one: Sequence[float], base: Sequence[float]) -> tuple[float, float] | None:
-    """Difference of the means, and the half width of its 95 % interval (Student, pooled); None with too few."""
-    degrees = len(one) + len(base) - 2
-    if len(one) < 2 or len(base) < 2:
-        return None
-    pooled = ((len(one) - 1) * statistics.variance(one) + (len(base) - 1) * statistics.variance(base)) / degrees
-    half = STUDENT[min(degrees, len(STUDENT)) - 1] * math.sqrt(pooled * (1 / len(one) + 1 / len(base)))
-    return statistics.fmean(one) - statistics.fmean(base), half
-
-
-def describe_difference(one: Sequence[float], base: Sequence[float]) -> str:
-    """`+2.1 (told apart)` or `+0.4, a tie`: mIoU points against the base."""
-    found = difference(one, base)
+def describe_difference(found: Difference | None) -> str:
+    """`+2.1 ± 1.0` or `+0.4 ± 2.0, a tie`, in points."""
     if found is None:
         return units.MISSING
-    mean, half = found
-    return f"{100 * mean:+.1f} \N{PLUS-MINUS SIGN} {100 * half:.1f}" + ("" if abs(mean) > half else ", a tie")
+    text = f"{100 * found.mean:+.1f} \N{PLUS-MINUS SIGN} {100 * found.half:.1f}"
+    return f"{text}, a tie" if found.is_tie else text
 
 
-def _spread(values: Sequence[float]) -> str:
+def _spread(values: Sequence[float], asked: int) -> str:
     if not values:
         return units.MISSING
-    mean = 100 * statistics.fmean(values)
-    return f"{mean:.1f}" + (f" \N{PLUS-MINUS SIGN} {100 * statistics.stdev(values):.1f}" if len(values) > 1 else "")
+    text = f"{100 * statistics.fmean(values):.1f}"
+    if len(values) > 1:
+        text += f" \N{PLUS-MINUS SIGN} {100 * statistics.stdev(values):.1f}"
+    return text if len(values) == asked else f"{text} ({len(values)} of {asked})"
 
 
-HEADINGS = ("network", "params", "MACs M", "MiB", "ms", "val mIoU %", "test mIoU %", "val to base", "costs no more")
+COST_WORDS: dict[Objective, str] = {
+    "macs": "MACs",
+    "latency": "latency",
+    "energy": "energy",
+    "parameters": "parameters",
+    "memory": "memory",
+}
 
 
-def cells(rows: Sequence[Row]) -> list[list[str]]:
+def counting_costs(search: Search) -> list[Objective]:
+    """What a network must not have more of than the base: MACs, latency, and what the search itself kept down."""
+    wanted: tuple[Objective, ...] = ("macs", "latency", *search.objectives)
+    return [name for name in dict.fromkeys(wanted) if name != "miou"]
+
+
+def costs_no_more(row: Row, base: Row, search: Search) -> str:
+    """Is every cost that counts (MACs, latency, the search's own) no more than the base's? `no` says which are more."""
+    more: list[str] = []
+    ties: list[str] = []
+    missing: list[str] = []
+    for name in counting_costs(search):
+        own, theirs = row.costs(name), base.costs(name)
+        if not own or not theirs:
+            missing.append(name)
+        elif statistics.median(own) > statistics.median(theirs):
+            # Of what is measured, seeds whose ranges overlap cannot be told apart.
+            (ties if min(own) <= max(theirs) else more).append(name)
+    if more:
+        return f"no: {', '.join(more)}"
+    return units.MISSING if missing else "yes" + (f", {' and '.join(ties)} a tie" if ties else "")
+
+
+def on_front(rows: Sequence[Row], search: Search) -> list[bool | None]:
+    """Does no other row beat it, now that all are trained again? By mean val mIoU; None where something is missing."""
+    points: dict[int, list[float]] = {}
+    for number, row in enumerate(rows):
+        known = [
+            (-statistics.fmean(row.val) if row.val else None) if name == "miou" else row.cost(name)
+            for name in search.objectives
+        ]
+        finite = [value for value in known if value is not None]
+        if len(finite) == len(known):
+            points[number] = finite
+    front = {list(points)[number] for number in front_of(list(points.values()))}
+    return [number in front if number in points else None for number in range(len(rows))]
+
+
+HEADINGS = (
+    *("network", "params", "MACs M", "MiB", "ms", "val mIoU %", "test mIoU %", "test to base"),
+    *("costs no more", "on front"),
+)
+
+
+def cells(rows: Sequence[Row], search: Search) -> list[list[str]]:
     """The answer's table; the first row is the base."""
-    base, told = rows[0], []
-    for row in rows:
-        record = row.records[0] if row.records else None
-        if record is None:
-            told.append([row.name, *[units.MISSING] * (len(HEADINGS) - 1)])
-            continue
-        counts, own = (
-            cost_of(each.architecture, record.dataset.num_classes, record.dataset.size) for each in (base, row)
-        )
-        cheap = [own.macs <= counts.macs]
-        if row.latency_s is not None and base.latency_s is not None:
-            cheap.append(row.latency_s <= base.latency_s)
+    base = rows[0]
+    found = [None, *differences([row.test for row in rows])]
+    words = {True: "yes", False: "no", None: units.MISSING}
+    asked = len(search.final.seeds)
+    told = []
+    for row, difference, is_front in zip(rows, found, on_front(rows, search), strict=True):
         told.append(
             [
                 row.name,
-                units.count(own.parameters),
-                units.millions(own.macs),
-                units.mebibytes(own.memory_bytes),
-                units.milliseconds(row.latency_s),
-                _spread(row.val),
-                _spread(row.test),
-                units.MISSING if row is base else describe_difference(row.val, base.val),
-                units.MISSING if row is base else ("yes" if all(cheap) and len(cheap) == 2 else "no"),
+                units.count(row.cost("parameters")),
+                units.millions(row.cost("macs")),
+                units.mebibytes(row.cost("memory")),
+                units.milliseconds(row.cost("latency")),
+                _spread(row.val, asked),
+                _spread(row.test, asked),
+                describe_difference(difference),
+                units.MISSING if row is base else costs_no_more(row, base, search),
+                words[is_front],
             ]
         )
     return told
 
 
-def footnotes(rows: Sequence[Row], described: str) -> list[str]:
+def footnotes(rows: Sequence[Row], search: Search, described: str) -> list[str]:
     """What the table's numbers are."""
     kept = [record for row in rows for record in row.kept]
     notes = [f"The search: {described}."]
     if not kept:
         return [*notes, "No final training has ended well."]
     first, seeds = kept[0], sorted({record.training_config.seed for record in kept})
+    cost = " and ".join(COST_WORDS[name] for name in search.objectives if name != "miou")
+    counting = ", ".join(COST_WORDS[name] for name in counting_costs(search))
     notes += [
         f"Data: {first.dataset.describe()}. Every network trained anew: {first.training_config.budget}, seeds "
-        f"{', '.join(map(str, seeds))}; mean and standard deviation over them, best val of each.",
-        "val to base: difference of the means with its 95 % interval (Student); a tie where that holds 0. The networks "
-        "were chosen on this val split, so their val is flattered; test was not looked at by the search.",
-        "costs no more: neither more MACs nor a longer measured latency than the base. MiB: weights and peak "
-        "activations, counted. ms: model, batch 1, median of the seeds' profiles.",
+        f"{', '.join(map(str, seeds))}; mean and standard deviation over them, best val of each, and the test of that.",
+        "test to base: difference of the means; the intervals hold for all rows together with 95 % (Student, pooled "
+        "deviation, Bonferroni); a tie where one holds 0. The networks were chosen on the val split, which flatters "
+        "their val; the search did not look at test.",
+        f"costs no more: no more than the base in any of: {counting}; what is measured is a tie where the ranges of "
+        "the seeds overlap. MiB: weights and peak activations, counted. ms: one image, median of the seeds' profiles.",
+        f"on front: trained again, no other row beats it in mean val mIoU and {cost}.",
         f"Measured on: {describe_machine(first.profile.environment)}." if first.profile else "",
     ]
+    if search.training.seed in seeds:
+        notes.append(
+            f"Seed {search.training.seed} is the one that the front was picked by, so it is no fresh evidence; "
+            "final.seeds without it would be."
+        )
+    for row in rows[1:]:
+        for name, most in search.limits.given.items():
+            value = row.cost(name)
+            if value is not None and value > most:
+                notes.append(f"{row.name}: trained, its {name} is {value / most - 1:.1%} over the limit.")
     for row in rows:
         notes += [
             f"{record.variant} failed ({record.failure.stage}, {record.failure.status}): {record.failure.reason}"
@@ -154,12 +219,20 @@ def footnotes(rows: Sequence[Row], described: str) -> list[str]:
     return [note for note in notes if note]
 
 
-def write_answer(folder: Path, rows: Sequence[Row], described: str, title: str) -> list[Path]:
+def title_of(search: Search) -> str:
+    """Its name and what it is about."""
+    return f"{search.name}: {search.description}" if search.description else search.name
+
+
+def write_answer(folder: Path, rows: Sequence[Row], search: Search, described: str) -> list[Path]:
     """Write answer.md, and each network of the front as a YAML with the weights of its best seed."""
-    (folder / FRONT).mkdir(parents=True, exist_ok=True)
+    # What an earlier answer had found is in its records; beside this one's networks it would be taken for its own.
+    shutil.rmtree(folder / FRONT, ignore_errors=True)
+    (folder / FRONT).mkdir(parents=True)
+    title = title_of(search)
     lines = [f"# {title}", "", "| " + " | ".join(HEADINGS) + " |", "| :-- |" + " --: |" * (len(HEADINGS) - 1)]
-    lines += ["| " + " | ".join(row) + " |" for row in cells(rows)]
-    lines += ["", *(f"- {note}" for note in footnotes(rows, described)), ""]
+    lines += ["| " + " | ".join(row) + " |" for row in cells(rows, search)]
+    lines += ["", *(f"- {note}" for note in footnotes(rows, search, described)), ""]
     for row in rows[1:]:
         changed = ", ".join(f"{axis} {value}" for axis, value in row.changes.items())
         lines.append(f"- **{row.name}**: {changed}")
@@ -182,31 +255,42 @@ def write_answer(folder: Path, rows: Sequence[Row], described: str, title: str) 
     return written
 
 
-def print_answer(console: Console, rows: Sequence[Row], described: str, title: str) -> None:
+def print_answer(console: Console, rows: Sequence[Row], search: Search, described: str) -> None:
     """The answer's table on the terminal."""
-    table = Table(title=f"\n[bold]{escape(title)}", title_justify="left", box=None, pad_edge=False)
+    table = Table(title=f"\n[bold]{escape(title_of(search))}", title_justify="left", box=None, pad_edge=False)
     table.add_column(HEADINGS[0], no_wrap=True)
     for heading in HEADINGS[1:]:
         table.add_column(heading, justify="right", no_wrap=True)
-    for row in cells(rows):
+    for row in cells(rows, search):
         table.add_row(*(escape(cell) for cell in row))
     print_whole(console, table)
-    for note in footnotes(rows, described):
+    for note in footnotes(rows, search, described):
         console.print(f"[dim]- {escape(note)}[/]", highlight=False, soft_wrap=not console.is_terminal)
 
 
-def write_proposals(folder: Path, rows: Sequence[tuple[Record, Mapping[str, float | None]]]) -> Path:
+@dataclass(frozen=True)
+class Fate:
+    """One proposal: what became of it, which limit it was over by what share, and what is known of it (SI units)."""
+
+    record: Record
+    limit: str | None
+    excess: float | None
+    known: Mapping[str, float | None]
+
+
+def write_proposals(folder: Path, fates: Sequence[Fate]) -> Path:
     """proposals.csv: every network that was proposed, in SI units, and what became of it."""
-    axes = list(dict.fromkeys(axis for record, _ in rows for axis in record.changes))
-    quantities = list(rows[0][1]) if rows else []
+    axes = list(dict.fromkeys(axis for fate in fates for axis in fate.record.changes))
+    quantities = list(fates[0].known) if fates else []
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["network", "outcome", "reason", *quantities, *axes])
-    for record, known in rows:
+    writer.writerow(["network", "also_named", "outcome", "limit", "excess", "reason", *quantities, *axes])
+    for fate in fates:
+        record = fate.record
         outcome = record.failure.status if record.failure else "trained"
-        values = ["" if known[name] is None else known[name] for name in quantities]
         reason = record.failure.reason if record.failure else ""
-        writer.writerow([record.variant, outcome, reason, *values, *(record.changes.get(axis, "") for axis in axes)])
+        about = [record.variant, "; ".join(record.also_named), outcome, fate.limit, fate.excess, reason]
+        writer.writerow([*about, *fate.known.values(), *(record.changes.get(axis) for axis in axes)])
     path = folder / PROPOSALS
     path.write_text(text.getvalue())
     return path

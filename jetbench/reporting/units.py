@@ -54,6 +54,18 @@ def percent(value: float | None) -> str:
     return MISSING if value is None else f"{100 * value:.1f} %"
 
 
+def counted(number: int, thing: str) -> str:
+    """`1 row`, `12 rows`."""
+    return f"{number:,} {thing}{'' if number == 1 else 's'}"
+
+
+def share_of(part: int, whole: int) -> str:
+    """A part of a count in whole percent; what is some and not 0 does not become 0: `none`, `under 1 %`, `77 %`."""
+    if part == 0:
+        return "none"
+    return "under 1 %" if 100 * part < whole else f"{100 * part / whole:.0f} %"
+
+
 def roughly(seconds: float) -> str:
     """An estimate of a time, no finer than it deserves: under 10 s, about 25 s, about 4 min."""
     if seconds < 10:

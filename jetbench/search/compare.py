@@ -25,14 +25,15 @@ from jetbench.reporting.progress import LineView
 from jetbench.reporting.searches import draw_hypervolumes
 from jetbench.search.searcher import Searcher
 from jetbench.search.space import SearchSpace, describe_limits
-from jetbench.search.stopping import miou_of
+from jetbench.search.stopping import curve_of, miou_of
 from jetbench.spec import parse_spec, read_yaml
+from jetbench.student import differences
 from jetbench.study import SWEEP, read_records, run_study
 from jetbench.sweep import Variant
 from jetbench.training.data import load_data
 from jetbench.training.loop import why_stopped
 
-FREE = {"name", "sampler", "seed", "description", "early_stop"}
+FREE = {"name", "sampler", "seed", "description"}
 AGAIN, AGAIN_SEEDS = "again", (11, 12, 13)
 Scores = Mapping[str, Sequence[float]]  # mIoU of each training, by the network's fingerprint
 
@@ -93,6 +94,10 @@ def read_run(folder: Path) -> Run:
     rows = list(searcher.points())
     if not rows:
         raise SpecError(f"{folder}: no training has ended there")
+    if searcher.counts["taken over"]:
+        raise SpecError(
+            f"{folder}: has rows of another study, so its trainings are not its own; compare another search"
+        )
     return Run(search, tuple(r for r, _ in rows), tuple(tuple(values) for _, values in rows), searcher)
 
 
@@ -123,14 +128,13 @@ def replay(run: Run) -> Replay:
         plan = plan_architecture(record.architecture, space.num_classes, space.input_size)
         variant = Variant(record.variant, record.changes, record.architecture, record.training_config, plan)
         floors = judge.floors(variant, record.profile)
-        best = 0.0
-        for evaluation in record.training.val if record.training else ():
-            best = max(best, evaluation.counts.miou)
-            share = evaluation.step / record.training.steps if record.training else 1.0
-            if why_stopped(floors, share, best):
-                stopped, saved, lost = stopped + 1, saved + 1 - share, lost + (record.key in front)
-                break
-        judge.learn(record)
+        curve = curve_of(record)
+        ended = next((number for number, best in enumerate(curve, 1) if why_stopped(floors, number, best)), None)
+        if ended is not None:
+            stopped, saved, lost = stopped + 1, saved + 1 - ended / len(curve), lost + (record.key in front)
+        else:
+            # What would have been ended has no end that later trainings could be judged by.
+            judge.learn(record)
     return Replay(len(run.records), stopped, saved / len(run.records), len(front), lost)
 
 
@@ -200,6 +204,11 @@ def main(out: Path, folders: Sequence[Path], again: bool = False) -> None:
     if again:
         train_again(out / AGAIN, runs)
     scores = scores_of(out / AGAIN)
+    lacking = {
+        r.records[n].variant for r in runs for n in r.front() if len(scores.get(r.records[n].fingerprint, ())) < 2
+    }
+    if scores and lacking:
+        raise SpecError(f"{out / AGAIN}: has no two trainings of {', '.join(sorted(lacking)[:3])}; give --again")
     lines = ["# Samplers with the same trainings, limits and data", "", "![hypervolume](hypervolume.png)", ""]
     lines += ["| sampler | seed | trained | hypervolume % | best val mIoU % | over a limit | front |"]
     lines += ["| :-- | --: | --: | --: | --: | --: | --: |"]
@@ -257,11 +266,13 @@ def _describe_again(groups: Mapping[str, Sequence[Run]], scores: Scores, referen
 
 
 def _describe_ends(ends: Mapping[str, Sequence[float]]) -> list[str]:
-    lines = []
+    """Each sampler's mean, and its difference to random search."""
+    others = [name for name in ends if name != "random"]
+    found = differences([ends["random"], *(ends[name] for name in others)]) if "random" in ends else []
+    told, lines = dict(zip(others, found, strict=False)), []
     for name, last in ends.items():
         spread = f" \N{PLUS-MINUS SIGN} {100 * statistics.stdev(last):.2f}" if len(last) > 1 else ""
-        is_told = name != "random" and "random" in ends
-        against = f"; against random {describe_difference(last, ends['random'])}" if is_told else ""
+        against = f"; against random {describe_difference(told[name])}" if name in told else ""
         lines.append(f"- {name}: {100 * statistics.fmean(last):.2f}{spread} (standard deviation over seeds){against}")
     return lines
 

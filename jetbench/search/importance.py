@@ -25,22 +25,27 @@ class Importance:
 def importances(
     assignments: Sequence[Mapping[str, str]], values: Sequence[float], axes: Sequence[str], seed: int = 0
 ) -> list[Importance]:
-    """Of each axis for `values`, the largest first. An axis that was not chosen counts as one more value.
+    """Of each axis for `values`, the largest first; an axis that depends on others counts where it was chosen.
 
     Main effects only, of the networks that were trained: an axis may matter together with another one and show nothing.
     """
     generator = random.Random(seed)
     found = []
     for axis in axes:
-        chosen = [assignment.get(axis, "(absent)") for assignment in assignments]
-        if len(set(chosen)) < 2 or len(values) < 3:
+        own = [
+            (assignment[axis], value)
+            for assignment, value in zip(assignments, values, strict=True)
+            if axis in assignment
+        ]
+        chosen, reached = [option for option, _ in own], [value for _, value in own]
+        if len(set(chosen)) < 2 or len(own) < 3:
             continue
-        shuffled = list(values)
+        shuffled = list(reached)
         chance = []
         for _ in range(SHUFFLES):
             generator.shuffle(shuffled)
             chance.append(explained(chosen, shuffled))
-        found.append(Importance(axis, explained(chosen, values), sorted(chance)[int(0.95 * SHUFFLES)]))
+        found.append(Importance(axis, explained(chosen, reached), sorted(chance)[int(0.95 * SHUFFLES)]))
     return sorted(found, key=lambda each: -each.share)
 
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from jetbench.experiment import Objective
 from jetbench.record import Record
+from jetbench.reporting.answer import title_of
 from jetbench.reporting.searches import draw_importances, draw_search
 from jetbench.search.importance import Importance, importances
 from jetbench.search.searcher import Searcher
@@ -21,11 +22,12 @@ SCALES: dict[Objective, tuple[float, str]] = {
 
 def importance_of(searcher: Searcher) -> list[Importance]:
     """How much each axis explains of the validation mIoU of the trained networks."""
-    records = [record for record in searcher.landed if record.failure is None and record.training]
-    chosen = [params for record in records if (params := searcher.space.params(record.changes)) is not None]
-    if len(chosen) < len(records):
-        records = [record for record in records if searcher.space.params(record.changes) is not None]
-    return importances(chosen, [miou_of(record) for record in records], list(searcher.space.choices))
+    trained = [
+        (params, miou_of(record))
+        for record in searcher.landed
+        if record.failure is None and record.training and (params := searcher.space.params(record.changes)) is not None
+    ]
+    return importances([params for params, _ in trained], [miou for _, miou in trained], list(searcher.space.choices))
 
 
 def write_pictures(folder: Path, searcher: Searcher) -> list[Path]:
@@ -35,7 +37,7 @@ def write_pictures(folder: Path, searcher: Searcher) -> list[Path]:
     if not ended:
         return []
     search = searcher.search
-    title = f"{search.name}: {search.description}" if search.description else search.name
+    title = title_of(search)
     data = trained[0].dataset.describe()
     how = f"{search.training.budget} each, one run each; limits {describe_limits(search.limits)}"
     written: list[Path] = []
@@ -56,7 +58,9 @@ def write_pictures(folder: Path, searcher: Searcher) -> list[Path]:
         own = point(base) if base else None
         written += draw_search(folder / f"search-{name}", points, stopped, own, label, (title, data, how))
     if bars := importance_of(searcher):
-        how = f"{how}; main effects among the networks that this search chose to train, not of the whole space"
+        early = len(trained) - len(ended)
+        without = f"; {early} ended early are left out" if early else ""
+        how = f"{how}; main effects among the {len(ended)} networks trained to the end, not of the whole space{without}"
         written += draw_importances(
             folder / "importance", bars, (f"{search.name}: how much each choice matters", data, how)
         )

@@ -8,10 +8,12 @@ from typing import Protocol
 
 from jetbench.catalog import load_architecture
 from jetbench.device import Device
+from jetbench.errors import SpecError, StudyError
 from jetbench.execution.executor import Executor
 from jetbench.experiment import Search, Sweep, TrainingConfig
 from jetbench.plan import plan_architecture
 from jetbench.record import DatasetInfo, Record
+from jetbench.reporting.units import counted
 from jetbench.search.searcher import Searcher
 from jetbench.search.space import SearchSpace
 from jetbench.study import (
@@ -28,6 +30,7 @@ from jetbench.sweep import Variant
 from jetbench.trials import Goal, Trials
 
 FINAL = "final"
+TAKEN = "taken-over-"
 
 
 class SearchView(View, Protocol):
@@ -46,6 +49,8 @@ def open_search(
     board: Device | None,
     is_here: bool,
     others: Sequence[Path],
+    note: Callable[[str], None],
+    retry_failed: bool,
 ) -> Iterator[Searcher]:
     """The search in `folder` with all that has landed there, as its only driver.
 
@@ -58,36 +63,100 @@ def open_search(
         is_here: whether this machine is that; else nothing is measured.
         others: folders of sweeps or searches whose rows are taken over where they are networks of this space that were
             trained and profiled alike.
+        note: told how many rows were taken over, and why others were not.
+        retry_failed: forget what failed, so that it may be proposed again.
 
     Raises:
-        SpecError: no network of the space is within the limits.
-        StudyError: another driver has the folder, or it holds another search.
+        SpecError: no network of the space is within the limits, or a folder of `others` holds no row.
+        StudyError: another driver has the folder, or it holds another search, or rows of other data or another machine.
     """
     space = SearchSpace(search, dataset.num_classes, dataset.size)
-    space.look(search.seed).check(search.limits)
+    space.look(search.seed).check()
     with lock_folder(folder):
         keep_sweep(folder, search)
-        _take_over(folder, Searcher(space), search, dataset, device, others)
+        whole = _Whole(space, dataset, device)
+        records = read_records(folder)
+        if strange := [record for record in records if not whole.has(record)]:
+            raise StudyError(
+                f"{folder}: {counted(len(strange), 'row')} of {len(records)} {'is' if len(strange) == 1 else 'are'} of "
+                f"other data, another device or another {search.base}, and would not compare with what is asked now; "
+                "use --name for a new folder, or remove this one"
+            )
+        searcher = Searcher(space, (), board, is_here)
+        if "profile" in searcher.stages and (elsewhere := _measured_elsewhere(records, device)):
+            raise StudyError(f"{folder}: {elsewhere}; use --name for a new folder")
+        for other in others:
+            records += _take_over(folder, other, searcher, whole, records, note)
         goals: dict[str, Goal] = {name: "maximize" if name == "miou" else "minimize" for name in search.objectives}
         trials = Trials(folder, search.name, space.choices, goals)
-        yield Searcher(space, read_records(folder), board, is_here, trials.tell)
+        yield Searcher(space, records, board, is_here, trials.tell, retry_failed)
+
+
+@dataclass(frozen=True)
+class _Whole:
+    """All that decides whether two rows compare: the space with its base and training, the data, the device."""
+
+    space: SearchSpace
+    dataset: DatasetInfo
+    device: str
+
+    def has(self, record: Record) -> bool:
+        """Would this search give that record the same key? Equal keys would give the same numbers, up to noise."""
+        params = self.space.params(record.changes)
+        if params is None:
+            return False
+        variant = self.space.variant(params, record.variant)
+        return variant_key(variant, self.space.search, self.dataset, self.device) == record.key
+
+
+def _measured_elsewhere(records: Sequence[Record], device: str) -> str | None:
+    """Why the measurements of these records do not compare with what this machine measures; None if they do."""
+    import torch
+
+    from jetbench.profiling.environment import describe_environment
+
+    here = describe_environment(torch.device(device), None)
+    for record in records:
+        there = record.profile.environment if record.profile else None
+        if there is not None and (there.device, there.cpu) != (here.device, here.cpu):
+            return (
+                f"{record.variant} was measured on {there.cpu}, {there.device}; this is {here.cpu}, {here.device}, and "
+                "latencies of both do not compare"
+            )
+    return None
 
 
 def _take_over(
-    folder: Path, searcher: Searcher, search: Search, dataset: DatasetInfo, device: str, others: Sequence[Path]
-) -> None:
-    """Equal keys would give the same numbers, so only such rows are taken over."""
-    there = {record.key for record in read_records(folder)}
-    for other in others:
-        for record in read_records(other):
-            taken = searcher.take_over(record) if record.failure is None and record.key not in there else None
-            if taken is None:
-                continue
-            plan = plan_architecture(taken.architecture, dataset.num_classes, dataset.size)
-            variant = Variant(taken.variant, taken.changes, taken.architecture, search.training, plan)
-            if variant_key(variant, search, dataset, device) == record.key:
-                append_record(folder, taken)
-                there.add(record.key)
+    folder: Path,
+    other: Path,
+    searcher: Searcher,
+    whole: _Whole,
+    there: Sequence[Record],
+    note: Callable[[str], None],
+) -> list[Record]:
+    """Append the rows of another folder that this search would have got alike, under names of their own."""
+    found = read_records(other)
+    if not found:
+        raise SpecError(f"--warm-start {other}: holds no records.jsonl with a finished row")
+    if "profile" in searcher.stages and (elsewhere := _measured_elsewhere(found, whole.device)):
+        note(f"{other}: nothing is taken over: {elsewhere}")
+        return []
+    known, number = {record.key for record in there}, sum(r.variant.startswith(TAKEN) for r in there)
+    taken: list[Record] = []
+    networks = 0
+    for record in found:
+        own = searcher.take_over(record)
+        networks += own is not None
+        if own is None or record.key in known or not whole.has(own):
+            continue
+        named = (record.variant, *record.also_named)
+        own = own.model_copy(update={"variant": f"{TAKEN}{number + len(taken) + 1}", "also_named": named})
+        append_record(folder, own)
+        taken.append(own)
+    rest = len(found) - len(taken)
+    why = f"; of the others {networks - len(taken)} are networks of this space, but known or trained otherwise"
+    note(f"{other}: {counted(len(taken), 'row')} of {len(found)} taken over" + (why if rest else ""))
+    return taken
 
 
 def run_search(
@@ -101,11 +170,13 @@ def run_search(
     board: Device | None = None,
     is_here: bool = True,
     others: Sequence[Path] = (),
+    retry_failed: bool = False,
 ) -> Searcher:
     """Propose, check and train networks until the trainings are spent; see `open_search` for what is raised."""
-    with open_search(folder, search, dataset, device, board, is_here, others) as searcher:
+    opened = open_search(folder, search, dataset, device, board, is_here, others, view.note, retry_failed)
+    with opened as searcher:
         driver = Driver(folder, search, searcher, dataset, device, executor, view, parallel)
-        driver.recall()
+        driver.recall(retry_failed)
         view.follow(lambda: searcher.finished, searcher.describe)
         view.begin(search.trainings, searcher.finished)
         driver.run()
@@ -168,18 +239,19 @@ def run_final(
     executor: Executor,
     view: View,
     parallel: int = 1,
+    retry_failed: bool = False,
 ) -> list[Record]:
     """Train and profile the finalists with every seed, as a sweep in the folder's `final`."""
     sweep = Sweep(
         name=FINAL,
-        description=f"the front of {search.name} again, longer and with several seeds",
+        description=f"the front of {search.name} again; each row has a budget and a seed of its own",
         base=search.base,
         include_base=False,
         dataset=search.dataset,
-        training=_final_training(search, search.final.seeds[0]),
+        training=search.training,
         profiling=search.profiling,
         device=search.device,
         timeout_s=search.timeout_s,
     )
     variants = final_variants(search, chosen)
-    return run_study(folder / FINAL, sweep, variants, dataset, device, executor, view, parallel)
+    return run_study(folder / FINAL, sweep, variants, dataset, device, executor, view, parallel, retry_failed)

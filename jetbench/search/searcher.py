@@ -23,17 +23,22 @@ from jetbench.execution.executor import Stage
 from jetbench.experiment import Floor, Objective, Search
 from jetbench.front import front_of
 from jetbench.plan import Plan, plan_architecture
-from jetbench.profiling.roofline import estimate
+from jetbench.profiling.roofline import estimate, least_seconds
 from jetbench.record import Failure, Profile, Record
+from jetbench.reporting.answer import Fate
+from jetbench.search.additive import AdditivePicker
 from jetbench.search.space import Quantities, SearchSpace, excesses, over_limit
 from jetbench.search.stopping import curve_of, floors_of, miou_of
 from jetbench.spec import override
+from jetbench.study import is_worth_a_retry
 from jetbench.sweep import Variant
 from jetbench.trials import Goal
 from jetbench.walk import list_operations
 
 PATIENCE = 500  # proposals in a row that are known or cannot be built: then the space is taken for exhausted
 MOST_OVER = 60  # networks in a row that were measured and found over a limit: then nothing within it is expected
+MOST_COUNTED = 2_000  # the same for what counting alone tells
+MOST_FAILED = 5  # networks in a row that failed: then the next will fail too
 STARTUP = 10  # random networks before a sampler that learns takes over
 UNMEASURED = ("latency", "energy")
 COSTLY = (*UNMEASURED, "estimated latency")  # what counting cannot tell
@@ -53,6 +58,7 @@ class Searcher:
         board: Device | None = None,
         is_here: bool = True,
         tell: Callable[[Record, Mapping[str, str], Sequence[float] | None], None] = lambda *_: None,
+        retry_failed: bool = False,
     ) -> None:
         """Begin, or go on after `records`.
 
@@ -62,6 +68,7 @@ class Searcher:
             board: what is searched for; what it takes at best by its data sheet is held against a latency limit.
             is_here: whether this machine is that; else nothing is measured.
             tell: told every landed record with its parameters and objectives.
+            retry_failed: what failed earlier may be proposed again.
         """
         self.space, self.search, self.board, self._tell_others = space, space.search, board, tell
         self.goals: dict[Objective, Goal] = {
@@ -73,23 +80,32 @@ class Searcher:
         self.counts: Counter[str] = Counter()
         self.landed: list[Record] = []
         self.ended_by: str | None = None
-        self._over_in_a_row = 0
+        self._in_a_row: Counter[str] = Counter()
         self._known: dict[str, Record] = {}
         self._waiting: dict[str, list[optuna.Trial]] = {}
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         # Another one after each resume: the same would propose again what has landed.
         self._seed = (self.search.seed + 1_000_003 * len(records)) % 2**32
-        named = [re.fullmatch(rf"{re.escape(self.search.name)}-(\d+)", record.variant) for record in records]
-        self._number = max((int(match[1]) for match in named if match), default=0)
-        self.study = optuna.create_study(
-            directions=list(self.goals.values()), sampler=optuna.samplers.RandomSampler(seed=self._seed)
+        self._number = max((self._own_number(record) or 0 for record in records), default=0)
+        # NSGA-II knows the networks of its generations only if it was asked for them; its first is random anyway.
+        learns_at_once = self.search.sampler == "nsga2"
+        first = _sampler(self.search, self._seed) if learns_at_once else optuna.samplers.RandomSampler(seed=self._seed)
+        self.study = optuna.create_study(directions=list(self.goals.values()), sampler=first)
+        self._learns = learns_at_once or self.search.sampler == "random"
+        self._picker = (
+            AdditivePicker(space, list(self.goals), self._seed) if self.search.sampler == "additive" else None
         )
-        self._learner: optuna.samplers.BaseSampler | None = None
-        start = space.start()
-        if start is not None and not records:
-            self.study.enqueue_trial(start)
         for record in records:
-            self._add(record)
+            if not (retry_failed and is_worth_a_retry(record)):
+                self._add(record)
+        start = space.start()
+        if start is not None and space.variant(start, "").plan.fingerprint not in self._known:
+            self.study.enqueue_trial(start)
+
+    def _own_number(self, record: Record) -> int | None:
+        """Which network of this search it is; None of one that was taken over."""
+        named = re.fullmatch(rf"{re.escape(self.search.name)}-(\d{{3,}})", record.variant)
+        return int(named[1]) if named else None
 
     @property
     def spent(self) -> int:
@@ -118,11 +134,8 @@ class Searcher:
         """See `study.Chooser`."""
         if self.spent >= self.search.trainings or self.ended_by:
             return None
-        if self._over_in_a_row >= MOST_OVER:
-            self.ended_by = (
-                f"the last {MOST_OVER} networks whose latency or energy was measured or estimated are over a limit; "
-                f"{self._nearest()}"
-            )
+        self.ended_by = self._why_ended()
+        if self.ended_by:
             return None
         for _ in range(PATIENCE):
             self._choose_sampler()
@@ -148,18 +161,48 @@ class Searcher:
         self.ended_by = f"the space is exhausted: {PATIENCE} proposals in a row were known or cannot be built"
         return None
 
+    def _why_ended(self) -> str | None:
+        """Why it makes no sense to propose any more, if it makes none."""
+        if self._in_a_row["failed"] >= MOST_FAILED:
+            last = next(record for record in reversed(self.landed) if outcome_of(record) == "failed")
+            return (
+                f"the last {MOST_FAILED} networks failed, the last of them: "
+                f"{last.failure.reason if last.failure else ''}. When that is mended, --retry-failed tries them again"
+            )
+        if self._in_a_row["measured"] >= MOST_OVER:
+            return (
+                f"the last {MOST_OVER} networks whose latency or energy was measured or estimated are over a limit; "
+                f"{self._nearest()}"
+            )
+        if self._in_a_row["counted"] >= MOST_COUNTED:
+            return f"the last {MOST_COUNTED:,} networks are over a limit; {self._nearest()}"
+        return None
+
     def _nearest(self) -> str:
         over = min(
-            (self._worst_excess(record) for record in self.landed if limit_of(record) in COSTLY),
+            (self._worst_excess(record) for record in self.landed if limit_of(record) is not None),
             key=lambda found: found[1],
         )
         return f"the nearest is {over[1]:,.0%} over that of {over[0]}"
 
     def _choose_sampler(self) -> None:
         """Random networks first, of those that fit: a sampler that learns needs something to learn from."""
-        values = [t for t in self.study.get_trials(deepcopy=False) if t.state == TrialState.COMPLETE]
-        if self._learner is None and self.search.sampler != "random" and len(values) >= self.startup:
-            self._learner = self.study.sampler = _sampler(self.search, self._seed)
+        if not self._learns:
+            values = [t for t in self.study.get_trials(deepcopy=False) if t.state == TrialState.COMPLETE]
+            if len(values) < self.startup:
+                return
+            if self._picker is None:
+                self._learns, self.study.sampler = True, _sampler(self.search, self._seed)
+                return
+            trained = [
+                (params, values)
+                for record, values in self.tried()
+                if (params := self.space.params(record.changes)) is not None
+            ]
+            waiting = [params for trials in self._waiting.values() if (params := dict(trials[0].params))]
+            picked = self._picker.pick(trained, waiting, {*self._known, *self._waiting})
+            if picked is not None:
+                self.study.enqueue_trial(picked)
 
     @property
     def startup(self) -> int:
@@ -171,40 +214,53 @@ class Searcher:
         known = self._known_of(variant.architecture, variant.plan, profile)
         failure = over_limit(self.search.limits, known)
         if failure is None and profile is not None:
-            lacking = [name for name in (*self.goals, *self.search.limits.given) if name in UNMEASURED]
-            lacking = [name for name in lacking if known.get(name) is None]
+            lacking = self._lacking(known)
             if lacking:
                 why = profile.notes.get("power_w" if lacking[0] == "energy" else "latency", "not measured")
                 failure = Failure(stage="profile", status="error", reason=f"no {lacking[0]}: {why}")
         return failure
 
+    def _lacking(self, known: Quantities) -> list[Objective]:
+        """What this search must know of a network and does not."""
+        wanted = [name for name in (*self.goals, *self.search.limits.given) if name in UNMEASURED]
+        return [name for name in wanted if known.get(name) is None] if "profile" in self.stages else []
+
     def _known_of(self, architecture: Architecture, plan: Plan | None, profile: Profile | None) -> Quantities:
-        """All that is known without a training; what the device takes at best only where a limit asks for it."""
+        """All that is known without a training; what the device takes at best only where a limit asks for it.
+
+        Where the latency will be measured, only what no program could undercut may rule it out.
+        """
         at_best = None
         if self.board is not None and self.search.limits.latency is not None:
             plan = plan or plan_architecture(architecture, self.space.num_classes, self.space.input_size)
             config = self.search.profiling
-            told = estimate(list_operations(plan), self.board, config.dtype, config.batch_size)
-            at_best = None if isinstance(told, str) else told.seconds / config.batch_size
+            operations = list_operations(plan)
+            if "profile" in self.stages:
+                at_best = least_seconds(operations, self.board, config.dtype)
+            else:
+                told = estimate(operations, self.board, config.dtype, config.batch_size)
+                at_best = None if isinstance(told, str) else told.seconds / config.batch_size
         return Quantities.of(self.space.cost(architecture), profile, at_best)
 
     def floors(self, variant: Variant, profile: Profile | None) -> tuple[Floor, ...]:
         """What a training must reach to go on (see `floors_of`)."""
         if not self.search.early_stop:
             return ()
-        known = Quantities.of(self.space.cost(variant.architecture), profile)
-        done = [record for record in self.landed if record.failure is None]
-        costs = [name for name in self.goals if name != "miou"]
-        own = [known.get(name) or 0.0 for name in costs]
-        rivals = [(self._costs(record), record) for record in done]
-        beaten_by = [record for theirs, record in rivals if all(a <= b for a, b in zip(theirs, own, strict=True))]
-        evaluations = variant.training.evaluations
-        shares = [number / evaluations for number in range(1, evaluations)]
-        return floors_of([curve_of(record) for record in done], [miou_of(record) for record in beaten_by], shares)
+        own = self._costs(variant.architecture, profile)
+        done = [record for record, _ in self.points()]
+        beaten_by = [
+            miou_of(record)
+            for record in done
+            if all(
+                theirs is not None and mine is not None and theirs <= mine
+                for theirs, mine in zip(self._costs(record.architecture, record.profile), own, strict=True)
+            )
+        ]
+        return floors_of([curve_of(record) for record in done], beaten_by, variant.training.evaluations)
 
-    def _costs(self, record: Record) -> list[float]:
-        known = Quantities.of(self.space.cost(record.architecture), record.profile)
-        return [known.get(name) or 0.0 for name in self.goals if name != "miou"]
+    def _costs(self, architecture: Architecture, profile: Profile | None) -> list[float | None]:
+        known = Quantities.of(self.space.cost(architecture), profile)
+        return [known.get(name) for name in self.goals if name != "miou"]
 
     def values(self, record: Record) -> list[float] | None:
         """The objectives of a record in their order, all finite; None if it has not all of them."""
@@ -226,12 +282,15 @@ class Searcher:
             return
         self._known[record.fingerprint] = record
         self.landed.append(record)
-        if limit_of(record) in COSTLY:
-            self._over_in_a_row += 1
-        elif limit_of(record) is None:
-            self._over_in_a_row = 0
-        is_own = record.variant.startswith(f"{self.search.name}-")
-        self.counts[outcome_of(record) if is_own else "taken over"] += 1
+        limit, outcome = limit_of(record), outcome_of(record)
+        if limit is None:
+            self._in_a_row["measured"] = self._in_a_row["counted"] = 0
+            self._in_a_row["failed"] = self._in_a_row["failed"] + 1 if outcome == "failed" else 0
+        elif limit in COSTLY:
+            self._in_a_row["measured"] += 1
+        else:
+            self._in_a_row["counted"] += 1
+        self.counts["taken over" if self._own_number(record) is None else outcome] += 1
         params = self.space.params(record.changes)
         if params is not None:
             self._tell_others(record, params, self.values(record) if record.failure is None else None)
@@ -279,35 +338,43 @@ class Searcher:
 
     def front(self) -> list[Record]:
         """The landed networks that no other beats in all objectives, the best mIoU first."""
-        rows = [(record, values) for record in self.landed if (values := self._goal_values(record))]
+        rows = list(self.points())
         kept = front_of([values for _, values in rows])
         return sorted((rows[number][0] for number in kept), key=miou_of, reverse=True)
 
-    def _goal_values(self, record: Record) -> list[float] | None:
-        """Objectives with their sign turned so that less is better; None of what did not finish."""
-        values = self.values(record) if record.failure is None else None
-        if values is None:
-            return None
-        return [-v if goal == "maximize" else v for v, goal in zip(values, self.goals.values(), strict=True)]
+    def tried(self) -> Iterator[tuple[Record, list[float]]]:
+        """Each training in its order with its objectives, less being better; those that were ended early too."""
+        for record in self.landed:
+            values = self.values(record)
+            if values is not None:
+                signs = (-1 if goal == "maximize" else 1 for goal in self.goals.values())
+                yield record, [sign * value for sign, value in zip(signs, values, strict=True)]
 
     def points(self) -> Iterator[tuple[Record, list[float]]]:
-        """Each finished training in its order with its objectives, less being better."""
-        for record in self.landed:
-            values = self._goal_values(record)
-            if values is not None:
-                yield record, values
+        """The same of finished trainings only."""
+        return ((record, values) for record, values in self.tried() if record.failure is None)
 
-    def rows(self) -> list[tuple[Record, dict[str, float | None]]]:
-        """Every landed proposal with what is known of it, in SI units."""
+    def fates(self) -> list[Fate]:
+        """Every landed proposal, what became of it, and what is known of it."""
         told = []
         for record in self.landed:
             known = self._known_of(record.architecture, None, record.profile)
+            limit = limit_of(record)
+            excess = next((by for what, by, _ in excesses(self.search.limits, known) if what == limit), None)
             miou = miou_of(record) if record.training else None
-            told.append((record, {**vars(known), "val_miou": miou}))
+            told.append(Fate(record, limit, excess, {**vars(known), "val_miou": miou}))
         return told
 
     def take_over(self, record: Record) -> Record | None:
-        """A record of another study as one of this space, if its network is one; None if it is not."""
+        """A finished record of another study as one of this space, if its network is one that this search would train.
+
+        It must be within all limits, and everything that this search measures must be known of it.
+        """
+        known = self._known_of(record.architecture, None, record.profile)
+        if record.failure is not None or self.values(record) is None:
+            return None
+        if self._lacking(known) or over_limit(self.search.limits, known):
+            return None
         chosen: dict[str, str] = {}
         for name, options in self.space.choices.items():
             if self.space.active(chosen, name):
@@ -361,7 +428,7 @@ def _sampler(search: Search, seed: int) -> optuna.samplers.BaseSampler:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         match search.sampler:
-            case "random":
+            case "random" | "additive":
                 return optuna.samplers.RandomSampler(seed=seed)
             case "nsga2":
                 return optuna.samplers.NSGAIISampler(population_size=max(6, search.trainings // 4), seed=seed)

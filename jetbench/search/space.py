@@ -119,6 +119,7 @@ class SearchSpace:
         self.base = {"name": search.base, **read_yaml(find("architectures", search.base))}
         self.choices = {name: [json.dumps(value) for value in axis.values] for name, axis in search.axes.items()}
         self.distributions = distributions(self.choices)
+        self._fits: dict[tuple[tuple[str, str], ...], str | None] = {}
 
     def active(self, chosen: Mapping[str, str], name: str) -> bool:
         """Is an axis chosen at all, given those above it?"""
@@ -185,67 +186,84 @@ class SearchSpace:
         """The assignment behind a record's changes; None if it is none of this space."""
         chosen = {axis: json.dumps(value) for axis, value in changes.items()}
         expected = [name for name in self.choices if self.active(chosen, name)]
-        within = list(chosen) == expected and all(chosen[name] in self.choices[name] for name in chosen)
-        return chosen if within else None
+        within = set(chosen) == set(expected) and all(chosen[name] in self.choices[name] for name in chosen)
+        return {name: chosen[name] for name in expected} if within else None
+
+    def fits(self, chosen: Mapping[str, str]) -> str | None:
+        """The fingerprint of a network that can be built and is within the counted limits; None of any other."""
+        key = tuple(chosen.items())
+        if key not in self._fits:
+            try:
+                variant = self.variant(chosen, "")
+            except SpecError:
+                self._fits[key] = None
+            else:
+                known = Quantities.of(self.cost(variant.architecture), None)
+                is_over = over_limit(self.search.limits, known) is not None
+                self._fits[key] = None if is_over else variant.plan.fingerprint
+        return self._fits[key]
 
     def cost(self, architecture: Architecture) -> QuickCost:
         """Its counts, in closed form."""
         return cost_of(architecture, self.num_classes, self.input_size)
 
     def look(self, seed: int = 0) -> "Look":
-        """Count random networks, to know before anything is run whether the limits leave any."""
-        generator, least = random.Random(seed), dict[Objective, float]()
+        """Count the base and random networks, to know before anything is run whether the limits leave any."""
+        generator = random.Random(seed)
+        drawn = [self.draw(generator) for _ in range(LOOKED_AT)]
         buildable = fit = 0
-        reason = ""
-        for _ in range(LOOKED_AT):
+        reason, nearest = "", Nearest(math.inf, ())
+        for chosen in drawn if (start := self.start()) is None else [start, *drawn]:
             try:
-                cost = self.cost(self.architecture(self.draw(generator)))
+                cost = self.cost(self.architecture(chosen))
             except SpecError as error:
                 reason = str(error)
                 continue
             buildable += 1
-            known = Quantities.of(cost, None)
-            for name in ("parameters", "macs", "memory"):
-                least[name] = min(known.get(name) or 0.0, least.get(name, math.inf))
-            fit += over_limit(self.search.limits, known) is None
-        return Look(LOOKED_AT, buildable, fit, least, reason)
+            over = list(excesses(self.search.limits, Quantities.of(cost, None)))
+            fit += not over
+            worst = max((excess for _, excess, _ in over), default=0.0)
+            if worst < nearest.worst:
+                nearest = Nearest(worst, tuple(text for _, _, text in over))
+        return Look(len(drawn) + (start is not None), buildable, fit, nearest, reason)
+
+
+@dataclass(frozen=True)
+class Nearest:
+    """The network that is least over the limits: its worst excess, and all of them in words."""
+
+    worst: float
+    over: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class Look:
-    """What random networks of a space cost; `reason` is why the last of those that cannot be built could not."""
+    """What networks of a space cost; `reason` is why the last of those that cannot be built could not."""
 
     looked_at: int
     buildable: int
     fit: int
-    least: dict[Objective, float]
+    nearest: Nearest
     reason: str
 
     def describe(self, limits: Limits) -> str:
         """How much of the space can be built and is within the counted limits."""
-        built, fit = (100 * count / self.looked_at for count in (self.buildable, self.fit))
+        built, fit = (units.share_of(count, self.looked_at) for count in (self.buildable, self.fit))
         return (
-            f"Limits: {describe_limits(limits)}.\nOf {self.looked_at:,} random networks {built:.0f} % can be built and "
-            f"{fit:.0f} % are within the counted limits."
+            f"Limits: {describe_limits(limits)}.\nOf {self.looked_at:,} networks (random and the base) {built} can "
+            f"be built and {fit} are within the counted limits."
         )
 
-    def check(self, limits: Limits) -> None:
+    def check(self) -> None:
         """Refuse a search that can find nothing.
 
         Raises:
             SpecError: with how far the nearest network is.
         """
         if not self.buildable:
-            raise SpecError(f"none of {self.looked_at:,} random networks of this space can be built: {self.reason}")
-        if self.fit:
-            return
-        lines = []
-        for name, least in self.least.items():
-            most = limits.given.get(name)
-            if most is not None and least > most:
-                lines.append(
-                    f"{name}: the least seen is {describe_quantity(name, least)}, {least / most - 1:.0%} over the "
-                    f"limit of {describe_quantity(name, most)}"
-                )
-        why = "; ".join(lines) or "each limit is met by some, but all together by none"
-        raise SpecError(f"no network of {self.buildable:,} looked at is within the limits: {why}. Raise them")
+            raise SpecError(f"none of {self.looked_at:,} networks of this space can be built: {self.reason}")
+        if not self.fit:
+            raise SpecError(
+                f"no network of {self.buildable:,} looked at is within the limits. The nearest of them: "
+                f"{'; '.join(self.nearest.over)}. Raise the limits, or give the axes smaller values"
+            )

@@ -5,9 +5,13 @@ from collections.abc import Sequence
 
 from jetbench.experiment import Floor
 from jetbench.record import Record
+from jetbench.student import upper_prediction
 
-CURVES = 5  # finished trainings that the rule needs before it ends one
-SLACK = 1.5  # times the largest gain that a finished training still made: more than any has shown
+CURVES = 8  # finished trainings that the rule needs before it ends one
+SURE = 0.99  # the probability with which a training gains no more than it is allowed for
+
+Curve = Sequence[float]
+"""The best validation mIoU so far, after each evaluation."""
 
 
 def miou_of(record: Record) -> float:
@@ -15,46 +19,32 @@ def miou_of(record: Record) -> float:
     return record.training.best.counts.miou if record.training else math.nan
 
 
-Curve = Sequence[tuple[float, float]]
-"""(share of the budget, best validation mIoU so far), the last at the end."""
-
-
 def curve_of(record: Record) -> Curve:
-    """The learning curve of a finished training."""
-    training = record.training
-    if training is None:
-        return []
+    """The learning curve of a training."""
     best, curve = 0.0, []
-    for evaluation in training.val:
+    for evaluation in record.training.val if record.training else ():
         best = max(best, evaluation.counts.miou)
-        curve.append((evaluation.step / training.steps, best))
+        curve.append(best)
     return curve
 
 
-def floors_of(curves: Sequence[Curve], beaten_by: Sequence[float], shares: Sequence[float]) -> tuple[Floor, ...]:
+def floors_of(curves: Sequence[Curve], beaten_by: Sequence[float], evaluations: int) -> tuple[Floor, ...]:
     """The stopping rule of a search.
 
     `beaten_by` are the mIoUs of finished networks that cost no more in any objective: to reach the front, a training
-    must end above the best of them. After a share s of its budget it is ended if even 1.5 times the largest gain that
-    any finished training still made after s would not take it there. Fewer than five curves, or nothing that is as
-    cheap: no rule.
+    must end above the best of them. After its k-th evaluation it is ended if what finished trainings of this search
+    gained from their k-th evaluation to their end, with the upper end of the one-sided 99 % prediction interval
+    (Student), would not take it there. Fewer than eight such trainings, or nothing that is as cheap: no rule.
     """
-    curves = [curve for curve in curves if curve]
-    if len(curves) < CURVES or not beaten_by:
-        return ()
-    needed = max(beaten_by)
-    floors = []
-    for share in shares:
-        largest = max(curve[-1][1] - _reached(curve, share) for curve in curves)
-        gain = SLACK * largest
+    floors: list[Floor] = []
+    for number in range(1, evaluations):
+        gains = [curve[-1] - curve[number - 1] for curve in curves if len(curve) > number]
+        if len(gains) < CURVES or not beaten_by:
+            break
+        needed, most = max(beaten_by), upper_prediction(gains, SURE)
         why = (
-            f"to reach the front at its cost it must end above {100 * needed:.1f} %, and from there no training here "
-            f"gained more than {100 * largest:.1f} % ({SLACK:g} times that is allowed for)"
+            f"to reach the front at its cost it must end above {100 * needed:.1f} %, and from there 99 of 100 "
+            f"trainings gain less than {100 * most:.1f} points, by the {len(gains)} that have ended here"
         )
-        floors.append(Floor(share=share, miou=needed - gain, why=why))
+        floors.append(Floor(evaluation=number, of=evaluations, miou=needed - most, why=why))
     return tuple(floors)
-
-
-def _reached(curve: Curve, share: float) -> float:
-    """The best mIoU by that share of the budget."""
-    return max((miou for at, miou in curve if at <= share + 1e-6), default=0.0)

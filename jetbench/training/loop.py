@@ -93,7 +93,7 @@ def train(
         weights_file: safetensors file to write.
         metadata: stored beside the weights in that file.
         report: told the progress a few times a second.
-        floors: the training ends at an evaluation whose best mIoU lies below the last floor that it has reached.
+        floors: the training ends at an evaluation that has a floor, if its best mIoU so far lies below it.
 
     Raises:
         DivergedError: the loss, or an output that was scored, was not finite.
@@ -145,7 +145,8 @@ def train(
             if counts.miou > best_miou:
                 best_miou = counts.miou
                 best = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
-            stopped = why_stopped(floors, schedule.progress, best_miou)
+            if schedule.progress < 1:
+                stopped = why_stopped(floors, len(evaluations), best_miou)
         scored = f", val mIoU {evaluations[-1].counts.miou:.3f}" if evaluations else ""
         report(schedule.progress, f"step {schedule.step}, loss {value:.3f}{scored}")
         if schedule.progress >= 1 or stopped:
@@ -172,14 +173,13 @@ def train(
     )
 
 
-def why_stopped(floors: Sequence[Floor], share: float, best_miou: float) -> str | None:
-    """Why a training with that best mIoU ends after that share of its budget; None if it goes on."""
-    reached = [floor for floor in floors if floor.share <= share + 1e-9]
-    if share >= 1 or not reached or best_miou >= reached[-1].miou:
+def why_stopped(floors: Sequence[Floor], evaluation: int, best_miou: float) -> str | None:
+    """Why a training with that best mIoU ends at its k-th evaluation; None if it goes on."""
+    floor = next((floor for floor in floors if floor.evaluation == evaluation), None)
+    if floor is None or best_miou >= floor.miou:
         return None
-    floor = reached[-1]
     return (
-        f"val mIoU {100 * best_miou:.1f} % after {100 * share:.0f} % of its budget is below {100 * floor.miou:.1f} %: "
+        f"val mIoU {100 * best_miou:.1f} % at evaluation {evaluation} of {floor.of} is below {100 * floor.miou:.1f} %: "
         f"{floor.why}"
     )
 

@@ -46,8 +46,7 @@ def test_the_kept_answer_is_what_its_records_say_and_its_networks_are_those_that
     searcher = read_run(folder).searcher
     chosen = [(each.name, each.variant.architecture, each.variant.changes) for each in finalists(searcher)]
     rows = gather(chosen, read_records(folder / "final"))
-    title = f"{searcher.search.name}: {searcher.search.description}"
-    written = write_answer(tmp_path, rows, searcher.describe(), title)
+    written = write_answer(tmp_path, rows, searcher.search, searcher.describe())
     for path in written:
         assert path.read_text() == (folder / path.relative_to(tmp_path)).read_text()
     found = {record.variant: record.fingerprint for record in searcher.landed}

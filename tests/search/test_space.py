@@ -21,8 +21,32 @@ def test_a_limit_that_nothing_satisfies_says_how_far_the_nearest_is() -> None:
     space = small_space(limits={"macs": "1M"})
     look = space.look()
     assert look.fit == 0
-    with pytest.raises(SpecError, match=r"macs: the least seen is [0-9.]+ M, [0-9]+% over the limit of 1.0 M"):
-        look.check(space.search.limits)
+    with pytest.raises(SpecError, match=r"The nearest of them: macs: [0-9.]+ M is [0-9,]+% over the limit of 1.0 M"):
+        look.check()
+
+
+def test_the_nearest_is_one_network_with_all_that_it_is_over() -> None:
+    # Few parameters and few MACs are there, but not in a network of this space at once.
+    space = small_space(limits={"macs": "5M", "parameters": "5k"})
+    look = space.look()
+    (parameters, macs) = look.nearest.over
+    assert macs.startswith("macs: ")
+    assert parameters.startswith("parameters: ")
+    generator = random.Random(5)
+    for _ in range(50):
+        cost = space.cost(space.architecture(space.draw(generator)))
+        assert max(cost.macs / 5e6, cost.parameters / 5e3) - 1 >= look.nearest.worst - 1e-9
+
+
+def test_a_search_that_its_own_base_satisfies_is_never_refused() -> None:
+    axes = {"base_channels": [8, *range(100, 160)], "max_channels": [64, 200]}
+    free = small_space(axes=axes)
+    start = free.start()
+    assert start
+    most = free.cost(free.architecture(start)).parameters
+    look = small_space(axes=axes, limits={"parameters": most}).look()
+    look.check()
+    assert look.fit > 0
 
 
 @pytest.mark.parametrize(

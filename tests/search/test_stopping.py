@@ -1,45 +1,46 @@
+from statistics import fmean
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jetbench.search.stopping import CURVES, SLACK, floors_of
+from jetbench.search.stopping import CURVES, floors_of
+from jetbench.student import upper_prediction
 from jetbench.training.loop import why_stopped
 
-SHARES = (0.25, 0.5, 0.75)
 SCORES = st.integers(0, 1000).map(lambda thousandths: thousandths / 1000)
+ENDS = [0.40 + 0.01 * (number % 3) for number in range(CURVES)]
 
 
-def curve(*values: float) -> list[tuple[float, float]]:
-    return [(share, value) for share, value in zip((*SHARES, 1.0), values, strict=True)]
-
-
-def test_the_floor_is_what_is_needed_less_the_largest_gain_and_half_as_much_again() -> None:
-    curves = [curve(0.1, 0.2, 0.3, 0.4)] * (CURVES - 1) + [curve(0.1, 0.3, 0.4, 0.45)]
-    floors = floors_of(curves, [0.3, 0.5], SHARES)
-    assert [floor.share for floor in floors] == list(SHARES)
-    assert [floor.miou for floor in floors] == pytest.approx([0.5 - SLACK * gain for gain in (0.35, 0.2, 0.1)])
-    assert why_stopped(floors, 0.5, 0.21) is None
-    stopped = why_stopped(floors, 0.5, 0.19)
+def test_the_floor_is_what_is_needed_less_what_trainings_may_still_gain() -> None:
+    floors = floors_of([(0.1, 0.2, 0.3, end) for end in ENDS], [0.3, 0.5], 4)
+    assert [floor.evaluation for floor in floors] == [1, 2, 3]
+    gains = [upper_prediction([end - at for end in ENDS], 0.99) for at in (0.1, 0.2, 0.3)]
+    assert [floor.miou for floor in floors] == pytest.approx([0.5 - gain for gain in gains])
+    assert why_stopped(floors, 2, floors[1].miou + 0.001) is None
+    stopped = why_stopped(floors, 2, floors[1].miou - 0.01)
     assert stopped
-    assert stopped.startswith(
-        "val mIoU 19.0 % after 50 % of its budget is below 20.0 %: to reach the front at its cost"
-    )
-    assert why_stopped(floors, 1.0, 0.0) is None
+    assert stopped.startswith(f"val mIoU {100 * floors[1].miou - 1:.1f} % at evaluation 2 of 4 is below")
+    assert "it must end above 50.0 %" in stopped
+    assert why_stopped(floors, 4, 0.0) is None
 
 
 def test_without_rivals_or_with_few_curves_nothing_is_ended() -> None:
-    assert floors_of([curve(0.1, 0.2, 0.3, 0.4)] * CURVES, [], SHARES) == ()
-    assert floors_of([curve(0.1, 0.2, 0.3, 0.4)] * (CURVES - 1), [0.9], SHARES) == ()
+    curves = [(0.1, 0.2, 0.3, end) for end in ENDS]
+    assert floors_of(curves, [], 4) == ()
+    assert floors_of(curves[1:], [0.9], 4) == ()
+    # A training that was shorter says nothing of later evaluations.
+    assert [floor.evaluation for floor in floors_of([(0.1, 0.2)] * CURVES, [0.9], 4)] == [1]
 
 
 @given(
-    curves=st.lists(st.lists(SCORES, min_size=4, max_size=4).map(sorted), min_size=CURVES, max_size=8),
+    curves=st.lists(st.lists(SCORES, min_size=4, max_size=4).map(sorted), min_size=CURVES, max_size=12),
     needed=SCORES,
 )
-def test_a_training_that_gains_as_the_others_did_and_gets_there_is_never_ended(
+def test_a_training_that_gains_what_the_others_gain_and_gets_there_is_never_ended(
     curves: list[list[float]], needed: float
 ) -> None:
-    floors = floors_of([curve(*values) for values in curves], [needed], SHARES)
-    for values in curves:
-        if values[-1] > needed:
-            assert all(why_stopped(floors, share, value) is None for share, value in zip(SHARES, values, strict=False))
+    floors = floors_of(curves, [needed], 4)
+    for number in (1, 2, 3):
+        gain = fmean(values[-1] - values[number - 1] for values in curves)
+        assert why_stopped(floors, number, needed - gain + 1e-9) is None

@@ -1,0 +1,159 @@
+"""The sampler `additive`: what a network costs is known before it is trained, so only its mIoU is guessed.
+
+A black-box sampler proposes a network and then finds out what it costs. This one draws some hundreds of networks that
+are within the counted limits, predicts their mIoU (and what else must be measured) by a linear model of their choices,
+and takes the one that would add most hypervolume at its cost. The noise of single trainings is estimated with the
+model, so that one lucky training does not draw all proposals to itself.
+"""
+
+import math
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from jetbench.experiment import Objective
+from jetbench.front import front_of, hypervolume
+from jetbench.search.space import Quantities, SearchSpace
+
+Floats = NDArray[np.float64]
+Assignment = Mapping[str, str]
+
+POOL = 200  # networks that are compared for each proposal
+DRAWS = 2_000  # of these many draws at most
+NOISE_SHARES = (0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 0.95)  # of the variance, to choose from by marginal likelihood
+COUNTED: tuple[Objective, ...] = ("parameters", "macs", "memory")
+
+
+@dataclass(frozen=True)
+class LinearModel:
+    """Ridge regression whose noise is the most likely of `NOISE_SHARES`."""
+
+    mean: float
+    weights: Floats
+
+    @staticmethod
+    def fit(features: Floats, values: Floats) -> "LinearModel":
+        """Of features (N, F) and values (N,); N of two or more."""
+        mean, count = float(values.mean()), len(values)
+        rest, variance = values - mean, max(float(values.var()), 1e-12)
+        # A network has about as many features that are 1 as there are axes: that is what a unit of prior spreads over.
+        norm = float((features**2).sum(axis=1).mean()) or 1.0
+        kernel = features @ features.T / norm
+        found: tuple[float, Floats] | None = None
+        for share in NOISE_SHARES:
+            covariance = variance * ((1 - share) * kernel + share * np.eye(count))
+            solved = np.linalg.solve(covariance, rest)
+            likelihood = -float(np.linalg.slogdet(covariance)[1]) - float(rest @ solved)
+            if found is None or likelihood > found[0]:
+                found = likelihood, variance * (1 - share) / norm * (features.T @ solved)
+        assert found
+        return LinearModel(mean, found[1])
+
+    def predict(self, features: Floats) -> Floats:
+        """Of features (M, F): values (M,)."""
+        return self.mean + features @ self.weights
+
+
+class AdditivePicker:
+    """Picks the next network of a space."""
+
+    def __init__(self, space: SearchSpace, goals: Sequence[Objective], seed: int) -> None:
+        self.space, self.goals, self.random = space, goals, random.Random(seed)
+        self._features: dict[tuple[tuple[str, str], ...], Floats] = {}
+        self.options = [(axis, option) for axis, options in space.choices.items() for option in options]
+
+    def pick(
+        self,
+        trained: Sequence[tuple[Assignment, Sequence[float]]],
+        waiting: Sequence[Assignment],
+        taken: set[str],
+    ) -> dict[str, str] | None:
+        """The assignment that is expected to add most.
+
+        Args:
+            trained: what has been tried, with its objectives in the order of the goals, less being better.
+            waiting: what is being tried now; it is taken to become what is predicted.
+            taken: fingerprints that are not to be proposed again.
+        """
+        known = self._matrix([chosen for chosen, _ in trained])
+        models = {
+            name: LinearModel.fit(known, self._scaled(name, [values[number] for _, values in trained]))
+            for number, name in enumerate(self.goals)
+            if name not in COUNTED
+        }
+        smoothed = self._points([chosen for chosen, _ in trained], models)
+        reference = [
+            0.0 if name == "miou" else float(self.space.search.limits.given.get(name, max(p[number] for p in smoothed)))
+            for number, name in enumerate(self.goals)
+        ]
+        front = [smoothed[number] for number in front_of(smoothed)]
+        parents = [trained[number][0] for number in front_of(smoothed)]
+        pool = self._draw(parents, taken)
+        if not pool:
+            return None
+        points = [*front, *self._points(waiting, models)]
+        before = hypervolume(points, reference)
+        gains = [hypervolume([*points, point], reference) - before for point in self._points(pool, models)]
+        return pool[max(range(len(pool)), key=gains.__getitem__)]
+
+    def _draw(self, parents: Sequence[Assignment], taken: set[str]) -> list[dict[str, str]]:
+        """Half at random, half neighbours of the front; each within the counted limits and new."""
+        pool: dict[str, dict[str, str]] = {}
+        for number in range(DRAWS):
+            chosen = self.space.draw(self.random) if number % 2 else self._neighbour(self.random.choice(list(parents)))
+            fingerprint = self.space.fits(chosen)
+            if fingerprint is not None and fingerprint not in taken:
+                pool[fingerprint] = chosen
+            if len(pool) >= POOL:
+                break
+        return list(pool.values())
+
+    def _neighbour(self, parent: Assignment) -> dict[str, str]:
+        """One to three axes drawn anew."""
+        changed = set(self.random.sample(list(parent), min(len(parent), self.random.choice((1, 1, 2, 3)))))
+        chosen: dict[str, str] = {}
+        for axis, options in self.space.choices.items():
+            if self.space.active(chosen, axis):
+                keeps = axis in parent and axis not in changed
+                chosen[axis] = parent[axis] if keeps else self.random.choice(options)
+        return chosen
+
+    def _points(
+        self, assignments: Sequence[Assignment], models: Mapping[Objective, LinearModel]
+    ) -> list[tuple[float, ...]]:
+        """Counted costs as they are, the rest as predicted; less is better."""
+        if not assignments:
+            return []
+        features = self._matrix(assignments)
+        columns = []
+        for name in self.goals:
+            if name in COUNTED:
+                columns.append([self._counts(chosen).get(name) or 0.0 for chosen in assignments])
+            else:
+                told = models[name].predict(features)
+                columns.append(list(told if name == "miou" else np.exp(told)))
+        return [tuple(float(value) for value in row) for row in zip(*columns, strict=True)]
+
+    def _scaled(self, name: Objective, values: Sequence[float]) -> Floats:
+        """Times and energies are products more than sums."""
+        return np.array(values if name == "miou" else np.log(values))
+
+    def _counts(self, chosen: Assignment) -> Quantities:
+        return Quantities.of(self.space.cost(self.space.architecture(chosen)), None)
+
+    def _matrix(self, assignments: Sequence[Assignment]) -> Floats:
+        """(N, F): which option each axis has, and the logarithms of the counts."""
+        rows = []
+        for chosen in assignments:
+            key = tuple(chosen.items())
+            if key not in self._features:
+                counts = self._counts(chosen)
+                logs = [math.log(counts.macs / 1e8), math.log(counts.parameters / 1e5)]
+                self._features[key] = np.array(
+                    [*(float(chosen.get(axis) == option) for axis, option in self.options), *logs]
+                )
+            rows.append(self._features[key])
+        return np.array(rows)

@@ -1,0 +1,77 @@
+"""Student's t: quantiles, what a further value may be, and whether means of a few values can be told apart."""
+
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+
+def student_cdf(t: float, degrees: int) -> float:
+    """Probability of at most `t` with that many degrees of freedom (the finite series of Abramowitz and Stegun)."""
+    angle = math.atan(t / math.sqrt(degrees))
+    sine, cosine = math.sin(angle), math.cos(angle)
+    if degrees == 1:
+        return 0.5 + angle / math.pi
+    # Sum of cosine powers: 1 + 1/2 c^2 + 1*3/(2*4) c^4 + ... (even), c + 2/3 c^3 + 2*4/(3*5) c^5 + ... (odd).
+    odd = degrees % 2
+    term = cosine if odd else 1.0
+    total = term
+    for power in range(2 + odd, degrees - 1, 2):
+        term *= cosine**2 * (power - 1) / power
+        total += term
+    return 0.5 + ((angle + sine * total) / math.pi if odd else sine * total / 2)
+
+
+@lru_cache(maxsize=4096)
+def student_quantile(probability: float, degrees: int) -> float:
+    """The t below which that share of Student's distribution lies; `probability` from 0.5 to below 1."""
+    low, high = 0.0, 1.0
+    while student_cdf(high, degrees) < probability:
+        low, high = high, 2 * high
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if student_cdf(middle, degrees) < probability else (low, middle)
+    return (low + high) / 2
+
+
+def upper_prediction(values: Sequence[float], probability: float) -> float:
+    """What one further value of the same normal distribution stays below with that probability; at least two values."""
+    count = len(values)
+    reach = student_quantile(probability, count - 1) * statistics.stdev(values) * math.sqrt(1 + 1 / count)
+    return statistics.fmean(values) + reach
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Difference of two means and the half width of its interval."""
+
+    mean: float
+    half: float
+
+    @property
+    def is_tie(self) -> bool:
+        """Does the interval hold 0?"""
+        return abs(self.mean) <= self.half
+
+
+def differences(groups: Sequence[Sequence[float]], level: float = 0.95) -> list[Difference | None]:
+    """Each group's mean less the first group's, for every group after the first.
+
+    The deviation is pooled over all groups, and the intervals hold all together with probability `level` (Bonferroni).
+    None where a group is empty, and everywhere when no group has two values.
+    """
+    base, *others = groups
+    degrees = sum(len(group) - 1 for group in groups if group)
+    if not others or degrees < 1:
+        return [None] * len(others)
+    squares = sum((len(group) - 1) * statistics.variance(group) for group in groups if len(group) > 1)
+    t = student_quantile(1 - (1 - level) / 2 / len(others), degrees)
+    found: list[Difference | None] = []
+    for group in others:
+        if not group or not base:
+            found.append(None)
+            continue
+        half = t * math.sqrt(squares / degrees * (1 / len(group) + 1 / len(base)))
+        found.append(Difference(statistics.fmean(group) - statistics.fmean(base), half))
+    return found

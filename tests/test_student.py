@@ -1,0 +1,44 @@
+import math
+import random
+import statistics
+
+import pytest
+
+from jetbench.student import differences, student_cdf, student_quantile, upper_prediction
+
+
+def test_quantiles_are_those_of_the_closed_forms() -> None:
+    # One degree of freedom is Cauchy's distribution, two have an algebraic inverse, many are normal.
+    assert student_quantile(0.975, 1) == pytest.approx(math.tan(math.pi * 0.475))
+    assert student_quantile(0.975, 2) == pytest.approx(0.95 * math.sqrt(2 / (4 * 0.975 * 0.025)))
+    assert student_quantile(0.99, 3000) == pytest.approx(statistics.NormalDist().inv_cdf(0.99), rel=1e-3)
+    for degrees in (1, 2, 3, 4, 7, 30):
+        assert student_cdf(student_quantile(0.9, degrees), degrees) == pytest.approx(0.9)
+
+
+def test_a_further_value_stays_below_its_prediction_as_often_as_it_says() -> None:
+    generator = random.Random(1)
+    below = 0
+    for _ in range(5000):
+        *known, further = (generator.gauss(3, 2) for _ in range(9))
+        below += further < upper_prediction(known, 0.9)
+    assert below / 5000 == pytest.approx(0.9, abs=0.02)
+
+
+def test_the_interval_of_one_difference_is_students() -> None:
+    (found,) = differences([[1.0, 2.0, 3.0], [3.0, 5.0, 7.0]])
+    assert found
+    assert found.mean == pytest.approx(3)
+    assert found.half == pytest.approx(2.776 * math.sqrt((4 + 1) / 2 * (2 / 3)), rel=1e-3)  # four degrees of freedom
+    assert found.is_tie
+    assert differences([[1.0], [1.0]]) == [None]
+    assert differences([[1.0, 2.0], []]) == [None]
+
+
+def test_intervals_of_several_hold_together() -> None:
+    generator = random.Random(2)
+    wrong = 0
+    for _ in range(2000):
+        groups = [[generator.gauss(0, 1) for _ in range(3)] for _ in range(5)]
+        wrong += any(found is not None and not found.is_tie for found in differences(groups))
+    assert 0.02 < wrong / 2000 < 0.06
