@@ -2,12 +2,14 @@
 
 import re
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Annotated, Any, Literal
 
 from pydantic import (
     BeforeValidator,
     Field,
     NonNegativeFloat,
+    PlainSerializer,
     PositiveFloat,
     PositiveInt,
     field_validator,
@@ -229,6 +231,22 @@ def _read_by(parse: Callable[[str], float]) -> BeforeValidator:
     return BeforeValidator(lambda value: parse(value) if isinstance(value, str) else value)
 
 
+def _with_unit(parse: Callable[[str], float], example: str) -> BeforeValidator:
+    def read(value: Any) -> Any:
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            raise ValueError(f"{value!r} has no unit; write for example {example}")
+        return parse(value) if isinstance(value, str) else value
+
+    return BeforeValidator(read)
+
+
+def _written_in(unit: str) -> PlainSerializer:
+    """As it is read again: with its unit, and without an exponent."""
+    return PlainSerializer(
+        lambda value: None if value is None else f"{Decimal(f'{value:.12g}'):f}{unit}", when_used="json"
+    )
+
+
 class Limits(Spec):
     """Hard limits of a search, in the order in which they are checked: what costs least to know comes first.
 
@@ -238,9 +256,9 @@ class Limits(Spec):
 
     parameters: Annotated[PositiveInt | None, _read_by(parse_count)] = None
     macs: Annotated[PositiveInt | None, _read_by(parse_count)] = None
-    memory: Annotated[PositiveInt | None, _read_by(parse_bytes)] = None
-    latency: Annotated[PositiveFloat | None, _read_by(parse_short_seconds)] = None
-    energy: Annotated[PositiveFloat | None, _read_by(parse_joules)] = None
+    memory: Annotated[PositiveInt | None, _with_unit(parse_bytes, "64MiB"), _written_in("B")] = None
+    latency: Annotated[PositiveFloat | None, _with_unit(parse_short_seconds, "33ms"), _written_in("s")] = None
+    energy: Annotated[PositiveFloat | None, _with_unit(parse_joules, "50mJ"), _written_in("J")] = None
 
     @property
     def given(self) -> dict[Objective, float]:
@@ -310,7 +328,7 @@ class Search(Spec):
         for name, axis in self.axes.items():
             for other, values in axis.when.items():
                 if other not in seen:
-                    raise ValueError(f"axes.{name}.when.{other}: is no axis above this one")
+                    raise ValueError(f"axes.{name}.when.{other}: no axis of that name stands before this one")
                 strange = [value for value in values if value not in seen[other].values]
                 if strange:
                     raise ValueError(f"axes.{name}.when.{other}: {strange[0]!r} is none of that axis's values")

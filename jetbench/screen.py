@@ -60,9 +60,17 @@ def read_space(name: str, changes: Mapping[str, Any] | None = None) -> Space:
     space = parse_spec(Space, override(raw, changes or {}), str(path))
     base = _read_base(space)
     parse_spec(Architecture, base, space.base)
+    problems = axis_problems(base, space.axes)
+    if problems:
+        raise SpecError("\n  ".join([f"{path}:", *problems]))
+    return space
+
+
+def axis_problems(base: Mapping[str, Any], axes: Mapping[str, Sequence[Any]]) -> list[str]:
+    """What is wrong with axes of an architecture: fields that it has not, values that no network can have, repeats."""
     known = [field for field in list_fields(Architecture) if field not in ("name", "description")]
     problems = []
-    for axis, values in space.axes.items():
+    for axis, values in axes.items():
         if axis not in known:
             close = get_close_matches(axis, known, n=1)
             hint = f"; did you mean {close[0]}?" if close else ""
@@ -72,9 +80,7 @@ def read_space(name: str, changes: Mapping[str, Any] | None = None) -> Space:
         if not wrong and _has_equal_values(base, axis, values):
             wrong.append(f"axes.{axis}: gives a value twice")
         problems += wrong
-    if problems:
-        raise SpecError("\n  ".join([f"{path}:", *problems]))
-    return space
+    return problems
 
 
 def list_fields(kind: type[BaseModel], prefix: str = "") -> list[str]:

@@ -72,7 +72,7 @@ def parse_short_seconds(text: str) -> float:
     Raises:
         ValueError: the text is no latency.
     """
-    return _parse_scaled(text, {"us": 1e-6, "ms": 1e-3, "s": 1.0}, "a latency; write 33ms or 0.5s")
+    return _parse_scaled(text, {"ns": 1e-9, "us": 1e-6, "ms": 1e-3, "s": 1.0}, "a latency; write 33ms or 0.5s")
 
 
 def parse_joules(text: str) -> float:
@@ -88,7 +88,8 @@ def _parse_scaled(text: str, units: Mapping[str, float], expected: str) -> float
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([a-zA-Z]+)", text.strip())
     if not match or match[2].lower() not in units or float(match[1]) == 0:
         raise ValueError(f"{text!r} is not {expected}")
-    return float(match[1]) * units[match[2].lower()]
+    # In decimal, so that 33us is the 0.000033s that it is written as.
+    return float(Decimal(match[1]) * Decimal(repr(units[match[2].lower()])))
 
 
 def parse_share(text: str) -> float:

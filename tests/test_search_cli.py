@@ -73,7 +73,7 @@ def test_a_search_goes_on_grows_and_ends_in_networks_to_build_on(search: Path, t
     assert all(record.profile and record.profile.model_latency for record in finals)
     told = optuna.load_study(study_name="tiny", storage=f"sqlite:///{folder / 'study.db'}")
     assert len(told.trials) == len(records)
-    assert (folder / "importance.png").exists()
+    assert (folder / "answer.png").exists()
     assert (folder / "search-macs.png").exists()
 
     again = jetbench("search", str(search), cwd=tmp_path)

@@ -91,8 +91,8 @@ def search_space(
     Limits are checked in the order of their cost, before any training. The same command again goes on.
     """
     from jetbench.execution.local import LocalExecutor, choose_device
-    from jetbench.search.pictures import write_pictures
-    from jetbench.search.run import finalists, run_final, run_search
+    from jetbench.search.pictures import write_answer_picture, write_pictures
+    from jetbench.search.run import describe_final, finalists, run_final, run_search
     from jetbench.search.space import SearchSpace, read_search
     from jetbench.training.data import load_data, open_source
 
@@ -126,14 +126,16 @@ def search_space(
     if dry_run:
         space = SearchSpace(asked, len(source.class_names), source.size)
         look = space.look(asked.seed)
-        console.print(look.describe(asked.limits), highlight=False)
+        for line in (*space.describe(), look.describe(asked.limits)):
+            console.print(escape(line), highlight=False, soft_wrap=not console.is_terminal)
         look.check()
         return
     chosen, slots = choose_device(asked.device, asked.training.threads, jobs)
     folder = reports / asked.name
 
     from jetbench.reporting.answer import gather, print_answer, write_answer, write_proposals
-    from jetbench.reporting.progress import BarView, LineView, SearchBarView, SearchLineView, describe_landing
+    from jetbench.reporting.progress import BarView, LineView, SearchBarView, SearchLineView
+    from jetbench.reporting.units import counted
 
     stopped = f"\nStopped. Finished rows are kept in {folder}; the same command goes on from there."
     view = SearchBarView(console) if console.is_terminal else SearchLineView(console)
@@ -150,7 +152,7 @@ def search_space(
                     others=warm_start or (),
                     retry_failed=retry_failed,
                 )
-            write_proposals(folder, found.fates())
+            write_proposals(folder, found.fates(), list(asked.axes))
             write_pictures(folder, found)
             console.print(found.describe(), highlight=False)
             if found.ended_by:
@@ -161,11 +163,7 @@ def search_space(
             final_view = BarView(console) if console.is_terminal else LineView(console)
             records = []
             if not no_final:
-                console.print(
-                    f"Now {len(networks)} networks, {asked.base} among them, with {len(asked.final.seeds)} seeds and "
-                    f"{asked.final.budget} each.",
-                    highlight=False,
-                )
+                console.print(describe_final(asked, networks, slots), highlight=False)
                 with final_view:
                     records = run_final(
                         *(folder, asked, networks, info, chosen, LocalExecutor(), final_view, slots, retry_failed)
@@ -175,14 +173,15 @@ def search_space(
             raise typer.Exit(EXIT_INTERRUPTED) from None
     if no_final:
         console.print(
-            f"The front, {asked.trainings} trainings of one seed each; without --no-final it is trained again:"
+            f"The front of {counted(found.finished, 'training')}, one seed each (without --no-final trained again):"
         )
         for record in found.front():
-            console.print(f"  {escape(describe_landing(record))}  [dim]{escape(record.variant)}[/]", highlight=False)
+            told = found.describe_point(record)
+            console.print(f"  [bold]{escape(record.variant)}[/]  {escape(told)}", highlight=False)
         console.print(f"\nWritten to {folder}: proposals.csv and pictures", highlight=False, soft_wrap=True)
         return
     rows = gather([(each.name, each.variant.architecture, each.variant.changes) for each in networks], records)
-    paths = write_answer(folder, rows, asked, found.describe())
+    paths = [*write_answer(folder, rows, asked, found.describe()), *write_answer_picture(folder, rows, asked)]
     print_answer(console, rows, asked, found.describe())
     written = ", ".join(str(path.relative_to(folder)) for path in paths)
     console.print(f"\nWritten to {folder}: {written}, proposals.csv", highlight=False, soft_wrap=True)

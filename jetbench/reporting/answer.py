@@ -15,15 +15,16 @@ from rich.table import Table
 
 from jetbench.architecture import Architecture
 from jetbench.cost import cost_of
-from jetbench.experiment import Objective, Search
+from jetbench.experiment import Objective, Search, Sweep, VariantGroup
 from jetbench.front import front_of
 from jetbench.record import Record
 from jetbench.reporting import units
 from jetbench.reporting.sheets import print_whole
 from jetbench.reporting.tables import describe_machine
+from jetbench.rules import format_size
 from jetbench.student import Difference, differences
 
-ANSWER, PROPOSALS, FRONT = "answer.md", "proposals.csv", "front"
+ANSWER, PROPOSALS, FRONT, PICTURE = "answer.md", "proposals.csv", "front", "answer"
 
 
 @dataclass(frozen=True)
@@ -230,19 +231,33 @@ def write_answer(folder: Path, rows: Sequence[Row], search: Search, described: s
     shutil.rmtree(folder / FRONT, ignore_errors=True)
     (folder / FRONT).mkdir(parents=True)
     title = title_of(search)
-    lines = [f"# {title}", "", "| " + " | ".join(HEADINGS) + " |", "| :-- |" + " --: |" * (len(HEADINGS) - 1)]
+    lines = [
+        f"# {title}",
+        "",
+        f"![the networks by cost]({PICTURE}.png)",
+        "",
+        "| " + " | ".join(HEADINGS) + " |",
+        "| :-- |" + " --: |" * (len(HEADINGS) - 1),
+    ]
     lines += ["| " + " | ".join(row) + " |" for row in cells(rows, search)]
     lines += ["", *(f"- {note}" for note in footnotes(rows, search, described)), ""]
     for row in rows[1:]:
         changed = ", ".join(f"{axis} {value}" for axis, value in row.changes.items())
         lines.append(f"- **{row.name}**: {changed}")
+    trained = next((record for row in rows for record in row.kept), None)
+    where = ""
+    if trained is not None:
+        where = f" at {format_size(trained.dataset.size)}, {trained.dataset.num_classes} classes"
+        lines += ["", *_how_to_go_on(rows, where, format_size(trained.dataset.size))]
     (folder / ANSWER).write_text("\n".join(lines) + "\n")
-    written = [folder / ANSWER]
+    path = folder / f"{FRONT}.yaml"
+    path.write_text(yaml.safe_dump(_as_sweep(rows, search), sort_keys=False, allow_unicode=True))
+    written = [folder / ANSWER, path]
     for row in rows[1:]:
         path = folder / FRONT / f"{row.name}.yaml"
         # What is None follows from the form; a network's own name and story, not the base's.
         raw = row.architecture.model_dump(mode="json", exclude_none=True)
-        raw |= {"name": row.name, "description": f"found by {title}"}
+        raw |= {"name": row.name, "description": f"found by {title}{where}"}
         path.write_text(yaml.safe_dump(raw, sort_keys=False, allow_unicode=True))
         written.append(path)
         best = max(
@@ -255,15 +270,50 @@ def write_answer(folder: Path, rows: Sequence[Row], search: Search, described: s
     return written
 
 
+def _how_to_go_on(rows: Sequence[Row], where: str, size: str) -> list[str]:
+    """The commands that take a network of the front further."""
+    if len(rows) < 2:
+        return []
+    name = f"{FRONT}/{rows[1].name}"
+    return [
+        f"Each network lies in `{FRONT}/` as an architecture; what it costs holds{where}. With it, where they were "
+        "kept, are the weights of the seed with the best val mIoU, which is not the mean that the table shows:",
+        "",
+        f"    jetbench show {name}.yaml --size {size}",
+        f"    jetbench profile {name}.safetensors",
+        f"    jetbench sweep {FRONT}.yaml --budget 60epochs    # trains all of them, and the base",
+    ]
+
+
+def _as_sweep(rows: Sequence[Row], search: Search) -> dict[str, object]:
+    """The answer's networks as a sweep, to be trained on."""
+    training = search.training.model_copy(update={"budget": search.final.budget})
+    asked = Sweep(
+        name=f"{search.name}-{FRONT}",
+        description=f"the answer of {search.name}",
+        base=search.base,
+        variants=(VariantGroup(cases={row.name: dict(row.changes) for row in rows[1:]}),) if rows[1:] else (),
+        dataset=search.dataset,
+        training=training,
+        profiling=search.profiling,
+    )
+    return asked.model_dump(mode="json", exclude_defaults=True)
+
+
 def print_answer(console: Console, rows: Sequence[Row], search: Search, described: str) -> None:
     """The answer's table on the terminal."""
-    table = Table(title=f"\n[bold]{escape(title_of(search))}", title_justify="left", box=None, pad_edge=False)
-    table.add_column(HEADINGS[0], no_wrap=True)
-    for heading in HEADINGS[1:]:
-        table.add_column(heading, justify="right", no_wrap=True)
-    for row in cells(rows, search):
-        table.add_row(*(escape(cell) for cell in row))
-    print_whole(console, table)
+    told = cells(rows, search)
+    columns = list(range(len(HEADINGS)))
+    title = f"\n[bold]{escape(title_of(search))}"
+    if (
+        console.measure(_table(told, columns, title), options=console.options.update(width=10_000)).maximum
+        > console.width
+    ):
+        # Costs, then scores: one table for each rather than lines that wrap.
+        print_whole(console, _table(told, [0, *range(1, 5), *range(8, 10)], title))
+        print_whole(console, _table(told, [0, *range(5, 8)], ""))
+    else:
+        print_whole(console, _table(told, columns, title))
     for note in footnotes(rows, search, described):
         console.print(f"[dim]- {escape(note)}[/]", highlight=False, soft_wrap=not console.is_terminal)
 
@@ -278,10 +328,27 @@ class Fate:
     known: Mapping[str, float | None]
 
 
-def write_proposals(folder: Path, fates: Sequence[Fate]) -> Path:
+COLUMNS = {
+    "memory": "memory_bytes",
+    "estimated_latency": "estimated_latency_s",
+    "latency": "latency_s",
+    "energy": "energy_j",
+}
+"""Quantities whose unit a heading must say."""
+
+
+def _table(told: Sequence[Sequence[str]], columns: Sequence[int], title: str) -> Table:
+    table = Table(title=title or None, title_justify="left", box=None, pad_edge=False)
+    for column in columns:
+        table.add_column(HEADINGS[column], justify="right" if column else "left", no_wrap=True)
+    for row in told:
+        table.add_row(*(escape(row[column]) for column in columns))
+    return table
+
+
+def write_proposals(folder: Path, fates: Sequence[Fate], axes: Sequence[str]) -> Path:
     """proposals.csv: every network that was proposed, in SI units, and what became of it."""
-    axes = list(dict.fromkeys(axis for fate in fates for axis in fate.record.changes))
-    quantities = list(fates[0].known) if fates else []
+    quantities = [COLUMNS.get(name, name) for name in fates[0].known] if fates else []
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["network", "also_named", "outcome", "limit", "excess", "reason", *quantities, *axes])

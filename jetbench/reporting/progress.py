@@ -28,7 +28,9 @@ class TimeLeft:
         return landed + partial
 
     def text(self, landed: int, running: Sequence[JobProgress]) -> str:
-        """`about 4 min left`, or nothing while there is nothing to judge by."""
+        """`about 4 min left`, `estimating` while there is nothing to judge by, `done` at the end."""
+        if landed >= self.total:
+            return "done"
         done = self.share(landed, running) - self.first
         if done < 0.05:
             return "estimating"
@@ -118,9 +120,19 @@ class SearchBarView(BarView):
 
     unit = "trainings"
 
-    def follow(self, finished: Callable[[], int], describe: Callable[[], str]) -> None:
+    def follow(self, finished: Callable[[], int], state: Callable[[], Sequence[str]]) -> None:
         """See `search.run.SearchView`."""
-        self.finished, self.describe = finished, describe
+        self.finished, self.state = finished, state
+
+    def begin(self, total: int, landed: int) -> None:
+        """See `study.View`; on a resume with what is there already."""
+        super().begin(total, landed)
+        if landed:
+            self._say_state()
+
+    def _say_state(self) -> None:
+        for line in self.state():
+            self.note(f"    {line}")
 
     def show(self, landed: int, running: Sequence[JobProgress]) -> None:
         """See `study.View`."""
@@ -130,7 +142,7 @@ class SearchBarView(BarView):
         """See `study.View`; what a limit stopped is only counted."""
         if record.failure is None or record.failure.stage != "limits":
             super().land(record, landed)
-            self.note(f"  {self.describe()}")
+            self._say_state()
 
 
 class LineView:
@@ -159,7 +171,7 @@ class LineView:
         self.left = TimeLeft(total, landed)
         self.started: set[str] = set()
         there = f", {landed} of them there already" if landed else ""
-        self.note(f"{total} {self.unit.removesuffix('s') if total == 1 else self.unit}{there}")
+        self.note(f"{units.counted(total, self.unit.removesuffix('s'))}{there}")
 
     def show(self, landed: int, running: Sequence[JobProgress]) -> None:
         """See `study.View`."""
@@ -184,12 +196,22 @@ class SearchLineView(LineView):
 
     unit = "trainings"
 
-    def follow(self, finished: Callable[[], int], describe: Callable[[], str]) -> None:
+    def follow(self, finished: Callable[[], int], state: Callable[[], Sequence[str]]) -> None:
         """See `search.run.SearchView`."""
-        self.finished, self.describe = finished, describe
+        self.finished, self.state = finished, state
+
+    def begin(self, total: int, landed: int) -> None:
+        """See `study.View`; on a resume with what is there already."""
+        super().begin(total, landed)
+        if landed:
+            self._say_state()
+
+    def _say_state(self) -> None:
+        for line in self.state():
+            self.note(f"    {line}")
 
     def land(self, record: Record, landed: int) -> None:
         """See `study.View`; what a limit stopped is only counted."""
         if record.failure is None or record.failure.stage != "limits":
             super().land(record, self.finished())
-            self.note(f"    {self.describe()}")
+            self._say_state()

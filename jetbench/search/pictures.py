@@ -1,16 +1,18 @@
 """A search's own pictures: its networks by each cost, and how much each choice matters."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
-from jetbench.experiment import Objective
+from jetbench.experiment import Objective, Search
 from jetbench.record import Record
-from jetbench.reporting.answer import title_of
-from jetbench.reporting.searches import draw_importances, draw_search
+from jetbench.reporting.answer import PICTURE, Row, title_of
+from jetbench.reporting.searches import Settled, Trained, draw_answer, draw_importances, draw_search
 from jetbench.search.importance import Importance, importances
 from jetbench.search.searcher import Searcher
 from jetbench.search.space import Quantities, describe_limits
 from jetbench.search.stopping import miou_of
 
+FEW = 8  # trained networks; of fewer, any importance would be chance
 SCALES: dict[Objective, tuple[float, str]] = {
     "latency": (1e3, "latency of one image, median, untrained (ms)"),
     "energy": (1e3, "energy of one image, gross, untrained (mJ)"),
@@ -43,21 +45,26 @@ def write_pictures(folder: Path, searcher: Searcher) -> list[Path]:
     written: list[Path] = []
     start = searcher.space.start()
     base = next((r for r in ended if start is not None and searcher.space.params(r.changes) == start), None)
-
     for name in search.objectives:
         if name == "miou":
             continue
         scale, label = SCALES[name]
+        most = search.limits.given.get(name)
 
-        def point(record: Record, name: Objective = name, scale: float = scale) -> tuple[float, float]:
+        def point(record: Record, name: Objective = name, scale: float = scale) -> Trained:
             known = Quantities.of(searcher.space.cost(record.architecture), record.profile)
-            return scale * (known.get(name) or 0.0), 100 * miou_of(record)
+            return Trained(record.variant, scale * (known.get(name) or 0.0), 100 * miou_of(record))
 
-        stopped = [point(record) for record in trained if record.failure is not None]
-        points = [point(record) for record in ended]
-        own = point(base) if base else None
-        written += draw_search(folder / f"search-{name}", points, stopped, own, label, (title, data, how))
-    if bars := importance_of(searcher):
+        written += draw_search(
+            folder / f"search-{name}",
+            [point(record) for record in ended],
+            [point(record) for record in trained if record.failure is not None],
+            point(base) if base else None,
+            label,
+            None if most is None else scale * most,
+            (title, data, how),
+        )
+    if len(ended) >= FEW and (bars := importance_of(searcher)):
         early = len(trained) - len(ended)
         without = f"; {early} ended early are left out" if early else ""
         how = f"{how}; main effects among the {len(ended)} networks trained to the end, not of the whole space{without}"
@@ -65,3 +72,21 @@ def write_pictures(folder: Path, searcher: Searcher) -> list[Path]:
             folder / "importance", bars, (f"{search.name}: how much each choice matters", data, how)
         )
     return written
+
+
+def write_answer_picture(folder: Path, rows: Sequence[Row], search: Search) -> list[Path]:
+    """The networks of the answer and the base by the search's first cost: answer.png and .svg."""
+    name = next(goal for goal in search.objectives if goal != "miou")
+    scale, label = SCALES[name]
+    settled = [
+        Settled(row.name, scale * cost, tuple(100 * miou for miou in row.test))
+        for row in rows
+        if (cost := row.cost(name)) is not None and row.test
+    ]
+    if not settled:
+        return []
+    trained = next(record for row in rows for record in row.kept)
+    how = (
+        f"{search.final.budget} each, seeds {', '.join(map(str, search.final.seeds))}; the search did not look at test"
+    )
+    return draw_answer(folder / PICTURE, settled, label, (title_of(search), trained.dataset.describe(), how))

@@ -1,6 +1,8 @@
 """run_search: proposals until the trainings are spent; run_final: the front again, longer and with several seeds."""
 
-from collections.abc import Callable, Iterator, Sequence
+import json
+import statistics
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +15,7 @@ from jetbench.execution.executor import Executor
 from jetbench.experiment import Search, Sweep, TrainingConfig
 from jetbench.plan import plan_architecture
 from jetbench.record import DatasetInfo, Record
-from jetbench.reporting.units import counted
+from jetbench.reporting.units import counted, roughly
 from jetbench.search.searcher import Searcher
 from jetbench.search.space import SearchSpace
 from jetbench.study import (
@@ -31,13 +33,14 @@ from jetbench.trials import Goal, Trials
 
 FINAL = "final"
 TAKEN = "taken-over-"
+UNDER_WAY = "under-way.json"  # what was asked for and has not landed: after a stop it goes on with the same networks
 
 
 class SearchView(View, Protocol):
     """Shows a person what a search does."""
 
-    def follow(self, finished: Callable[[], int], describe: Callable[[], str]) -> None:
-        """Where to read how many trainings have ended, and what became of the proposals."""
+    def follow(self, finished: Callable[[], int], state: Callable[[], Sequence[str]]) -> None:
+        """Where to read how many trainings have ended, and lines on the proposals' fates and the front."""
 
 
 @contextmanager
@@ -89,7 +92,15 @@ def open_search(
             records += _take_over(folder, other, searcher, whole, records, note)
         goals: dict[str, Goal] = {name: "maximize" if name == "miou" else "minimize" for name in search.objectives}
         trials = Trials(folder, search.name, space.choices, goals)
-        yield Searcher(space, records, board, is_here, trials.tell, retry_failed)
+        path = folder / UNDER_WAY
+
+        def keep(under_way: Mapping[str, Mapping[str, str]]) -> None:
+            partial = path.with_suffix(".partial")
+            partial.write_text(json.dumps(under_way))
+            partial.replace(path)
+
+        asked = json.loads(path.read_text()) if path.exists() else {}
+        yield Searcher(space, records, board, is_here, trials.tell, retry_failed, asked, keep)
 
 
 @dataclass(frozen=True)
@@ -177,7 +188,7 @@ def run_search(
     with opened as searcher:
         driver = Driver(folder, search, searcher, dataset, device, executor, view, parallel)
         driver.recall(retry_failed)
-        view.follow(lambda: searcher.finished, searcher.describe)
+        view.follow(lambda: searcher.finished, searcher.state)
         view.begin(search.trainings, searcher.finished)
         driver.run()
         return searcher
@@ -209,6 +220,21 @@ def finalists(searcher: Searcher) -> list[Finalist]:
         variant = Variant(record.variant, record.changes, record.architecture, search.training, own)
         chosen.append(Finalist(record.variant, variant, record))
     return chosen
+
+
+def describe_final(search: Search, chosen: Sequence[Finalist], parallel: int) -> str:
+    """What is trained again, and about how long that takes by the pace of the search's trainings."""
+    final, budget = search.final, search.final.budget
+    text = (
+        f"Now {len(chosen)} networks, {search.base} among them, with {len(final.seeds)} seeds and {budget} each, and "
+        "each of these profiled."
+    )
+    paces = [each.found.training for each in chosen if each.found and each.found.training]
+    if not paces or budget.unit == "epochs":
+        return text
+    step = statistics.fmean(pace.seconds / pace.steps for pace in paces)
+    each = budget.amount if budget.unit == "seconds" else step * budget.amount
+    return f"{text} The trainings will take {roughly(each * len(chosen) * len(final.seeds) / parallel)}."
 
 
 def final_variants(search: Search, chosen: Sequence[Finalist]) -> tuple[Variant, ...]:

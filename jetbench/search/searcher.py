@@ -11,6 +11,7 @@ import re
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from importlib.util import find_spec
 
 import optuna
@@ -27,7 +28,7 @@ from jetbench.profiling.roofline import estimate, least_seconds
 from jetbench.record import Failure, Profile, Record
 from jetbench.reporting.answer import Fate
 from jetbench.search.additive import AdditivePicker
-from jetbench.search.space import Quantities, SearchSpace, excesses, over_limit
+from jetbench.search.space import Quantities, SearchSpace, describe_cost, describe_quantity, excesses, over_limit
 from jetbench.search.stopping import curve_of, floors_of, miou_of
 from jetbench.spec import override
 from jetbench.study import is_worth_a_retry
@@ -59,6 +60,8 @@ class Searcher:
         is_here: bool = True,
         tell: Callable[[Record, Mapping[str, str], Sequence[float] | None], None] = lambda *_: None,
         retry_failed: bool = False,
+        asked: Mapping[str, Mapping[str, str]] | None = None,
+        keep: Callable[[Mapping[str, Mapping[str, str]]], None] = lambda _: None,
     ) -> None:
         """Begin, or go on after `records`.
 
@@ -69,8 +72,11 @@ class Searcher:
             is_here: whether this machine is that; else nothing is measured.
             tell: told every landed record with its parameters and objectives.
             retry_failed: what failed earlier may be proposed again.
+            asked: names and assignments that were under way when the search was stopped; they are proposed first.
+            keep: told what is under way, each time that changes.
         """
-        self.space, self.search, self.board, self._tell_others = space, space.search, board, tell
+        self.space, self.search, self.board = space, space.search, board
+        self._tell_others, self._keep = tell, keep
         self.goals: dict[Objective, Goal] = {
             name: "maximize" if name == "miou" else "minimize" for name in self.search.objectives
         }
@@ -80,14 +86,16 @@ class Searcher:
         self.counts: Counter[str] = Counter()
         self.landed: list[Record] = []
         self.ended_by: str | None = None
+        self._unbuildable = ""
         self._in_a_row: Counter[str] = Counter()
         self._known: dict[str, Record] = {}
         self._waiting: dict[str, list[optuna.Trial]] = {}
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         # Another one after each resume: the same would propose again what has landed.
         self._seed = (self.search.seed + 1_000_003 * len(records)) % 2**32
-        self._number = max((self._own_number(record) or 0 for record in records), default=0)
-        # NSGA-II knows the networks of its generations only if it was asked for them; its first is random anyway.
+        names = [*(record.variant for record in records), *(asked or {})]
+        self._number = max((self._own_number(name) or 0 for name in names), default=0)
+        # NSGA-II knows only the networks of its generations; its first is random anyway.
         learns_at_once = self.search.sampler == "nsga2"
         first = _sampler(self.search, self._seed) if learns_at_once else optuna.samplers.RandomSampler(seed=self._seed)
         self.study = optuna.create_study(directions=list(self.goals.values()), sampler=first)
@@ -98,13 +106,25 @@ class Searcher:
         for record in records:
             if not (retry_failed and is_worth_a_retry(record)):
                 self._add(record)
-        start = space.start()
-        if start is not None and space.variant(start, "").plan.fingerprint not in self._known:
-            self.study.enqueue_trial(start)
+        self._names: dict[str, str] = {}
+        self._under_way: dict[str, tuple[str, dict[str, str]]] = {}
+        for name, chosen in (asked or {}).items():
+            self._queue(chosen, name)
+        if (start := space.start()) is not None:
+            self._queue(start)
 
-    def _own_number(self, record: Record) -> int | None:
+    def _queue(self, chosen: Mapping[str, str], name: str | None = None) -> None:
+        """Propose that network next, under its name, unless it is known."""
+        fingerprint = self.space.variant(chosen, "").plan.fingerprint
+        if fingerprint in self._known or fingerprint in self._names:
+            return
+        if name is not None:
+            self._names[fingerprint] = name
+        self.study.enqueue_trial(dict(chosen))
+
+    def _own_number(self, variant: str) -> int | None:
         """Which network of this search it is; None of one that was taken over."""
-        named = re.fullmatch(rf"{re.escape(self.search.name)}-(\d{{3,}})", record.variant)
+        named = re.fullmatch(rf"{re.escape(self.search.name)}-(\d{{3,}})", variant)
         return int(named[1]) if named else None
 
     @property
@@ -130,6 +150,20 @@ class Searcher:
         best = f", best {miou_of(front[0]):.1%}" if front else ""
         return f"{', '.join(parts)}; front of {len(front)}{best}"
 
+    def describe_point(self, record: Record) -> str:
+        """`39.7 % at 83.4 M MACs`: its mIoU and what the search keeps down."""
+        known = Quantities.of(self.space.cost(record.architecture), record.profile)
+        costs = [(name, known.get(name)) for name in self.goals if name != "miou"]
+        at = ", ".join(describe_cost(name, value) for name, value in costs if value is not None)
+        return f"{describe_quantity('miou', miou_of(record))} at {at}"
+
+    def state(self) -> list[str]:
+        """What became of the proposals, and the front: `front: 39.7 % at 83.4 M, 36.4 % at 29.0 M and 3 more`."""
+        told = [self.describe_point(record) for record in self.front()[:4]]
+        more = len(self.front()) - len(told)
+        lines = [self.describe()]
+        return [*lines, f"front: {', '.join(told)}" + (f" and {more} more" if more else "")] if told else lines
+
     def ask(self) -> Variant | None:
         """See `study.Chooser`."""
         if self.spent >= self.search.trainings or self.ended_by:
@@ -143,8 +177,9 @@ class Searcher:
             chosen = self.space.suggest(trial)
             try:
                 variant = self.space.variant(chosen, f"{self.search.name}-{self._number + 1:03d}")
-            except SpecError:
+            except SpecError as error:
                 self.counts["unbuildable"] += 1
+                self._unbuildable = str(error)
                 self._tell_over(trial, "buildable", 1.0)
                 continue
             fingerprint = variant.plan.fingerprint
@@ -156,9 +191,16 @@ class Searcher:
                 self._tell(trial, self._known[fingerprint])
             else:
                 self._waiting[fingerprint] = [trial]
-                self._number += 1
+                if fingerprint in self._names:
+                    variant = replace(variant, name=self._names.pop(fingerprint))
+                else:
+                    self._number += 1
+                self._under_way[fingerprint] = variant.name, chosen
+                self._keep(dict(self._under_way.values()))
                 return variant
         self.ended_by = f"the space is exhausted: {PATIENCE} proposals in a row were known or cannot be built"
+        if self._unbuildable:
+            self.ended_by += f" (the last that cannot: {self._unbuildable})"
         return None
 
     def _why_ended(self) -> str | None:
@@ -179,11 +221,10 @@ class Searcher:
         return None
 
     def _nearest(self) -> str:
-        over = min(
-            (self._worst_excess(record) for record in self.landed if limit_of(record) is not None),
-            key=lambda found: found[1],
-        )
-        return f"the nearest is {over[1]:,.0%} over that of {over[0]}"
+        over = [record for record in self.landed if limit_of(record) is not None]
+        nearest = min(over, key=lambda record: self._worst_excess(record)[1])
+        reason = nearest.failure.reason if nearest.failure else ""
+        return f"the nearest is {nearest.variant}, {reason}"
 
     def _choose_sampler(self) -> None:
         """Random networks first, of those that fit: a sampler that learns needs something to learn from."""
@@ -193,6 +234,8 @@ class Searcher:
                 return
             if self._picker is None:
                 self._learns, self.study.sampler = True, _sampler(self.search, self._seed)
+                return
+            if self.study.get_trials(deepcopy=False, states=[TrialState.WAITING]):
                 return
             trained = [
                 (params, values)
@@ -274,6 +317,8 @@ class Searcher:
     def learn(self, record: Record) -> None:
         """See `study.Chooser`."""
         self._remember(record)
+        if self._under_way.pop(record.fingerprint, None):
+            self._keep(dict(self._under_way.values()))
         for trial in self._waiting.pop(record.fingerprint, []):
             self._tell(trial, record)
 
@@ -290,7 +335,7 @@ class Searcher:
             self._in_a_row["measured"] += 1
         else:
             self._in_a_row["counted"] += 1
-        self.counts["taken over" if self._own_number(record) is None else outcome] += 1
+        self.counts["taken over" if self._own_number(record.variant) is None else outcome] += 1
         params = self.space.params(record.changes)
         if params is not None:
             self._tell_others(record, params, self.values(record) if record.failure is None else None)
@@ -303,6 +348,8 @@ class Searcher:
             return
         self.study.enqueue_trial(params)
         trial = self.study.ask()
+        if isinstance(self.study.sampler, optuna.samplers.NSGAIISampler):
+            _ = trial.relative_params  # what is given is put into a generation only when the sampler is asked
         self.space.suggest(trial)
         self._tell(trial, record)
 

@@ -17,12 +17,13 @@ from jetbench.experiment import Limits, Objective, Search
 from jetbench.plan import plan_architecture
 from jetbench.record import Failure, Profile
 from jetbench.reporting import units
-from jetbench.rules import Size
-from jetbench.screen import list_fields
+from jetbench.rules import Size, format_size
+from jetbench.screen import axis_problems
 from jetbench.spec import override, parse_spec, read_yaml
 from jetbench.sweep import Variant
 from jetbench.trials import distributions
 
+COUNTED: tuple[Objective, ...] = ("parameters", "macs", "memory")  # what a network costs without a device
 LOOKED_AT = 2_000  # random networks that are counted before a search begins
 
 
@@ -36,11 +37,12 @@ def read_search(name: str, changes: Mapping[str, Any] | None = None) -> Search:
     raw = {"name": path.stem, **read_yaml(path)}
     if "axes" not in raw:
         raise SpecError(f"{path}: is a sweep; a search has axes: and limits:. Run it with `jetbench sweep`")
-    search = parse_spec(Search, override(raw, changes or {}), str(path))
-    known = [field for field in list_fields(Architecture) if field not in ("name", "description")]
-    strange = [axis for axis in search.axes if axis not in known]
-    if strange:
-        raise SpecError(f"{path}: axes.{strange[0]}: an architecture has no such field")
+    source = f"{path}, with what the command line says" if changes else str(path)
+    search = parse_spec(Search, override(raw, changes or {}), source)
+    base = {"name": search.base, **read_yaml(find("architectures", search.base))}
+    parse_spec(Architecture, base, search.base)
+    if problems := axis_problems(base, {name: axis.values for name, axis in search.axes.items()}):
+        raise SpecError("\n  ".join([f"{path}:", *problems]))
     return search
 
 
@@ -78,15 +80,21 @@ def describe_quantity(name: Objective, value: float) -> str:
         case "parameters":
             return units.count(round(value))
         case "macs":
-            return f"{units.millions(round(value))} M"
+            return f"{units.millions(round(value))} M" if value >= 1e5 else units.count(round(value))
         case "memory":
-            return f"{units.mebibytes(round(value))} MiB"
+            return f"{units.mebibytes(round(value))} MiB" if value >= 2**17 else f"{units.count(round(value))} bytes"
         case "latency":
             return f"{units.milliseconds(value)} ms"
         case "energy":
             return f"{units.millijoules(value)} mJ"
         case "miou":
             return f"{units.score(value)} %"
+
+
+def describe_cost(name: Objective, value: float) -> str:
+    """`83.4 M MACs`, `33,689 parameters`, `9.50 ms`: a cost that says what it is."""
+    what = {"macs": " MACs", "parameters": " parameters"}.get(name, "")
+    return f"{describe_quantity(name, value)}{what}"
 
 
 def describe_limits(limits: Limits) -> str:
@@ -206,6 +214,23 @@ class SearchSpace:
     def cost(self, architecture: Architecture) -> QuickCost:
         """Its counts, in closed form."""
         return cost_of(architecture, self.num_classes, self.input_size)
+
+    def describe(self) -> list[str]:
+        """What is searched for, in which space, from which base, and how long each network is trained."""
+        search = self.search
+        costs = [name for name in search.objectives if name != "miou"]
+        axes = len(self.choices)
+        product = math.prod(len(options) for options in self.choices.values())
+        base = self.cost(parse_spec(Architecture, self.base, search.base))
+        known = Quantities.of(base, None)
+        counts = ", ".join(describe_cost(name, known.get(name) or 0.0) for name in COUNTED)
+        seeds = units.counted(len(search.final.seeds), "seed")
+        return [
+            f"{search.name}: high mIoU at low {' and '.join(costs)}; {axes} axes, at most {product:,} combinations.",
+            f"The base, {search.base} at {format_size(self.input_size)}: {counts}.",
+            f"{search.trainings} networks chosen by {search.sampler}, {search.training.budget} each; then the base and "
+            f"up to {search.final.most} of the front, {search.final.budget} and {seeds} each.",
+        ]
 
     def look(self, seed: int = 0) -> "Look":
         """Count the base and random networks, to know before anything is run whether the limits leave any."""

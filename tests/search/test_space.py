@@ -5,7 +5,9 @@ import pytest
 import yaml
 
 from jetbench.errors import SpecError
-from jetbench.search.space import read_search
+from jetbench.experiment import Search
+from jetbench.search.space import SearchSpace, read_search
+from jetbench.spec import parse_spec
 from tests.search.conftest import AXES, small_search, small_space
 
 
@@ -56,10 +58,14 @@ def test_a_search_that_its_own_base_satisfies_is_never_refused() -> None:
         ({"objectives": ["macs", "latency"]}, "expected miou and at least one of"),
         ({"limits": {"latency": "fast"}}, "'fast' is not a latency; write 33ms or 0.5s"),
         ({"limits": {"energy": "50"}}, "'50' is not an energy"),
+        ({"limits": {"latency": 33}}, "33 has no unit; write for example 33ms"),
+        ({"limits": {"memory": 64}}, "64 has no unit; write for example 64MiB"),
+        ({"axes": {"expansion": [1, "zwei"]}}, "(given: 'zwei')"),
+        ({"axes": {"expansion": [2, 2]}}, "axes.expansion: gives a value twice"),
         ({"axes": {"base_chanels": [4]}}, "axes.base_chanels: an architecture has no such field"),
         (
             {"axes": {"groups": {"values": [1], "when": {"expansion": [2]}}}},
-            "axes.groups.when.expansion: is no axis above",
+            "axes.groups.when.expansion: no axis of that name stands before this one",
         ),
         (
             {"axes": {"expansion": [1], "groups": {"values": [1], "when": {"expansion": [2]}}}},
@@ -83,5 +89,20 @@ def test_limits_are_in_the_order_of_their_cost() -> None:
 
 
 def test_the_bundled_searches_can_begin() -> None:
-    for name in ("search-nano", "search-quick"):
-        assert read_search(name).trainings > 0
+    for name in ("search-nano", "search-quick", "search-camvid"):
+        search = read_search(name)
+        size = search.dataset.size
+        assert size
+        space = SearchSpace(search, 11, size)
+        start = space.start()
+        assert start
+        # The network that the search starts from is within its own limits, and its seeds are fresh.
+        assert space.fits(start)
+        assert search.training.seed not in search.final.seeds
+
+
+def test_limits_are_written_as_they_are_read() -> None:
+    search = small_search(limits={"energy": "50mJ", "latency": "33us", "memory": "64MiB", "macs": "1.2G"})
+    written = search.model_dump(mode="json")
+    assert written["limits"]["latency"] == "0.000033s"
+    assert parse_spec(Search, written, "written") == search

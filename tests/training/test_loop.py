@@ -7,7 +7,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from jetbench import build_model, load_architecture
-from jetbench.experiment import Budget, TrainingConfig
+from jetbench.experiment import Budget, Floor, TrainingConfig
 from jetbench.record import TrainingResult
 from jetbench.training.data import SegmentationData
 from jetbench.training.loop import Normalise, Schedule, endless_batches, train
@@ -113,3 +113,21 @@ def test_images_are_normalised_and_never_channels_last(streets: SegmentationData
     assert images.mean(dim=(0, 2, 3)).abs().max() < 1e-3
     assert (images.std(dim=(0, 2, 3)) - 1).abs().max() < 1e-2
     assert target.dtype == torch.long
+
+
+def test_a_training_below_its_floor_ends_there_with_its_weights(streets: SegmentationData, tmp_path: Path) -> None:
+    def run_with(*floors: Floor) -> TrainingResult:
+        torch.manual_seed(0)
+        model = build_model(load_architecture("jetseg-nano"), 11, streets.info.size)
+        asked = config("9 steps", evaluations=3)
+        return train(model, streets, asked, CPU, tmp_path / "weights.safetensors", floors=floors)
+
+    ended = run_with(Floor(evaluation=2, of=3, miou=1.0, why="made up"))
+    assert ended.stopped
+    assert ended.stopped.endswith("at evaluation 2 of 3 is below 100.0 %: made up")
+    assert (ended.steps, len(ended.val)) == (6, 2)
+    assert (tmp_path / "weights.safetensors").exists()
+    whole = run_with(Floor(evaluation=1, of=3, miou=0.0, why=""), Floor(evaluation=3, of=3, miou=1.0, why=""))
+    assert whole.stopped is None
+    assert whole.steps == 9
+    assert whole.val[:2] == ended.val
