@@ -17,12 +17,13 @@ from jetbench.architecture import Architecture
 from jetbench.cost import cost_of
 from jetbench.experiment import Objective, Search, Sweep, VariantGroup
 from jetbench.front import front_of
-from jetbench.record import Record
+from jetbench.record import Profile, Record
 from jetbench.reporting import units
 from jetbench.reporting.sheets import print_whole
 from jetbench.reporting.tables import describe_machine
 from jetbench.rules import format_size
 from jetbench.student import Difference, differences
+from jetbench.verdict import judge
 
 ANSWER, PROPOSALS, FRONT, PICTURE = "answer.md", "proposals.csv", "front", "answer"
 
@@ -52,15 +53,35 @@ class Row:
         return tuple(record.training.test.miou for record in self.kept if record.training)
 
     def measured(self, name: Objective) -> tuple[float, ...]:
-        """Each seed's latency (s) or energy (J) of one image; fewer where it was not measured."""
+        """Each seed's latency (s) or energy (J) of one image; fewer where it was not measured, or not validly."""
         told = []
-        for record in self.kept:
-            model = record.profile.model_latency if record.profile else None
+        for profile in self.profiles:
+            if judge(profile).level == "invalid":
+                continue
+            model = profile.model_latency
             if name == "latency" and model:
                 told.append(model.median_s / model.batch_size)
-            elif name == "energy" and record.profile and record.profile.energy_j_per_image is not None:
-                told.append(record.profile.energy_j_per_image)
+            elif name == "energy" and profile.energy_j_per_image is not None:
+                told.append(profile.energy_j_per_image)
         return tuple(told)
+
+    @property
+    def profiles(self) -> tuple[Profile, ...]:
+        """Of the seeds that have one."""
+        return tuple(record.profile for record in self.kept if record.profile)
+
+    @property
+    def doubt(self) -> str | None:
+        """Why what was measured is to be taken with care, if it is: `2 of 3 profiles suspect (reasons)`."""
+        verdicts = [verdict for profile in self.profiles if (verdict := judge(profile)).level in ("suspect", "invalid")]
+        if not verdicts:
+            return None
+        reasons = dict.fromkeys(reason for verdict in verdicts for reason in verdict.reasons)
+        left_out = sum(verdict.level == "invalid" for verdict in verdicts)
+        return (
+            f"{len(verdicts)} of {units.counted(len(self.profiles), 'profile')} suspect or invalid"
+            f"{f', {left_out} left out' if left_out else ''} ({'; '.join(reasons)})"
+        )
 
     def costs(self, name: Objective) -> tuple[float, ...]:
         """A cost by each seed; a counted one is there once, and is the same for every seed."""
@@ -170,7 +191,7 @@ def cells(rows: Sequence[Row], search: Search) -> list[list[str]]:
                 units.count(row.cost("parameters")),
                 units.millions(row.cost("macs")),
                 units.mebibytes(row.cost("memory")),
-                units.milliseconds(row.cost("latency")),
+                units.milliseconds(row.cost("latency")) + (" (?)" if row.doubt and row.measured("latency") else ""),
                 _spread(row.val, asked),
                 _spread(row.test, asked),
                 describe_difference(difference),
@@ -206,6 +227,7 @@ def footnotes(rows: Sequence[Row], search: Search, described: str) -> list[str]:
             f"Seed {search.training.seed} is the one that the front was picked by, so it is no fresh evidence; "
             "final.seeds without it would be."
         )
+    notes += [f"(?) {row.name}: {row.doubt}." for row in rows if row.doubt]
     for row in rows[1:]:
         for name, most in search.limits.given.items():
             value = row.cost(name)
@@ -311,6 +333,7 @@ def print_answer(console: Console, rows: Sequence[Row], search: Search, describe
     ):
         # Costs, then scores: one table for each rather than lines that wrap.
         print_whole(console, _table(told, [0, *range(1, 5), *range(8, 10)], title))
+        console.print()
         print_whole(console, _table(told, [0, *range(5, 8)], ""))
     else:
         print_whole(console, _table(told, columns, title))

@@ -50,6 +50,22 @@ def describe_landing(record: Record) -> str:
     return ", ".join(parts)
 
 
+class _Follows:
+    """What the two views of a search share: whom they ask for its state, and how they say it."""
+
+    def follow(self, finished: Callable[[], int], state: Callable[[], Sequence[str]]) -> None:
+        """See `search.run.SearchView`."""
+        self.finished, self.state = finished, state
+
+    def note(self, text: str) -> None:
+        """Of the view."""
+
+    def say_state(self) -> None:
+        """What became of the proposals, and the front."""
+        for line in self.state():
+            self.note(f"    {line}")
+
+
 class BarView:
     """A bar for the study and one for each running job."""
 
@@ -115,24 +131,16 @@ class BarView:
         self.progress.console.print(f"[dim]{escape(text)}[/]", highlight=False)
 
 
-class SearchBarView(BarView):
+class SearchBarView(BarView, _Follows):
     """The same for a search: trainings are counted, and the state says what became of the proposals."""
 
     unit = "trainings"
-
-    def follow(self, finished: Callable[[], int], state: Callable[[], Sequence[str]]) -> None:
-        """See `search.run.SearchView`."""
-        self.finished, self.state = finished, state
 
     def begin(self, total: int, landed: int) -> None:
         """See `study.View`; on a resume with what is there already."""
         super().begin(total, landed)
         if landed:
-            self._say_state()
-
-    def _say_state(self) -> None:
-        for line in self.state():
-            self.note(f"    {line}")
+            self.say_state()
 
     def show(self, landed: int, running: Sequence[JobProgress]) -> None:
         """See `study.View`."""
@@ -142,7 +150,7 @@ class SearchBarView(BarView):
         """See `study.View`; what a limit stopped is only counted."""
         if record.failure is None or record.failure.stage != "limits":
             super().land(record, landed)
-            self._say_state()
+            self.say_state()
 
 
 class LineView:
@@ -191,27 +199,19 @@ class LineView:
         self.console.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
-class SearchLineView(LineView):
+class SearchLineView(LineView, _Follows):
     """The same for a search."""
 
     unit = "trainings"
-
-    def follow(self, finished: Callable[[], int], state: Callable[[], Sequence[str]]) -> None:
-        """See `search.run.SearchView`."""
-        self.finished, self.state = finished, state
 
     def begin(self, total: int, landed: int) -> None:
         """See `study.View`; on a resume with what is there already."""
         super().begin(total, landed)
         if landed:
-            self._say_state()
-
-    def _say_state(self) -> None:
-        for line in self.state():
-            self.note(f"    {line}")
+            self.say_state()
 
     def land(self, record: Record, landed: int) -> None:
         """See `study.View`; what a limit stopped is only counted."""
         if record.failure is None or record.failure.stage != "limits":
             super().land(record, self.finished())
-            self._say_state()
+            self.say_state()

@@ -113,8 +113,11 @@ def draw_answer(path: Path, rows: Sequence[Settled], label: str, texts: tuple[st
             axis.vlines(row.cost, min(row.mious), max(row.mious), color=colour, linewidth=1.2, alpha=0.5, zorder=2)
             axis.scatter([row.cost] * len(row.mious), row.mious, s=9, color=colour, alpha=0.6, linewidths=0, zorder=3)
             axis.scatter(row.cost, mean, s=44, color=colour, zorder=4)
+            if number == 0:
+                axis.axhline(mean, color=INK, linewidth=0.8, linestyle=(0, (4, 3)), alpha=0.5, zorder=1)
+                continue
             axis.annotate(
-                row.name if number == 0 else row.name.rpartition("-")[2],
+                row.name.rpartition("-")[2],
                 (row.cost, mean),
                 xytext=(-7, 4),
                 textcoords="offset points",
@@ -125,7 +128,7 @@ def draw_answer(path: Path, rows: Sequence[Settled], label: str, texts: tuple[st
         axis.set_xlabel(label)
         axis.set_ylabel("test mIoU (%)")
         lines = [("orange: what the search found", ACCENT), ("(by the number in its name)", ACCENT)]
-        _write_key(key, [*lines, ("dark: the base", INK), ("large: mean; small: each seed", MUTED)])
+        _write_key(key, [*lines, (f"dark: the base, {rows[0].name}", INK), ("large: mean; small: each seed", MUTED)])
         return save_figure(figure, path)
 
 

@@ -34,6 +34,7 @@ from jetbench.spec import override
 from jetbench.study import is_worth_a_retry
 from jetbench.sweep import Variant
 from jetbench.trials import Goal
+from jetbench.verdict import judge
 from jetbench.walk import list_operations
 
 PATIENCE = 500  # proposals in a row that are known or cannot be built: then the space is taken for exhausted
@@ -257,6 +258,10 @@ class Searcher:
         known = self._known_of(variant.architecture, variant.plan, profile)
         failure = over_limit(self.search.limits, known)
         if failure is None and profile is not None:
+            verdict = judge(profile)
+            if verdict.level == "invalid":
+                why = f"its profile is invalid: {'; '.join(verdict.reasons)}"
+                return Failure(stage="profile", status="error", reason=why)
             lacking = self._lacking(known)
             if lacking:
                 why = profile.notes.get("power_w" if lacking[0] == "energy" else "latency", "not measured")

@@ -9,6 +9,7 @@ from jetbench.reporting.answer import HEADINGS, Row, cells, costs_no_more, descr
 from jetbench.student import Difference
 from tests.made_up import failed, profile, record, training
 from tests.search.conftest import small_search
+from tests.test_verdict import watch
 
 NANO = load_architecture("jetseg-nano")
 SMALLER = load_architecture("jetseg-nano", base_channels=6)
@@ -91,3 +92,14 @@ def test_networks_of_an_earlier_answer_do_not_stay_beside_this_ones(tmp_path: Pa
     assert (tmp_path / "front" / "old.yaml").exists()
     write_answer(tmp_path, [row("base", 0.5, 0.01), row("new", 0.5, 0.01)], small_search(), "made up")
     assert [path.name for path in (tmp_path / "front").iterdir()] == ["new.yaml"]
+
+
+def test_a_suspect_latency_is_marked_and_an_invalid_one_left_out() -> None:
+    busy = profile(0.01, watches=(watch({"load_average": 5.0}, {}),))
+    throttled = profile(0.09, watches=(watch({}, {}, throttled=("thermal",)),))
+    one = Row("one", NANO, {}, (record("one, seed=0", profile=busy), record("one, seed=1", profile=throttled)))
+    base = row("base", 0.5, 0.02, 0.02)
+    assert one.measured("latency") == (0.01,)
+    assert [each["ms"] for each in table([base, one], small_search())] == ["20.0", "10.0 (?)"]
+    told = " ".join(footnotes([base, one], small_search(), "made up"))
+    assert "(?) one: 2 of 2 profiles suspect or invalid, 1 left out (load average 5.0 on 2 cores" in told

@@ -8,7 +8,7 @@ from jetbench import load_architecture
 from jetbench.errors import SpecError
 from jetbench.plan import plan_architecture
 from jetbench.reporting.answer import gather, write_answer
-from jetbench.search.compare import main, read_run, replay
+from jetbench.search.compare import dominated_share, main, read_run, reference_of, replay
 from jetbench.search.run import finalists
 from jetbench.study import read_records
 
@@ -52,3 +52,21 @@ def test_the_kept_answer_is_what_its_records_say_and_its_networks_are_those_that
     found = {record.variant: record.fingerprint for record in searcher.landed}
     for path in (folder / "front").glob("*.yaml"):
         assert plan_architecture(load_architecture(str(path)), 11, (64, 128)).fingerprint == found[path.stem]
+
+
+def test_the_share_is_of_the_box_up_to_mious_of_one() -> None:
+    assert dominated_share([(-0.5, 20.0)], (0.0, 40.0)) == pytest.approx(0.5 * 20 / 40)
+    assert dominated_share([(-0.5, 20.0), (-0.8, 30.0)], (0.0, 40.0)) == pytest.approx((0.5 * 10 + 0.8 * 10) / 40)
+    assert dominated_share([(-0.5, 50.0)], (0.0, 40.0)) == 0
+
+
+def test_the_box_ends_at_the_limit() -> None:
+    assert reference_of([read_run(KEPT / "quick-random-0")]) == (0.0, 40e6)
+
+
+def test_missing_trainings_of_a_front_are_said(tmp_path: Path) -> None:
+    (tmp_path / "again").mkdir()
+    lines = (KEPT / "again" / "records.jsonl").read_text().splitlines(keepends=True)
+    (tmp_path / "again" / "records.jsonl").write_text("".join(lines[:5]))
+    with pytest.raises(SpecError, match=r"again: has no two trainings of .*; give --again"):
+        main(tmp_path, [KEPT / "quick-random-0"])

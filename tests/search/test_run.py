@@ -179,3 +179,18 @@ def test_the_front_can_be_trained_again_otherwise(tmp_path: Path) -> None:
     assert {str(record.training_config.budget) for record in first} == {"5 steps"}
     assert {(str(r.training_config.budget), r.training_config.seed) for r in second} == {("7 steps", 2), ("7 steps", 3)}
     assert len(read_records(tmp_path / "final")) == len(first) + len(second)
+
+
+def test_a_measured_latency_stops_networks_before_they_are_trained(tmp_path: Path) -> None:
+    within = MadeUpTrainings()
+    go(tmp_path / "within", small_search(limits={"latency": "20ms"}, trainings=3, early_stop=False), within)
+    stages: dict[str, list[str]] = {}
+    for variant, stage in within.submitted:
+        stages.setdefault(variant, []).append(stage)
+    assert list(stages.values()) == [["profile", "train"]] * 3
+    over = MadeUpTrainings()
+    searcher = go(tmp_path / "over", small_search(limits={"latency": "8ms"}, sampler="random"), over)
+    assert {stage for _, stage in over.submitted} == {"profile"}
+    assert all(fate.limit == "latency" and fate.excess == pytest.approx(0.25) for fate in searcher.fates())
+    assert searcher.ended_by
+    assert "the nearest is small-001, latency: 10.0 ms is 25% over the limit of 8.00 ms" in searcher.ended_by

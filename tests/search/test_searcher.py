@@ -14,8 +14,9 @@ from jetbench.record import Failure, Record
 from jetbench.search.additive import LinearModel
 from jetbench.search.searcher import MOST_OVER, Searcher
 from jetbench.walk import list_operations
-from tests.made_up import training
+from tests.made_up import profile, training
 from tests.search.conftest import small_space
+from tests.test_verdict import idle_and_load, watch
 
 Drive = Callable[..., list[Record]]
 REST = {
@@ -259,3 +260,26 @@ def test_the_additive_model_tells_effects_from_noise() -> None:
     features[:, 11] = 0
     _, unknown = LinearModel.fit(features, 0.4 + features @ effects).predict(np.eye(12))
     assert unknown.argmax() == 11
+
+
+def test_energy_of_the_untrained_network_is_a_limit_and_an_objective() -> None:
+    searcher = Searcher(small_space(objectives=["miou", "energy"], limits={"energy": "0.5J"}))
+    variant = searcher.ask()
+    assert variant
+    measured = profile(0.01, energy=idle_and_load())  # 8 W for 10 s and 100 images
+    failure = searcher.stop(variant, measured)
+    assert failure
+    assert failure.reason == "energy: 800 mJ is 60% over the limit of 500 mJ"
+    failure = searcher.stop(variant, profile(0.01))
+    assert failure
+    assert (failure.stage, failure.reason) == ("profile", "no energy: made up")
+
+
+def test_an_invalid_profile_is_no_latency() -> None:
+    searcher = Searcher(small_space(objectives=["miou", "latency"]))
+    variant = searcher.ask()
+    assert variant
+    assert searcher.stop(variant, profile(0.01)) is None
+    failure = searcher.stop(variant, profile(0.01, watches=(watch({}, {}, throttled=("thermal",)),)))
+    assert failure
+    assert failure.reason == "its profile is invalid: throttled: thermal"

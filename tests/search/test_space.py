@@ -1,4 +1,5 @@
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -6,7 +7,7 @@ import yaml
 
 from jetbench.errors import SpecError
 from jetbench.experiment import Search
-from jetbench.search.space import SearchSpace, read_search
+from jetbench.search.space import Quantities, SearchSpace, excesses, over_limit, read_search
 from jetbench.spec import parse_spec
 from tests.search.conftest import AXES, small_search, small_space
 
@@ -81,6 +82,17 @@ def test_wrong_searches_are_refused_with_their_key(change: dict[str, object], me
     with pytest.raises(SpecError) as raised:
         read_search(str(path))
     assert message in str(raised.value)
+
+
+def test_the_cheapest_limit_to_know_is_the_one_that_is_named() -> None:
+    limits = small_search(limits={"energy": "50mJ", "memory": "64MiB", "latency": "33ms"}).limits
+    known = Quantities(parameters=1, macs=1, memory=2**20, estimated_latency=0.01, latency=0.03, energy=0.06)
+    failure = over_limit(limits, known)
+    assert failure
+    assert failure.reason == "energy: 60.0 mJ is 20% over the limit of 50.0 mJ"
+    slow = replace(known, estimated_latency=0.066, latency=0.1)
+    assert [what for what, _, _ in excesses(limits, slow)] == ["estimated latency", "latency", "energy"]
+    assert over_limit(limits, replace(known, energy=None)) is None
 
 
 def test_limits_are_in_the_order_of_their_cost() -> None:
