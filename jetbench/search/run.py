@@ -99,7 +99,10 @@ def open_search(
             partial.write_text(json.dumps(under_way))
             partial.replace(path)
 
-        asked = json.loads(path.read_text()) if path.exists() else {}
+        try:
+            asked = json.loads(path.read_text())
+        except (OSError, ValueError):
+            asked = {}  # only a convenience: other networks take the place of those that were under way
         yield Searcher(space, records, board, is_here, trials.tell, retry_failed, asked, keep)
 
 
