@@ -172,19 +172,20 @@ def on_front(rows: Sequence[Row], search: Search) -> list[bool | None]:
 
 
 HEADINGS = (
-    *("network", "params", "MACs M", "MiB", "ms", "val mIoU %", "test mIoU %", "test to base"),
-    *("costs no more", "on front"),
+    *("network", "params", "MACs M", "MiB", "ms", "costs no more", "on front"),
+    *("val mIoU %", "val to base", "test mIoU %", "test to base"),
 )
 
 
 def cells(rows: Sequence[Row], search: Search) -> list[list[str]]:
     """The answer's table; the first row is the base."""
     base = rows[0]
-    found = [None, *differences([row.test for row in rows])]
+    val = [None, *differences([row.val for row in rows])]
+    test = [None, *differences([row.test for row in rows])]
     words = {True: "yes", False: "no", None: units.MISSING}
     asked = len(search.final.seeds)
     told = []
-    for row, difference, is_front in zip(rows, found, on_front(rows, search), strict=True):
+    for row, on_val, on_test, is_front in zip(rows, val, test, on_front(rows, search), strict=True):
         told.append(
             [
                 row.name,
@@ -192,11 +193,12 @@ def cells(rows: Sequence[Row], search: Search) -> list[list[str]]:
                 units.millions(row.cost("macs")),
                 units.mebibytes(row.cost("memory")),
                 units.milliseconds(row.cost("latency")) + (" (?)" if row.doubt and row.measured("latency") else ""),
-                _spread(row.val, asked),
-                _spread(row.test, asked),
-                describe_difference(difference),
                 units.MISSING if row is base else costs_no_more(row, base, search),
                 words[is_front],
+                _spread(row.val, asked),
+                describe_difference(on_val),
+                _spread(row.test, asked),
+                describe_difference(on_test),
             ]
         )
     return told
@@ -214,9 +216,9 @@ def footnotes(rows: Sequence[Row], search: Search, described: str) -> list[str]:
     notes += [
         f"Data: {first.dataset.describe()}. Every network trained anew: {first.training_config.budget}, seeds "
         f"{', '.join(map(str, seeds))}; mean and standard deviation over them, best val of each, and the test of that.",
-        "test to base: difference of the means; the intervals hold for all rows together with 95 % (Student, pooled "
-        "deviation, Bonferroni); a tie where one holds 0. The networks were chosen on the val split, which flatters "
-        "their val; the search did not look at test.",
+        "to base: difference of the means; the intervals of a column hold for all rows together with 95 % (Student, "
+        "pooled deviation, Bonferroni); a tie where one holds 0. The networks were chosen on the val split, "
+        "which flatters their val; the search did not look at test.",
         f"costs no more: no more than the base in any of: {counting}; what is measured is a tie where the ranges of "
         "the seeds overlap. MiB: weights and peak activations, counted. ms: one image, median of the seeds' profiles.",
         f"on front: trained again, no other row beats it in mean val mIoU and {cost}.",
@@ -332,9 +334,9 @@ def print_answer(console: Console, rows: Sequence[Row], search: Search, describe
         > console.width
     ):
         # Costs, then scores: one table for each rather than lines that wrap.
-        print_whole(console, _table(told, [0, *range(1, 5), *range(8, 10)], title))
+        print_whole(console, _table(told, list(range(7)), title))
         console.print()
-        print_whole(console, _table(told, [0, *range(5, 8)], ""))
+        print_whole(console, _table(told, [0, *range(7, 11)], ""))
     else:
         print_whole(console, _table(told, columns, title))
     for note in footnotes(rows, search, described):
