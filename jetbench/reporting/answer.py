@@ -321,7 +321,8 @@ def _as_sweep(rows: Sequence[Row], search: Search) -> dict[str, object]:
         training=training,
         profiling=search.profiling,
     )
-    return asked.model_dump(mode="json", exclude_defaults=True)
+    # The data's kind is a default of its own class, and is what tells the classes apart.
+    return {**asked.model_dump(mode="json", exclude_defaults=True), "dataset": search.dataset.model_dump(mode="json")}
 
 
 def print_answer(console: Console, rows: Sequence[Row], search: Search, described: str) -> None:

@@ -4,9 +4,11 @@ import pytest
 
 from jetbench import load_architecture
 from jetbench.experiment import Search
+from jetbench.plan import plan_architecture
 from jetbench.record import Record
 from jetbench.reporting.answer import HEADINGS, Row, cells, costs_no_more, describe_difference, footnotes, write_answer
 from jetbench.student import Difference
+from jetbench.sweep import expand_sweep, read_sweep
 from tests.made_up import failed, profile, record, training
 from tests.search.conftest import small_search
 from tests.test_verdict import watch
@@ -84,6 +86,21 @@ def test_a_limit_that_does_not_hold_any_more_and_a_seed_that_is_not_fresh_are_sa
     told = " ".join(footnotes([row("base", 0.5, 0.02), one], search, "made up"))
     assert "one: trained, its latency is 25.0% over the limit" in told
     assert "Seed 0 is the one that the front was picked by" in told
+
+
+@pytest.mark.parametrize("dataset", [{"name": "streets", "size": [64, 96]}, {"name": "camvid", "size": [64, 96]}])
+def test_the_front_is_a_sweep_of_the_networks_it_names(dataset: dict[str, object], tmp_path: Path) -> None:
+    search = small_search(dataset=dataset, final={"budget": "70 steps"})
+    one = Row("one", SMALLER, {"base_channels": 6}, row("one", 0.5, 0.01, small=True).records)
+    write_answer(tmp_path, [row("base", 0.5, 0.01), one], search, "made up")
+    sweep = read_sweep(str(tmp_path / "front.yaml"))
+    assert sweep.dataset == search.dataset
+    assert str(sweep.training.budget) == "70 steps"
+    variants = {variant.name: variant.plan.fingerprint for variant in expand_sweep(sweep, 3, (64, 96))}
+    assert variants == {
+        "jetseg-nano": plan_architecture(NANO, 3, (64, 96)).fingerprint,
+        "one": plan_architecture(SMALLER, 3, (64, 96)).fingerprint,
+    }
 
 
 def test_networks_of_an_earlier_answer_do_not_stay_beside_this_ones(tmp_path: Path) -> None:
