@@ -301,7 +301,7 @@ def _how_to_go_on(rows: Sequence[Row], where: str, size: str) -> list[str]:
     name = f"{FRONT}/{rows[1].name}"
     return [
         f"Each network lies in `{FRONT}/` as an architecture; what it costs holds{where}. With it, where they were "
-        "kept, are the weights of the seed with the best val mIoU, which is not the mean that the table shows:",
+        "kept, are the weights of the seed with the best val mIoU, which is not the mean that is shown. From here:",
         "",
         f"    jetbench show {name}.yaml --size {size}",
         f"    jetbench profile {name}.safetensors",

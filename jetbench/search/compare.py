@@ -20,6 +20,7 @@ from jetbench.experiment import Search, Sweep
 from jetbench.front import front_of, hypervolume
 from jetbench.plan import plan_architecture
 from jetbench.record import Record
+from jetbench.reporting import units
 from jetbench.reporting.answer import describe_difference
 from jetbench.reporting.progress import LineView
 from jetbench.reporting.searches import draw_hypervolumes
@@ -54,6 +55,11 @@ class Run:
     def front(self) -> list[int]:
         """Positions of what no other training beats."""
         return front_of(self.points)
+
+    def lacking(self, scores: Scores) -> list[Record]:
+        """Networks of the front that were not trained again twice or more."""
+        front = (self.records[number] for number in self.front())
+        return [record for record in front if len(scores.get(record.fingerprint, ())) < 2]
 
     def again(self, scores: Scores) -> list[tuple[float, ...]]:
         """The front's points with the mean mIoU of trainings that it was not picked by."""
@@ -204,11 +210,6 @@ def main(out: Path, folders: Sequence[Path], again: bool = False) -> None:
     if again:
         train_again(out / AGAIN, runs)
     scores = scores_of(out / AGAIN)
-    lacking = {
-        r.records[n].variant for r in runs for n in r.front() if len(scores.get(r.records[n].fingerprint, ())) < 2
-    }
-    if scores and lacking:
-        raise SpecError(f"{out / AGAIN}: has no two trainings of {', '.join(sorted(lacking)[:3])}; give --again")
     lines = ["# Samplers with the same trainings, limits and data", "", "![hypervolume](hypervolume.png)", ""]
     lines += ["| sampler | seed | trained | hypervolume % | best val mIoU % | over a limit | front |"]
     lines += ["| :-- | --: | --: | --: | --: | --: | --: |"]
@@ -222,7 +223,7 @@ def main(out: Path, folders: Sequence[Path], again: bool = False) -> None:
     lines.append("")
     ends = {name: [volume[-1] for volume in own] for name, own in volumes.items()}
     lines += _describe_ends(ends)
-    if scores:
+    if any(len(each) > 1 for each in scores.values()):
         lines += _describe_again(groups, scores, reference)
     replays = [replay(run) for run in runs if not run.search.early_stop]
     if replays:
@@ -243,17 +244,25 @@ def _describe_again(groups: Mapping[str, Sequence[Run]], scores: Scores, referen
     """The fronts by trainings that they were not picked by, and how lucky the picked ones were."""
     first = next(iter(groups.values()))[0]
     at = first.search.objectives.index("miou")
-    spread = statistics.fmean(statistics.variance(each) for each in scores.values()) ** 0.5
+    spread = statistics.fmean(statistics.variance(each) for each in scores.values() if len(each) > 1) ** 0.5
     lines = ["", "## The same fronts, trained again", ""]
     lines.append(
         f"The {len(scores)} networks of these fronts with seeds {', '.join(map(str, AGAIN_SEEDS))}: the trainings of a "
         f"network differ by {100 * spread:.1f} points (standard deviation). A front is picked by one training of each, "
         "the lucky ones with it; `luck` is by how much its mIoU fell when it was trained again."
     )
+    missing: list[str] = []
     lines += ["", "| sampler | seed | hypervolume again % | best again % | luck, points |"]
     lines += ["| :-- | --: | --: | --: | --: |"]
     volumes: dict[str, list[float]] = {}
     for name, own in groups.items():
+        lacking = {record.variant for run in own for record in run.lacking(scores)}
+        if lacking:
+            lines.append(f"| {name} | {' | '.join([units.MISSING] * 4)} |")
+            missing.append(
+                f"- {name}: not trained again, or not all: {', '.join(sorted(lacking)[:3])} ...; --again does"
+            )
+            continue
         for run in own:
             points = run.again(scores)
             share = 100 * dominated_share(points, reference)
@@ -262,7 +271,7 @@ def _describe_again(groups: Mapping[str, Sequence[Run]], scores: Scores, referen
             best = -100 * min(point[at] for point in points)
             lines.append(f"| {name} | {run.search.seed} | {share:.2f} | {best:.1f} | {luck:.1f} |")
             volumes.setdefault(name, []).append(share / 100)
-    return [*lines, "", *_describe_ends(volumes)]
+    return [*lines, "", *_describe_ends(volumes), *missing]
 
 
 def _describe_ends(ends: Mapping[str, Sequence[float]]) -> list[str]:
