@@ -5,7 +5,6 @@ passes is trained, and a training that cannot reach the front any more is ended.
 made anew from the records: they are the truth.
 """
 
-import json
 import math
 import re
 import warnings
@@ -30,7 +29,6 @@ from jetbench.reporting.answer import Fate
 from jetbench.search.additive import AdditivePicker
 from jetbench.search.space import Quantities, SearchSpace, describe_cost, describe_quantity, excesses, over_limit
 from jetbench.search.stopping import curve_of, floors_of, miou_of
-from jetbench.spec import override
 from jetbench.study import is_worth_a_retry
 from jetbench.sweep import Variant
 from jetbench.trials import Goal
@@ -427,13 +425,9 @@ class Searcher:
             return None
         if self._lacking(known) or over_limit(self.search.limits, known):
             return None
-        chosen: dict[str, str] = {}
-        for name, options in self.space.choices.items():
-            if self.space.active(chosen, name):
-                same = [option for option in options if self._has(record.architecture, name, option)]
-                if not same:
-                    return None
-                chosen[name] = same[0]
+        chosen = self.space.assignment_of(record.architecture)
+        if chosen is None:
+            return None
         try:
             variant = self.space.variant(chosen, record.variant)
         except SpecError:
@@ -441,22 +435,6 @@ class Searcher:
         if variant.plan.fingerprint != record.fingerprint:
             return None
         return record.model_copy(update={"changes": variant.changes, "architecture": variant.architecture})
-
-    def _has(self, architecture: Architecture, name: str, option: str) -> bool:
-        """Is the field of that axis as `option` says?"""
-        raw = override(self.space.base, {name: json.loads(option)})
-        try:
-            wanted = Architecture.model_validate(raw)
-        except ValueError:
-            return False
-        return bool(_field(wanted, name) == _field(architecture, name))
-
-
-def _field(architecture: Architecture, dotted: str) -> object:
-    value: object = architecture
-    for part in dotted.split("."):
-        value = getattr(value, part)
-    return value
 
 
 def outcome_of(record: Record) -> str:

@@ -5,6 +5,7 @@ import math
 import random
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any
 
 import optuna
@@ -196,6 +197,26 @@ class SearchSpace:
         expected = [name for name in self.choices if self.active(chosen, name)]
         within = set(chosen) == set(expected) and all(chosen[name] in self.choices[name] for name in chosen)
         return {name: chosen[name] for name in expected} if within else None
+
+    def assignment_of(self, architecture: Architecture) -> dict[str, str] | None:
+        """The assignment whose fields are those of an architecture; None if an axis has not its value."""
+        chosen: dict[str, str] = {}
+        for name, options in self.choices.items():
+            if self.active(chosen, name):
+                same = [option for option in options if self._has(architecture, name, option)]
+                if not same:
+                    return None
+                chosen[name] = same[0]
+        return chosen
+
+    def _has(self, architecture: Architecture, name: str, option: str) -> bool:
+        """Is the field of that axis as `option` says?"""
+        try:
+            wanted = Architecture.model_validate(override(self.base, {name: json.loads(option)}))
+        except ValueError:
+            return False
+        field = attrgetter(name)
+        return bool(field(wanted) == field(architecture))
 
     def fits(self, chosen: Mapping[str, str]) -> str | None:
         """The fingerprint of a network that can be built and is within the counted limits; None of any other."""
