@@ -2,7 +2,7 @@
 
 Reads records alone. With --again the fronts are trained anew with other seeds, which are kept in OUT/again: a front is
 made of the luckiest trainings too, and a sampler that proposes many alike picks the luckiest of more. Runs that differ
-in anything but sampler and seed are refused.
+in more than sampler, seed and how their front is trained again are refused.
 """
 
 import argparse
@@ -34,7 +34,7 @@ from jetbench.sweep import Variant
 from jetbench.training.data import load_data
 from jetbench.training.loop import why_stopped
 
-FREE = {"name", "sampler", "seed", "description"}
+FREE = {"name", "sampler", "seed", "description", "final"}
 AGAIN, AGAIN_SEEDS = "again", (11, 12, 13)
 Scores = Mapping[str, Sequence[float]]  # mIoU of each training, by the network's fingerprint
 
