@@ -212,7 +212,7 @@ def _device(asked: "Search") -> "tuple[Device, bool]":
         raise SpecError(f"--max-energy: {why}; search there, or leave it out")
     if asked.limits.latency is not None:
         config = asked.profiling
-        operations = list_operations(plan_architecture(load_architecture(asked.base), 11, (128, 256)))
+        operations = list_operations(plan_architecture(load_architecture(asked.base), 11, (512, 512)))
         told = estimate(operations, board, config.dtype, config.batch_size)
         if isinstance(told, str):
             raise SpecError(f"--max-latency: {why}, and there is {told}; search there, or leave it out")

@@ -66,15 +66,12 @@ def estimate(
     )
 
 
-def least_seconds(operations: Sequence[Operation], device: Device, dtype: DType) -> float | None:
+def least_seconds(operations: Sequence[Operation], device: Device) -> float | None:
     """Seconds of one image that no program can undercut by the data sheet, however much it fuses; None without peaks.
 
-    The convolutions' multiply-accumulates at the highest peak, or reading every parameter once, whichever is longer.
+    The convolutions' multiply-accumulates at the device's highest peak. No bytes: small weights stay in a cache from
+    one pass to the next, and maps never leave one where kernels are fused.
     """
     _, peaks = device.peaks_of(None)
     arithmetic = [peak.value for name, peak in peaks.items() if name != "bandwidth"]
-    if not arithmetic or "bandwidth" not in peaks:
-        return None
-    by_arithmetic = 2 * sum(operation.macs for operation in operations) / max(arithmetic)
-    weights = sum(operation.parameter_bytes for operation in operations) * WIDTH[dtype] / BYTES
-    return max(by_arithmetic, weights / peaks["bandwidth"].value)
+    return 2 * sum(operation.macs for operation in operations) / max(arithmetic) if arithmetic else None

@@ -282,7 +282,7 @@ class Searcher:
             config = self.search.profiling
             operations = list_operations(plan)
             if "profile" in self.stages:
-                at_best = least_seconds(operations, self.board, config.dtype)
+                at_best = least_seconds(operations, self.board)
             else:
                 told = estimate(operations, self.board, config.dtype, config.batch_size)
                 at_best = None if isinstance(told, str) else told.seconds / config.batch_size

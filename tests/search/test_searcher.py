@@ -87,7 +87,7 @@ def test_measured_latency_is_a_limit_and_a_search_that_cannot_meet_it_ends_with_
 @pytest.mark.parametrize("is_here", [True, False])
 def test_what_a_data_sheet_rules_out_is_stopped_before_anything_is_measured(is_here: bool, drive: Drive) -> None:
     board = load_device("agx")
-    space = small_space(objectives=["miou", "macs"], limits={"latency": "1us"}, sampler="random")
+    space = small_space(objectives=["miou", "macs"], limits={"latency": "10ns"}, sampler="random")
     searcher = Searcher(space, board=board, is_here=is_here)
     assert ("profile" in searcher.stages) == is_here
     variant = searcher.ask()
@@ -95,13 +95,16 @@ def test_what_a_data_sheet_rules_out_is_stopped_before_anything_is_measured(is_h
     told = estimate(list_operations(variant.plan), board, "fp32", 1)
     assert not isinstance(told, str)
     # What will be measured is ruled out only by what no program could undercut.
-    least = least_seconds(list_operations(variant.plan), board, "fp32")
+    least = least_seconds(list_operations(variant.plan), board)
     assert least
     assert least < told.seconds
+    assert least == 2 * space.cost(variant.architecture).macs / max(
+        peak.value for name, peak in board.peaks.items() if name != "bandwidth"
+    )
     failure = searcher.stop(variant, None)
     assert failure
     assert failure.reason.startswith("estimated latency: ")
-    assert f"is {(least if is_here else told.seconds) / 1e-6 - 1:,.0%} over the limit" in failure.reason
+    assert f"is {(least if is_here else told.seconds) / 1e-8 - 1:,.0%} over the limit" in failure.reason
     found = drive(Searcher(space, board=board, is_here=is_here))
     assert len(found) == MOST_OVER
     searcher = Searcher(space, found, board, is_here)
