@@ -83,8 +83,8 @@ def write_answer_picture(folder: Path, rows: Sequence[Row], search: Search) -> l
         for row in rows
         if (cost := row.cost(name)) is not None and row.test
     ]
-    if not settled:
-        return []
+    if not settled or settled[0].name != rows[0].name:
+        return []  # without the base, which is drawn first, there is nothing to compare with
     trained = next(record for row in rows for record in row.kept)
     how = (
         f"{search.final.budget} each, seeds {', '.join(map(str, search.final.seeds))}; the search did not look at test"
