@@ -1,13 +1,5 @@
 """The centre: one variant in, trained weights out, with all that is needed to build and profile them again."""
 
-import ctypes
-import fcntl
-import os
-import signal
-import sys
-import tempfile
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import torch
@@ -16,23 +8,26 @@ from safetensors import SafetensorError, safe_open
 from torch import nn
 
 from jetbench.architecture import Architecture
-from jetbench.errors import SpecError
+from jetbench.errors import DataError, SpecError
 from jetbench.experiment import DatasetConfig, Floor, TrainingConfig
 from jetbench.models.build import build_model
+from jetbench.probe.alone import WAITING, machine_shared
 from jetbench.profiling.environment import describe_environment, set_arithmetic
 from jetbench.record import Environment, TrainingResult
 from jetbench.spec import Spec
 from jetbench.training.data import load_data
 from jetbench.training.loop import Report, train
 
-PR_SET_PDEATHSIG = 1
-
 
 class TrainRequest(Spec):
-    """Train `architecture` on `dataset` and write its best weights to `weights_file`."""
+    """Train `architecture` on `dataset` and write its best weights to `weights_file`.
+
+    `digest` is the data's where it was asked for; where this runs, it must be the same.
+    """
 
     architecture: Architecture
     dataset: DatasetConfig
+    digest: str | None = None
     training: TrainingConfig
     device: str
     weights_file: str
@@ -61,6 +56,11 @@ def run_training(request: TrainRequest, report: Report) -> TrainReply:
     device = torch.device(request.device)
     flushes = set_arithmetic(request.training.threads, flush_denormals=True)
     data = load_data(request.dataset)
+    if request.digest not in (None, data.info.digest):
+        raise DataError(
+            f"the data here are not those of the study: {data.info.describe()}, digest {data.info.digest}; there "
+            f"{request.digest}"
+        )
     torch.manual_seed(request.training.seed)
     model = build_model(request.architecture, data.info.num_classes, data.info.size).to(device)
     saved = SavedNetwork(
@@ -71,8 +71,9 @@ def run_training(request: TrainRequest, report: Report) -> TrainReply:
         std=data.std,
     )
     metadata = {"jetbench": saved.model_dump_json()}
-    report(0.0, "waiting for a profile to end")
+    report(0.0, WAITING)
     with machine_shared():
+        report(0.0, "begins")
         result = train(
             model, data, request.training, device, Path(request.weights_file), metadata, report, request.floors
         )
@@ -107,53 +108,3 @@ def load_network(path: Path) -> tuple[nn.Module, SavedNetwork]:
         reason = str(error).splitlines()[0]
         raise SpecError(f"{path}: its network cannot be built by this version of jetbench ({reason})") from None
     return model, saved
-
-
-def die_with(parent: int) -> None:
-    """Have the kernel end this process when its parent dies, so that nothing measures beside orphans."""
-    if sys.platform != "linux":
-        return
-    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:  # it died before the kernel was asked
-        os.kill(os.getpid(), signal.SIGKILL)
-
-
-def is_out_of_memory(error: Exception) -> bool:
-    """Did a job run out of memory? torch says so in several ways, on a CPU by the text alone."""
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
-        return True
-    return isinstance(error, RuntimeError) and ("can't allocate memory" in str(error) or "alloc_cpu" in str(error))
-
-
-@contextmanager
-def machine_to_itself() -> Iterator[None]:
-    """Hold the machine for a profile: no other profile, and no training of any sweep, runs meanwhile.
-
-    Two locks in the machine's temporary folder: who profiles shuts the gate, so that no new training enters, and
-    waits until the room is empty. The kernel lifts both when the process ends, however it ends.
-    """
-    with _locked("gate", fcntl.LOCK_EX), _locked("room", fcntl.LOCK_EX):
-        yield
-
-
-@contextmanager
-def machine_shared() -> Iterator[None]:
-    """Train beside other trainings, but not beside a profile."""
-    with ExitStack() as inside:
-        with _locked("gate", fcntl.LOCK_SH):
-            inside.enter_context(_locked("room", fcntl.LOCK_SH))
-        yield
-
-
-@contextmanager
-def _locked(name: str, how: int) -> Iterator[None]:
-    path = Path(tempfile.gettempdir()) / f"jetbench-{name}.lock"
-    try:
-        descriptor = os.open(path, os.O_RDONLY)  # first, since the kernel may refuse to "create" another user's file
-    except FileNotFoundError:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CREAT, 0o644)
-    try:
-        fcntl.flock(descriptor, how)
-        yield
-    finally:
-        os.close(descriptor)

@@ -190,8 +190,35 @@ def _check_folder_name(value: str) -> str:
     return value
 
 
+def _read_by(parse: Callable[[str], float]) -> BeforeValidator:
+    return BeforeValidator(lambda value: parse(value) if isinstance(value, str) else value)
+
+
+def _with_unit(parse: Callable[[str], float], example: str) -> BeforeValidator:
+    def read(value: Any) -> Any:
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            raise ValueError(f"{value!r} has no unit; write for example {example}")
+        return parse(value) if isinstance(value, str) else value
+
+    return BeforeValidator(read)
+
+
+def _written_in(unit: str) -> PlainSerializer:
+    """As it is read again: with its unit, and without an exponent."""
+    return PlainSerializer(
+        lambda value: None if value is None else f"{Decimal(f'{value:.12g}'):f}{unit}", when_used="json"
+    )
+
+
+MemoryLimit = Annotated[PositiveInt | None, _with_unit(parse_bytes, "8GiB"), _written_in("B")]
+
+
 class Sweep(Spec):
-    """One experiment: a base architecture, what varies, the data, and how long to train."""
+    """One experiment: a base architecture, what varies, the data, and how long to train.
+
+    `board` is the device that profiles (`jetbench devices`); None is this machine, or, with --ray, whichever holds the
+    token `profiler`. A job that holds more than `memory_limit` is ended.
+    """
 
     name: str
     description: str = ""
@@ -201,8 +228,10 @@ class Sweep(Spec):
     dataset: DatasetConfig = StreetsConfig()
     training: TrainingConfig = TrainingConfig()
     profiling: ProfilingConfig = ProfilingConfig()
+    board: str | None = None
     device: DeviceName = "auto"
     timeout_s: PositiveFloat = 6 * 3600.0
+    memory_limit: MemoryLimit = None
 
     _names_a_folder = field_validator("name")(_check_folder_name)
 
@@ -225,26 +254,6 @@ class Space(Spec):
 
 Objective = Literal["miou", "latency", "energy", "macs", "parameters", "memory"]
 SamplerName = Literal["tpe", "nsga2", "random", "gp", "additive"]
-
-
-def _read_by(parse: Callable[[str], float]) -> BeforeValidator:
-    return BeforeValidator(lambda value: parse(value) if isinstance(value, str) else value)
-
-
-def _with_unit(parse: Callable[[str], float], example: str) -> BeforeValidator:
-    def read(value: Any) -> Any:
-        if isinstance(value, int | float) and not isinstance(value, bool):
-            raise ValueError(f"{value!r} has no unit; write for example {example}")
-        return parse(value) if isinstance(value, str) else value
-
-    return BeforeValidator(read)
-
-
-def _written_in(unit: str) -> PlainSerializer:
-    """As it is read again: with its unit, and without an exponent."""
-    return PlainSerializer(
-        lambda value: None if value is None else f"{Decimal(f'{value:.12g}'):f}{unit}", when_used="json"
-    )
 
 
 class Limits(Spec):
@@ -312,6 +321,7 @@ class Search(Spec):
     board: str | None = None
     device: DeviceName = "auto"
     timeout_s: PositiveFloat = 6 * 3600.0
+    memory_limit: MemoryLimit = None
 
     _names_a_folder = field_validator("name")(_check_folder_name)
 

@@ -7,6 +7,7 @@ much. Networks with the same threads are timed in turn in the same processes, be
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -17,16 +18,17 @@ from pathlib import Path
 import torch
 
 from jetbench.architecture import Architecture
-from jetbench.benchmark import die_with, is_out_of_memory, load_network, machine_to_itself
+from jetbench.benchmark import load_network
 from jetbench.device import Device, load_device
-from jetbench.errors import JetbenchError, ProfilingError
+from jetbench.errors import JetbenchError, ProfilingError, is_out_of_memory
 from jetbench.experiment import ProfilingConfig
 from jetbench.measurement import Latency
 from jetbench.models.build import build_model
 from jetbench.operations import Operation, add_up
 from jetbench.plan import plan_architecture
+from jetbench.probe.alone import WAITING, die_with, machine_to_itself
 from jetbench.profiling.environment import describe_environment
-from jetbench.profiling.host import host_device
+from jetbench.profiling.host import describe_host, host_device, is_here, read_identity, torch_device, with_card
 from jetbench.profiling.profile import (
     GREY_MEAN,
     GREY_STD,
@@ -82,12 +84,16 @@ class UntrainedNetwork(Spec):
 
 
 class ProfileRequest(Spec):
-    """Profile the network saved in `weights_file`, or an untrained one."""
+    """Profile the network saved in `weights_file`, or an untrained one.
+
+    `device` is the torch device, unless a `board` is named: then this machine must be that, and torch takes its GPU.
+    """
 
     weights_file: str | None = None
     untrained: UntrainedNetwork | None = None
     profiling: ProfilingConfig
     device: str
+    board: str | None = None
 
 
 class ProcessRequest(Spec):
@@ -119,8 +125,9 @@ def profile_cases(
     Raises:
         ProfilingError: a process ended without a result; the message says why.
     """
-    report(0.0, "waiting for the machine")
+    report(0.0, WAITING)
     with machine_to_itself():
+        report(0.0, "begins")
         profiles: dict[int, Profile] = {}
         groups: dict[tuple[object, ...], list[int]] = {}
         for number, case in enumerate(cases):
@@ -153,10 +160,29 @@ def run_profile(request: ProfileRequest, report: Report) -> Profile:
             mean=saved.mean,
             std=saved.std,
         )
-    here = host_device()
-    if request.device == "cpu" and here.accelerator == "cuda" and not here.is_board:
-        here = load_device("cpu")
-    return profile_cases([case], request.device, here, report, is_fresh=True)[0]
+    here, device = _device_here(request)
+    return profile_cases([case], device, here, report, is_fresh=True)[0]
+
+
+def _device_here(request: ProfileRequest) -> tuple[Device, str]:
+    """What this machine is, and the torch device to measure on.
+
+    Raises:
+        ProfilingError: it is not the board that is to be profiled on.
+    """
+    identity = read_identity()
+    if request.board is None:
+        here = host_device(identity)
+        if request.device == "cpu" and here.accelerator == "cuda" and not here.is_board:
+            here = load_device("cpu")
+        return here, request.device
+    board = load_device(request.board)
+    if not is_here(board, identity):
+        raise ProfilingError(
+            f"{socket.gethostname()} is to profile as {board.name}, but is no {board.title} (it is: "
+            f"{describe_host(identity)})"
+        )
+    return with_card(board), str(torch_device(board))
 
 
 def estimate_cases(cases: Sequence[Case], target: Device, why: str) -> list[Profile]:

@@ -4,40 +4,34 @@ A variant is trained, then profiled, each a job of its own. Trainings may run be
 beside anything. What has landed in records.jsonl is never run again; Optuna's study in study.db is told the same.
 """
 
-import fcntl
+import contextlib
 import hashlib
-import json
-import os
 import re
-import socket
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections import deque
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Protocol
 
-import yaml
-
-from jetbench.errors import StudyError
-from jetbench.execution.executor import Executor, Job, Outcome, Progress, Stage
+from jetbench.errors import StorageError, StudyError
+from jetbench.execution.executor import PROFILER, Executor, Job, Outcome, Progress, Stage
+from jetbench.execution.files import read_json
 from jetbench.experiment import Floor, Search, Sweep
+from jetbench.folder import append_record, is_worth_a_retry, keep_sweep, lock_folder, read_records
 from jetbench.record import RECORD_VERSION, DatasetInfo, Environment, Failure, Profile, Record, TrainingResult
-from jetbench.spec import read_yaml
 from jetbench.sweep import Variant
-from jetbench.trials import RECORDS, sweep_trials
+from jetbench.trials import Trials, sweep_trials
 
 MAX_ATTEMPTS = 2
 POLL_S = 0.1
 POLL_WHILE_PROFILING_S = 0.5
-# What a sweep may say differently on resume: it moves no number. Variants are told apart by their keys.
-# A search may go on with more trainings, and train its front otherwise.
-FREE_TO_CHANGE = ("description:", "timeout_s:", "variants:", "include_base:", "trainings:", "final.")
-SWEEP, LOCK = "sweep.yaml", ".lock"
-
-
+STORAGE_WAIT_S = 600.0
+FIRST_RETRY_S, LONGEST_RETRY_S = 1.0, 30.0
+SPACE = 2**16  # bytes that must fit where it could not be written
 TRAIN_AND_PROFILE: tuple[Stage, ...] = ("train", "profile")
+FOUND: dict[Stage, str] = {"train": "training", "profile": "profile"}
 
 
 class Chooser(Protocol):
@@ -107,6 +101,7 @@ class _Task:
     variant: Variant
     key: str
     attempts: dict[Stage, int] = field(default_factory=lambda: {"train": 0, "profile": 0})
+    stage: Stage = "train"
     training: TrainingResult | None = None
     training_environment: Environment | None = None
     profile: Profile | None = None
@@ -133,9 +128,10 @@ def run_study(
     device: str,
     executor: Executor,
     view: View,
-    parallel: int = 1,
     retry_failed: bool = False,
     stages: tuple[Stage, ...] = TRAIN_AND_PROFILE,
+    storage: str | None = None,
+    storage_wait_s: float = STORAGE_WAIT_S,
 ) -> list[Record]:
     """Run what has not landed yet, and return the records of all variants in their order.
 
@@ -147,106 +143,27 @@ def run_study(
         device: torch device of all jobs.
         executor: who runs the jobs; stopped before this returns or raises.
         view: who is shown the progress.
-        parallel: trainings that may run beside each other.
         retry_failed: run again what has landed as a failure.
         stages: what is done with each variant.
+        storage: address of the database of the Optuna study; study.db in the folder by default.
+        storage_wait_s: how long a folder or storage that cannot be written to is waited for.
 
     Raises:
-        StudyError: another driver has the folder, or it holds another sweep.
+        StudyError: another driver has the folder, or it holds another sweep, or it cannot be written to.
         KeyboardInterrupt: after the jobs were stopped; the same call goes on from there.
     """
-    with lock_folder(folder):
+    with contextlib.ExitStack() as held:
+        held.enter_context(lock_folder(folder))
         keep_sweep(folder, sweep)
         keys = [variant_key(variant, sweep, dataset, device) for variant in variants]
-        tell = sweep_trials(folder, sweep.name, dict(zip(keys, variants, strict=True)))
-        driver = Driver(folder, sweep, Listed(variants, tell, stages), dataset, device, executor, view, parallel)
+        trials, tell = sweep_trials(folder, sweep.name, dict(zip(keys, variants, strict=True)), storage)
+        held.callback(trials.close)
+        chooser = Listed(variants, tell, stages)
+        driver = Driver(folder, sweep, chooser, dataset, device, executor, view, trials, storage_wait_s)
         known = driver.recall(retry_failed)
         view.begin(len(variants), len(known.intersection(keys)))
         driver.run()
         return [driver.landed[key] for key in keys]
-
-
-@contextmanager
-def lock_folder(folder: Path) -> Iterator[None]:
-    """Be the folder's only driver; the lock goes when the process does, however it ends."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o666)
-    except OSError as error:
-        raise StudyError(f"{folder}: cannot write here ({error.strerror}); choose another --reports folder") from None
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            owner = os.read(descriptor, 200).decode(errors="replace").strip() or "unknown"
-            raise StudyError(
-                f"{folder}: another driver is running this study ({owner}); wait for it, stop it, or use another --name"
-            ) from None
-        os.ftruncate(descriptor, 0)
-        os.write(descriptor, f"pid {os.getpid()} on {socket.gethostname()}".encode())
-        yield
-    finally:
-        os.close(descriptor)
-
-
-def keep_sweep(folder: Path, sweep: Sweep | Search) -> None:
-    """Write sweep.yaml on the first run; later, refuse a sweep that is not the one the folder holds."""
-    path = folder / SWEEP
-    asked = sweep.model_dump(mode="json")
-    kind = "search" if isinstance(sweep, Search) else "sweep"
-    if path.exists():
-        held = read_yaml(path)
-        differences = [f"  {line}" for line in _differences("", held, asked) if not line.startswith(FREE_TO_CHANGE)]
-        if differences:
-            raise StudyError(
-                f"{folder}: holds another {kind}; rows of both in one table would not compare. It differs in\n"
-                + "\n".join(differences[:8])
-                + "\nUse --name for a new folder, or remove this one."
-            )
-        if held == asked:
-            return
-    partial = path.with_suffix(".partial")
-    partial.write_text(yaml.safe_dump(asked, sort_keys=False, allow_unicode=True))
-    partial.replace(path)
-
-
-def _differences(where: str, held: object, asked: object) -> Iterator[str]:
-    if isinstance(held, dict) and isinstance(asked, dict):
-        for key in [*held, *(key for key in asked if key not in held)]:
-            yield from _differences(f"{where}.{key}".lstrip("."), held.get(key), asked.get(key))
-    elif held != asked:
-        yield f"{where}: there {held!r}, asked {asked!r}"
-
-
-def read_records(folder: Path) -> list[Record]:
-    """All records of a folder, a later one for the same variant replacing an earlier one.
-
-    A last line without its end was being written when the driver was killed; it is no record.
-
-    Raises:
-        StudyError: a line is no record of this version.
-    """
-    path = folder / RECORDS
-    if not path.exists():
-        return []
-    found: dict[str, Record] = {}
-    *lines, _ = path.read_text().split("\n")
-    for number, line in enumerate(lines, 1):
-        try:
-            raw = json.loads(line)
-        except ValueError:
-            raise StudyError(f"{path}:{number}: not JSON; delete this line, the other rows are kept") from None
-        try:
-            record = Record.model_validate(raw)
-        except ValueError as error:
-            reason = str(error).splitlines()[0]
-            raise StudyError(
-                f"{path}:{number}: not a record of version {RECORD_VERSION} ({reason}); another version of jetbench "
-                "wrote it: use that one, or a new --name"
-            ) from None
-        found.pop(record.key, None)
-        found[record.key] = record
-    return list(found.values())
 
 
 def landed_records(
@@ -258,30 +175,12 @@ def landed_records(
     return [found[key] for key in keys if key in found]
 
 
-def is_worth_a_retry(record: Record) -> bool:
-    """Did it fail, and not just end early or stay out because of a limit?"""
-    return record.failure is not None and record.failure.status not in ("stopped", "over a limit")
-
-
-def append_record(folder: Path, record: Record) -> None:
-    """Add one line, all of it on disk before this returns."""
-    path = folder / RECORDS
-    with path.open("ab+") as file:
-        # A killed driver may have left half a line; it goes, the line's job will have run again.
-        content_end = file.seek(0, os.SEEK_END)
-        while content_end > 0:
-            file.seek(content_end - 1)
-            if file.read(1) == b"\n":
-                break
-            content_end -= 1
-        file.truncate(content_end)
-        file.write(record.model_dump_json().encode() + b"\n")
-        file.flush()
-        os.fsync(file.fileno())
-
-
 class Driver:
-    """Places the jobs of what a chooser asks for, and keeps what lands. Whoever makes one holds the folder's lock."""
+    """Places the jobs of what a chooser asks for, and keeps what lands. Whoever makes one holds the folder's lock.
+
+    While the folder or the storage cannot be written to, nothing new is asked for or begun; what has ended is kept and
+    written down later.
+    """
 
     def __init__(
         self,
@@ -292,15 +191,17 @@ class Driver:
         device: str,
         executor: Executor,
         view: View,
-        parallel: int,
+        trials: Trials | None = None,
+        storage_wait_s: float = STORAGE_WAIT_S,
     ) -> None:
         self.folder, self.asked, self.chooser, self.dataset, self.device = folder, asked, chooser, dataset, device
-        self.executor, self.view, self.parallel = executor, view, max(1, parallel)
+        self.executor, self.view, self.trials = executor, view, trials
         self.landed: dict[str, Record] = {}
-        self.to_train: list[_Task] = []
-        self.to_profile: list[_Task] = []
-        self.busy: dict[str, _Task] = {}
         self._known: dict[str, Record] = {}
+        self._busy: dict[str, _Task] = {}
+        self._to_submit: deque[_Task] = deque()
+        self._to_write: deque[Record] = deque()
+        self._trouble = _Trouble(storage_wait_s)
 
     def recall(self, retry_failed: bool = False) -> set[str]:
         """Read what landed earlier, and will not be run again; returns its keys."""
@@ -309,21 +210,86 @@ class Driver:
         return set(self._known)
 
     def run(self) -> None:
-        """Until the chooser has nothing more to ask for and all of it has landed; ends all jobs, however it ends."""
+        """Until the chooser has nothing more to ask for and all of it has landed; ends all jobs, however it ends.
+
+        Raises:
+            StudyError: what has ended could not be written down for too long.
+        """
         try:
-            while self._ask() or self.to_train or self.to_profile or self.busy:
-                profiling = self._start_jobs()
+            while True:
+                is_written = self._write_down()
+                asked = is_written and self._ask()
+                if is_written:
+                    self._submit_jobs()
+                if not (asked or self._busy or self._to_submit or self._to_write or self._trouble.is_there):
+                    return
                 for outcome in self.executor.poll():
                     self._receive(outcome)
-                self.view.show(len(self.landed), self.executor.running())
-                time.sleep(POLL_WHILE_PROFILING_S if profiling else POLL_S)
+                running = self.executor.running()
+                self.view.show(len(self.landed), running)
+                is_profiling = any(progress.job.stage == "profile" for progress in running)
+                time.sleep(POLL_WHILE_PROFILING_S if is_profiling else POLL_S)
         finally:
-            self.executor.stop()
+            try:
+                with contextlib.suppress(OSError, StudyError):
+                    self._write_down()  # what ended as this was stopped
+            finally:
+                self.executor.stop()
+
+    def _write_down(self) -> bool:
+        """Write all that has ended; says whether that could be done."""
+        if not self._trouble.may_try():
+            return False
+        try:
+            if self._trouble.is_there:
+                self._try_folder()
+            while self._to_write:
+                record = self._to_write[0]
+                append_record(self.folder, record)
+                self._to_write.popleft()
+                self._trouble.forget()
+                with contextlib.suppress(OSError):
+                    # A row has it now; measured anew where that row is tried again.
+                    (self._job_folder(record.key, "profile") / "result.json").unlink()
+                self.landed[record.key] = record
+                self.chooser.learn(record)
+                self.view.land(record, len(self.landed))
+            if self.trials is not None:
+                self.trials.flush()
+        except (OSError, StorageError) as error:
+            self._meet_trouble(str(error))
+            return False
+        if self._trouble.is_there:
+            self._trouble.is_there = False
+            self.view.note("it can be written to again; going on")
+        return True
+
+    def _try_folder(self) -> None:
+        path = self.folder / ".space"
+        try:
+            path.write_bytes(bytes(SPACE))
+        finally:
+            with contextlib.suppress(OSError):
+                path.unlink()
+
+    def _meet_trouble(self, reason: str) -> None:
+        """Wait, and say so once; give up after a while."""
+        if self._trouble.meet():
+            minutes = f"{self._trouble.limit_s / 60:g} min"
+            self.view.note(
+                f"{reason}. What has ended is kept, and nothing new begins; trying again for up to {minutes}"
+            )
+        if self._trouble.is_hopeless():
+            kept = f"; {len(self._to_write)} rows wait" if self._to_write else ""
+            raise StudyError(
+                f"{reason}{kept}. This has lasted for {self._trouble.limit_s / 60:g} min. Nothing is lost: when it is "
+                "mended, the same command goes on from there"
+            )
 
     def _ask(self) -> bool:
-        """Ask for variants while slots are free; says whether something was asked for."""
+        """Ask for variants while there is room; says whether something was asked for."""
         asked = False
-        while len(self.to_train) + len(self.to_profile) + len(self.busy) < self.parallel:
+        while len(self._busy) + len(self._to_submit) + len(self._to_write) < self.executor.width:
             variant = self.chooser.ask()
             if variant is None:
                 break
@@ -335,48 +301,83 @@ class Driver:
                 self.chooser.learn(record)
             elif failure := self.chooser.stop(variant, None):
                 self._land(task, failure)
-            elif self.chooser.stages[0] == "profile":
-                self.to_profile.append(task)
-            elif self._adopt_training(task):
-                self._advance(task)
+                if not self._write_down():
+                    break
             else:
-                self.to_train.append(task)
+                self._advance(task)
         return asked
 
-    def _start_jobs(self) -> bool:
-        """Start what may run now; says whether a profile is running."""
-        stages = [progress.job.stage for progress in self.executor.running()]
-        if "profile" in stages:
-            return True
-        if self.to_profile:
-            # No new training while a profile waits: it is let alone as soon as those under way have ended.
-            if not stages:
-                self._submit("profile", self.to_profile.pop(0))
-                return True
-            return False
-        while self.to_train and len(stages) < self.parallel:
-            self._submit("train", self.to_train.pop(0))
-            stages.append("train")
-        return False
+    def _advance(self, task: _Task) -> None:
+        """On to the next stage of a variant, or it lands; what an earlier driver saw end is taken over."""
+        while True:
+            stage = next((s for s in self.chooser.stages if getattr(task, FOUND[s]) is None), None)
+            if stage is None:
+                stopped = task.training.stopped if task.training else None
+                self._land(task, Failure(stage="train", status="stopped", reason=stopped) if stopped else None)
+                return
+            if stage != self.chooser.stages[0] and task.training is None:
+                failure = self.chooser.stop(task.variant, task.profile)
+                if failure is not None:
+                    self._land(task, failure)
+                    return
+            told = self._adopt(task, stage)
+            if told is None:
+                task.stage = stage
+                self._to_submit.append(task)
+                return
+            self._keep(task, stage, told)
 
-    def _submit(self, stage: Stage, task: _Task) -> None:
-        task.attempts[stage] += 1
-        self.busy[task.key] = task
-        config = task.variant.training if stage == "train" else self.asked.profiling
-        self.executor.submit(
-            Job(
+    def _adopt(self, task: _Task, stage: Stage) -> dict[str, Any] | None:
+        """The result of a job that ended well before the last driver did."""
+        told = read_json(self._job_folder(task.key, stage) / "result.json")
+        if told is None or (stage == "train" and not self._weights_file(task).is_file()):
+            return None
+        result = told.get("result")
+        return result if isinstance(result, dict) else None
+
+    def _keep(self, task: _Task, stage: Stage, result: dict[str, Any]) -> None:
+        if stage == "train":
+            task.training = TrainingResult.model_validate(result["training"])
+            task.training_environment = Environment.model_validate(result["environment"])
+        else:
+            task.profile = Profile.model_validate(result)
+
+    def _submit_jobs(self) -> None:
+        """Hand over what is to run, profiles first: their trainings have been paid for."""
+        for task in sorted(self._to_submit, key=lambda task: task.stage != "profile"):
+            stage = task.stage
+            config = task.variant.training if stage == "train" else self.asked.profiling
+            job = Job(
                 key=task.key,
                 stage=stage,
                 variant=task.variant.name,
-                folder=self._job_folder(task, stage),
+                folder=self._job_folder(task.key, stage),
                 request={"stage": stage, stage: self._request(stage, task)},
                 threads=config.threads,
                 timeout_s=self.asked.timeout_s,
+                needs=self._needs(stage, config.threads),
+                attempt=task.attempts[stage] + 1,
+                memory_bytes=self.asked.memory_limit,
             )
-        )
+            try:
+                if stage == "train":
+                    # A profile of other weights would not be this one's.
+                    (self._job_folder(task.key, "profile") / "result.json").unlink(missing_ok=True)
+                self.executor.submit(job)
+            except OSError as error:
+                self._meet_trouble(f"{job.folder}: {error.strerror}")
+                return
+            self._to_submit.remove(task)
+            task.attempts[stage] += 1
+            self._busy[task.key] = task
 
-    def _job_folder(self, task: _Task, stage: Stage) -> Path:
-        return self.folder / "jobs" / f"{task.key}-{stage}"
+    def _needs(self, stage: Stage, threads: int) -> dict[str, int]:
+        if stage == "profile":
+            return {self.asked.board or PROFILER: 1}
+        return {"gpu": 1} if self.device == "cuda" else {"cpu": threads}
+
+    def _job_folder(self, key: str, stage: Stage) -> Path:
+        return self.folder / "jobs" / f"{key}-{stage}"
 
     def _weights_file(self, task: _Task) -> Path:
         slug = re.sub(r"[^A-Za-z0-9]+", "-", task.variant.name).strip("-")[:60]
@@ -389,6 +390,7 @@ class Driver:
             return {
                 "architecture": variant.architecture.model_dump(mode="json"),
                 "dataset": self.asked.dataset.model_dump(mode="json"),
+                "digest": self.dataset.digest,
                 "training": variant.training.model_dump(mode="json"),
                 "device": self.device,
                 "weights_file": weights_file,
@@ -403,70 +405,84 @@ class Driver:
                     "input_size": self.dataset.size,
                 }
             }
-        return {**network, "profiling": self.asked.profiling.model_dump(mode="json"), "device": self.device}
-
-    def _adopt_training(self, task: _Task) -> bool:
-        """Take over a training that ended before the last driver did."""
-        path = self._job_folder(task, "train") / "result.json"
-        if not path.is_file() or not self._weights_file(task).is_file():
-            return False
-        self._keep_training(task, json.loads(path.read_text()))
-        return True
-
-    def _keep_training(self, task: _Task, reply: dict[str, Any]) -> None:
-        task.training = TrainingResult.model_validate(reply["training"])
-        task.training_environment = Environment.model_validate(reply["environment"])
+        return {
+            **network,
+            "profiling": self.asked.profiling.model_dump(mode="json"),
+            "device": self.device,
+            "board": self.asked.board,
+        }
 
     def _receive(self, outcome: Outcome) -> None:
-        task, stage = self.busy.pop(outcome.job.key), outcome.job.stage
-        if outcome.status == "lost" and task.attempts[stage] < MAX_ATTEMPTS:
+        job, stage = outcome.job, outcome.job.stage
+        task = self._busy.get(job.key)
+        if task is None or (task.stage, task.attempts[stage]) != (stage, job.attempt):
+            self.view.note(f"{job.variant}: a late {outcome.status} of its {stage}, attempt {job.attempt}, is dropped")
+            return
+        del self._busy[job.key]
+        if outcome.status == "unwritable":
+            task.attempts[stage] -= 1  # it says nothing about the variant
+            self._to_submit.appendleft(task)
+            self._meet_trouble(outcome.reason)
+        elif outcome.status == "lost" and task.attempts[stage] < MAX_ATTEMPTS:
             self.view.note(f"{task.variant.name}: {stage} lost ({outcome.reason}); trying once more")
-            (self.to_train if stage == "train" else self.to_profile).insert(0, task)
-            return
-        if outcome.result is None:
+            self._to_submit.appendleft(task)
+        elif outcome.result is None:
             self._land(task, Failure(stage=stage, status=outcome.status, reason=outcome.reason))
-            return
-        if stage == "train":
-            self._keep_training(task, outcome.result)
         else:
-            task.profile = Profile.model_validate(outcome.result)
-        self._advance(task)
-
-    def _advance(self, task: _Task) -> None:
-        """One stage of a variant has ended well: on to the other one, or it lands."""
-        profile_first = self.chooser.stages[0] == "profile"
-        if task.training is None:
-            failure = self.chooser.stop(task.variant, task.profile)
-            if failure is not None:
-                self._land(task, failure)
-            elif profile_first and self._adopt_training(task):
-                self._advance(task)
-            else:
-                self.to_train.append(task)
-        elif task.profile is None and "profile" in self.chooser.stages:
-            self.to_profile.append(task)
-        else:
-            stopped = task.training.stopped
-            self._land(task, Failure(stage="train", status="stopped", reason=stopped) if stopped else None)
+            self._keep(task, stage, outcome.result)
+            self._advance(task)
 
     def _land(self, task: _Task, failure: Failure | None) -> None:
-        record = Record(
-            key=task.key,
-            variant=task.variant.name,
-            also_named=task.variant.also_named,
-            changes=task.variant.changes,
-            architecture=task.variant.architecture,
-            fingerprint=task.variant.plan.fingerprint,
-            dataset=self.dataset,
-            training_config=task.variant.training,
-            profiling_config=self.asked.profiling,
-            training=task.training,
-            training_environment=task.training_environment,
-            profile=task.profile,
-            failure=failure,
-            finished=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        self._to_write.append(
+            Record(
+                key=task.key,
+                variant=task.variant.name,
+                also_named=task.variant.also_named,
+                changes=task.variant.changes,
+                architecture=task.variant.architecture,
+                fingerprint=task.variant.plan.fingerprint,
+                dataset=self.dataset,
+                training_config=task.variant.training,
+                profiling_config=self.asked.profiling,
+                training=task.training,
+                training_environment=task.training_environment,
+                profile=task.profile,
+                failure=failure,
+                finished=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            )
         )
-        append_record(self.folder, record)
-        self.landed[task.key] = record
-        self.chooser.learn(record)
-        self.view.land(record, len(self.landed))
+
+
+class _Trouble:
+    """Something that must be written to cannot be: since when, and when to try again.
+
+    It counts as the same trouble until a record could be written.
+    """
+
+    def __init__(self, limit_s: float) -> None:
+        self.limit_s = limit_s
+        self.is_there = False
+        self._since: float | None = None
+        self._tries, self._next = 0, 0.0
+
+    def meet(self) -> bool:
+        """It is there; says whether it was not."""
+        now, was_there = time.monotonic(), self.is_there
+        self.is_there = True
+        if self._since is None:
+            self._since = now
+        self._next = now + min(LONGEST_RETRY_S, FIRST_RETRY_S * 2**self._tries, self.limit_s / 4)
+        self._tries += 1
+        return not was_there
+
+    def may_try(self) -> bool:
+        """Is it time to try again?"""
+        return not self.is_there or time.monotonic() >= self._next
+
+    def is_hopeless(self) -> bool:
+        """Has it lasted too long?"""
+        return self._since is not None and time.monotonic() - self._since > self.limit_s
+
+    def forget(self) -> None:
+        """A record could be written: the next trouble is another one."""
+        self._since, self._tries = None, 0

@@ -1,23 +1,26 @@
-"""A study's Optuna side: landed records as finished trials in study.db, for Optuna's own tools to read."""
+"""A study's Optuna side: landed records as finished trials in its storage, for Optuna's own tools to read."""
 
 import json
+import math
 import warnings
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import optuna
-from optuna.trial import TrialState
-from sqlalchemy.exc import SQLAlchemyError
+from optuna.storages import RDBStorage
+from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy import text
 
-from jetbench.errors import StudyError
+from jetbench.errors import StorageError, StudyError
+from jetbench.folder import study_id
 from jetbench.record import Record
+from jetbench.storage import DATABASE_ERRORS, StudyLock, describe_trouble, hide_password, open_storage, storage_url
 from jetbench.sweep import Variant
 
 Goal = Literal["maximize", "minimize"]
 Distributions = dict[str, optuna.distributions.BaseDistribution]
-
-RECORDS, DATABASE = "records.jsonl", "study.db"
 
 
 class Trials:
@@ -27,61 +30,117 @@ class Trials:
     """
 
     def __init__(
-        self, folder: Path, name: str, choices: Mapping[str, Sequence[str]], goals: Mapping[str, Goal]
+        self,
+        folder: Path,
+        name: str,
+        choices: Mapping[str, Sequence[str]],
+        goals: Mapping[str, Goal],
+        address: str | None = None,
     ) -> None:
-        """Open or make the study `name`.
+        """Open or make the study `name`, as its only driver.
 
         Args:
-            folder: study.db is there.
+            folder: the records are there.
             name: of the study.
             choices: the values that each axis may have, as text.
             goals: each metric's name with maximize or minimize.
+            address: of the database; study.db in the folder by default.
+
+        Raises:
+            SpecError: there is no such kind of database.
+            StudyError: it cannot be used now, another driver runs the study there, or another folder's is there.
         """
-        held = {axis: list(options) for axis, options in choices.items()}
-        self.distributions = distributions(held)
-        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        self._choices = {axis: list(options) for axis, options in choices.items()}
+        self.distributions = distributions(self._choices)
+        self.url, self._name, self._goals = storage_url(address, folder), name, goals
+        self._home = study_id(folder) if address is not None else None
+        self._waiting: deque[tuple[Record, Mapping[str, str], Sequence[float] | None]] = deque()
+        self.lock = StudyLock(self.url, name)
         try:
-            self.study = self._open(f"sqlite:///{folder / DATABASE}", name, held, goals)
-            trials = self.study.get_trials(deepcopy=False)
-        except (SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
-            reason = str(error).splitlines()[0]
-            raise StudyError(
-                f"{folder / DATABASE}: cannot be used ({reason}); delete it, it is made "
-                f"anew from {RECORDS} and no row is lost"
-            ) from None
+            self._open()
+        except DATABASE_ERRORS as error:
+            self.lock.release()
+            raise StorageError(describe_trouble(self.url, error)) from None
+        except StudyError:
+            self.lock.release()
+            raise
+
+    def _open(self) -> None:
+        self.storage: RDBStorage = open_storage(self.url)
+        self.study = self._study()
+        trials = self.study.get_trials(deepcopy=False)
         self.told = {(trial.user_attrs.get("key"), trial.user_attrs.get("finished")) for trial in trials}
 
-    def _open(self, storage: str, name: str, choices: dict[str, list[str]], goals: Mapping[str, Goal]) -> optuna.Study:
-        """The study in `storage`; made anew where the axes have changed, which Optuna does not allow within one."""
-        if name in optuna.get_all_study_names(storage):
-            study = optuna.load_study(study_name=name, storage=storage)
-            if study.user_attrs.get("choices") == choices:
+    def _study(self) -> optuna.Study:
+        """The study; made anew where the axes have changed, which Optuna does not allow within one."""
+        if self._name in optuna.get_all_study_names(self.storage):
+            study = optuna.load_study(study_name=self._name, storage=self.storage)
+            if study.user_attrs.get("home", self._home) != self._home:
+                raise StudyError(
+                    f"storage {hide_password(self.url)}: its study {self._name} belongs to another report folder; use "
+                    f"--name, or remove it there: optuna delete-study --study-name {self._name} --storage ADDRESS"
+                )
+            if study.user_attrs.get("choices") == self._choices:
+                if self._home is not None:
+                    study.set_user_attr("home", self._home)
                 return study
-            optuna.delete_study(study_name=name, storage=storage)
-        study = optuna.create_study(study_name=name, storage=storage, directions=list(goals.values()))
-        study.set_user_attr("choices", choices)
+            optuna.delete_study(study_name=self._name, storage=self.storage)
+        directions = list(self._goals.values())
+        study = optuna.create_study(study_name=self._name, storage=self.storage, directions=directions)
+        study.set_user_attr("choices", self._choices)
+        if self._home is not None:
+            study.set_user_attr("home", self._home)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            study.set_metric_names(list(goals))
+            study.set_metric_names(list(self._goals))
         return study
 
     def tell(self, record: Record, params: Mapping[str, str], values: Sequence[float] | None) -> None:
-        """Tell a landed record, once; without values it is a failed trial with its reason, never a made-up value."""
-        if (record.key, record.finished) in self.told:
+        """Take a landed record, to be told once, at the next `flush`.
+
+        Without values it is a failed trial with its reason, never a made-up value.
+        """
+        if (record.key, record.finished) not in self.told:
+            self._waiting.append((record, params, values))
+
+    def flush(self) -> None:
+        """Tell what waits; whatever the storage does not take is kept.
+
+        Raises:
+            StorageError: the storage cannot be used now; what waits is kept.
+            StudyError: another driver has taken the study over.
+        """
+        if not self._waiting:
             return
+        try:
+            # Asked first: Optuna itself would try again for some seconds.
+            with self.storage.engine.connect() as connection:
+                connection.execute(text("SELECT 1"))
+            self.lock.keep()
+            while self._waiting:
+                record, params, values = self._waiting[0]
+                if (record.key, record.finished) not in self.told:
+                    self.study.add_trial(self._trial(record, params, values))
+                    self.told.add((record.key, record.finished))
+                self._waiting.popleft()
+        except DATABASE_ERRORS as error:
+            raise StorageError(describe_trouble(self.url, error)) from None
+
+    def _trial(self, record: Record, params: Mapping[str, str], values: Sequence[float] | None) -> FrozenTrial:
         about = {"key": record.key, "variant": record.variant, "finished": record.finished}
         if record.failure is not None:
             about["failure"] = record.failure.reason
-        self.study.add_trial(
-            optuna.trial.create_trial(
-                state=TrialState.FAIL if values is None else TrialState.COMPLETE,
-                values=values,
-                params=dict(params),
-                distributions={axis: self.distributions[axis] for axis in params},
-                user_attrs=about,
-            )
+        return optuna.trial.create_trial(
+            state=TrialState.FAIL if values is None else TrialState.COMPLETE,
+            values=values,
+            params=dict(params),
+            distributions={axis: self.distributions[axis] for axis in params},
+            user_attrs=about,
         )
-        self.told.add((record.key, record.finished))
+
+    def close(self) -> None:
+        """Let another driver have the study."""
+        self.lock.release()
 
 
 def distributions(choices: Mapping[str, Sequence[str]]) -> Distributions:
@@ -89,21 +148,24 @@ def distributions(choices: Mapping[str, Sequence[str]]) -> Distributions:
     return {axis: optuna.distributions.CategoricalDistribution(options) for axis, options in choices.items()}
 
 
-def sweep_trials(folder: Path, name: str, variants: Mapping[str, Variant]) -> Callable[[Record], None]:
-    """What tells a sweep's records to its study; `variants` by their keys."""
+def sweep_trials(
+    folder: Path, name: str, variants: Mapping[str, Variant], address: str | None = None
+) -> tuple[Trials, Callable[[Record], None]]:
+    """A sweep's trials, and what tells its records to them; `variants` by their keys."""
     axes = dict.fromkeys(axis for variant in variants.values() for axis in variant.changes)
     params = {key: {axis: _as_choice(variant.changes, axis) for axis in axes} for key, variant in variants.items()}
     choices = {axis: sorted({chosen[axis] for chosen in params.values()}) for axis in axes}
-    trials = Trials(folder, name, choices, {"val_miou": "maximize", "latency_s": "minimize"})
+    trials = Trials(folder, name, choices, {"val_miou": "maximize", "latency_s": "minimize"}, address)
 
     def tell(record: Record) -> None:
         training, profile = record.training, record.profile
         values = None
         if record.failure is None and training and profile and profile.model_latency:
-            values = [training.best.counts.miou, profile.model_latency.median_s]
+            found = [training.best.counts.miou, profile.model_latency.median_s]
+            values = found if all(map(math.isfinite, found)) else None
         trials.tell(record, params[record.key], values)
 
-    return tell
+    return trials, tell
 
 
 def _as_choice(changes: dict[str, Any], axis: str) -> str:

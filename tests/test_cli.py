@@ -11,7 +11,7 @@ import pytest
 
 from jetbench.cli.app import check_folder
 from jetbench.errors import SpecError
-from jetbench.study import read_records
+from jetbench.folder import read_records
 
 SWEEP = """
 base: jetseg-nano

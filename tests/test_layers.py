@@ -12,6 +12,7 @@ LAYERS = [
     {"probe"},
     {"architecture", "energy", "experiment", "front", "measurement"},
     {"rules", "record", "catalog"},
+    {"folder", "storage"},
     {"plan", "operations", "device", "verdict"},
     {"walk", "cost"},
     {"lint"},

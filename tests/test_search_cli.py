@@ -12,8 +12,8 @@ import pytest
 from jetbench import load_architecture
 from jetbench.benchmark import load_network
 from jetbench.cli.searching import dashboard_of
+from jetbench.folder import read_records
 from jetbench.plan import plan_architecture
-from jetbench.study import read_records
 from tests.test_cli import jetbench
 
 SEARCH = """

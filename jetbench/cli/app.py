@@ -22,6 +22,7 @@ from jetbench.spec import parse_size
 EXIT_USER_ERROR = 2
 EXIT_FAILED_ROWS = 3
 EXIT_INTERRUPTED = 130
+TORCH_DEVICES = ("auto", "cpu", "cuda")
 
 app = typer.Typer(
     help="Compare variants of JetSeg: train each briefly, profile it, and land everything in tables.",

@@ -1,5 +1,6 @@
 """sweep, which trains and profiles, and table, which writes a sweep's tables again."""
 
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -8,6 +9,7 @@ import typer
 from jetbench.cli.app import (
     EXIT_FAILED_ROWS,
     EXIT_INTERRUPTED,
+    TORCH_DEVICES,
     SweepSetOption,
     app,
     check_threads,
@@ -16,6 +18,7 @@ from jetbench.cli.app import (
     read_size,
     terminated_as_interrupted,
 )
+from jetbench.cli.places import WAIT, JobsOption, StorageOption, WaitOption, open_place, read_wait
 from jetbench.errors import DataError, SpecError
 from jetbench.reporting.sheets import print_variants
 
@@ -40,8 +43,12 @@ def sweep(
     ] = None,
     study: Annotated[str | None, typer.Option("--name", help="Name of the report folder.")] = None,
     reports: Annotated[Path, typer.Option(help="Where report folders are.")] = Path("reports"),
-    device: Annotated[str | None, typer.Option(help="auto, cpu or cuda.")] = None,
-    jobs: Annotated[int | None, typer.Option(min=1, help="Trainings side by side; profiles always run alone.")] = None,
+    device: Annotated[
+        str | None, typer.Option(help="auto, cpu or cuda; or the device to profile on, from `jetbench devices`.")
+    ] = None,
+    jobs: JobsOption = None,
+    storage: StorageOption = None,
+    wait: WaitOption = WAIT,
     settings: SweepSetOption = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="List the variants with their counts, run nothing.")
@@ -66,9 +73,8 @@ def sweep(
         raise SpecError(f"training.batch_size={batch} is more than the {few} training images")
     check_threads("training.threads", max(variant.training.threads for variant in variants))
     check_threads("profiling.threads", asked.profiling.threads)
-    from jetbench.execution.local import LocalExecutor, choose_device
-
-    chosen, slots = choose_device(asked.device, asked.training.threads, jobs)
+    wait_s = read_wait(wait)
+    chosen, make_executor = open_place(asked, jobs)
     folder = reports / asked.name
 
     from jetbench.reporting.progress import BarView, LineView
@@ -83,10 +89,15 @@ def sweep(
         try:
             with view:
                 info = load_data(asked.dataset, view.prepare).info
-                records = run_study(folder, asked, variants, info, chosen, LocalExecutor(), view, slots, retry_failed)
+                records = run_study(
+                    *(folder, asked, variants, info, chosen, make_executor(), view, retry_failed),
+                    storage=storage,
+                    storage_wait_s=wait_s,
+                )
         except KeyboardInterrupt:
-            if info is not None:
-                write_report(console, folder, landed_records(folder, asked, variants, info, chosen), title)
+            with suppress(KeyboardInterrupt):  # pressed again: no table now
+                if info is not None:
+                    write_report(console, folder, landed_records(folder, asked, variants, info, chosen), title)
             stopped = f"\nStopped. Finished rows are kept in {folder}; the same command goes on from there."
             console.print(stopped, highlight=False, soft_wrap=True)
             raise typer.Exit(EXIT_INTERRUPTED) from None
@@ -123,7 +134,7 @@ def _sweep_changes(
 
     changes: dict[str, Any] = dataset_changes(dataset, read_sweep(name).dataset) if dataset is not None else {}
     changes |= read_changes(settings)
-    plain = {"training.budget": budget, "name": study, "device": device}
+    plain = {"training.budget": budget, "name": study, ("device" if device in TORCH_DEVICES else "board"): device}
     changes |= {key: value for key, value in plain.items() if value is not None}
     if size is not None:
         changes["dataset.size"] = read_size(size)
@@ -145,9 +156,9 @@ def table(
     show_invalid: Annotated[bool, typer.Option("--all", help="Show rows whose profile is invalid too.")] = False,
 ) -> None:
     """Write a report folder's tables and plots again from its records."""
+    from jetbench.folder import SWEEP, read_records
     from jetbench.reporting.report import write_report
     from jetbench.spec import read_yaml
-    from jetbench.study import SWEEP, read_records
 
     # Of a variant that was run on other data or another device too, the newest counts.
     records = list({record.variant: record for record in read_records(folder)}.values())

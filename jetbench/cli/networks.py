@@ -21,7 +21,7 @@ from jetbench.cli.app import (
     read_size,
 )
 from jetbench.cost import cost_of
-from jetbench.errors import ProfilingError
+from jetbench.errors import ProfilingError, is_out_of_memory
 from jetbench.lint import lint_plan
 from jetbench.plan import Plan, plan_architecture
 from jetbench.reporting import units
@@ -159,7 +159,6 @@ def _cross_check(plan: Plan) -> "tuple[CrossCheck, int | None, str]":
     with errors.status("building the network and counting it with fvcore, thop and torch"):
         import torch
 
-        from jetbench.benchmark import is_out_of_memory
         from jetbench.models.jetseg import JetSeg
         from jetbench.profiling.crosscheck import cross_check
         from jetbench.profiling.memory import measure_peak_memory

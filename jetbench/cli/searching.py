@@ -15,6 +15,7 @@ from rich.markup import escape
 from jetbench.cli.app import (
     EXIT_FAILED_ROWS,
     EXIT_INTERRUPTED,
+    TORCH_DEVICES,
     SweepSetOption,
     app,
     check_threads,
@@ -23,8 +24,9 @@ from jetbench.cli.app import (
     terminated_as_interrupted,
 )
 from jetbench.cli.experiments import dataset_changes
+from jetbench.cli.places import WAIT, JobsOption, StorageOption, WaitOption, open_place, read_wait
 from jetbench.errors import SpecError
-from jetbench.trials import DATABASE
+from jetbench.storage import DATABASE
 
 if TYPE_CHECKING:
     from jetbench.device import Device
@@ -82,7 +84,9 @@ def search_space(
     ] = False,
     study: Annotated[str | None, typer.Option("--name", help="Name of the report folder.")] = None,
     reports: Annotated[Path, typer.Option(help="Where report folders are.")] = Path("reports"),
-    jobs: Annotated[int | None, typer.Option(min=1, help="Trainings side by side; profiles always run alone.")] = None,
+    jobs: JobsOption = None,
+    storage: StorageOption = None,
+    wait: WaitOption = WAIT,
     settings: SweepSetOption = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what the space and its limits are.")] = False,
 ) -> None:
@@ -90,7 +94,6 @@ def search_space(
 
     Limits are checked in the order of their cost, before any training. The same command again goes on.
     """
-    from jetbench.execution.local import LocalExecutor, choose_device
     from jetbench.search.pictures import write_answer_picture, write_pictures
     from jetbench.search.run import describe_final, finalists, run_final, run_search
     from jetbench.search.space import SearchSpace, read_search
@@ -110,7 +113,7 @@ def search_space(
         "trainings": trainings,
         "training.budget": budget,
         "name": study,
-        ("device" if device in ("auto", "cpu", "cuda") else "board"): device,
+        ("device" if device in TORCH_DEVICES else "board"): device,
     }
     changes: dict[str, Any] = {}
     if dataset is not None:
@@ -130,7 +133,8 @@ def search_space(
             console.print(escape(line), highlight=False, soft_wrap=not console.is_terminal)
         look.check()
         return
-    chosen, slots = choose_device(asked.device, asked.training.threads, jobs)
+    wait_s = read_wait(wait)
+    chosen, make_executor = open_place(asked, jobs)
     folder = reports / asked.name
 
     from jetbench.reporting.answer import gather, print_answer, write_answer, write_proposals
@@ -146,11 +150,13 @@ def search_space(
             with view:
                 info = load_data(asked.dataset, view.prepare).info
                 found = run_search(
-                    *(folder, asked, info, chosen, LocalExecutor(), view, slots),
+                    *(folder, asked, info, chosen, make_executor(), view),
                     board=board,
                     is_here=is_here,
                     others=warm_start or (),
                     retry_failed=retry_failed,
+                    storage=storage,
+                    storage_wait_s=wait_s,
                 )
             write_proposals(folder, found.fates(), list(asked.axes))
             write_pictures(folder, found)
@@ -163,10 +169,12 @@ def search_space(
             final_view = BarView(console) if console.is_terminal else LineView(console)
             records = []
             if not no_final:
-                console.print(describe_final(asked, networks, slots), highlight=False)
+                executor = make_executor()
+                console.print(describe_final(asked, networks, executor.width), highlight=False)
                 with final_view:
                     records = run_final(
-                        *(folder, asked, networks, info, chosen, LocalExecutor(), final_view, slots, retry_failed)
+                        *(folder, asked, networks, info, chosen, executor, final_view, retry_failed),
+                        storage_wait_s=wait_s,
                     )
         except KeyboardInterrupt:
             console.print(stopped, highlight=False, soft_wrap=True)

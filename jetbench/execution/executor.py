@@ -1,17 +1,25 @@
 """What the driver asks of whoever runs its jobs: the Job, its Outcome, and the Executor protocol."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from jetbench.record import Status
 
 Stage = Literal["train", "profile"]
+QUEUED = "waiting for a slot"
+PROFILER = "profiler"
+"""The token of the device that profiles, where no board is named: one profile holds it at a time."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """One stage of one variant. `folder` holds its request, log, progress and result; no other job uses it."""
+    """One stage of one variant. `folder` holds its request, log, progress and result; no other job uses it.
+
+    `needs` are slots: {"cpu": threads} or {"gpu": 1} for a training, {the device's token: 1} for a profile. `timeout_s`
+    counts from the job's start, without the time that it waits for the machine.
+    """
 
     key: str
     stage: Stage
@@ -20,14 +28,20 @@ class Job:
     request: dict[str, Any]
     threads: int
     timeout_s: float
+    needs: Mapping[str, int] = field(default_factory=dict)
+    attempt: int = 1
+    memory_bytes: int | None = None
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a job ended. `result` is there only when the status is ok; `reason` says what else happened."""
+    """How a job ended. `result` is there only when the status is ok; `reason` says what else happened.
+
+    `unwritable` says nothing about the job: its folder could not be written to.
+    """
 
     job: Job
-    status: Status
+    status: Status | Literal["unwritable"]
     reason: str
     result: dict[str, Any] | None
     seconds: float
@@ -35,25 +49,37 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Progress:
-    """A running job: finished share (0 to 1), a line about its state, seconds since it began."""
+    """A job that has not ended: finished share (0 to 1), a line about its state, seconds since it began.
+
+    One that waits for a slot has not begun; its line says for what.
+    """
 
     job: Job
     share: float
     text: str
     seconds: float
+    has_begun: bool = True
 
 
 class Executor(Protocol):
-    """Runs jobs side by side; the driver decides which may be."""
+    """Runs jobs, each as soon as what it needs is free."""
+
+    @property
+    def width(self) -> int:
+        """How many variants are worth having under way at once."""
 
     def submit(self, job: Job) -> None:
-        """Start a job now."""
+        """Take a job; it starts when what it needs is free.
+
+        Raises:
+            OSError: its folder cannot be written to now; the job is not taken.
+        """
 
     def poll(self) -> list[Outcome]:
         """Jobs that have ended since the last call."""
 
     def running(self) -> list[Progress]:
-        """Jobs that are under way, oldest first."""
+        """Jobs that have not ended, oldest first."""
 
     def stop(self) -> None:
         """End all jobs and wait until they are gone; their half-made results are dropped."""

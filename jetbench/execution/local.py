@@ -1,32 +1,33 @@
-"""LocalExecutor: a subprocess per job on this machine, in a process group that dies as a whole and with the driver."""
+"""LocalExecutor: a process per job on this machine, in a process group that dies as a whole and with the driver."""
 
 import contextlib
-import json
 import os
 import signal
 import subprocess
 import sys
 import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 from jetbench.errors import SpecError
-from jetbench.execution.executor import Job, Outcome, Progress
+from jetbench.execution.executor import PROFILER, QUEUED, Job, Outcome, Progress
+from jetbench.execution.files import EXIT_UNWRITABLE, log_tail, read_json, write_json
+from jetbench.execution.memory import RESERVE_SHARE, available_memory, memory_of, oom_kills
+from jetbench.execution.preload import Forked, Server
+from jetbench.execution.worker import HEAVY
+from jetbench.probe.alone import WAITING
 from jetbench.probe.machine import cores
 from jetbench.record import Status
 
 GRACE_S = 5.0
-LOG_TAIL_LINES = 12
+WATCH_EVERY_S = 0.5
+WORKER = "jetbench.execution.worker"
+GIB = 2**30
 
 
-def choose_device(wanted: str, threads: int, jobs: int | None) -> tuple[str, int]:
-    """The torch device of a study's jobs, and how many trainings of so many threads may run side by side.
-
-    Args:
-        wanted: auto, cpu or cuda.
-        threads: of one training.
-        jobs: side by side, where a person says so.
+def choose_device(wanted: str) -> str:
+    """The torch device of a study's jobs on this machine: cpu or cuda.
 
     Raises:
         SpecError: cuda, where torch finds none.
@@ -36,31 +37,121 @@ def choose_device(wanted: str, threads: int, jobs: int | None) -> tuple[str, int
     has_cuda = torch.cuda.is_available()
     if wanted == "cuda" and not has_cuda:
         raise SpecError("device cuda: this torch finds no CUDA device; use --device cpu or auto")
-    device = "cuda" if has_cuda and wanted != "cpu" else "cpu"
-    slots = 1 if device == "cuda" else max(1, cores() // threads)
-    return device, jobs or slots
+    return "cuda" if has_cuda and wanted != "cpu" else "cpu"
+
+
+def local_slots(device: str, threads: int, jobs: int | None, token: str = PROFILER) -> dict[str, int]:
+    """What this machine offers: as many trainings side by side as a person says, or as it has cores or one GPU for.
+
+    Args:
+        device: torch device of the trainings.
+        threads: of one training.
+        jobs: trainings side by side, where a person says so.
+        token: of the device that profiles, which is this machine.
+    """
+    if device == "cuda":
+        return {"gpu": jobs or 1, token: 1}
+    return {"cpu": threads * (jobs or max(1, cores() // threads)), token: 1}
 
 
 @dataclass
 class _Running:
     job: Job
-    process: "subprocess.Popen[bytes]"
+    process: "subprocess.Popen[bytes] | Forked"
     started: float
     log_start: int
+    oom_kills: int
+    waited_s: float = 0.0
+    asked_at: float = 0.0
+    verdict: Outcome | None = None
+    kill_at: float | None = None
+
+    def end(self, status: Status, reason: str) -> None:
+        """Have it end with that outcome: asked now, killed after a while."""
+        seconds = time.monotonic() - self.started
+        tail = log_tail(self.job.folder / "log.txt", self.log_start)
+        self.verdict = Outcome(self.job, status, reason + tail, None, seconds)
 
 
 class LocalExecutor:
-    """Runs each job as `python -m jetbench.execution.worker FOLDER`."""
+    """Runs each job as `python -m WORKER FOLDER`, or in a process that is forked with all modules loaded.
 
-    def __init__(self) -> None:
+    A profile needs this machine to itself: while one waits or runs, no training begins. Its process begins at once and
+    waits for the machine with its modules loaded.
+    """
+
+    def __init__(
+        self,
+        slots: Mapping[str, int] | None = None,
+        width: int | None = None,
+        worker: str = WORKER,
+        preload: Sequence[str] = HEAVY,
+    ) -> None:
+        """An executor that holds no process yet.
+
+        Args:
+            slots: what may be in use at once; see `local_slots`.
+            width: variants under way at once; as many as there are slots for trainings by default.
+            worker: the module whose `main(folder)` runs a job.
+            preload: modules that trainings on a CPU find loaded; none: every job is a new interpreter.
+        """
+        self.slots = dict(slots or {"cpu": cores(), PROFILER: 1})
+        self._width = width or max(1, self.slots.get("gpu", 0) or self.slots.get("cpu", 0))
+        self._worker, self._preload = worker, tuple(preload) if sys.platform == "linux" else ()
+        self._waiting: list[Job] = []
         self._running: list[_Running] = []
+        self._ended: list[Outcome] = []
+        self._server: Server | None = None
+        self._watched = 0.0
+
+    @property
+    def width(self) -> int:
+        """See `Executor`."""
+        return self._width
 
     def submit(self, job: Job) -> None:
-        """Start a job; what an earlier attempt left in its folder is cleared first."""
+        """See `Executor`; what an earlier attempt left in the folder is cleared first."""
+        lacking = [name for name, count in job.needs.items() if count > self.slots.get(name, 0)]
+        if lacking:
+            has = self.slots.get(lacking[0], 0)
+            raise SpecError(f"{job.variant}: {job.stage} needs {job.needs[lacking[0]]} {lacking[0]}; {has} are here")
         job.folder.mkdir(parents=True, exist_ok=True)
         for stale in ("result.json", "failure.json", "progress.json"):
             (job.folder / stale).unlink(missing_ok=True)
-        write_json(job.folder / "request.json", job.request)
+        write_json(job.folder / "request.json", {**job.request, "attempt": job.attempt})
+        self._waiting.append(job)
+        self._start_jobs()
+
+    def _start_jobs(self) -> None:
+        """Start what fits. A waiting job bars those behind it that need the same; a profile bars every training."""
+        used: Counter[str] = Counter()
+        for running in self._running:
+            used.update(running.job.needs)
+        is_profiling = any(running.job.stage == "profile" for running in self._running)
+        for job in sorted(self._waiting, key=lambda job: job.stage != "profile"):
+            fits = all(used[name] + count <= self.slots[name] for name, count in job.needs.items())
+            used.update(job.needs)
+            if fits and not (job.stage == "train" and is_profiling):
+                self._waiting.remove(job)
+                try:
+                    self._running.append(self._start(job))
+                except OSError as error:
+                    self._ended.append(Outcome(job, "unwritable", f"{job.folder}: {error.strerror}", None, 0.0))
+            is_profiling = is_profiling or job.stage == "profile"
+
+    def _start(self, job: Job) -> _Running:
+        path = job.folder / "log.txt"
+        log_start = path.stat().st_size if path.exists() else 0
+        now = time.monotonic()
+        return _Running(job, self._process(job), now, log_start, oom_kills(), asked_at=now)
+
+    def _process(self, job: Job) -> "subprocess.Popen[bytes] | Forked":
+        path = job.folder / "log.txt"
+        if self._preload and job.stage == "train" and "gpu" not in job.needs:
+            with contextlib.suppress(OSError):  # it died just now: this job goes without
+                if self._server is None or not self._server.is_alive:
+                    self._server = Server(self._worker, self._preload, os.getpid())
+                return self._server.start(job.folder, path)
         environment = {
             **os.environ,
             "OMP_NUM_THREADS": str(job.threads),
@@ -68,110 +159,133 @@ class LocalExecutor:
             "PYTHONSAFEPATH": "1",
             "PYTHONUNBUFFERED": "1",
         }
-        with (job.folder / "log.txt").open("ab") as log:
-            log_start = log.tell()
-            process = subprocess.Popen(
-                [sys.executable, "-m", "jetbench.execution.worker", str(job.folder)],
+        with path.open("ab") as log:
+            return subprocess.Popen(
+                [sys.executable, "-m", self._worker, str(job.folder)],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 env=environment,
                 start_new_session=True,
             )
-        self._running.append(_Running(job, process, time.monotonic(), log_start))
 
     def poll(self) -> list[Outcome]:
-        """Jobs that have ended or run past their limit since the last call."""
-        ended: list[Outcome] = []
+        """See `Executor`; a job that is past its limit, or would use up the memory, is ended."""
+        if self._server is not None:
+            self._server.listen()
         for running in list(self._running):
-            seconds = time.monotonic() - running.started
-            code = running.process.poll()
-            if code is None and seconds > running.job.timeout_s:
-                end_group(running.process)
-                reason = f"ran past its limit of {running.job.timeout_s:g} s (timeout_s)"
-                ended.append(Outcome(running.job, "timeout", reason, None, seconds))
-            elif code is not None:
-                # A job's own children must not outlive it.
-                signal_group(running.process, signal.SIGKILL)
-                ended.append(read_outcome(running.job, code, seconds, running.log_start))
-            else:
-                continue
-            self._running.remove(running)
+            outcome = self._look_at(running)
+            if outcome is not None:
+                self._running.remove(running)
+                self._ended.append(outcome)
+        if time.monotonic() - self._watched >= WATCH_EVERY_S:
+            self._watched = time.monotonic()
+            self._watch_memory()
+        self._start_jobs()
+        ended, self._ended = self._ended, []
         return ended
 
+    def _look_at(self, running: _Running) -> Outcome | None:
+        """The outcome of a job that has ended; one that is to end is told so."""
+        job, now, code = running.job, time.monotonic(), exit_code(running.process)
+        if code is not None:
+            # A job's own children must not outlive it.
+            signal_group(running.process, signal.SIGKILL)
+            return running.verdict or read_outcome(running, code)
+        told = read_json(job.folder / "progress.json")
+        if told is not None and told["text"] == WAITING:
+            running.waited_s += now - running.asked_at
+        running.asked_at = now
+        if running.verdict is None and now - running.started - running.waited_s > job.timeout_s:
+            running.end("timeout", f"ran past its limit of {job.timeout_s:g} s (timeout_s)")
+        if running.verdict is not None and running.process.pid is not None:
+            if running.kill_at is None:
+                running.kill_at = now + GRACE_S
+                for number in (signal.SIGTERM, signal.SIGCONT):  # one that was stopped hears nothing
+                    signal_group(running.process, number)
+            elif now >= running.kill_at:
+                signal_group(running.process, signal.SIGKILL)
+        return None
+
+    def _watch_memory(self) -> None:
+        """End jobs over their limit, and the largest one when the machine has nearly nothing left."""
+        held = [(memory_of(each.process.pid), each) for each in self._running if each.process.pid is not None]
+        for own, running in held:
+            limit = running.job.memory_bytes
+            if limit is not None and own > limit:
+                running.end("oom", f"held {own / GIB:.2f} GiB, over its limit of {limit / GIB:.2f} GiB (memory_limit)")
+        known = available_memory()
+        if not held or known is None or any(running.verdict for _, running in held):
+            return
+        (left, whole), (own, largest) = known, max(held, key=lambda each: each[0])
+        if left < RESERVE_SHARE * whole and own > left:  # else another program has it
+            largest.end(
+                "oom",
+                f"held {own / GIB:.2f} GiB when {left / GIB:.2f} of {whole / GIB:.2f} GiB of memory were left; ended "
+                "before the kernel would end any process",
+            )
+
     def running(self) -> list[Progress]:
-        """Jobs under way, oldest first."""
+        """See `Executor`."""
         now = time.monotonic()
         reports = []
         for running in self._running:
             told = read_json(running.job.folder / "progress.json") or {"share": 0.0, "text": "starting"}
             reports.append(Progress(running.job, told["share"], told["text"], now - running.started))
-        return reports
+        return reports + [Progress(job, 0.0, QUEUED, 0.0, has_begun=False) for job in self._waiting]
 
     def stop(self) -> None:
-        """End all jobs, politely, then at once."""
-        for running in self._running:
-            signal_group(running.process, signal.SIGTERM)
-        for running in self._running:
-            end_group(running.process)
-        self._running.clear()
+        """See `Executor`: politely, then at once. A second Ctrl-C skips the politeness."""
+        self._waiting.clear()
+        try:
+            if self._server is not None:
+                self._server.listen()
+            for running in self._running:
+                signal_group(running.process, signal.SIGTERM)
+            limit = time.monotonic() + GRACE_S
+            while time.monotonic() < limit and any(exit_code(each.process) is None for each in self._running):
+                time.sleep(0.02)
+                if self._server is not None:
+                    self._server.listen()
+        finally:
+            for running in self._running:
+                signal_group(running.process, signal.SIGKILL)
+            if self._server is not None:
+                self._server.stop()
+                self._server = None
+            for running in self._running:
+                if isinstance(running.process, subprocess.Popen):
+                    running.process.wait()
+            self._running.clear()
 
 
-def signal_group(process: "subprocess.Popen[bytes]", number: int) -> None:
+def exit_code(process: "subprocess.Popen[bytes] | Forked") -> int | None:
+    """How it has ended, below 0 by a signal; None while it runs."""
+    return process.returncode if isinstance(process, Forked) else process.poll()
+
+
+def signal_group(process: "subprocess.Popen[bytes] | Forked", number: int) -> None:
     """Send a signal to the job's whole process group, if any of it is left."""
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, number)
+    if process.pid is not None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, number)
 
 
-def end_group(process: "subprocess.Popen[bytes]") -> None:
-    """SIGTERM, a few seconds of grace, SIGKILL."""
-    signal_group(process, signal.SIGTERM)
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        process.wait(GRACE_S)
-    signal_group(process, signal.SIGKILL)
-    process.wait()
-
-
-def read_outcome(job: Job, code: int, seconds: float, log_start: int) -> Outcome:
-    """The outcome of a process that has exited with `code`; its part of the log begins at byte `log_start`."""
-    result = read_json(job.folder / "result.json")
-    if result is not None:
+def read_outcome(running: _Running, code: int) -> Outcome:
+    """The outcome of a process that has exited with `code`."""
+    job, seconds = running.job, time.monotonic() - running.started
+    told = read_json(job.folder / "result.json")
+    if told is not None:
         # Written last and whole; how the interpreter went down afterwards changes nothing about it.
-        return Outcome(job, "ok", "", result, seconds)
-    failure = read_json(job.folder / "failure.json")
-    if failure is not None:
-        return Outcome(job, failure["status"], failure["reason"], None, seconds)
+        return Outcome(job, "ok", "", told["result"], seconds)
+    said = read_json(job.folder / "failure.json")
+    if said is not None:
+        return Outcome(job, said["status"], said["reason"], None, seconds)
+    tail = log_tail(job.folder / "log.txt", running.log_start)
+    if code == EXIT_UNWRITABLE:
+        return Outcome(job, "unwritable", f"{job.folder} could not be written to{tail}", None, seconds)
+    if code == -signal.SIGKILL and oom_kills() > running.oom_kills:
+        reason = "the process was killed by the kernel, which had no memory left"
+        return Outcome(job, "oom", reason + tail, None, seconds)
     how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"exited with code {code} and no result"
-    if code == -signal.SIGKILL:
-        how += " (the kernel does that when memory runs out)"
-    return Outcome(job, "lost", f"the process {how}{log_tail(job.folder / 'log.txt', log_start)}", None, seconds)
-
-
-def log_tail(path: Path, start: int = 0) -> str:
-    """The last lines of a job's log from byte `start` on, for a reason; empty if it said nothing."""
-    try:
-        lines = path.read_bytes()[start:].decode(errors="replace").strip().splitlines()
-    except OSError:
-        return ""
-    return "; its log ends: " + " | ".join(lines[-LOG_TAIL_LINES:])[-600:] if lines else ""
-
-
-def write_json(path: Path, value: dict[str, Any]) -> None:
-    """Write all or nothing: a reader never sees half a file."""
-    partial = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    partial.write_text(json.dumps(value))
-    partial.replace(path)
-
-
-def read_json(path: Path) -> dict[str, Any] | None:
-    """The object in a file; None if there is no such file or no such object."""
-    try:
-        value = json.loads(path.read_text())
-    except (OSError, ValueError):
-        return None
-    return value if isinstance(value, dict) else None
-
-
-def failure(status: Status, reason: str) -> dict[str, Any]:
-    """What a worker writes as failure.json."""
-    return {"status": status, "reason": reason}
+    return Outcome(job, "lost", f"the process {how}{tail}", None, seconds)

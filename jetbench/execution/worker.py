@@ -1,24 +1,39 @@
 """The process of one job: reads request.json in its folder, runs the stage, writes result.json or failure.json."""
 
+import contextlib
 import os
+import socket
 import sys
 import time
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from jetbench.benchmark import TrainRequest, die_with, is_out_of_memory, run_training
-from jetbench.errors import JetbenchError
-from jetbench.execution.local import failure, read_json, write_json
+from jetbench.errors import DivergedError, JetbenchError, is_disk_trouble, is_out_of_memory
+from jetbench.execution.files import EXIT_UNWRITABLE, failure, read_json, write_json
+from jetbench.probe.alone import WAITING, die_with
 from jetbench.record import Status
-from jetbench.session import ProfileRequest, run_profile
-from jetbench.training.loop import Report
-from jetbench.training.metrics import DivergedError
 
 REPORT_EVERY_S = 0.25
+# What a stage needs and takes seconds to load.
+HEAVY = ("jetbench.benchmark", "jetbench.session")
+
+Report = Callable[[float, str], None]
+RunStage = Callable[[dict[str, Any], Report], dict[str, Any]]
 
 
-def main(folder: Path) -> int:
+def run_stage(request: dict[str, Any], report: Report) -> dict[str, Any]:
+    """Run a training or a profile, as the request says."""
+    from jetbench.benchmark import TrainRequest, run_training
+    from jetbench.session import ProfileRequest, run_profile
+
+    if request["stage"] == "train":
+        return run_training(TrainRequest.model_validate(request["train"]), report).model_dump(mode="json")
+    return run_profile(ProfileRequest.model_validate(request["profile"]), report).model_dump(mode="json")
+
+
+def main(folder: Path, run: RunStage = run_stage) -> int:
     """Run the job in `folder`; 0 if it has a result."""
     driver = os.environ.get("JETBENCH_DRIVER")
     if driver is not None:
@@ -27,40 +42,65 @@ def main(folder: Path) -> int:
     if request is None:
         print(f"{folder}: no request.json to run", file=sys.stderr)
         return 2
+    reporter = Reporter(folder)
     try:
-        write_json(folder / "result.json", run_stage(request, reporter(folder)))
-    except DivergedError as error:
-        write_json(folder / "failure.json", failure("diverged", str(error)))
-    except JetbenchError as error:
-        write_json(folder / "failure.json", failure("error", str(error)))
+        try:
+            result = run(request, reporter)
+            write_json(folder / "result.json", {**reporter.describe(request), "result": result})
+            return 0
+        except DivergedError as error:
+            told = failure("diverged", str(error))
+        except JetbenchError as error:
+            told = failure("error", str(error))
+        except Exception as error:
+            if is_disk_trouble(error):
+                raise
+            # A boundary: whatever a variant does wrong becomes its row's reason, and the traceback stays in its log.
+            traceback.print_exc()
+            status: Status = "oom" if is_out_of_memory(error) else "error"
+            told = failure(status, f"{type(error).__name__}: {error}")
+        write_json(folder / "failure.json", told)
+        return 1
     except Exception as error:
-        # A boundary: whatever a variant does wrong becomes its row's reason, and the traceback stays in its log.
-        traceback.print_exc()
-        status: Status = "oom" if is_out_of_memory(error) else "error"
-        write_json(folder / "failure.json", failure(status, f"{type(error).__name__}: {error}"))
-    else:
-        return 0
-    return 1
+        if not is_disk_trouble(error):
+            raise
+        with contextlib.suppress(OSError):
+            print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        return EXIT_UNWRITABLE
 
 
-def run_stage(request: dict[str, Any], report: Report) -> dict[str, Any]:
-    """Run a training or a profile, as the request says."""
-    if request["stage"] == "train":
-        return run_training(TrainRequest.model_validate(request["train"]), report).model_dump(mode="json")
-    return run_profile(ProfileRequest.model_validate(request["profile"]), report).model_dump(mode="json")
+class Reporter:
+    """Leaves the newest progress in the job's folder, a few times a second at most; knows how long it waited."""
 
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.began, self.started = time.time(), time.monotonic()
+        self.waited_s = 0.0
+        self._waits_since: float | None = None
+        self._last = 0.0
 
-def reporter(folder: Path) -> Report:
-    """A report function that leaves the newest progress in the job's folder, a few times a second at most."""
-    last = 0.0
+    def __call__(self, share: float, text: str) -> None:
+        """Report; a full disk hides the progress and ends nothing."""
+        now, waits = time.monotonic(), text == WAITING
+        changes = waits != (self._waits_since is not None)
+        if self._waits_since is not None and not waits:
+            self.waited_s += now - self._waits_since
+        self._waits_since = (self._waits_since or now) if waits else None
+        if now - self._last >= REPORT_EVERY_S or share >= 1 or changes:
+            self._last = now
+            with contextlib.suppress(OSError):
+                write_json(self.folder / "progress.json", {"share": share, "text": text})
 
-    def report(share: float, text: str) -> None:
-        nonlocal last
-        if time.monotonic() - last >= REPORT_EVERY_S or share >= 1:
-            last = time.monotonic()
-            write_json(folder / "progress.json", {"share": share, "text": text})
-
-    return report
+    def describe(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Who ran which attempt, when (seconds since 1970), for how long, and how long of that it waited."""
+        return {
+            "attempt": request.get("attempt", 1),
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "began": self.began,
+            "seconds": time.monotonic() - self.started,
+            "waited_s": self.waited_s,
+        }
 
 
 if __name__ == "__main__":

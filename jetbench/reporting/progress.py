@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
+from jetbench.execution.executor import QUEUED
 from jetbench.execution.executor import Progress as JobProgress
 from jetbench.record import Record
 from jetbench.reporting import units
@@ -80,6 +81,7 @@ class BarView:
             TextColumn("[dim]{task.fields[state]}"),
         )
         self.progress = Progress(*columns, console=console)
+        self.most_bars = max(4, console.height - 6)  # a bar beyond the screen's edge is not seen
         self.jobs: dict[str, TaskID] = {}
 
     def __enter__(self) -> "BarView":
@@ -110,7 +112,12 @@ class BarView:
         """See `study.View`."""
         state = f"{landed}/{self.left.total} {self.unit}, {self.left.text(landed, running)}"
         self.progress.update(self.whole, completed=self.left.share(landed, running), state=state)
-        present = {f"{job.job.stage} {job.job.variant}": job for job in running}
+        present = {f"{job.job.stage} {job.job.variant}": job for job in running if job.has_begun or job.text != QUEUED}
+        hidden = len(present) - self.most_bars
+        if hidden > 0:
+            present = dict(list(present.items())[: self.most_bars])
+            state += f", {hidden} more under way"
+            self.progress.update(self.whole, state=state)
         for gone in set(self.jobs) - set(present):
             self.progress.remove_task(self.jobs.pop(gone))
         for name, job in present.items():
@@ -185,9 +192,11 @@ class LineView:
         """See `study.View`."""
         for job in running:
             name = f"{job.job.stage} {job.job.variant}"
-            if name not in self.started:
-                self.started.add(name)
-                self.note(f"{name} begins")
+            said = f"{name} begins" if job.has_begun else f"{name} is {job.text}"
+            # A queue within one machine is nothing to tell of.
+            if said not in self.started and (job.has_begun or job.text != QUEUED):
+                self.started.add(said)
+                self.note(said)
 
     def land(self, record: Record, landed: int) -> None:
         """See `study.View`."""

@@ -15,8 +15,9 @@ from pathlib import Path
 from rich.console import Console
 
 from jetbench.errors import JetbenchError, SpecError
-from jetbench.execution.local import LocalExecutor, choose_device
+from jetbench.execution.local import LocalExecutor, choose_device, local_slots
 from jetbench.experiment import Search, Sweep
+from jetbench.folder import SWEEP, read_records
 from jetbench.front import front_of, hypervolume
 from jetbench.plan import plan_architecture
 from jetbench.record import Record
@@ -29,7 +30,7 @@ from jetbench.search.space import SearchSpace, describe_limits
 from jetbench.search.stopping import curve_of, miou_of
 from jetbench.spec import parse_spec, read_yaml
 from jetbench.student import differences
-from jetbench.study import SWEEP, read_records, run_study
+from jetbench.study import run_study
 from jetbench.sweep import Variant
 from jetbench.training.data import load_data
 from jetbench.training.loop import why_stopped
@@ -171,10 +172,11 @@ def train_again(folder: Path, runs: Sequence[Run]) -> list[Record]:
         device=search.device,
         timeout_s=search.timeout_s,
     )
-    device, slots = choose_device(search.device, search.training.threads, None)
+    device = choose_device(search.device)
+    executor = LocalExecutor(local_slots(device, search.training.threads, None))
     view = LineView(Console(highlight=False))
     with view:
-        return run_study(folder, sweep, variants, dataset, device, LocalExecutor(), view, slots, stages=("train",))
+        return run_study(folder, sweep, variants, dataset, device, executor, view, stages=("train",))
 
 
 def scores_of(folder: Path) -> dict[str, list[float]]:

@@ -3,7 +3,7 @@
 import json
 import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -13,21 +13,13 @@ from jetbench.device import Device
 from jetbench.errors import SpecError, StudyError
 from jetbench.execution.executor import Executor
 from jetbench.experiment import Search, Sweep, TrainingConfig
+from jetbench.folder import append_record, keep_sweep, lock_folder, read_records
 from jetbench.plan import plan_architecture
 from jetbench.record import DatasetInfo, Record
 from jetbench.reporting.units import counted, roughly
 from jetbench.search.searcher import Searcher
 from jetbench.search.space import SearchSpace
-from jetbench.study import (
-    Driver,
-    View,
-    append_record,
-    keep_sweep,
-    lock_folder,
-    read_records,
-    run_study,
-    variant_key,
-)
+from jetbench.study import STORAGE_WAIT_S, Driver, View, run_study, variant_key
 from jetbench.sweep import Variant
 from jetbench.trials import Goal, Trials
 
@@ -54,7 +46,8 @@ def open_search(
     others: Sequence[Path],
     note: Callable[[str], None],
     retry_failed: bool,
-) -> Iterator[Searcher]:
+    storage: str | None = None,
+) -> Iterator[tuple[Searcher, Trials]]:
     """The search in `folder` with all that has landed there, as its only driver.
 
     Args:
@@ -68,6 +61,7 @@ def open_search(
             trained and profiled alike.
         note: told how many rows were taken over, and why others were not.
         retry_failed: forget what failed, so that it may be proposed again.
+        storage: address of the database of the Optuna study; study.db in the folder by default.
 
     Raises:
         SpecError: no network of the space is within the limits, or a folder of `others` holds no row.
@@ -91,19 +85,23 @@ def open_search(
         for other in others:
             records += _take_over(folder, other, searcher, whole, records, note)
         goals: dict[str, Goal] = {name: "maximize" if name == "miou" else "minimize" for name in search.objectives}
-        trials = Trials(folder, search.name, space.choices, goals)
+        trials = Trials(folder, search.name, space.choices, goals, storage)
         path = folder / UNDER_WAY
 
         def keep(under_way: Mapping[str, Mapping[str, str]]) -> None:
             partial = path.with_suffix(".partial")
-            partial.write_text(json.dumps(under_way))
-            partial.replace(path)
+            with suppress(OSError):  # only a convenience, which ends no search
+                partial.write_text(json.dumps(under_way))
+                partial.replace(path)
 
         try:
             asked = json.loads(path.read_text())
         except (OSError, ValueError):
             asked = {}  # only a convenience: other networks take the place of those that were under way
-        yield Searcher(space, records, board, is_here, trials.tell, retry_failed, asked, keep)
+        try:
+            yield Searcher(space, records, board, is_here, trials.tell, retry_failed, asked, keep), trials
+        finally:
+            trials.close()
 
 
 @dataclass(frozen=True)
@@ -180,16 +178,17 @@ def run_search(
     device: str,
     executor: Executor,
     view: SearchView,
-    parallel: int = 1,
     board: Device | None = None,
     is_here: bool = True,
     others: Sequence[Path] = (),
     retry_failed: bool = False,
+    storage: str | None = None,
+    storage_wait_s: float = STORAGE_WAIT_S,
 ) -> Searcher:
     """Propose, check and train networks until the trainings are spent; see `open_search` for what is raised."""
-    opened = open_search(folder, search, dataset, device, board, is_here, others, view.note, retry_failed)
-    with opened as searcher:
-        driver = Driver(folder, search, searcher, dataset, device, executor, view, parallel)
+    opened = open_search(folder, search, dataset, device, board, is_here, others, view.note, retry_failed, storage)
+    with opened as (searcher, trials):
+        driver = Driver(folder, search, searcher, dataset, device, executor, view, trials, storage_wait_s)
         driver.recall(retry_failed)
         view.follow(lambda: searcher.finished, searcher.state)
         view.begin(search.trainings, searcher.finished)
@@ -267,8 +266,8 @@ def run_final(
     device: str,
     executor: Executor,
     view: View,
-    parallel: int = 1,
     retry_failed: bool = False,
+    storage_wait_s: float = STORAGE_WAIT_S,
 ) -> list[Record]:
     """Train and profile the finalists with every seed, as a sweep in the folder's `final`."""
     sweep = Sweep(
@@ -279,8 +278,12 @@ def run_final(
         dataset=search.dataset,
         training=search.training,
         profiling=search.profiling,
+        board=search.board,
         device=search.device,
         timeout_s=search.timeout_s,
+        memory_limit=search.memory_limit,
     )
     variants = final_variants(search, chosen)
-    return run_study(folder / FINAL, sweep, variants, dataset, device, executor, view, parallel, retry_failed)
+    return run_study(
+        *(folder / FINAL, sweep, variants, dataset, device, executor, view, retry_failed), storage_wait_s=storage_wait_s
+    )

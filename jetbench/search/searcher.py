@@ -21,6 +21,7 @@ from jetbench.device import Device
 from jetbench.errors import SpecError
 from jetbench.execution.executor import Stage
 from jetbench.experiment import Floor, Objective, Search
+from jetbench.folder import is_worth_a_retry
 from jetbench.front import front_of
 from jetbench.plan import Plan, plan_architecture
 from jetbench.profiling.roofline import estimate, least_seconds
@@ -29,7 +30,6 @@ from jetbench.reporting.answer import Fate
 from jetbench.search.additive import AdditivePicker
 from jetbench.search.space import Quantities, SearchSpace, describe_cost, describe_quantity, excesses, over_limit
 from jetbench.search.stopping import curve_of, floors_of, miou_of
-from jetbench.study import is_worth_a_retry
 from jetbench.sweep import Variant
 from jetbench.trials import Goal
 from jetbench.verdict import judge

@@ -11,11 +11,12 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from jetbench.errors import DivergedError
 from jetbench.experiment import Floor, TrainingConfig
 from jetbench.record import Evaluation, TrainingResult
 from jetbench.training.data import SegmentationData
 from jetbench.training.jetloss import build_loss
-from jetbench.training.metrics import DivergedError, evaluate
+from jetbench.training.metrics import evaluate
 
 CURVE_POINTS = 200
 WARM_UP = 0.3

@@ -5,12 +5,9 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
+from jetbench.errors import DivergedError
 from jetbench.record import ClassCounts
 from jetbench.training.labels import VOID
-
-
-class DivergedError(Exception):
-    """The loss or the output became infinite or not a number; going on would only produce more of it."""
 
 
 def confusion_matrix(logits: Tensor, target: Tensor) -> Tensor:

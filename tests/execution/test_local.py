@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from jetbench.execution.executor import Job, Outcome
-from jetbench.execution.local import LocalExecutor, read_json, write_json
+from jetbench.execution.files import read_json, write_json
+from jetbench.execution.local import LocalExecutor
 
 TRAINING = {
     "architecture": {
@@ -50,9 +51,10 @@ def wait_for_progress(executor: LocalExecutor) -> int:
     """The job's process, once it has reported a step."""
     limit = time.monotonic() + 60
     while time.monotonic() < limit:
-        if executor.running() and executor.running()[0].share > 0:
-            return executor._running[0].process.pid
         assert not executor.poll(), "the job ended too early"
+        pid = executor._running[0].process.pid
+        if executor.running()[0].share > 0 and pid is not None:
+            return pid
         time.sleep(0.05)
     raise AssertionError("no progress in time")
 
@@ -115,7 +117,8 @@ def test_a_job_dies_with_its_driver(tmp_path: Path) -> None:
     program = (
         "import json, sys, time; from pathlib import Path; from jetbench.execution.executor import Job;"
         "from jetbench.execution.local import LocalExecutor; request = json.loads(sys.argv[2]); e = LocalExecutor();"
-        "e.submit(Job('k', 'train', 'v', Path(sys.argv[1]), request, 1, 600.0));"
+        "e.submit(Job('k', 'train', 'v', Path(sys.argv[1]), request, 1, 600.0));\n"
+        "while e._running[0].process.pid is None: e.poll(); time.sleep(0.1)\n"
         "print(e._running[0].process.pid, flush=True); time.sleep(600)"
     )
     request = json.dumps(job(tmp_path, budget="600 seconds").request)
@@ -123,13 +126,15 @@ def test_a_job_dies_with_its_driver(tmp_path: Path) -> None:
         [sys.executable, "-c", program, str(tmp_path), request], stdout=subprocess.PIPE, text=True
     )
     assert driver.stdout is not None
-    pid = int(driver.stdout.readline())
-    driver.stdout.close()
-    while read_json(tmp_path / "progress.json") is None:
-        assert driver.poll() is None
-        time.sleep(0.05)
-    driver.kill()
-    driver.wait()
+    try:
+        pid = int(driver.stdout.readline())
+        while read_json(tmp_path / "progress.json") is None:
+            assert driver.poll() is None
+            time.sleep(0.05)
+    finally:
+        driver.stdout.close()
+        driver.kill()
+        driver.wait()
     limit = time.monotonic() + 5
     while Path(f"/proc/{pid}").exists() and time.monotonic() < limit:
         time.sleep(0.05)

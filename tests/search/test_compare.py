@@ -6,11 +6,11 @@ import pytest
 
 from jetbench import load_architecture
 from jetbench.errors import SpecError
+from jetbench.folder import read_records
 from jetbench.plan import plan_architecture
 from jetbench.reporting.answer import gather, write_answer
 from jetbench.search.compare import dominated_share, main, read_run, reference_of, replay
 from jetbench.search.run import finalists
-from jetbench.study import read_records
 
 KEPT = Path(__file__).parents[2] / "reports" / "examples" / "search"
 

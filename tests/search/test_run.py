@@ -10,10 +10,10 @@ from jetbench.architecture import Architecture
 from jetbench.errors import SpecError, StudyError
 from jetbench.execution.executor import Job, Outcome
 from jetbench.experiment import Floor, Search
+from jetbench.folder import read_records
 from jetbench.record import DatasetInfo, Evaluation
 from jetbench.search.run import UNDER_WAY, finalists, run_final, run_search
 from jetbench.search.searcher import MOST_FAILED, Searcher
-from jetbench.study import read_records
 from jetbench.training.loop import why_stopped
 from tests.made_up import DATASET, ENVIRONMENT, training
 from tests.search.conftest import small_search
@@ -74,7 +74,7 @@ def go(
     retry_failed: bool = False,
 ) -> Searcher:
     return run_search(
-        *(folder, search or small_search(), dataset, "cpu", executor or MadeUpTrainings(), view or SearchView(), 2),
+        *(folder, search or small_search(), dataset, "cpu", executor or MadeUpTrainings(), view or SearchView()),
         others=others,
         retry_failed=retry_failed,
     )

@@ -7,11 +7,11 @@ from safetensors.torch import load_file
 from torch import nn
 
 from jetbench import build_model, load_architecture
+from jetbench.errors import DivergedError
 from jetbench.experiment import Budget, Floor, TrainingConfig
 from jetbench.record import TrainingResult
 from jetbench.training.data import SegmentationData
 from jetbench.training.loop import Normalise, Schedule, endless_batches, train
-from jetbench.training.metrics import DivergedError
 
 CPU = torch.device("cpu")
 

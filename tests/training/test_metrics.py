@@ -2,8 +2,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from jetbench.errors import DivergedError
 from jetbench.training.labels import VOID
-from jetbench.training.metrics import DivergedError, class_counts, confusion_matrix, evaluate
+from jetbench.training.metrics import class_counts, confusion_matrix, evaluate
 
 
 def as_logits(predicted: Tensor, num_classes: int) -> Tensor:

@@ -1,0 +1,139 @@
+"""A study's folder: who drives it, the sweep or search that it holds, and its records, one line each."""
+
+import fcntl
+import json
+import os
+import secrets
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import yaml
+
+from jetbench.errors import StudyError
+from jetbench.experiment import Search, Sweep
+from jetbench.record import RECORD_VERSION, Record
+from jetbench.spec import read_yaml
+
+# What a sweep may say differently on resume: it moves no number. Variants are told apart by their keys.
+# A search may go on with more trainings, and train its front otherwise.
+FREE_TO_CHANGE = (
+    "description:", "timeout_s:", "memory_limit:", "variants:", "include_base:", "trainings:", "final."
+)  # fmt: skip
+SWEEP, LOCK, RECORDS, IDENTITY = "sweep.yaml", ".lock", "records.jsonl", ".study"
+
+
+@contextmanager
+def lock_folder(folder: Path) -> Iterator[None]:
+    """Be the folder's only driver; the lock goes when the process does, however it ends."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o666)
+    except OSError as error:
+        raise StudyError(f"{folder}: cannot write here ({error.strerror}); choose another --reports folder") from None
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            owner = os.read(descriptor, 200).decode(errors="replace").strip() or "unknown"
+            raise StudyError(
+                f"{folder}: another driver is running this study ({owner}); wait for it, stop it, or use another --name"
+            ) from None
+        os.ftruncate(descriptor, 0)
+        os.write(descriptor, f"pid {os.getpid()} on {socket.gethostname()}".encode())
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def study_id(folder: Path) -> str:
+    """What tells this folder from others of the same name; it moves with the folder."""
+    path = folder / IDENTITY
+    if not path.exists():
+        partial = path.with_suffix(".partial")
+        partial.write_text(secrets.token_hex(8))
+        partial.replace(path)
+    return path.read_text().strip()
+
+
+def keep_sweep(folder: Path, sweep: Sweep | Search) -> None:
+    """Write sweep.yaml on the first run; later, refuse a sweep that is not the one the folder holds."""
+    path = folder / SWEEP
+    asked = sweep.model_dump(mode="json")
+    kind = "search" if isinstance(sweep, Search) else "sweep"
+    if path.exists():
+        held = read_yaml(path)
+        differences = [f"  {line}" for line in _differences("", held, asked) if not line.startswith(FREE_TO_CHANGE)]
+        if differences:
+            raise StudyError(
+                f"{folder}: holds another {kind}; rows of both in one table would not compare. It differs in\n"
+                + "\n".join(differences[:8])
+                + "\nUse --name for a new folder, or remove this one."
+            )
+        if held == asked:
+            return
+    partial = path.with_suffix(".partial")
+    partial.write_text(yaml.safe_dump(asked, sort_keys=False, allow_unicode=True))
+    partial.replace(path)
+
+
+def _differences(where: str, held: object, asked: object) -> Iterator[str]:
+    if isinstance(held, dict) and isinstance(asked, dict):
+        for key in [*held, *(key for key in asked if key not in held)]:
+            yield from _differences(f"{where}.{key}".lstrip("."), held.get(key), asked.get(key))
+    elif held != asked:
+        yield f"{where}: there {held!r}, asked {asked!r}"
+
+
+def read_records(folder: Path) -> list[Record]:
+    """All records of a folder, a later one for the same variant replacing an earlier one.
+
+    A last line without its end was being written when the driver was killed; it is no record.
+
+    Raises:
+        StudyError: a line is no record of this version.
+    """
+    path = folder / RECORDS
+    if not path.exists():
+        return []
+    found: dict[str, Record] = {}
+    *lines, _ = path.read_text().split("\n")
+    for number, line in enumerate(lines, 1):
+        try:
+            raw = json.loads(line)
+        except ValueError:
+            raise StudyError(f"{path}:{number}: not JSON; delete this line, the other rows are kept") from None
+        try:
+            record = Record.model_validate(raw)
+        except ValueError as error:
+            reason = str(error).splitlines()[0]
+            raise StudyError(
+                f"{path}:{number}: not a record of version {RECORD_VERSION} ({reason}); another version of jetbench "
+                "wrote it: use that one, or a new --name"
+            ) from None
+        found.pop(record.key, None)
+        found[record.key] = record
+    return list(found.values())
+
+
+def is_worth_a_retry(record: Record) -> bool:
+    """Did it fail, and not just end early or stay out because of a limit?"""
+    return record.failure is not None and record.failure.status not in ("stopped", "over a limit")
+
+
+def append_record(folder: Path, record: Record) -> None:
+    """Add one line, all of it on disk before this returns."""
+    path = folder / RECORDS
+    with path.open("ab+") as file:
+        # A killed driver may have left half a line; it goes, the line's job will have run again.
+        content_end = file.seek(0, os.SEEK_END)
+        while content_end > 0:
+            file.seek(content_end - 1)
+            if file.read(1) == b"\n":
+                break
+            content_end -= 1
+        file.truncate(content_end)
+        file.write(record.model_dump_json().encode() + b"\n")
+        file.flush()
+        os.fsync(file.fileno())

@@ -1,0 +1,200 @@
+"""Where a study's Optuna side is kept: study.db in its folder, or any database that Optuna can use."""
+
+import contextlib
+import hashlib
+import os
+import socket
+import warnings
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+
+import optuna
+from optuna.storages import RDBStorage
+from sqlalchemy import Connection, Engine, create_engine, text
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
+
+from jetbench.errors import SpecError, StorageError, StudyError
+
+DATABASE = "study.db"
+DATABASE_ERRORS = (SQLAlchemyError, optuna.exceptions.StorageInternalError)
+EXTRAS = {"postgresql": ("psycopg", "jetbench[postgresql]"), "mysql": ("pymysql", "pymysql")}
+
+
+def storage_url(address: str | None, folder: Path) -> URL:
+    """The address of a study's storage; study.db in `folder` by default.
+
+    Raises:
+        SpecError: it is no address that SQLAlchemy can use here.
+    """
+    if address is None:
+        return URL.create("sqlite", database=str((folder / DATABASE).resolve()))
+    try:
+        url = make_url(address)
+        kind = url.get_backend_name()
+        module, extra = EXTRAS.get(kind, (None, None))
+        if module is not None and url.drivername == kind:
+            if find_spec(module) is None:
+                raise SpecError(f"--storage {hide_password(url)}: needs {module}: pip install '{extra}'")
+            url = url.set(drivername=f"{kind}+{module}")
+        create_engine(url).dispose()  # connects to nothing yet
+    except (ArgumentError, ValueError):
+        raise SpecError(
+            f"--storage {address}: is no database address; write for example postgresql://user@host/database"
+        ) from None
+    except (NoSuchModuleError, ImportError) as error:
+        raise SpecError(f"--storage {hide_password(make_url(address))}: {error}") from None
+    return url
+
+
+def hide_password(url: URL) -> str:
+    """The address as it may be shown."""
+    return url.render_as_string(hide_password=True)
+
+
+def open_storage(url: URL) -> RDBStorage:
+    """Optuna's storage there; its tables are made if there are none.
+
+    A connection that has gone stale, after a restart of the server, is noticed before it is used.
+
+    Raises:
+        StudyError: the database cannot be reached or used now.
+    """
+    engine = {} if url.get_backend_name() == "sqlite" else {"pool_pre_ping": True}
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    try:
+        return RDBStorage(url.render_as_string(hide_password=False), engine_kwargs=engine)
+    except DATABASE_ERRORS as error:
+        raise StorageError(describe_trouble(url, error)) from None
+
+
+def describe_trouble(url: URL, error: BaseException) -> str:
+    """One line on why a storage cannot be used, and what to do."""
+    cause = error.__cause__ if isinstance(error, optuna.exceptions.StorageInternalError) and error.__cause__ else error
+    reason = str(getattr(cause, "orig", None) or cause).strip().splitlines()[0]
+    if url.get_backend_name() == "sqlite":
+        return (
+            f"{url.database}: cannot be used ({reason}); delete it, it is made anew from records.jsonl and no row is "
+            "lost"
+        )
+    return f"storage {hide_password(url)}: cannot be used ({reason}); start it or mend the address"
+
+
+class StudyLock:
+    """Be the only driver of a study in a shared database, from wherever: a lock of a PostgreSQL session.
+
+    The server lifts it when the connection ends. In other databases it holds nothing: there the folder's lock must do.
+    """
+
+    def __init__(self, url: URL, study: str) -> None:
+        """Take the lock.
+
+        Raises:
+            StudyError: another driver has it, or the database cannot be reached.
+        """
+        self.url, self.study = url, study
+        self._engine: Engine | None = None
+        self._connection: Connection | None = None
+        if url.get_backend_name() == "postgresql":
+            about = {"application_name": f"jetbench, pid {os.getpid()} on {socket.gethostname()}"}
+            self._engine = create_engine(url, isolation_level="AUTOCOMMIT", connect_args=about)
+            self._number = int.from_bytes(hashlib.sha256(study.encode()).digest()[:8], "big", signed=True)
+            try:
+                self.keep()
+            except SQLAlchemyError as error:
+                raise StorageError(describe_trouble(url, error)) from None
+
+    def keep(self) -> None:
+        """Make sure that it is held still; take it again where the connection was lost.
+
+        Raises:
+            StudyError: another driver has it now.
+            SQLAlchemyError: the database cannot be reached.
+        """
+        if self._engine is None:
+            return
+        if self._connection is not None:
+            try:
+                self._connection.execute(text("SELECT 1"))
+                return
+            except SQLAlchemyError:
+                with contextlib.suppress(SQLAlchemyError):
+                    self._connection.close()
+                self._connection = None
+                self._engine.dispose()
+        connection = self._engine.connect()
+        if not connection.execute(text("SELECT pg_try_advisory_lock(:number)"), {"number": self._number}).scalar():
+            holder = connection.execute(
+                text(
+                    "SELECT a.application_name FROM pg_locks l JOIN pg_stat_activity a USING (pid) "
+                    "WHERE l.locktype = 'advisory' AND l.granted AND l.objid = :low"
+                ),
+                {"low": self._number & 0xFFFFFFFF},
+            ).first()
+            connection.close()
+            who = f" ({holder[0]})" if holder else ""
+            raise StudyError(
+                f"storage {hide_password(self.url)}: another driver is running the study {self.study}{who}; wait for "
+                "it, stop it, or use another --name"
+            )
+        self._connection = connection
+
+    def release(self) -> None:
+        """Let others have it."""
+        if self._connection is not None:
+            with contextlib.suppress(SQLAlchemyError):
+                self._connection.close()
+        if self._engine is not None:
+            self._engine.dispose()
+
+
+@contextlib.contextmanager
+def only_driver(url: URL, study: str) -> Iterator[StudyLock]:
+    """A `StudyLock` for as long as it is needed."""
+    lock = StudyLock(url, study)
+    try:
+        yield lock
+    finally:
+        lock.release()
+
+
+def copy_study(source: URL, target: URL, study: str | None, new_name: str | None) -> tuple[str, int]:
+    """Copy a study with all its trials; returns its name there and how many trials it has.
+
+    Args:
+        source: where it is.
+        target: where a copy is made.
+        study: its name; needed where `source` holds several.
+        new_name: of the copy.
+
+    Raises:
+        SpecError: there is no such study, or it is not clear which one is meant, or the name is taken.
+        StudyError: one of the two cannot be used, or another driver is running the study.
+    """
+    if source.get_backend_name() == "sqlite" and source.database and not Path(source.database).is_file():
+        raise SpecError(f"{source.database}: no such file")
+    there, here = open_storage(source), open_storage(target)
+    try:
+        names = optuna.get_all_study_names(there)
+        if study is None and len(names) != 1:
+            what = f"holds {len(names)} studies ({', '.join(names)}); say which with --study" if names else "is empty"
+            raise SpecError(f"{hide_password(source)}: {what}")
+        name = study or names[0]
+        if name not in names:
+            raise SpecError(f"{hide_password(source)}: no study {name}; there are: {', '.join(names) or 'none'}")
+        new = new_name or name
+        if new in optuna.get_all_study_names(here):
+            raise SpecError(f"{hide_password(target)}: has a study {new} already; give another name with --as")
+        with only_driver(source, name), only_driver(target, new), warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            try:
+                optuna.copy_study(from_study_name=name, from_storage=there, to_storage=here, to_study_name=new)
+            except BaseException:
+                # Half a copy would look like a whole one.
+                with contextlib.suppress(Exception):
+                    optuna.delete_study(study_name=new, storage=here)
+                raise
+            return new, len(optuna.load_study(study_name=new, storage=here).get_trials(deepcopy=False))
+    except DATABASE_ERRORS as error:
+        raise StorageError(f"copying {hide_password(source)} to {hide_password(target)}: {error}") from None
