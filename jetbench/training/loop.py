@@ -157,8 +157,11 @@ def train(
     test = evaluate(model, prepare.stream("test"), num_classes)
     weights_file.parent.mkdir(parents=True, exist_ok=True)
     partial = weights_file.with_suffix(".partial")
-    save_file({name: tensor.cpu().contiguous() for name, tensor in best.items()}, partial, dict(metadata or {}))
-    partial.replace(weights_file)
+    try:
+        save_file({name: tensor.cpu().contiguous() for name, tensor in best.items()}, partial, dict(metadata or {}))
+        partial.replace(weights_file)
+    finally:
+        partial.unlink(missing_ok=True)  # half a file on a full disk
     weights = getattr(loss_function, "class_weights", None)
     return TrainingResult(
         steps=schedule.step,

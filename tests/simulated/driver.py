@@ -1,0 +1,75 @@
+"""A study of made-up jobs with everything else real: python -m tests.simulated.driver FOLDER VARIANTS [key=value...].
+
+Keys: slots, wait (seconds for trouble to pass), timeout, storage, stages, retry, memory (64MiB).
+"""
+
+import os
+import sys
+import threading
+import time
+from pathlib import Path
+
+from rich.console import Console
+
+from jetbench.cli.app import terminated_as_interrupted
+from jetbench.errors import JetbenchError
+from jetbench.execution.executor import PROFILER
+from jetbench.execution.local import LocalExecutor
+from jetbench.experiment import Sweep
+from jetbench.reporting.progress import LineView
+from jetbench.spec import parse_spec
+from jetbench.study import run_study
+from jetbench.sweep import expand_sweep
+from tests.made_up import DATASET, SIZE
+
+WORKER = "tests.simulated.jobs"
+
+
+def made_up_sweep(count: int, **more: object) -> Sweep:
+    """One network with `count` seeds."""
+    group = {"grid": {"training.seed": list(range(count))}}
+    raw = {"name": "made-up", "base": "jetseg-nano", "include_base": False, "variants": [group], **more}
+    return parse_spec(Sweep, raw, "made-up.yaml")
+
+
+def main() -> int:
+    """Run the study; exit codes as the command line's."""
+    folder, count = Path(sys.argv[1]), int(sys.argv[2])
+    told = dict(pair.split("=", 1) for pair in sys.argv[3:])
+    # As the kernel's: this process's main thread may be in a call when the test's own ends.
+    threading.Thread(target=die_with_test, args=(os.getppid(),), daemon=True).start()
+    sweep = made_up_sweep(
+        count,
+        timeout_s=float(told.get("timeout", "60")),
+        memory_limit=told.get("memory"),
+    )
+    slots = int(told.get("slots", "2"))
+    executor = LocalExecutor({"cpu": slots, PROFILER: 1}, slots, WORKER, ("tests.made_up",))
+    view = LineView(Console(highlight=False))
+    stages = ("train", "profile")[: int(told.get("stages", "2"))]
+    with terminated_as_interrupted():
+        try:
+            records = run_study(
+                *(folder, sweep, expand_sweep(sweep, 3, SIZE), DATASET, "cpu", executor, view, "retry" in told),
+                stages=stages,  # type: ignore[arg-type]
+                storage=told.get("storage"),
+                storage_wait_s=float(told.get("wait", "5")),
+            )
+        except KeyboardInterrupt:
+            print("stopped", flush=True)
+            return 130
+        except JetbenchError as error:
+            print(f"error: {error}", flush=True)
+            return 2
+    return 3 if any(record.failure for record in records) else 0
+
+
+def die_with_test(parent: int) -> None:
+    """End when the test's process is gone."""
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
