@@ -74,10 +74,9 @@ def describe_trouble(url: URL, error: BaseException) -> str:
     cause = error.__cause__ if isinstance(error, optuna.exceptions.StorageInternalError) and error.__cause__ else error
     reason = str(getattr(cause, "orig", None) or cause).strip().splitlines()[0]
     if url.get_backend_name() == "sqlite":
-        return (
-            f"{url.database}: cannot be used ({reason}); delete it, it is made anew from records.jsonl and no row is "
-            "lost"
-        )
+        passes = any(word in reason for word in ("full", "locked", "readonly", "I/O"))
+        mend = "make that right" if passes else "delete it, it is made anew from records.jsonl and no row is lost"
+        return f"{url.database}: cannot be used ({reason}); {mend}"
     return f"storage {hide_password(url)}: cannot be used ({reason}); start it or mend the address"
 
 

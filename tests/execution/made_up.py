@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ class Study:
     """A folder with a study of made-up jobs, its script and its marks."""
 
     base: Path
+    drivers: "list[subprocess.Popen[str]]" = field(default_factory=list)
 
     @property
     def folder(self) -> Path:
@@ -50,7 +51,7 @@ class Study:
         self.base.mkdir(exist_ok=True)
         environment = {key: str(value) for key, value in settings.items() if key.isupper()}
         pairs = [f"{key}={value}" for key, value in settings.items() if not key.isupper()]
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [*prefix, sys.executable, "-m", "tests.simulated.driver", str(self.folder), str(variants), *pairs],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -65,6 +66,15 @@ class Study:
             },
             preexec_fn=prepare,
         )
+        self.drivers.append(process)
+        return process
+
+    def end(self) -> None:
+        """End drivers that a failed test has left."""
+        for process in self.drivers:
+            if process.poll() is None:
+                process.kill()
+                process.communicate()
 
     def run(self, variants: int, code: int = 0, **settings: Any) -> str:
         """What a driver prints until it ends with that exit code."""
