@@ -36,15 +36,15 @@ def storage_url(address: str | None, folder: Path) -> URL:
         module, extra = EXTRAS.get(kind, (None, None))
         if module is not None and url.drivername == kind:
             if find_spec(module) is None:
-                raise SpecError(f"--storage {hide_password(url)}: needs {module}: pip install '{extra}'")
+                raise SpecError(f"{hide_password(url)}: needs {module}: pip install '{extra}'")
             url = url.set(drivername=f"{kind}+{module}")
         create_engine(url).dispose()  # connects to nothing yet
     except (ArgumentError, ValueError):
         raise SpecError(
-            f"--storage {address}: is no database address; write for example postgresql://user@host/database"
+            f"{address}: is no database address; write for example postgresql://user@host/database"
         ) from None
     except (NoSuchModuleError, ImportError) as error:
-        raise SpecError(f"--storage {hide_password(make_url(address))}: {error}") from None
+        raise SpecError(f"{hide_password(make_url(address))}: {error}") from None
     return url
 
 
@@ -67,6 +67,13 @@ def open_storage(url: URL) -> RDBStorage:
         return RDBStorage(url.render_as_string(hide_password=False), engine_kwargs=engine)
     except DATABASE_ERRORS as error:
         raise StorageError(describe_trouble(url, error)) from None
+
+
+def close_storage(storage: RDBStorage) -> None:
+    """Give up its connections."""
+    with contextlib.suppress(*DATABASE_ERRORS):
+        storage.remove_session()
+        storage.engine.dispose()
 
 
 def describe_trouble(url: URL, error: BaseException) -> str:
@@ -197,3 +204,6 @@ def copy_study(source: URL, target: URL, study: str | None, new_name: str | None
             return new, len(optuna.load_study(study_name=new, storage=here).get_trials(deepcopy=False))
     except DATABASE_ERRORS as error:
         raise StorageError(f"copying {hide_password(source)} to {hide_password(target)}: {error}") from None
+    finally:
+        for storage in (there, here):
+            close_storage(storage)

@@ -16,7 +16,15 @@ from sqlalchemy import text
 from jetbench.errors import StorageError, StudyError
 from jetbench.folder import study_id
 from jetbench.record import Record
-from jetbench.storage import DATABASE_ERRORS, StudyLock, describe_trouble, hide_password, open_storage, storage_url
+from jetbench.storage import (
+    DATABASE_ERRORS,
+    StudyLock,
+    close_storage,
+    describe_trouble,
+    hide_password,
+    open_storage,
+    storage_url,
+)
 from jetbench.sweep import Variant
 
 Goal = Literal["maximize", "minimize"]
@@ -141,6 +149,7 @@ class Trials:
     def close(self) -> None:
         """Let another driver have the study."""
         self.lock.release()
+        close_storage(self.storage)
 
 
 def distributions(choices: Mapping[str, Sequence[str]]) -> Distributions:

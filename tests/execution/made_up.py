@@ -74,6 +74,7 @@ class Study:
         for process in self.drivers:
             if process.poll() is None:
                 process.kill()
+            if process.stdout and not process.stdout.closed:
                 process.communicate()
 
     def run(self, variants: int, code: int = 0, **settings: Any) -> str:
