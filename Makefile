@@ -25,9 +25,9 @@ setup: $(STAMP) ## create .venv and install jetbench with its development tools
 sweep: $(STAMP) ## run the sweep of the README: jetbench sweep sweeps/nano.yaml
 	$(BIN)/jetbench sweep sweeps/nano.yaml
 
-test: $(STAMP) ## run the tests; those that measure run alone, after the others
-	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m 'not benchmarks and not quiet'
-	$(BIN)/python -m pytest -m quiet
+test: $(STAMP) ## run the tests; those that measure, or start a cluster, run alone, after the others
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m 'not benchmarks and not quiet and not ray'
+	$(BIN)/python -m pytest -m 'quiet or ray'
 
 benchmark: $(STAMP) ## how fast counting is, beside fvcore; needs a quiet machine
 	$(BIN)/python -m pytest -m benchmarks -s tests/benchmarks

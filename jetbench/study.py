@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from jetbench.errors import StorageError, StudyError
-from jetbench.execution.executor import PROFILER, Executor, Job, Outcome, Progress, Stage
+from jetbench.execution.executor import Executor, Job, Outcome, Progress, Stage, token_of
 from jetbench.execution.files import read_json
 from jetbench.experiment import Floor, Search, Sweep
 from jetbench.folder import append_record, is_worth_a_retry, keep_sweep, lock_folder, read_records
@@ -373,7 +373,7 @@ class Driver:
 
     def _needs(self, stage: Stage, threads: int) -> dict[str, int]:
         if stage == "profile":
-            return {self.asked.board or PROFILER: 1}
+            return {token_of(self.asked.board): 1}
         return {"gpu": 1} if self.device == "cuda" else {"cpu": threads}
 
     def _job_folder(self, key: str, stage: Stage) -> Path:

@@ -40,8 +40,8 @@ class _SteadyConsole(Console):
         _discard_output()
 
 
-console = _SteadyConsole()
-errors = Console(stderr=True)
+console = _SteadyConsole(emoji=False)  # :1234: in an address is a port
+errors = Console(stderr=True, emoji=False)
 
 
 def main() -> None:

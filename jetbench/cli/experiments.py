@@ -18,7 +18,7 @@ from jetbench.cli.app import (
     read_size,
     terminated_as_interrupted,
 )
-from jetbench.cli.places import WAIT, JobsOption, StorageOption, WaitOption, open_place, read_wait
+from jetbench.cli.places import WAIT, JobsOption, RayOption, StorageOption, WaitOption, open_place, read_wait
 from jetbench.errors import DataError, SpecError
 from jetbench.reporting.sheets import print_variants
 
@@ -47,6 +47,7 @@ def sweep(
         str | None, typer.Option(help="auto, cpu or cuda; or the device to profile on, from `jetbench devices`.")
     ] = None,
     jobs: JobsOption = None,
+    ray: RayOption = None,
     storage: StorageOption = None,
     wait: WaitOption = WAIT,
     settings: SweepSetOption = None,
@@ -71,10 +72,12 @@ def sweep(
     few, batch = source.counts["train"], max(variant.training.batch_size for variant in variants)
     if batch > few:
         raise SpecError(f"training.batch_size={batch} is more than the {few} training images")
-    check_threads("training.threads", max(variant.training.threads for variant in variants))
-    check_threads("profiling.threads", asked.profiling.threads)
+    if ray is None:
+        check_threads("profiling.threads", asked.profiling.threads)
+        if asked.board is not None:
+            _check_board(asked.board)
     wait_s = read_wait(wait)
-    chosen, make_executor = open_place(asked, jobs)
+    chosen, make_executor = open_place(asked, max(variant.training.threads for variant in variants), jobs, ray, wait_s)
     folder = reports / asked.name
 
     from jetbench.reporting.progress import BarView, LineView
@@ -104,6 +107,19 @@ def sweep(
     write_report(console, folder, records, title)
     if any(record.failure for record in records):
         raise typer.Exit(EXIT_FAILED_ROWS)
+
+
+def _check_board(name: str) -> None:
+    """Refuse a board that this machine is not."""
+    from jetbench.device import load_device
+    from jetbench.profiling.host import describe_host, is_here, read_identity
+
+    board, identity = load_device(name), read_identity()
+    if not is_here(board, identity):
+        raise SpecError(
+            f"--device {name}: this machine is no {board.title} (it is: {describe_host(identity)}); run the sweep "
+            "there, or with --ray on a cluster in which a machine holds its token"
+        )
 
 
 def _open_source(asked: "Sweep", dry_run: bool) -> "Source":

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from jetbench.cli.app import check_threads
 from jetbench.errors import SpecError
 from jetbench.spec import parse_seconds
 
@@ -18,6 +19,15 @@ WAIT = "10min"
 JobsOption = Annotated[
     int | None,
     typer.Option(min=1, help="Trainings side by side; profiles always run alone.", rich_help_panel=PLACES),
+]
+RayOption = Annotated[
+    str | None,
+    typer.Option(
+        "--ray",
+        metavar="ADDRESS",
+        help="Run jobs on a cluster of Ray: HOST:PORT of its head, auto (the one that runs here), local (a new one).",
+        rich_help_panel=PLACES,
+    ),
 ]
 StorageOption = Annotated[
     str | None,
@@ -45,16 +55,45 @@ def read_wait(text: str) -> float:
         raise SpecError(f"--wait: {error}") from None
 
 
-def open_place(asked: "Sweep | Search", jobs: int | None) -> "tuple[str, Callable[[], Executor]]":
-    """The torch device of the trainings, and what makes an executor: on this machine.
+def open_place(
+    asked: "Sweep | Search", threads: int, jobs: int | None, ray: str | None, wait_s: float
+) -> "tuple[str, Callable[[], Executor]]":
+    """The torch device of the trainings, and what makes an executor: on this machine, or on a cluster of Ray.
+
+    Args:
+        asked: what will run.
+        threads: of one training, at most.
+        jobs: trainings side by side on this machine, where a person says so.
+        ray: the cluster's address.
+        wait_s: how long a job may wait for what no machine of the cluster has.
 
     Raises:
-        SpecError: there is no such device.
+        SpecError: there is no such device, or no such cluster, or this machine is not the board that is asked for.
     """
-    from jetbench.execution.executor import PROFILER
+    from jetbench.execution.executor import token_of
+
+    token = token_of(asked.board)
+    if ray is not None:
+        return _open_cluster(ray, asked.device, threads, token, wait_s, jobs)
     from jetbench.execution.local import LocalExecutor, choose_device, local_slots
 
-    device, threads = choose_device(asked.device), asked.training.threads
-    slots = local_slots(device, threads, jobs, asked.board or PROFILER)
+    check_threads("training.threads", threads)
+    device = choose_device(asked.device)
+    slots = local_slots(device, threads, jobs, token)
     width = slots["gpu"] if device == "cuda" else slots["cpu"] // threads
     return device, lambda: LocalExecutor(slots, width)
+
+
+def _open_cluster(
+    address: str, wanted: str, threads: int, token: str, wait_s: float, jobs: int | None
+) -> "tuple[str, Callable[[], Executor]]":
+    if jobs is not None:
+        raise SpecError("--jobs: with --ray, the cluster's CPUs and GPUs say how many trainings run; leave it out")
+    from jetbench.execution.ray import RayExecutor, connect
+
+    has_gpu = connect(address, token).get("GPU", 0) > 0
+    if wanted == "cuda" and not has_gpu:
+        raise SpecError(f"--device cuda: no machine of the cluster {address} offers Ray a GPU")
+    device = "cuda" if has_gpu and wanted != "cpu" else "cpu"
+    training = {"gpu": 1} if device == "cuda" else {"cpu": threads}
+    return device, lambda: RayExecutor(training, token, wait_s)

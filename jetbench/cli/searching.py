@@ -24,7 +24,7 @@ from jetbench.cli.app import (
     terminated_as_interrupted,
 )
 from jetbench.cli.experiments import dataset_changes
-from jetbench.cli.places import WAIT, JobsOption, StorageOption, WaitOption, open_place, read_wait
+from jetbench.cli.places import WAIT, JobsOption, RayOption, StorageOption, WaitOption, open_place, read_wait
 from jetbench.errors import SpecError
 from jetbench.storage import DATABASE
 
@@ -85,6 +85,7 @@ def search_space(
     study: Annotated[str | None, typer.Option("--name", help="Name of the report folder.")] = None,
     reports: Annotated[Path, typer.Option(help="Where report folders are.")] = Path("reports"),
     jobs: JobsOption = None,
+    ray: RayOption = None,
     storage: StorageOption = None,
     wait: WaitOption = WAIT,
     settings: SweepSetOption = None,
@@ -123,9 +124,16 @@ def search_space(
     changes |= read_changes(settings)
     asked = read_search(name, changes | {key: value for key, value in plain.items() if value is not None})
     source = open_source(asked.dataset)
-    check_threads("training.threads", asked.training.threads)
-    board, is_here = _device(asked)
-    _check_sensor(asked, board)
+    board: Device | None = None
+    is_here = True
+    if ray is None:
+        check_threads("training.threads", asked.training.threads)
+        board, is_here = _device(asked)
+        _check_sensor(asked, board)
+    elif asked.board is not None:
+        from jetbench.device import load_device
+
+        board = load_device(asked.board)  # whoever holds its token measures, and is asked whether it is that board
     if dry_run:
         space = SearchSpace(asked, len(source.class_names), source.size)
         look = space.look(asked.seed)
@@ -134,7 +142,7 @@ def search_space(
         look.check()
         return
     wait_s = read_wait(wait)
-    chosen, make_executor = open_place(asked, jobs)
+    chosen, make_executor = open_place(asked, asked.training.threads, jobs, ray, wait_s)
     folder = reports / asked.name
 
     from jetbench.reporting.answer import gather, print_answer, write_answer, write_proposals
@@ -153,6 +161,7 @@ def search_space(
                     *(folder, asked, info, chosen, make_executor(), view),
                     board=board,
                     is_here=is_here,
+                    is_local=ray is None,
                     others=warm_start or (),
                     retry_failed=retry_failed,
                     storage=storage,

@@ -13,6 +13,11 @@ PROFILER = "profiler"
 """The token of the device that profiles, where no board is named: one profile holds it at a time."""
 
 
+def token_of(board: str | None) -> str:
+    """The token that a profile needs: the board's name, also where a path to its YAML is given."""
+    return Path(board).stem if board else PROFILER
+
+
 @dataclass(frozen=True)
 class Job:
     """One stage of one variant. `folder` holds its request, log, progress and result; no other job uses it.

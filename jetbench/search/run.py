@@ -47,6 +47,7 @@ def open_search(
     note: Callable[[str], None],
     retry_failed: bool,
     storage: str | None = None,
+    is_local: bool = True,
 ) -> Iterator[tuple[Searcher, Trials]]:
     """The search in `folder` with all that has landed there, as its only driver.
 
@@ -62,6 +63,7 @@ def open_search(
         note: told how many rows were taken over, and why others were not.
         retry_failed: forget what failed, so that it may be proposed again.
         storage: address of the database of the Optuna study; study.db in the folder by default.
+        is_local: jobs run on this machine, so that what was measured before must have been measured here.
 
     Raises:
         SpecError: no network of the space is within the limits, or a folder of `others` holds no row.
@@ -80,7 +82,7 @@ def open_search(
                 "use --name for a new folder, or remove this one"
             )
         searcher = Searcher(space, (), board, is_here)
-        if "profile" in searcher.stages and (elsewhere := _measured_elsewhere(records, device)):
+        if is_local and "profile" in searcher.stages and (elsewhere := _measured_elsewhere(records, device)):
             raise StudyError(f"{folder}: {elsewhere}; use --name for a new folder")
         for other in others:
             records += _take_over(folder, other, searcher, whole, records, note)
@@ -184,9 +186,12 @@ def run_search(
     retry_failed: bool = False,
     storage: str | None = None,
     storage_wait_s: float = STORAGE_WAIT_S,
+    is_local: bool = True,
 ) -> Searcher:
     """Propose, check and train networks until the trainings are spent; see `open_search` for what is raised."""
-    opened = open_search(folder, search, dataset, device, board, is_here, others, view.note, retry_failed, storage)
+    opened = open_search(
+        *(folder, search, dataset, device, board, is_here, others, view.note, retry_failed, storage, is_local)
+    )
     with opened as (searcher, trials):
         driver = Driver(folder, search, searcher, dataset, device, executor, view, trials, storage_wait_s)
         driver.recall(retry_failed)

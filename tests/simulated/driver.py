@@ -1,6 +1,6 @@
 """A study of made-up jobs with everything else real: python -m tests.simulated.driver FOLDER VARIANTS [key=value...].
 
-Keys: slots, wait (seconds for trouble to pass), timeout, storage, stages, retry, memory (64MiB).
+Keys: ray (address), board, slots, wait (seconds for trouble to pass), timeout, storage, stages, retry, memory (64MiB).
 """
 
 import os
@@ -13,7 +13,7 @@ from rich.console import Console
 
 from jetbench.cli.app import terminated_as_interrupted
 from jetbench.errors import JetbenchError
-from jetbench.execution.executor import PROFILER
+from jetbench.execution.executor import PROFILER, Executor
 from jetbench.execution.local import LocalExecutor
 from jetbench.experiment import Sweep
 from jetbench.reporting.progress import LineView
@@ -42,9 +42,15 @@ def main() -> int:
         count,
         timeout_s=float(told.get("timeout", "60")),
         memory_limit=told.get("memory"),
+        board=told.get("board"),
     )
-    slots = int(told.get("slots", "2"))
-    executor = LocalExecutor({"cpu": slots, PROFILER: 1}, slots, WORKER, ("tests.made_up",))
+    slots, wait_s = int(told.get("slots", "2")), float(told.get("wait", "5"))
+    executor: Executor = LocalExecutor({"cpu": slots, PROFILER: 1}, slots, WORKER, ("tests.made_up",))
+    if "ray" in told:
+        from jetbench.execution.ray import RayExecutor, connect
+
+        connect(told["ray"], told["board"])
+        executor = RayExecutor({"cpu": 1}, told["board"], wait_s, WORKER)
     view = LineView(Console(highlight=False))
     stages = ("train", "profile")[: int(told.get("stages", "2"))]
     with terminated_as_interrupted():
@@ -53,7 +59,7 @@ def main() -> int:
                 *(folder, sweep, expand_sweep(sweep, 3, SIZE), DATASET, "cpu", executor, view, "retry" in told),
                 stages=stages,  # type: ignore[arg-type]
                 storage=told.get("storage"),
-                storage_wait_s=float(told.get("wait", "5")),
+                storage_wait_s=wait_s,
             )
         except KeyboardInterrupt:
             print("stopped", flush=True)

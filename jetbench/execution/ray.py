@@ -1,0 +1,356 @@
+"""RayExecutor: the same jobs on a cluster of Ray. A node runs a job as LocalExecutor does, in a folder of its own.
+
+Ray places jobs and says what became of them; limits, logs, progress and the end of a job's processes are ours on every
+node. No file system is shared: weights travel with the job and come back with its result. Custom resources are Ray's
+word for slots that no processor has; the lock on the machine that profiles is taken by the profiling process.
+"""
+
+import contextlib
+import os
+import re
+import socket
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import jetbench
+from jetbench.errors import SpecError
+from jetbench.execution.executor import QUEUED, Job, Outcome, Progress
+from jetbench.execution.files import read_json, write_json
+from jetbench.execution.local import GRACE_S, WORKER, LocalExecutor
+from jetbench.probe.machine import cores
+from jetbench.record import RECORD_VERSION
+
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+os.environ.setdefault("RAY_NUM_REDIS_GET_RETRIES", "1")  # of 40 s each, where something else answers
+os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # a profile sees its board's GPU without reserving it
+
+if os.environ.get("RAY_AUTH_TOKEN") or (Path.home() / ".ray" / "auth_token").is_file():
+    os.environ.setdefault("RAY_AUTH_MODE", "token")  # a head that finds a token asks for it; others do not look for one
+
+try:
+    import ray
+    from ray.exceptions import OutOfMemoryError, RayError, RayTaskError
+except ModuleNotFoundError:
+    raise SpecError("--ray needs Ray: pip install 'jetbench[ray]'") from None
+
+CONNECT_S = 10.0
+LETTER_EVERY_S = 0.5
+CLUSTER_EVERY_S = 1.0
+MAX_LOG_PART = 2**16
+RAY_NAMES = {"cpu": "CPU", "gpu": "GPU"}
+VERSION = f"{jetbench.__version__}, records of version {RECORD_VERSION}"
+
+
+class Mailbox:
+    """An actor that keeps what jobs report until the driver takes it."""
+
+    def __init__(self) -> None:
+        self._letters: list[dict[str, Any]] = []
+
+    def put(self, letter: dict[str, Any]) -> None:
+        """From a job."""
+        self._letters.append(letter)
+
+    def take(self) -> list[dict[str, Any]]:
+        """By the driver."""
+        letters, self._letters = self._letters, []
+        return letters
+
+
+def supervise(job: Job, weights: bytes | None, worker: str, version: str, mailbox: Any) -> dict[str, Any]:
+    """On a node: run one job in a folder that is removed afterwards; returns its outcome, log, result and weights.
+
+    Args:
+        job: its folder and the weights file in its request are the driver's.
+        weights: the content of that file, for a profile of trained weights.
+        worker: the module that runs the job.
+        version: of jetbench at the driver.
+        mailbox: told how far the job is.
+    """
+    here = socket.gethostname()
+    if version != VERSION:
+        reason = f"{here} has jetbench {VERSION}; the driver has {version}: install the same on all machines"
+        return {"status": "error", "reason": reason, "seconds": 0.0, "log": b"", "host": here}
+    if job.stage == "profile" and os.environ.get("CUDA_VISIBLE_DEVICES") == "":
+        del os.environ["CUDA_VISIBLE_DEVICES"]
+    with tempfile.TemporaryDirectory(prefix="jetbench-job-") as name:
+        folder, file = Path(name), Path(name) / "weights"
+        stage_request = dict(job.request[job.stage])
+        if stage_request.get("weights_file"):
+            file /= Path(stage_request["weights_file"]).name
+            stage_request["weights_file"] = str(file)
+        if weights is not None:
+            file.parent.mkdir()
+            file.write_bytes(weights)
+        own = replace(job, folder=folder, request={**job.request, job.stage: stage_request})
+        executor = LocalExecutor(job.needs, 1, worker, ())
+        log = _Log(folder / "log.txt")
+        try:
+            executor.submit(own)
+            last = -LETTER_EVERY_S
+            while not (ended := executor.poll()):
+                if time.monotonic() - last >= LETTER_EVERY_S:
+                    last = time.monotonic()
+                    told = executor.running()[0]
+                    letter = {"share": told.share, "text": told.text, "seconds": told.seconds, "log": log.more()}
+                    mailbox.put.remote({"key": job.key, "stage": job.stage, "attempt": job.attempt, **letter})
+                time.sleep(0.1)
+        finally:
+            executor.stop()
+        outcome = ended[0]
+        return {
+            "status": outcome.status,
+            "reason": f"{outcome.reason} (on {here})" if outcome.reason else "",
+            "seconds": outcome.seconds,
+            "log": log.more(),
+            "host": here,
+            "envelope": read_json(folder / "result.json") if outcome.status == "ok" else None,
+            "weights": file.read_bytes() if job.stage == "train" and outcome.status == "ok" else None,
+        }
+
+
+class _Log:
+    """The parts of a growing file that were not read yet."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.read = path, 0
+
+    def more(self) -> bytes:
+        try:
+            with self.path.open("rb") as file:
+                file.seek(self.read)
+                part = file.read(MAX_LOG_PART)
+        except OSError:
+            return b""
+        self.read += len(part)
+        return part
+
+
+@dataclass
+class _Sent:
+    job: Job
+    at: float
+    heard: dict[str, Any] | None = None
+    missing_since: float | None = None
+    reply: dict[str, Any] | None = None
+    unsaved_since: float | None = None
+    trouble: str = ""
+
+
+def connect(address: str, token: str) -> dict[str, float]:
+    """Connect this process to a cluster; returns what the cluster has in all.
+
+    Args:
+        address: of the cluster's head, `HOST:PORT`; auto: of the one that runs here; local: a new one, here, that ends
+            with this process.
+        token: the resource of the device that profiles; a local cluster is that device.
+
+    Raises:
+        SpecError: no cluster answers, or it has another version of Ray or Python.
+    """
+    options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR", "namespace": "jetbench"}
+    if address == "local":
+        options |= {"num_cpus": cores(), "resources": {token: 1}, "include_dashboard": False}
+    try:
+        if match := re.fullmatch(r"(?:ray://)?\[?([^/\]]+)\]?:(\d+)", address):
+            socket.create_connection((match[1], int(match[2])), CONNECT_S).close()  # Ray itself would try for minutes
+        elif address not in ("local", "auto"):
+            raise ValueError("is no address of a cluster")
+        ray.init(address=address, **options)
+    except (OSError, RuntimeError, ValueError, RayError) as error:
+        reason = (_first_line(error) or type(error).__name__).rstrip(".")
+        raise SpecError(
+            f"--ray {address}: {reason}. Start a cluster with `ray start --head` "
+            "and give the address that it prints, or use --ray local"
+        ) from None
+    return dict(ray.cluster_resources())
+
+
+class RayExecutor:
+    """Runs jobs on a Ray cluster: trainings on CPUs or GPUs, a profile on whoever holds its device's token."""
+
+    def __init__(self, training: Mapping[str, int], token: str, wait_s: float, worker: str = WORKER) -> None:
+        """Use the cluster that this process is connected to (see `connect`).
+
+        Args:
+            training: what one training needs.
+            token: the resource of the device that profiles.
+            wait_s: how long a job may wait for something that no machine of the cluster has.
+            worker: the module that runs a job.
+        """
+        self._training, self._token, self._wait_s, self._worker = dict(training), token, wait_s, worker
+        here = ray.get_runtime_context().get_node_id()
+        near = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(here, soft=True)
+        self._mailbox = ray.remote(num_cpus=0, max_restarts=-1)(Mailbox).options(scheduling_strategy=near).remote()
+        self._supervise = ray.remote(num_cpus=0, max_retries=0)(supervise)
+        self._letters: Any = None
+        self._sent: dict[Any, _Sent] = {}
+        self._cluster: dict[str, float] = {}
+        self._asked = 0.0
+
+    def _resources(self) -> dict[str, float]:
+        """What the cluster has in all, of late."""
+        if time.monotonic() - self._asked >= CLUSTER_EVERY_S:
+            self._asked = time.monotonic()
+            self._cluster = ray.cluster_resources()
+        return self._cluster
+
+    @property
+    def width(self) -> int:
+        """See `Executor`; grows and shrinks with the cluster: every training slot, and every profiling device."""
+        there = self._resources()
+        fits = min(int(there.get(RAY_NAMES.get(n, n), 0) // count) for n, count in self._training.items())
+        return max(1, fits + int(there.get(self._token, 0)))
+
+    def submit(self, job: Job) -> None:
+        """See `Executor`."""
+        job.folder.mkdir(parents=True, exist_ok=True)
+        for stale in ("result.json", "failure.json", "progress.json"):
+            (job.folder / stale).unlink(missing_ok=True)
+        write_json(job.folder / "request.json", {**job.request, "attempt": job.attempt})
+        (job.folder / "log.txt").touch()
+        weights = None
+        file = job.request[job.stage].get("weights_file")
+        if job.stage == "profile" and file:
+            weights = Path(file).read_bytes()
+        needs = {RAY_NAMES.get(name, name): count for name, count in job.needs.items()}
+        place = {"num_cpus": needs.pop("CPU", 0), "num_gpus": needs.pop("GPU", 0), "resources": needs}
+        reference = self._supervise.options(name=f"{job.stage} {job.variant}", **place).remote(
+            job, weights, self._worker, VERSION, self._mailbox
+        )
+        self._sent[reference] = _Sent(job, time.monotonic())
+
+    def poll(self) -> list[Outcome]:
+        """See `Executor`."""
+        self._read_letters()
+        there, now = self._resources(), time.monotonic()
+        ended = []
+        waiting = [reference for reference, sent in self._sent.items() if sent.reply is None]
+        ready = ray.wait(waiting, num_returns=len(waiting), timeout=0)[0] if waiting else []
+        for reference in ready:
+            self._sent[reference].reply = self._reply(reference)
+        for reference, sent in list(self._sent.items()):
+            if sent.reply is not None:
+                outcome = self._save(sent, sent.reply)
+            else:
+                outcome = self._give_up(sent, there, now)
+                if outcome is not None:
+                    ray.cancel(reference, force=True)
+            if outcome is not None:
+                del self._sent[reference]
+                ended.append(outcome)
+        return ended
+
+    def _reply(self, reference: Any) -> dict[str, Any]:
+        try:
+            return dict(ray.get(reference))
+        except OutOfMemoryError as error:
+            status, reason = "oom", f"Ray ended it, its node had no memory left: {_first_line(error)}"
+        except RayTaskError as error:
+            cause = error.cause if isinstance(error.cause, BaseException) else error
+            status, reason = "error", f"{type(cause).__name__}: {_first_line(cause)}"
+        except RayError as error:
+            status, reason = "lost", f"{type(error).__name__}: {_first_line(error)}"
+        return {"status": status, "reason": reason, "seconds": 0.0, "log": b""}
+
+    def _save(self, sent: _Sent, reply: dict[str, Any]) -> Outcome | None:
+        """Leave a job's log, weights and result in its folder here; None while that cannot be done."""
+        job, envelope, seconds = sent.job, reply.get("envelope"), reply["seconds"]
+        try:
+            _append(job.folder / "log.txt", reply["log"])
+            reply["log"] = b""
+            if reply.get("weights") is not None:
+                file = Path(job.request["train"]["weights_file"])
+                file.parent.mkdir(parents=True, exist_ok=True)
+                partial = file.with_suffix(".partial")
+                partial.write_bytes(reply["weights"])
+                partial.replace(file)
+            if envelope is not None:
+                write_json(job.folder / "result.json", envelope)
+        except OSError as error:
+            sent.trouble = f"{job.folder}: {error.strerror}"
+            sent.unsaved_since = sent.unsaved_since or time.monotonic()
+            if time.monotonic() - sent.unsaved_since < self._wait_s:
+                return None
+            return Outcome(job, "unwritable", sent.trouble, None, seconds)
+        if envelope is not None:
+            return Outcome(job, "ok", "", envelope["result"], seconds)
+        return Outcome(job, reply["status"], reply["reason"], None, seconds)
+
+    def _give_up(self, sent: _Sent, there: Mapping[str, float], now: float) -> Outcome | None:
+        """The outcome of a job that has waited too long for what no machine has."""
+        lacking = None if sent.heard else self._lacking(sent.job, there)
+        sent.missing_since = (sent.missing_since or now) if lacking else None
+        if sent.missing_since is None or now - sent.missing_since < self._wait_s:
+            return None
+        reason = f"waited {self._wait_s / 60:g} min for {lacking}, which no machine of the cluster has (--wait)"
+        return Outcome(sent.job, "timeout", reason, None, 0.0)
+
+    def _lacking(self, job: Job, there: Mapping[str, float]) -> str | None:
+        """What the job needs and the cluster does not have at all."""
+        return next(
+            (name for name, count in job.needs.items() if there.get(RAY_NAMES.get(name, name), 0) < count), None
+        )
+
+    def _read_letters(self) -> None:
+        """Take in what jobs have reported; never waits for it."""
+        if self._letters is not None:
+            if not ray.wait([self._letters], timeout=0)[0]:
+                return
+            with contextlib.suppress(RayError):  # the mailbox is made anew where its node was lost
+                for letter in ray.get(self._letters):
+                    self._take(letter)
+        self._letters = self._mailbox.take.remote()
+
+    def _take(self, letter: dict[str, Any]) -> None:
+        key = letter["key"], letter["stage"], letter["attempt"]
+        for sent in self._sent.values():
+            if (sent.job.key, sent.job.stage, sent.job.attempt) == key:
+                sent.heard = letter
+                with contextlib.suppress(OSError):
+                    _append(sent.job.folder / "log.txt", letter["log"])
+
+    def running(self) -> list[Progress]:
+        """See `Executor`."""
+        there, reports = self._resources(), []
+        for sent in self._sent.values():
+            if sent.trouble:
+                reports.append(Progress(sent.job, 1.0, f"its result cannot be kept: {sent.trouble}", 0.0))
+            elif sent.heard is not None:
+                told = sent.heard
+                reports.append(Progress(sent.job, told["share"], told["text"], told["seconds"]))
+            else:
+                lacking = self._lacking(sent.job, there)
+                text = f"waiting for {lacking}: no machine of the cluster has it" if lacking else QUEUED
+                reports.append(Progress(sent.job, 0.0, text, 0.0, has_begun=False))
+        return reports
+
+    def stop(self) -> None:
+        """See `Executor`; the connection stays, for the next executor."""
+        try:
+            for is_forced in (False, True):
+                left = [reference for reference, sent in self._sent.items() if sent.reply is None]
+                for reference in left:
+                    with contextlib.suppress(RayError, ValueError):
+                        ray.cancel(reference, force=is_forced)
+                if left:
+                    ray.wait(left, num_returns=len(left), timeout=GRACE_S)
+        finally:
+            self._sent.clear()
+            with contextlib.suppress(RayError, ValueError):
+                ray.kill(self._mailbox)
+
+
+def _append(path: Path, part: bytes) -> None:
+    if part:
+        with path.open("ab") as file:
+            file.write(part)
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0][:300] if lines else ""

@@ -1,0 +1,210 @@
+"""Jobs on a real Ray cluster: a head with two CPUs, and a node that holds the token of a board. The jobs are made up.
+
+Both nodes are on this machine, so they share its locks and its file system; the code under test relies on the former
+alone.
+"""
+
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.execution.made_up import ROOT, Study, wait_until
+from tests.simulated.alive import is_alive
+
+pytestmark = [pytest.mark.ray, pytest.mark.slow]
+
+
+class Cluster:
+    """A head, and nodes that come and go; each is a process group of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.current = folder, folder / "current"
+        self.nodes: dict[str, subprocess.Popen[bytes]] = {}
+        self.secret = {
+            "RAY_AUTH_MODE": "token",
+            "RAY_AUTH_TOKEN": secrets.token_hex(16),
+            "RAY_USAGE_STATS_ENABLED": "0",
+        }
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.address = f"127.0.0.1:{probe.getsockname()[1]}"
+
+    def start_all(self) -> None:
+        """The head and the board."""
+        port = self.address.split(":")[1]
+        self.start("head", "--head", f"--port={port}", "--num-cpus=2", "--include-dashboard=false")
+        self.start("board", f"--address={self.address}", "--num-cpus=0", '--resources={"agx": 1}')
+
+    def start(self, name: str, *options: str) -> None:
+        """Start a node and wait until it is there."""
+        log = (self.folder / f"{name}.log").open("wb")
+        command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", "--disable-usage-stats"]
+        more = [f"--temp-dir={self.folder}/r"] if "--head" in options else []
+        self.nodes[name] = subprocess.Popen(
+            [*command, *more, *options],
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            env={
+                **os.environ,
+                "PYTHONPATH": str(ROOT),
+                "MADE_UP": str(self.current),
+                "TMPDIR": str(self.folder),
+                **self.secret,
+            },
+        )
+        log.close()
+        path = self.folder / f"{name}.log"
+        wait_until(lambda: b"Ray runtime started" in path.read_bytes(), f"node {name}", 90, self.nodes[name])
+
+    def kill(self, name: str) -> None:
+        """Kill a node with all that belongs to it, as when its power fails."""
+        group = self.nodes.pop(name)
+        for path in Path("/proc").glob("[0-9]*"):
+            try:
+                session = int((path / "stat").read_text().rsplit(")", 1)[1].split()[3])
+            except OSError:
+                continue
+            if session == group.pid:
+                os.kill(int(path.name), signal.SIGKILL)
+        group.wait()
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    pytest.importorskip("ray", reason="needs Ray: pip install 'jetbench[ray]'")
+    folder = Path("/tmp") / f"jb-ray-{os.getpid()}"  # short: its sockets' names have a limit
+    folder.mkdir()
+    cluster = Cluster(folder)
+    try:
+        cluster.start_all()
+        yield cluster
+    finally:
+        for name in list(cluster.nodes):
+            cluster.kill(name)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def study(cluster: Cluster, tmp_path: Path) -> Iterator[Study]:
+    cluster.current.unlink(missing_ok=True)
+    cluster.current.symlink_to(tmp_path)
+    study = Study(tmp_path)
+    yield study
+    study.end()
+    wait_until(lambda: not study.working(), "the end of all jobs", 30)
+
+
+def settings(cluster: Cluster, **more: Any) -> dict[str, Any]:
+    return {"ray": cluster.address, "board": "agx", "wait": 60, "TMPDIR": cluster.folder, **cluster.secret, **more}
+
+
+def test_trainings_run_on_cpus_profiles_one_at_a_time_on_the_board_and_all_comes_back(
+    study: Study, cluster: Cluster
+) -> None:
+    text = study.run(6, **settings(cluster, MADE_UP_SECONDS=0.8))
+    assert len(study.records()) == 6
+    assert all(record.failure is None for record in study.records().values())
+    assert not [m for m in study.marks() if m["event"] == "beside" and m["others"]]
+    for seed, record in enumerate(sorted(study.records().values(), key=lambda r: r.training_config.seed)):
+        assert record.profile
+        assert record.profile.model_latency
+        assert record.profile.model_latency.median_s == pytest.approx(0.001 * (1 + seed))
+        for stage in ("train", "profile"):
+            assert (study.folder / "jobs" / f"{record.key}-{stage}" / "log.txt").is_file()
+    assert len(list((study.folder / "weights").iterdir())) == 6
+    assert "train seed=0 begins" in text
+    assert "profile seed=0 begins" in text
+    study.run(6, **settings(cluster))
+    assert len(study.marks()) == 6 * 5  # begin and end of each, and what a profile saw beside it
+
+
+def test_failures_are_told_apart_as_on_one_machine(study: Study, cluster: Cluster) -> None:
+    study.script(
+        train_0=["kill"], train_1=["exit", "exit"], train_2=["raise"], train_3=["deaf"], train_4=["memory 16"],
+        train_5=["diverge"],
+    )  # fmt: skip
+    text = study.run(7, code=3, **settings(cluster, timeout=4, memory="400MiB"))
+    found = study.records()
+    assert "seed=0: train lost (the process was killed by SIGKILL (on " in text
+    failures = {f"seed={n}": record.failure for n in range(7) if (record := found[f"seed={n}"])}
+    assert failures["seed=0"] is None
+    assert failures["seed=6"] is None
+    told = {name: failure.status for name, failure in failures.items() if failure}
+    assert told == {
+        "seed=1": "lost", "seed=2": "error", "seed=3": "timeout", "seed=4": "oom", "seed=5": "diverged"
+    }  # fmt: skip
+    raised = failures["seed=2"]
+    assert raised
+    assert raised.reason.startswith("ValueError: bad shape (on ")
+    log = study.folder / "jobs" / f"{found['seed=2'].key}-train" / "log.txt"
+    assert "Traceback" in log.read_text()
+    assert "about to leave" in (study.folder / "jobs" / f"{found['seed=1'].key}-train" / "log.txt").read_text()
+
+
+def test_a_node_that_is_lost_is_waited_for_and_its_profile_is_measured_anew(study: Study, cluster: Cluster) -> None:
+    process = study.start(2, **settings(cluster, MADE_UP_SECONDS=4))
+    wait_until(lambda: any(m["stage"] == "profile" for m in study.working()), "a profile", 90, process)
+    cluster.kill("board")
+    assert process.stdout
+    said = []
+    for line in process.stdout:
+        said.append(line)
+        if "no machine of the cluster has it" in line:
+            break
+    assert any("profile lost (" in line and "trying once more" in line for line in said), said
+    assert "is waiting for agx: no machine of the cluster has it" in said[-1]
+    cluster.start("board", f"--address={cluster.address}", "--num-cpus=0", '--resources={"agx": 1}')
+    text, _ = process.communicate(timeout=120)
+    assert process.returncode == 0, text
+    assert len(study.records()) == 2
+    assert not [m for m in study.marks() if m["event"] == "beside" and m["others"]]
+
+
+def test_what_no_machine_has_is_waited_for_only_so_long(study: Study, cluster: Cluster) -> None:
+    text = study.run(1, code=3, **settings(cluster, board="orin-nano", wait=4))
+    assert "profile seed=0 is waiting for orin-nano: no machine of the cluster has it" in text
+    failure = study.records()["seed=0"].failure
+    assert failure
+    assert (failure.stage, failure.status) == ("profile", "timeout")
+    assert "for orin-nano, which no machine of the cluster has (--wait)" in failure.reason
+    assert study.records()["seed=0"].training is not None
+
+
+def test_jobs_end_with_a_killed_driver_and_the_next_one_repeats_nothing(study: Study, cluster: Cluster) -> None:
+    first = study.start(5, **settings(cluster, MADE_UP_SECONDS=1))
+    records = study.folder / "records.jsonl"
+    wait_until(lambda: records.exists() and records.read_text().count("\n") >= 1, "a row", 90, first)
+    wait_until(study.working, "a job", 30, first)
+    pids = [m["pid"] for m in study.working()]
+    first.kill()
+    first.communicate()
+    wait_until(lambda: not any(map(is_alive, pids)), "the end of its jobs", 20)
+    there = set(study.records())
+    study.run(5, **settings(cluster))
+    assert len(study.records()) == 5
+    ends = [(m["seed"], m["stage"]) for m in study.marks() if m["event"] == "end"]
+    assert all(ends.count((int(name.removeprefix("seed=")), "profile")) == 1 for name in there)
+    assert not [m for m in study.marks() if m["event"] == "beside" and m["others"]]
+
+
+def test_ctrl_c_ends_jobs_on_all_nodes(study: Study, cluster: Cluster) -> None:
+    process = study.start(3, **settings(cluster, MADE_UP_SECONDS=20))
+    wait_until(study.working, "a job", 90, process)
+    begun = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    text, _ = process.communicate(timeout=40)
+    assert process.returncode == 130, text
+    assert "Traceback" not in text
+    wait_until(lambda: not study.working(), "the end of all jobs", 10)
+    assert time.monotonic() - begun < 20
