@@ -145,23 +145,26 @@ def profile_cases(
 
 def run_profile(request: ProfileRequest, report: Report) -> Profile:
     """Profile one network on this machine, as a job of a sweep or a search."""
-    if request.untrained is not None:
-        case = Case(label="the network", config=request.profiling, **dict(request.untrained))
-    else:
-        path = Path(request.weights_file or "")
-        _, saved = load_network(path)
-        case = Case(
-            label=path.stem,
-            architecture=saved.architecture,
-            num_classes=saved.num_classes,
-            input_size=saved.input_size,
-            config=request.profiling,
-            weights_file=str(path),
-            mean=saved.mean,
-            std=saved.std,
-        )
     here, device = _device_here(request)
-    return profile_cases([case], device, here, report, is_fresh=True)[0]
+    return profile_cases([case_of(request)], device, here, report, is_fresh=True)[0]
+
+
+def case_of(request: ProfileRequest) -> Case:
+    """The network of a request with its setting."""
+    if request.untrained is not None:
+        return Case(label="the network", config=request.profiling, **dict(request.untrained))
+    path = Path(request.weights_file or "")
+    _, saved = load_network(path)
+    return Case(
+        label=path.stem,
+        architecture=saved.architecture,
+        num_classes=saved.num_classes,
+        input_size=saved.input_size,
+        config=request.profiling,
+        weights_file=str(path),
+        mean=saved.mean,
+        std=saved.std,
+    )
 
 
 def _device_here(request: ProfileRequest) -> tuple[Device, str]:

@@ -21,6 +21,7 @@ LAYERS = [
     {"benchmark"},
     {"session"},
     {"bundle"},
+    {"gateway"},
     {"execution", "trials"},
     {"study", "reporting"},
     {"search"},

@@ -25,12 +25,17 @@ RunStage = Callable[[dict[str, Any], Report], dict[str, Any]]
 
 def run_stage(request: dict[str, Any], report: Report) -> dict[str, Any]:
     """Run a training or a profile, as the request says."""
-    from jetbench.benchmark import TrainRequest, run_training
+    if request["stage"] == "train":
+        from jetbench.benchmark import TrainRequest, run_training
+
+        return run_training(TrainRequest.model_validate(request["train"]), report).model_dump(mode="json")
+    from jetbench.gateway import gateway_of, profile_through
     from jetbench.session import ProfileRequest, run_profile
 
-    if request["stage"] == "train":
-        return run_training(TrainRequest.model_validate(request["train"]), report).model_dump(mode="json")
-    return run_profile(ProfileRequest.model_validate(request["profile"]), report).model_dump(mode="json")
+    asked = ProfileRequest.model_validate(request["profile"])
+    gateway = gateway_of(asked)
+    profile = run_profile(asked, report) if gateway is None else profile_through(gateway, asked, report)
+    return profile.model_dump(mode="json")
 
 
 def main(folder: Path, run: RunStage = run_stage) -> int:

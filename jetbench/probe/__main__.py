@@ -9,13 +9,15 @@ import os
 import platform
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Optional
 
 import torch
 
 from . import machine
+from .alone import WAITING, die_with, machine_to_itself
 from .energy import EnergyPlan, capture
 from .observer import Observer
 from .passes import DTYPES, Normalise, end_to_end_pass, model_pass, peak_allocated, random_pixels
@@ -27,6 +29,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python3 -m probe", description=__doc__)
     parser.add_argument("bundle", type=Path, help="the folder that `jetbench bundle` wrote")
     parser.add_argument("--processes", type=int, help="fresh processes to time in; default: as the bundle says")
+    parser.add_argument("--leash", action="store_true", help="end when standard input does: who started this is gone")
     parser.add_argument("--one", choices=["latency", "rest"], help=argparse.SUPPRESS)
     asked = parser.parse_args()
     try:
@@ -35,6 +38,7 @@ def main() -> int:
         print("error: {}: no bundle that can be read ({})".format(asked.bundle, error), file=sys.stderr)
         return 2
     if asked.one:
+        die_with(os.getppid())
         print(json.dumps(measure(asked.bundle, request, asked.one)))
         return 0
     try:
@@ -42,24 +46,42 @@ def main() -> int:
     except OSError as error:
         print("error: {}: cannot write here ({})".format(asked.bundle, error.strerror), file=sys.stderr)
         return 2
-    count = asked.processes or request["config"]["processes"]
-    found: List[Dict[str, Any]] = []
-    for number, part in enumerate(["rest"] + ["latency"] * (count - 1), 1):
-        print("process {} of {}".format(number, count), file=sys.stderr)
-        root = str(Path(__file__).resolve().parents[1])
-        code = "import sys; sys.path.insert(0, {!r}); from probe.__main__ import main; sys.exit(main())".format(root)
-        command = [sys.executable, "-c", code, str(asked.bundle), "--one", part]
-        done = subprocess.run(command, stdout=subprocess.PIPE, universal_newlines=True)
-        if done.returncode:
-            print("error: process {} ended with code {}".format(number, done.returncode), file=sys.stderr)
-            return 1
-        found.append(json.loads(done.stdout.splitlines()[-1]))
+    if asked.leash:
+        threading.Thread(target=end_with_input, daemon=True).start()
+    print(WAITING, file=sys.stderr)
+    with machine_to_itself():
+        found = measure_all(asked.bundle, asked.processes or request["config"]["processes"])
+    if found is None:
+        return 1
     result = asked.bundle / "result.json"
     partial = asked.bundle / "result.tmp"
     partial.write_text(json.dumps({"processes": found, "bundle": request, "finished_s": time.time()}))
     partial.replace(result)
     print("written: {}. Bring it back for: jetbench collect result.json".format(result.resolve()), file=sys.stderr)
     return 0
+
+
+def end_with_input() -> None:
+    """Wait until standard input ends, then end this process; its children end with it."""
+    while os.read(0, 4096):
+        pass
+    os._exit(1)
+
+
+def measure_all(bundle: Path, count: int) -> Optional[List[Dict[str, Any]]]:
+    """What each of `count` fresh processes finds, one after another; None if one failed."""
+    found: List[Dict[str, Any]] = []
+    for number, part in enumerate(["rest"] + ["latency"] * (count - 1), 1):
+        print("process {} of {}".format(number, count), file=sys.stderr)
+        root = str(Path(__file__).resolve().parents[1])
+        code = "import sys; sys.path.insert(0, {!r}); from probe.__main__ import main; sys.exit(main())".format(root)
+        command = [sys.executable, "-c", code, str(bundle), "--one", part]
+        done = subprocess.run(command, stdout=subprocess.PIPE, universal_newlines=True)
+        if done.returncode:
+            print("error: process {} ended with code {}".format(number, done.returncode), file=sys.stderr)
+            return None
+        found.append(json.loads(done.stdout.splitlines()[-1]))
+    return found
 
 
 def measure(bundle: Path, request: Dict[str, Any], part: str) -> Dict[str, Any]:

@@ -317,20 +317,23 @@ class Ran:
         return joules / (end - start)
 
 
-def run_on(board: str, folder: Path, command: Sequence[str], *options: str, **environment: str) -> Ran:
-    """Run a command on a simulated board; `options` are those of inside.py."""
+def command_on(
+    board: str, folder: Path, command: Sequence[str], *options: str, **environment: str
+) -> tuple[list[str], dict[str, str]]:
+    """What runs a command on a simulated board, and its environment; `options` are those of inside.py."""
     root = folder / board
     if not root.exists():
         build(BOARDS[board], root)
     python = [str(root / "py")] + [path for path in [os.environ.get("PYTHONPATH", "")] if path]
-    done = subprocess.run(
-        [*unshare(), "bash", "-c", MOUNTS, "board", sys.executable, str(HERE / "inside.py"), *options, "--", *command],
-        capture_output=True,
-        text=True,
-        stdin=subprocess.DEVNULL,
-        timeout=120,
-        env={**os.environ, "BOARD": str(root), "PYTHONPATH": os.pathsep.join(python), "COLUMNS": "150", **environment},
-    )
-    truth = root / "truth.json"
-    told = json.loads(truth.read_text()) if truth.exists() else []
-    return Ran(done.returncode, done.stdout, done.stderr, [(t, w) for t, w in told])
+    inside = [sys.executable, str(HERE / "inside.py"), *options, "--", *command]
+    told = {"BOARD": str(root), "PYTHONPATH": os.pathsep.join(python), "COLUMNS": "150", **environment}
+    return [*unshare(), "bash", "-c", MOUNTS, "board", *inside], {**os.environ, **told}
+
+
+def run_on(board: str, folder: Path, command: Sequence[str], *options: str, **environment: str) -> Ran:
+    """Run a command on a simulated board; `options` are those of inside.py."""
+    program, told = command_on(board, folder, command, *options, **environment)
+    done = subprocess.run(program, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=120, env=told)
+    truth = folder / board / "truth.json"
+    watts = json.loads(truth.read_text()) if truth.exists() else []
+    return Ran(done.returncode, done.stdout, done.stderr, [(t, w) for t, w in watts])
