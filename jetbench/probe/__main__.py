@@ -31,6 +31,7 @@ def main() -> int:
     parser.add_argument("--processes", type=int, help="fresh processes to time in; default: as the bundle says")
     parser.add_argument("--leash", action="store_true", help="end when standard input does: who started this is gone")
     parser.add_argument("--one", choices=["latency", "rest"], help=argparse.SUPPRESS)
+    parser.add_argument("--parent", type=int, help=argparse.SUPPRESS)
     asked = parser.parse_args()
     try:
         request = json.loads((asked.bundle / "request.json").read_text())
@@ -38,7 +39,7 @@ def main() -> int:
         print("error: {}: no bundle that can be read ({})".format(asked.bundle, error), file=sys.stderr)
         return 2
     if asked.one:
-        die_with(os.getppid())
+        die_with(asked.parent)
         print(json.dumps(measure(asked.bundle, request, asked.one)))
         return 0
     try:
@@ -75,7 +76,7 @@ def measure_all(bundle: Path, count: int) -> Optional[List[Dict[str, Any]]]:
         print("process {} of {}".format(number, count), file=sys.stderr)
         root = str(Path(__file__).resolve().parents[1])
         code = "import sys; sys.path.insert(0, {!r}); from probe.__main__ import main; sys.exit(main())".format(root)
-        command = [sys.executable, "-c", code, str(bundle), "--one", part]
+        command = [sys.executable, "-c", code, str(bundle), "--one", part, "--parent", str(os.getpid())]
         done = subprocess.run(command, stdout=subprocess.PIPE, universal_newlines=True)
         if done.returncode:
             print("error: process {} ended with code {}".format(number, done.returncode), file=sys.stderr)
