@@ -9,10 +9,12 @@ from tests.test_cli import jetbench
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
-# These need data, a long time, or a file that an earlier command makes; the first two run in test_cli on a small sweep.
+# These need data, a cluster, a long time, or a file that an earlier command makes; tests of their own run them smaller.
 NOT_RUN = (
     "sweep nano --budget",
     "sweep camvid",
+    "sweep nano --ray",
+    "study copy",
     "search ",
     "table reports/nano",
     "profile jetseg-nano",

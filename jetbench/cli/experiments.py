@@ -78,6 +78,7 @@ def sweep(
             _check_board(asked.board)
     wait_s = read_wait(wait)
     chosen, make_executor = open_place(asked, max(variant.training.threads for variant in variants), jobs, ray, wait_s)
+    executor = make_executor()
     folder = reports / asked.name
 
     from jetbench.reporting.progress import BarView, LineView
@@ -93,7 +94,7 @@ def sweep(
             with view:
                 info = load_data(asked.dataset, view.prepare).info
                 records = run_study(
-                    *(folder, asked, variants, info, chosen, make_executor(), view, retry_failed),
+                    *(folder, asked, variants, info, chosen, executor, view, retry_failed),
                     storage=storage,
                     storage_wait_s=wait_s,
                 )

@@ -81,7 +81,7 @@ def open_place(
     device = choose_device(asked.device)
     slots = local_slots(device, threads, jobs, token)
     width = slots["gpu"] if device == "cuda" else slots["cpu"] // threads
-    return device, lambda: LocalExecutor(slots, width)
+    return device, lambda: LocalExecutor(slots, width).prepare()
 
 
 def _open_cluster(

@@ -149,6 +149,7 @@ def search_space(
     from jetbench.reporting.progress import BarView, LineView, SearchBarView, SearchLineView
     from jetbench.reporting.units import counted
 
+    executor = make_executor()
     stopped = f"\nStopped. Finished rows are kept in {folder}; the same command goes on from there."
     view = SearchBarView(console) if console.is_terminal else SearchLineView(console)
     with terminated_as_interrupted(), dashboard_of(folder, dashboard) as address:
@@ -158,7 +159,7 @@ def search_space(
             with view:
                 info = load_data(asked.dataset, view.prepare).info
                 found = run_search(
-                    *(folder, asked, info, chosen, make_executor(), view),
+                    *(folder, asked, info, chosen, executor, view),
                     board=board,
                     is_here=is_here,
                     is_local=ray is None,

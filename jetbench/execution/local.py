@@ -109,6 +109,12 @@ class LocalExecutor:
         """See `Executor`."""
         return self._width
 
+    def prepare(self) -> "LocalExecutor":
+        """Begin to load what trainings need, so that the first ones find it loaded; returns itself."""
+        if self._preload and "cpu" in self.slots and self._server is None:
+            self._server = Server(self._worker, self._preload, os.getpid())
+        return self
+
     def submit(self, job: Job) -> None:
         """See `Executor`; what an earlier attempt left in the folder is cleared first."""
         lacking = [name for name, count in job.needs.items() if count > self.slots.get(name, 0)]

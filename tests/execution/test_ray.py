@@ -18,8 +18,10 @@ from typing import Any
 
 import pytest
 
+from jetbench.folder import read_records
 from tests.execution.made_up import ROOT, Study, wait_until
 from tests.simulated.alive import is_alive
+from tests.test_cli import jetbench
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
@@ -112,8 +114,8 @@ def settings(cluster: Cluster, **more: Any) -> dict[str, Any]:
 def test_trainings_run_on_cpus_profiles_one_at_a_time_on_the_board_and_all_comes_back(
     study: Study, cluster: Cluster
 ) -> None:
-    text = study.run(6, **settings(cluster, MADE_UP_SECONDS=0.8))
-    assert len(study.records()) == 6
+    text = study.run(4, **settings(cluster, MADE_UP_SECONDS=1.5))
+    assert len(study.records()) == 4
     assert all(record.failure is None for record in study.records().values())
     assert not [m for m in study.marks() if m["event"] == "beside" and m["others"]]
     for seed, record in enumerate(sorted(study.records().values(), key=lambda r: r.training_config.seed)):
@@ -122,11 +124,11 @@ def test_trainings_run_on_cpus_profiles_one_at_a_time_on_the_board_and_all_comes
         assert record.profile.model_latency.median_s == pytest.approx(0.001 * (1 + seed))
         for stage in ("train", "profile"):
             assert (study.folder / "jobs" / f"{record.key}-{stage}" / "log.txt").is_file()
-    assert len(list((study.folder / "weights").iterdir())) == 6
+    assert len(list((study.folder / "weights").iterdir())) == 4
     assert "train seed=0 begins" in text
     assert "profile seed=0 begins" in text
-    study.run(6, **settings(cluster))
-    assert len(study.marks()) == 6 * 5  # begin and end of each, and what a profile saw beside it
+    study.run(4, **settings(cluster))
+    assert len(study.marks()) == 4 * 5  # begin and end of each, and what a profile saw beside it
 
 
 def test_failures_are_told_apart_as_on_one_machine(study: Study, cluster: Cluster) -> None:
@@ -208,3 +210,47 @@ def test_ctrl_c_ends_jobs_on_all_nodes(study: Study, cluster: Cluster) -> None:
     assert "Traceback" not in text
     wait_until(lambda: not study.working(), "the end of all jobs", 10)
     assert time.monotonic() - begun < 20
+
+
+SWEEP = """
+base: jetseg-nano
+dataset: {name: streets, size: 64x96, train: 16, val: 6, test: 4}
+training: {budget: 6 steps, batch_size: 4, evaluations: 2}
+profiling: {warmup_iterations: 1, min_iterations: 3, min_seconds: 0, precision: 1}
+variants: []
+"""
+
+
+def test_a_real_training_gives_the_same_numbers_and_a_machine_is_not_taken_for_a_board_that_it_is_not(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    (tmp_path / "tiny.yaml").write_text(SWEEP)
+    secret = {**cluster.secret, "TMPDIR": str(cluster.folder)}
+    text = jetbench(
+        "sweep",
+        "tiny.yaml",
+        "--ray",
+        cluster.address,
+        "--device",
+        "agx",
+        "--name",
+        "far",
+        cwd=tmp_path,
+        code=3,
+        **secret,
+    )
+    assert "1 variant" in text
+    (far,) = read_records(tmp_path / "reports" / "far")
+    assert far.failure
+    assert far.failure.stage == "profile"
+    assert "is to profile as agx, but is no Jetson AGX Xavier" in far.failure.reason
+    jetbench("sweep", "tiny.yaml", "--name", "near", cwd=tmp_path)
+    (near,) = read_records(tmp_path / "reports" / "near")
+    assert far.training
+    assert near.training
+    assert far.training.loss_curve == near.training.loss_curve
+    assert far.training.test == near.training.test
+    weights = [next((tmp_path / "reports" / name / "weights").glob("*.safetensors")) for name in ("far", "near")]
+    assert weights[0].read_bytes() == weights[1].read_bytes()
+    refused = jetbench("sweep", "tiny.yaml", "--device", "agx", "--name", "other", cwd=tmp_path, code=2)
+    assert "this machine is no Jetson AGX Xavier" in refused
