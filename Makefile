@@ -29,7 +29,8 @@ test: $(STAMP) ## run the tests; those that measure, or start a cluster, run alo
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m 'not benchmarks and not quiet and not ray'
 	$(BIN)/python -m pytest -m 'quiet or ray'
 
-benchmark: $(STAMP) ## how fast counting is, beside fvcore; needs a quiet machine
+benchmark: $(STAMP) ## how fast counting and running jobs are, and counting at length; needs a quiet machine
+	JETBENCH_EXAMPLES=2000 $(BIN)/python -m pytest tests/test_cost.py
 	$(BIN)/python -m pytest -m benchmarks -s tests/benchmarks
 
 tables: $(STAMP) ## write reports/paper/ again: equation 2 of the released nano

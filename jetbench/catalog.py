@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from difflib import get_close_matches
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -62,8 +63,13 @@ def load_architecture(name: str, /, **changes: Any) -> Architecture:
     return read_architecture(name, changes)
 
 
+@lru_cache(maxsize=64)  # a sweep builds thousands of variants of one file
+def _read_once(path: Path, changed: int) -> dict[str, Any]:
+    return read_yaml(path)
+
+
 def read_architecture(name: str, changes: Mapping[str, Any], source: str | None = None) -> Architecture:
     """`load_architecture` with the changes as a mapping; `source` says in messages where they come from."""
     path = find("architectures", name)
-    raw = override({"name": path.stem, **read_yaml(path)}, changes)
+    raw = override({"name": path.stem, **_read_once(path, path.stat().st_mtime_ns)}, changes)
     return parse_spec(Architecture, raw, source or str(path))

@@ -1,11 +1,12 @@
 """A study's folder: who drives it, the sweep or search that it holds, and its records, one line each."""
 
+import errno
 import fcntl
 import json
 import os
 import secrets
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -25,8 +26,12 @@ SWEEP, LOCK, RECORDS, IDENTITY = "sweep.yaml", ".lock", "records.jsonl", ".study
 
 
 @contextmanager
-def lock_folder(folder: Path) -> Iterator[None]:
-    """Be the folder's only driver; the lock goes when the process does, however it ends."""
+def lock_folder(folder: Path) -> Iterator[Callable[[], None]]:
+    """Be the folder's only driver; the lock goes when the process does, however it ends.
+
+    Gives what says whether the folder is still the one that was locked: it raises an OSError where it was moved,
+    removed or unmounted, so that nothing is written into another one in its place.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o666)
@@ -42,7 +47,13 @@ def lock_folder(folder: Path) -> Iterator[None]:
             ) from None
         os.ftruncate(descriptor, 0)
         os.write(descriptor, f"pid {os.getpid()} on {socket.gethostname()}".encode())
-        yield
+
+        def check() -> None:
+            held, there = os.fstat(descriptor), (folder / LOCK).stat()
+            if (held.st_dev, held.st_ino) != (there.st_dev, there.st_ino):
+                raise FileNotFoundError(errno.ENOENT, "is not the folder any more that this began in", str(folder))
+
+        yield check
     finally:
         os.close(descriptor)
 
@@ -123,9 +134,9 @@ def is_worth_a_retry(record: Record) -> bool:
 
 
 def append_record(folder: Path, record: Record) -> None:
-    """Add one line, all of it on disk before this returns."""
+    """Add one line, all of it on disk before this returns; nothing of it is left where that fails."""
     path = folder / RECORDS
-    with path.open("ab+") as file:
+    with path.open("ab+", buffering=0) as file:
         # A killed driver may have left half a line; it goes, the line's job will have run again.
         content_end = file.seek(0, os.SEEK_END)
         while content_end > 0:
@@ -134,6 +145,11 @@ def append_record(folder: Path, record: Record) -> None:
                 break
             content_end -= 1
         file.truncate(content_end)
-        file.write(record.model_dump_json().encode() + b"\n")
-        file.flush()
-        os.fsync(file.fileno())
+        line = memoryview(record.model_dump_json().encode() + b"\n")
+        try:
+            while line:
+                line = line[file.write(line) :]
+            os.fsync(file.fileno())
+        except BaseException:  # a Ctrl-C in the middle too: it will be written again
+            file.truncate(content_end)
+            raise

@@ -7,6 +7,7 @@ is a variant's identity: two specs that give the same plan are the same network.
 import hashlib
 import json
 from dataclasses import asdict, dataclass, is_dataclass
+from functools import lru_cache
 from typing import Any
 
 from jetbench.architecture import (
@@ -106,8 +107,13 @@ class Plan:
     @property
     def fingerprint(self) -> str:
         """12 hex digits that two plans share only if they describe the same network."""
-        text = json.dumps(asdict(self), sort_keys=True, default=_plain)
-        return hashlib.sha256(text.encode()).hexdigest()[:12]
+        return _fingerprint(self)
+
+
+@lru_cache(maxsize=1024)
+def _fingerprint(plan: Plan) -> str:
+    text = json.dumps(asdict(plan), sort_keys=True, default=_plain)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def _plain(value: object) -> Any:
@@ -118,6 +124,7 @@ def _plain(value: object) -> Any:
     raise TypeError(f"a plan holds a {type(value).__name__}")
 
 
+@lru_cache(maxsize=1024)  # a sweep asks for the same network with every seed
 def plan_architecture(architecture: Architecture, num_classes: int, input_size: Size) -> Plan:
     """Every layer of `architecture` for images of `input_size` (height, width).
 

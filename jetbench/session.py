@@ -26,7 +26,7 @@ from jetbench.measurement import Latency
 from jetbench.models.build import build_model
 from jetbench.operations import Operation, add_up
 from jetbench.plan import plan_architecture
-from jetbench.probe.alone import WAITING, die_with, machine_to_itself
+from jetbench.probe.alone import WAITING, die_with, machine_to_itself, signal_name
 from jetbench.profiling.environment import describe_environment
 from jetbench.profiling.host import describe_host, host_device, is_here, read_identity, torch_device, with_card
 from jetbench.profiling.profile import (
@@ -86,10 +86,12 @@ class UntrainedNetwork(Spec):
 class ProfileRequest(Spec):
     """Profile the network saved in `weights_file`, or an untrained one.
 
-    `device` is the torch device, unless a `board` is named: then this machine must be that, and torch takes its GPU.
+    `fingerprint` is of the network that the file must hold. `device` is the torch device, unless a `board` is named:
+    then this machine must be that, and torch takes its GPU.
     """
 
     weights_file: str | None = None
+    fingerprint: str | None = None
     untrained: UntrainedNetwork | None = None
     profiling: ProfilingConfig
     device: str
@@ -155,6 +157,9 @@ def case_of(request: ProfileRequest) -> Case:
         return Case(label="the network", config=request.profiling, **dict(request.untrained))
     path = Path(request.weights_file or "")
     _, saved = load_network(path)
+    found = plan_architecture(saved.architecture, saved.num_classes, saved.input_size).fingerprint
+    if request.fingerprint not in (None, found):
+        raise ProfilingError(f"{path}: holds another network than the one that is to be profiled")
     return Case(
         label=path.stem,
         architecture=saved.architecture,
@@ -352,7 +357,7 @@ def _describe_end(folder: Path, code: int, errors: str, request: ProcessRequest)
     label = request.cases[0].label
     if code == -signal.SIGKILL:
         return f"{label}: its process was killed (the kernel does that when memory runs out)"
-    how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
+    how = f"was ended by {signal_name(-code)}" if code < 0 else f"ended with code {code}"
     last = " | ".join(line for line in errors.strip().splitlines()[-3:])
     return f"{label}: the process that measured it {how}: {last}"[:600]
 

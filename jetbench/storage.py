@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import os
+import re
 import socket
 import warnings
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 from jetbench.errors import SpecError, StorageError, StudyError
 
 DATABASE = "study.db"
+ANSWER_S = 10
 DATABASE_ERRORS = (SQLAlchemyError, optuna.exceptions.StorageInternalError)
 EXTRAS = {"postgresql": ("psycopg", "jetbench[postgresql]"), "mysql": ("pymysql", "pymysql")}
 
@@ -33,6 +35,8 @@ def storage_url(address: str | None, folder: Path) -> URL:
     try:
         url = make_url(address)
         kind = url.get_backend_name()
+        if kind == "sqlite" and url.database in (None, "", ":memory:"):
+            raise SpecError(f"{address}: keeps nothing; name a file: sqlite:////path/to/study.db")
         module, extra = EXTRAS.get(kind, (None, None))
         if module is not None and url.drivername == kind:
             if find_spec(module) is None:
@@ -41,11 +45,23 @@ def storage_url(address: str | None, folder: Path) -> URL:
         create_engine(url).dispose()  # connects to nothing yet
     except (ArgumentError, ValueError):
         raise SpecError(
-            f"{address}: is no database address; write for example postgresql://user@host/database"
+            f"{re.sub(r':[^@/]*@', ':***@', address)}: is no database address; write for example postgresql://user@host/database"
         ) from None
     except (NoSuchModuleError, ImportError) as error:
         raise SpecError(f"{hide_password(make_url(address))}: {error}") from None
     return url
+
+
+def connect_args(url: URL) -> dict[str, object]:
+    """Settings with which a PostgreSQL server that does not answer is given up."""
+    if url.get_backend_name() != "postgresql":
+        return {}
+    return {
+        "connect_timeout": ANSWER_S,
+        "options": f"-c statement_timeout={1000 * ANSWER_S}",
+        "tcp_user_timeout": 1000 * ANSWER_S,
+        "application_name": f"jetbench, pid {os.getpid()} on {socket.gethostname()}",
+    }
 
 
 def hide_password(url: URL) -> str:
@@ -61,7 +77,7 @@ def open_storage(url: URL) -> RDBStorage:
     Raises:
         StudyError: the database cannot be reached or used now.
     """
-    engine = {} if url.get_backend_name() == "sqlite" else {"pool_pre_ping": True}
+    engine = {} if url.get_backend_name() == "sqlite" else {"pool_pre_ping": True, "connect_args": connect_args(url)}
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
         return RDBStorage(url.render_as_string(hide_password=False), engine_kwargs=engine)
@@ -81,7 +97,7 @@ def describe_trouble(url: URL, error: BaseException) -> str:
     cause = error.__cause__ if isinstance(error, optuna.exceptions.StorageInternalError) and error.__cause__ else error
     reason = str(getattr(cause, "orig", None) or cause).strip().splitlines()[0]
     if url.get_backend_name() == "sqlite":
-        passes = any(word in reason for word in ("full", "locked", "readonly", "I/O"))
+        passes = any(word in reason for word in ("full", "locked", "readonly", "I/O", "unable to open"))
         mend = "make that right" if passes else "delete it, it is made anew from records.jsonl and no row is lost"
         return f"{url.database}: cannot be used ({reason}); {mend}"
     return f"storage {hide_password(url)}: cannot be used ({reason}); start it or mend the address"
@@ -103,13 +119,17 @@ class StudyLock:
         self._engine: Engine | None = None
         self._connection: Connection | None = None
         if url.get_backend_name() == "postgresql":
-            about = {"application_name": f"jetbench, pid {os.getpid()} on {socket.gethostname()}"}
-            self._engine = create_engine(url, isolation_level="AUTOCOMMIT", connect_args=about)
+            self._engine = create_engine(url, isolation_level="AUTOCOMMIT", connect_args=connect_args(url))
             self._number = int.from_bytes(hashlib.sha256(study.encode()).digest()[:8], "big", signed=True)
             try:
                 self.keep()
             except SQLAlchemyError as error:
                 raise StorageError(describe_trouble(url, error)) from None
+
+    @property
+    def is_held(self) -> bool:
+        """Is there a lock that could be lost?"""
+        return self._engine is not None
 
     def keep(self) -> None:
         """Make sure that it is held still; take it again where the connection was lost.
@@ -139,7 +159,7 @@ class StudyLock:
                 {"low": self._number & 0xFFFFFFFF},
             ).first()
             connection.close()
-            who = f" ({holder[0]})" if holder else ""
+            who = f" ({holder[0]})" if holder and holder[0] else ""
             raise StudyError(
                 f"storage {hide_password(self.url)}: another driver is running the study {self.study}{who}; wait for "
                 "it, stop it, or use another --name"
@@ -196,6 +216,8 @@ def copy_study(source: URL, target: URL, study: str | None, new_name: str | None
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             try:
                 optuna.copy_study(from_study_name=name, from_storage=there, to_storage=here, to_study_name=new)
+            except optuna.exceptions.DuplicatedStudyError:
+                raise SpecError(f"{hide_password(target)}: has a study {new} since just now; try again") from None
             except BaseException:
                 # Half a copy would look like a whole one.
                 with contextlib.suppress(Exception):

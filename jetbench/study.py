@@ -101,6 +101,8 @@ class _Task:
     variant: Variant
     key: str
     attempts: dict[Stage, int] = field(default_factory=lambda: {"train": 0, "profile": 0})
+    """How often each stage was begun; what a job is known by."""
+    lost: dict[Stage, int] = field(default_factory=lambda: {"train": 0, "profile": 0})
     stage: Stage = "train"
     training: TrainingResult | None = None
     training_environment: Environment | None = None
@@ -153,13 +155,16 @@ def run_study(
         KeyboardInterrupt: after the jobs were stopped; the same call goes on from there.
     """
     with contextlib.ExitStack() as held:
-        held.enter_context(lock_folder(folder))
+        check_folder = held.enter_context(lock_folder(folder))
         keep_sweep(folder, sweep)
         keys = [variant_key(variant, sweep, dataset, device) for variant in variants]
         trials, tell = sweep_trials(folder, sweep.name, dict(zip(keys, variants, strict=True)), storage)
         held.callback(trials.close)
         chooser = Listed(variants, tell, stages)
-        driver = Driver(folder, sweep, chooser, dataset, device, executor, view, trials, storage_wait_s)
+        driver = Driver(
+            *(folder, sweep, chooser, dataset, device, executor, view, trials, storage_wait_s),
+            check_folder=check_folder,
+        )
         known = driver.recall(retry_failed)
         view.begin(len(variants), len(known.intersection(keys)))
         driver.run()
@@ -193,9 +198,10 @@ class Driver:
         view: View,
         trials: Trials | None = None,
         storage_wait_s: float = STORAGE_WAIT_S,
+        check_folder: Callable[[], None] = lambda: None,
     ) -> None:
         self.folder, self.asked, self.chooser, self.dataset, self.device = folder, asked, chooser, dataset, device
-        self.executor, self.view, self.trials = executor, view, trials
+        self.executor, self.view, self.trials, self._check_folder = executor, _Suppressed(view), trials, check_folder
         self.landed: dict[str, Record] = {}
         self._known: dict[str, Record] = {}
         self._busy: dict[str, _Task] = {}
@@ -216,12 +222,15 @@ class Driver:
             StudyError: what has ended could not be written down for too long.
         """
         try:
+            for name in ("jobs", "weights"):
+                (self.folder / name).mkdir(exist_ok=True)
             while True:
                 is_written = self._write_down()
                 asked = is_written and self._ask()
                 if is_written:
                     self._submit_jobs()
-                if not (asked or self._busy or self._to_submit or self._to_write or self._trouble.is_there):
+                is_told = self.trials is None or not self.trials.is_behind
+                if not (asked or self._busy or self._to_submit or self._to_write or self._trouble.is_there) and is_told:
                     return
                 for outcome in self.executor.poll():
                     self._receive(outcome)
@@ -229,10 +238,13 @@ class Driver:
                 self.view.show(len(self.landed), running)
                 is_profiling = any(progress.job.stage == "profile" for progress in running)
                 time.sleep(POLL_WHILE_PROFILING_S if is_profiling else POLL_S)
+        except KeyboardInterrupt:
+            self.view.note("stopping: jobs have a few seconds to end")
+            raise
         finally:
             try:
-                with contextlib.suppress(OSError, StudyError):
-                    self._write_down()  # what ended as this was stopped
+                with contextlib.suppress(OSError):
+                    self._write_records()  # what ended as this was stopped
             finally:
                 self.executor.stop()
 
@@ -243,28 +255,38 @@ class Driver:
         try:
             if self._trouble.is_there:
                 self._try_folder()
-            while self._to_write:
-                record = self._to_write[0]
-                append_record(self.folder, record)
-                self._to_write.popleft()
-                self._trouble.forget()
-                with contextlib.suppress(OSError):
-                    # A row has it now; measured anew where that row is tried again.
-                    (self._job_folder(record.key, "profile") / "result.json").unlink()
-                self.landed[record.key] = record
-                self.chooser.learn(record)
-                self.view.land(record, len(self.landed))
+            if self.trials is not None:
+                self.trials.flush()  # first: who has lost the study to another driver writes nothing
+            self._write_records()
             if self.trials is not None:
                 self.trials.flush()
-        except (OSError, StorageError) as error:
+        except StorageError as error:
             self._meet_trouble(str(error))
             return False
+        except OSError as error:
+            self._meet_trouble(f"{error.filename or self.folder}: {error.strerror}")
+            return False
         if self._trouble.is_there:
-            self._trouble.is_there = False
+            self._trouble.pass_by()
             self.view.note("it can be written to again; going on")
         return True
 
+    def _write_records(self) -> None:
+        while self._to_write:
+            record = self._to_write[0]
+            self._check_folder()
+            append_record(self.folder, record)
+            self._to_write.popleft()
+            self._trouble.forget()
+            with contextlib.suppress(OSError):
+                # A row has it now; measured anew where that row is tried again.
+                (self._job_folder(record.key, "profile") / "result.json").unlink()
+            self.landed[record.key] = record
+            self.chooser.learn(record)
+            self.view.land(record, len(self.landed))
+
     def _try_folder(self) -> None:
+        self._check_folder()
         path = self.folder / ".space"
         try:
             path.write_bytes(bytes(SPACE))
@@ -275,14 +297,14 @@ class Driver:
     def _meet_trouble(self, reason: str) -> None:
         """Wait, and say so once; give up after a while."""
         if self._trouble.meet():
-            minutes = f"{self._trouble.limit_s / 60:g} min"
+            minutes = self._trouble.limit
             self.view.note(
                 f"{reason}. What has ended is kept, and nothing new begins; trying again for up to {minutes}"
             )
         if self._trouble.is_hopeless():
             kept = f"; {len(self._to_write)} rows wait" if self._to_write else ""
             raise StudyError(
-                f"{reason}{kept}. This has lasted for {self._trouble.limit_s / 60:g} min. Nothing is lost: when it is "
+                f"{reason}{kept}. This has lasted for {self._trouble.limit}. Nothing is lost: when it is "
                 "mended, the same command goes on from there"
             )
 
@@ -320,27 +342,32 @@ class Driver:
                 if failure is not None:
                     self._land(task, failure)
                     return
-            told = self._adopt(task, stage)
-            if told is None:
+            if not self._adopt(task, stage):
                 task.stage = stage
                 self._to_submit.append(task)
                 return
-            self._keep(task, stage, told)
 
-    def _adopt(self, task: _Task, stage: Stage) -> dict[str, Any] | None:
-        """The result of a job that ended well before the last driver did."""
+    def _adopt(self, task: _Task, stage: Stage) -> bool:
+        """Take over the result of a job that ended well before the last driver did, if there is one of this version."""
         told = read_json(self._job_folder(task.key, stage) / "result.json")
-        if told is None or (stage == "train" and not self._weights_file(task).is_file()):
-            return None
-        result = told.get("result")
-        return result if isinstance(result, dict) else None
+        if told is None or told.get("records") != RECORD_VERSION:
+            return False
+        if stage == "train" and not self._weights_file(task).is_file():
+            return False
+        return self._keep(task, stage, told.get("result"))
 
-    def _keep(self, task: _Task, stage: Stage, result: dict[str, Any]) -> None:
-        if stage == "train":
-            task.training = TrainingResult.model_validate(result["training"])
-            task.training_environment = Environment.model_validate(result["environment"])
-        else:
-            task.profile = Profile.model_validate(result)
+    def _keep(self, task: _Task, stage: Stage, result: Any) -> bool:
+        """Keep what a job found; says whether it is what such a job finds."""
+        try:
+            if stage == "train":
+                training = TrainingResult.model_validate(result["training"])
+                task.training_environment = Environment.model_validate(result["environment"])
+                task.training = training
+            else:
+                task.profile = Profile.model_validate(result)
+        except (ValueError, TypeError, KeyError):
+            return False
+        return True
 
     def _submit_jobs(self) -> None:
         """Hand over what is to run, profiles first: their trainings have been paid for."""
@@ -360,9 +387,10 @@ class Driver:
                 memory_bytes=self.asked.memory_limit,
             )
             try:
-                if stage == "train":
+                if stage == "train" and self.chooser.stages[0] == "train":
                     # A profile of other weights would not be this one's.
                     (self._job_folder(task.key, "profile") / "result.json").unlink(missing_ok=True)
+                self._check_folder()
                 self.executor.submit(job)
             except OSError as error:
                 self._meet_trouble(f"{job.folder}: {error.strerror}")
@@ -381,7 +409,7 @@ class Driver:
 
     def _weights_file(self, task: _Task) -> Path:
         slug = re.sub(r"[^A-Za-z0-9]+", "-", task.variant.name).strip("-")[:60]
-        return self.folder / "weights" / f"{slug}-{task.key[:6]}.safetensors"
+        return self.folder / "weights" / f"{slug}-{task.key}.safetensors"
 
     def _request(self, stage: Stage, task: _Task) -> dict[str, Any]:
         weights_file, variant = str(self._weights_file(task).resolve()), task.variant
@@ -396,7 +424,7 @@ class Driver:
                 "weights_file": weights_file,
                 "floors": [floor.model_dump(mode="json") for floor in floors],
             }
-        network: dict[str, Any] = {"weights_file": weights_file}
+        network: dict[str, Any] = {"weights_file": weights_file, "fingerprint": variant.plan.fingerprint}
         if self.chooser.stages[0] == "profile":
             network = {
                 "untrained": {
@@ -419,18 +447,20 @@ class Driver:
             self.view.note(f"{job.variant}: a late {outcome.status} of its {stage}, attempt {job.attempt}, is dropped")
             return
         del self._busy[job.key]
-        if outcome.status == "unwritable":
-            task.attempts[stage] -= 1  # it says nothing about the variant
+        if outcome.status == "unable":
             self._to_submit.appendleft(task)
             self._meet_trouble(outcome.reason)
-        elif outcome.status == "lost" and task.attempts[stage] < MAX_ATTEMPTS:
+        elif outcome.status == "lost" and task.lost[stage] < MAX_ATTEMPTS - 1:
+            task.lost[stage] += 1
             self.view.note(f"{task.variant.name}: {stage} lost ({outcome.reason}); trying once more")
             self._to_submit.appendleft(task)
         elif outcome.result is None:
             self._land(task, Failure(stage=stage, status=outcome.status, reason=outcome.reason))
-        else:
-            self._keep(task, stage, outcome.result)
+        elif self._keep(task, stage, outcome.result):
             self._advance(task)
+        else:
+            reason = "its result is not one of this version of jetbench"
+            self._land(task, Failure(stage=stage, status="error", reason=reason))
 
     def _land(self, task: _Task, failure: Failure | None) -> None:
         self._to_write.append(
@@ -453,6 +483,25 @@ class Driver:
         )
 
 
+class _Suppressed:
+    """A view whose output may go to a full disk too: that ends no study."""
+
+    def __init__(self, view: View) -> None:
+        self._view = view
+
+    def show(self, landed: int, running: Sequence[Progress]) -> None:
+        with contextlib.suppress(OSError):
+            self._view.show(landed, running)
+
+    def land(self, record: Record, landed: int) -> None:
+        with contextlib.suppress(OSError):
+            self._view.land(record, landed)
+
+    def note(self, text: str) -> None:
+        with contextlib.suppress(OSError):
+            self._view.note(text)
+
+
 class _Trouble:
     """Something that must be written to cannot be: since when, and when to try again.
 
@@ -463,11 +512,18 @@ class _Trouble:
         self.limit_s = limit_s
         self.is_there = False
         self._since: float | None = None
-        self._tries, self._next = 0, 0.0
+        self._tries, self._next, self._passed = 0, 0.0, 0.0
+
+    @property
+    def limit(self) -> str:
+        """As a person writes it."""
+        return f"{self.limit_s:g} s" if self.limit_s < 120 else f"{self.limit_s / 60:g} min"
 
     def meet(self) -> bool:
         """It is there; says whether it was not."""
         now, was_there = time.monotonic(), self.is_there
+        if not was_there and now - self._passed > self.limit_s:
+            self.forget()  # of long ago, and not the same any more
         self.is_there = True
         if self._since is None:
             self._since = now
@@ -482,6 +538,10 @@ class _Trouble:
     def is_hopeless(self) -> bool:
         """Has it lasted too long?"""
         return self._since is not None and time.monotonic() - self._since > self.limit_s
+
+    def pass_by(self) -> None:
+        """It is not there now."""
+        self.is_there, self._passed = False, time.monotonic()
 
     def forget(self) -> None:
         """A record could be written: the next trouble is another one."""

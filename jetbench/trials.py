@@ -2,6 +2,8 @@
 
 import json
 import math
+import threading
+import time
 import warnings
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -11,7 +13,6 @@ from typing import Any, Literal
 import optuna
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy import text
 
 from jetbench.errors import StorageError, StudyError
 from jetbench.folder import study_id
@@ -26,6 +27,9 @@ from jetbench.storage import (
     storage_url,
 )
 from jetbench.sweep import Variant
+
+# Seconds: that a look at the teller may take, that the storage may be silent, between looks at the lock, at the end.
+JOIN_S, SILENCE_S, CHECK_S, CLOSE_S = 0.02, 20.0, 5.0, 5.0
 
 Goal = Literal["maximize", "minimize"]
 Distributions = dict[str, optuna.distributions.BaseDistribution]
@@ -63,6 +67,10 @@ class Trials:
         self.url, self._name, self._goals = storage_url(address, folder), name, goals
         self._home = study_id(folder) if address is not None else None
         self._waiting: deque[tuple[Record, Mapping[str, str], Sequence[float] | None]] = deque()
+        self._teller: threading.Thread | None = None
+        self._trouble: StudyError | None = None
+        self._is_stale = False
+        self._heard = 0.0
         self.lock = StudyLock(self.url, name)
         try:
             self._open()
@@ -88,6 +96,10 @@ class Trials:
                     f"storage {hide_password(self.url)}: its study {self._name} belongs to another report folder; use "
                     f"--name, or remove it there: optuna delete-study --study-name {self._name} --storage ADDRESS"
                 )
+            if self._home is not None and "choices" not in study.user_attrs:
+                raise StudyError(
+                    f"storage {hide_password(self.url)}: its study {self._name} is not of jetbench; use --name"
+                )
             if study.user_attrs.get("choices") == self._choices:
                 if self._home is not None:
                     study.set_user_attr("home", self._home)
@@ -111,28 +123,57 @@ class Trials:
         if (record.key, record.finished) not in self.told:
             self._waiting.append((record, params, values))
 
+    @property
+    def is_behind(self) -> bool:
+        """Is there something that the storage was not told yet?"""
+        return bool(self._waiting)
+
     def flush(self) -> None:
-        """Tell what waits; whatever the storage does not take is kept.
+        """Have what waits told, by a thread: a server that does not answer holds up no job. Never waits for long.
 
         Raises:
-            StorageError: the storage cannot be used now; what waits is kept.
+            StorageError: the storage cannot be used now, or does not answer; what waits is kept.
             StudyError: another driver has taken the study over.
         """
-        if not self._waiting:
-            return
+        now = time.monotonic()
+        if self._teller is not None:
+            self._teller.join(JOIN_S)
+            if self._teller.is_alive():
+                if now - self._heard > SILENCE_S:
+                    raise StorageError(
+                        f"storage {hide_password(self.url)}: does not answer for {now - self._heard:.0f} s"
+                    )
+                return
+            self._teller = None
+            if self._trouble is not None:
+                trouble, self._trouble = self._trouble, None
+                raise trouble
+        if self._waiting or (self.lock.is_held and now - self._heard > CHECK_S):
+            self._heard = now
+            self._teller = threading.Thread(target=self._tell_waiting, name="teller", daemon=True)
+            self._teller.start()
+
+    def _tell_waiting(self) -> None:
         try:
-            # Asked first: Optuna itself would try again for some seconds.
-            with self.storage.engine.connect() as connection:
-                connection.execute(text("SELECT 1"))
             self.lock.keep()
+            if self._is_stale:  # it may have been told what it did not acknowledge, or be another file by now
+                close_storage(self.storage)
+                self._open()
+                self._is_stale = False
             while self._waiting:
                 record, params, values = self._waiting[0]
                 if (record.key, record.finished) not in self.told:
                     self.study.add_trial(self._trial(record, params, values))
                     self.told.add((record.key, record.finished))
                 self._waiting.popleft()
+                self._heard = time.monotonic()
         except DATABASE_ERRORS as error:
-            raise StorageError(describe_trouble(self.url, error)) from None
+            self._is_stale, self._trouble = True, StorageError(describe_trouble(self.url, error))
+        except KeyError:
+            self._is_stale = True
+            self._trouble = StorageError(f"storage {hide_password(self.url)}: the study {self._name} is gone from it")
+        except StudyError as error:
+            self._trouble = error
 
     def _trial(self, record: Record, params: Mapping[str, str], values: Sequence[float] | None) -> FrozenTrial:
         about = {"key": record.key, "variant": record.variant, "finished": record.finished}
@@ -147,7 +188,11 @@ class Trials:
         )
 
     def close(self) -> None:
-        """Let another driver have the study."""
+        """Let another driver have the study; what was not told yet is told on resume."""
+        if self._teller is not None:
+            self._teller.join(CLOSE_S)
+            if self._teller.is_alive():
+                return  # it waits for a server that does not answer; this process ends without it
         self.lock.release()
         close_storage(self.storage)
 

@@ -57,3 +57,8 @@ class PostgreSQL:
 
     def stop(self, mode: str = "immediate") -> None:
         self.run("pg_ctl", "stop", "-w", "-m", mode, "-D", str(self.data))
+
+    def pids(self) -> list[int]:
+        """All of its processes, without the first one."""
+        first = int((self.data / "postmaster.pid").read_text().splitlines()[0])
+        return [int(pid) for pid in Path(f"/proc/{first}/task/{first}/children").read_text().split()]

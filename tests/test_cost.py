@@ -1,3 +1,4 @@
+import os
 import re
 from typing import Any
 
@@ -15,6 +16,9 @@ from jetbench.profiling.trace import trace_own
 from jetbench.screen import list_fields
 from jetbench.walk import list_operations
 from tests.spaces import FIELDS, architecture_changes
+
+# `make benchmark` runs all 2,000 in some three minutes; a test run takes the first few hundred of them.
+EXAMPLES = int(os.environ.get("JETBENCH_EXAMPLES", "400"))
 
 # Measured on the authors' release, 32 classes at 512x512: parameters, MACs of its convolutions, and what its own tool
 # for equation 2 counts of BN (4 per element) and REU (1 per element) in millions. Its ECA is a 1-D convolution of 720
@@ -88,7 +92,7 @@ def test_closed_form_and_list_agree_at_any_size(changes: dict[str, Any], size: t
 
 
 @pytest.mark.slow
-@settings(max_examples=2000, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=EXAMPLES, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 @given(
     changes=architecture_changes(), size=st.tuples(st.integers(4, 70), st.integers(40, 90)), classes=st.integers(2, 9)
 )

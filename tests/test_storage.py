@@ -1,7 +1,9 @@
 """Studies in a real PostgreSQL: told, away and back, one driver, copied."""
 
+import os
 import re
 import shutil
+import signal
 import tempfile
 import time
 from collections.abc import Iterator
@@ -79,15 +81,18 @@ def test_a_server_that_goes_away_is_waited_for_and_nothing_is_lost(
     records = study.folder / "records.jsonl"
     wait_until(lambda: records.exists() and records.read_text().count("\n") >= 2, "two rows", process=process)
     server.stop()
-    assert process.stdout
-    said = next(line for line in process.stdout if "nothing new begins" in line)
-    assert "storage postgresql+psycopg://jetbench:***@127.0.0.1" in said
-    assert "secret" not in said
-    begun = len(study.marks())
-    time.sleep(2)
-    # What was under way has ended; nothing new began.
-    assert {m["event"] for m in study.marks()[begun:]} <= {"end", "beside"}
-    server.start()
+    try:
+        assert process.stdout
+        said = next(line for line in process.stdout if "nothing new begins" in line)
+        assert "storage postgresql+psycopg://jetbench:***@127.0.0.1" in said
+        assert "secret" not in said
+        time.sleep(2)  # for what was on its way
+        begun = len(study.marks())
+        time.sleep(2)
+        # What was under way has ended; nothing new began.
+        assert {m["event"] for m in study.marks()[begun:]} <= {"end", "beside"}
+    finally:
+        server.start()
     text, _ = process.communicate(timeout=90)
     assert process.returncode == 0, text
     assert "it can be written to again; going on" in text
@@ -185,3 +190,40 @@ def test_an_address_is_shown_without_its_password() -> None:
     with pytest.raises(SpecError, match="is no database address"):
         storage_url("://", Path())
     assert storage_url(None, Path("/a")).database == "/a/study.db"
+
+
+def test_a_server_that_does_not_answer_holds_up_no_job_and_no_ctrl_c(
+    study: Study, server: PostgreSQL, database: str
+) -> None:
+    process = study.start(30, storage=database, wait=60, MADE_UP_SECONDS=0.3)
+    records = study.folder / "records.jsonl"
+    wait_until(lambda: records.exists() and records.read_text().count("\n") >= 1, "a row", process=process)
+    backends = server.pids()
+    for pid in backends:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        begun = time.monotonic()
+        before = len(study.marks())
+        time.sleep(3)
+        assert len(study.marks()) > before  # jobs go on
+        process.send_signal(signal.SIGINT)
+        text, _ = process.communicate(timeout=40)
+        assert process.returncode == 130, text
+        assert time.monotonic() - begun < 20
+    finally:
+        for pid in backends:
+            os.kill(pid, signal.SIGCONT)
+    study.run(30, storage=database)
+    assert len(trials(database)) == len(study.records()) == 30
+
+
+def test_a_study_of_somebody_else_is_left_alone(study: Study, database: str) -> None:
+    with opened(database) as storage:
+        own = optuna.create_study(study_name="made-up", storage=storage)
+        own.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=3)
+    assert "its study made-up is not of jetbench" in study.run(2, code=2, storage=database)
+    assert len(trials(database)) == 3
+
+
+def test_a_memory_that_keeps_nothing_is_refused(study: Study) -> None:
+    assert "keeps nothing" in study.run(1, code=2, storage="sqlite://")

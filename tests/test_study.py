@@ -3,6 +3,7 @@ import multiprocessing
 import re
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import optuna
@@ -13,9 +14,9 @@ from jetbench.errors import StudyError
 from jetbench.execution.executor import Job, Outcome, Progress
 from jetbench.experiment import Sweep
 from jetbench.folder import append_record, lock_folder, read_records
-from jetbench.record import Record
+from jetbench.record import RECORD_VERSION, Record
 from jetbench.spec import parse_spec
-from jetbench.study import landed_records, run_study
+from jetbench.study import _Trouble, landed_records, run_study
 from jetbench.sweep import Variant, expand_sweep
 from tests.made_up import DATASET, ENVIRONMENT, SIZE, failed, profile, record, training
 
@@ -79,7 +80,9 @@ class ScriptedExecutor:
                 "environment": ENVIRONMENT.model_dump(mode="json"),
             }
             job.folder.mkdir(parents=True, exist_ok=True)
-            (job.folder / "result.json").write_text(json.dumps({"result": reply}))  # as a real job leaves it
+            (job.folder / "result.json").write_text(
+                json.dumps({"records": RECORD_VERSION, "result": reply})
+            )  # as a real job leaves it
             return Outcome(job, "ok", "", reply, 1.0)
         return Outcome(job, "ok", "", profile(0.01).model_dump(mode="json"), 1.0)
 
@@ -321,3 +324,60 @@ def test_a_record_that_optuna_was_not_told_is_told_on_resume(tmp_path: Path) -> 
     (tmp_path / "study.db").unlink()
     run(tmp_path, ScriptedExecutor())
     assert [trial.state for trial in trials(tmp_path)] == [TrialState.COMPLETE] * 3
+
+
+def test_a_late_or_double_result_is_dropped(tmp_path: Path) -> None:
+    class Late(ScriptedExecutor):
+        """Reports the first training again, as another attempt and after its end."""
+
+        def poll(self) -> list[Outcome]:
+            outcomes = super().poll()
+            told = [replace(o, job=replace(o.job, attempt=o.job.attempt + 1)) for o in outcomes]
+            return [*told, *outcomes, *outcomes]
+
+    view = SilentView()
+    sweep = asked()
+    records = run_study(tmp_path, sweep, variants(sweep), DATASET, "cpu", Late(), view)
+    assert [r.variant for r in records] == NAMES
+    assert all(r.failure is None for r in records)
+    assert (tmp_path / "records.jsonl").read_text().count("\n") == 3
+    assert any("a late ok of its train, attempt 2, is dropped" in note for note in view.notes)
+    assert len(trials(tmp_path)) == 3
+
+
+@pytest.mark.parametrize("result", [{"trained": {}}, {"training": {}, "environment": {}}, [], None])
+def test_a_result_that_is_none_of_ours_is_run_again_and_stops_nobody(tmp_path: Path, result: object) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, ScriptedExecutor({("jetseg-nano", "profile"): ["interrupt"]}))
+    path = next(tmp_path.glob("jobs/*-train/result.json"))
+    path.write_text(json.dumps({"records": RECORD_VERSION, "result": result}))
+    assert [r.failure for r in run(tmp_path, ScriptedExecutor())] == [None] * 3
+
+
+def test_a_row_whose_writing_is_interrupted_is_there_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    append_record(tmp_path, record("a"))
+
+    def interrupted(descriptor: int) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("jetbench.folder.os.fsync", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            append_record(tmp_path, record("b"))
+    assert [r.variant for r in read_records(tmp_path)] == ["a"]
+    append_record(tmp_path, record("b"))
+    assert (tmp_path / "records.jsonl").read_text().count("\n") == 2
+
+
+def test_trouble_that_passed_long_ago_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 1000.0
+    monkeypatch.setattr("jetbench.study.time.monotonic", lambda: now)
+    trouble = _Trouble(600.0)
+    assert trouble.meet()
+    now += 2
+    trouble.pass_by()
+    now += 10_000  # no row has landed meanwhile
+    assert trouble.meet()
+    assert not trouble.is_hopeless()
+    now += 601
+    assert trouble.is_hopeless()

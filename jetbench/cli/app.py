@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from jetbench import __version__
-from jetbench.errors import JetbenchError, SpecError
+from jetbench.errors import JetbenchError, SpecError, is_disk_trouble
 from jetbench.probe.machine import cores
 from jetbench.spec import parse_size
 
@@ -51,6 +51,10 @@ def main() -> None:
             stream.reconfigure(errors="replace")  # a terminal without a dash shows ? for it; nothing ends for that
     try:
         app()
+    except SystemExit as end:
+        if end.code == EXIT_INTERRUPTED and signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+            say_stopped("Stopped.")  # before any work had begun
+        raise
     except JetbenchError as error:
         errors.print(f"[bold red]error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
         sys.exit(EXIT_USER_ERROR)
@@ -59,11 +63,19 @@ def main() -> None:
         _discard_output()
         sys.exit(0)
     except OSError as error:
-        if error.errno != errno.ENOSPC:
+        if not is_disk_trouble(error):
             raise
-        errors.print("[bold red]error:[/] no space is left where this is written to", highlight=False)
+        where = f" ({error.filename})" if error.filename else ""
+        text = "no space is left where this is written to" if error.errno == errno.ENOSPC else str(error.strerror)
+        errors.print(f"[bold red]error:[/] {escape(text + where)}", highlight=False)
         _discard_output()
         sys.exit(EXIT_USER_ERROR)
+
+
+def say_stopped(text: str, where: Console = console) -> None:
+    """The last word of a command that was stopped; a further Ctrl-C changes nothing about its end."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    where.print(text, highlight=False, soft_wrap=True, markup=False)
 
 
 def _discard_output() -> None:

@@ -16,10 +16,20 @@ from jetbench.cli.app import (
     console,
     read_changes,
     read_size,
+    say_stopped,
     terminated_as_interrupted,
 )
-from jetbench.cli.places import WAIT, JobsOption, RayOption, StorageOption, WaitOption, open_place, read_wait
-from jetbench.errors import DataError, SpecError
+from jetbench.cli.places import (
+    WAIT,
+    JobsOption,
+    RayOption,
+    StorageOption,
+    WaitOption,
+    check_storage,
+    open_place,
+    read_wait,
+)
+from jetbench.errors import DataError, SpecError, StudyError
 from jetbench.reporting.sheets import print_variants
 
 if TYPE_CHECKING:
@@ -63,6 +73,8 @@ def sweep(
     from jetbench.sweep import expand_sweep, read_sweep
     from jetbench.training.data import load_data
 
+    wait_s = read_wait(wait)
+    check_storage(storage)
     asked = read_sweep(name, _sweep_changes(name, dataset, size, budget, study, device, settings))
     source = _open_source(asked, dry_run)
     variants = expand_sweep(asked, len(source.class_names), source.size)
@@ -76,7 +88,6 @@ def sweep(
         check_threads("profiling.threads", asked.profiling.threads)
         if asked.board is not None:
             _check_board(asked.board)
-    wait_s = read_wait(wait)
     chosen, make_executor = open_place(asked, max(variant.training.threads for variant in variants), jobs, ray, wait_s)
     executor = make_executor()
     folder = reports / asked.name
@@ -98,12 +109,14 @@ def sweep(
                     storage=storage,
                     storage_wait_s=wait_s,
                 )
-        except KeyboardInterrupt:
-            with suppress(KeyboardInterrupt):  # pressed again: no table now
-                if info is not None:
-                    write_report(console, folder, landed_records(folder, asked, variants, info, chosen), title)
-            stopped = f"\nStopped. Finished rows are kept in {folder}; the same command goes on from there."
-            console.print(stopped, highlight=False, soft_wrap=True)
+        except (KeyboardInterrupt, StudyError) as error:
+            with suppress(KeyboardInterrupt, StudyError, OSError):  # pressed again, or nothing can be written: no table
+                there = landed_records(folder, asked, variants, info, chosen) if info is not None else []
+                if there or isinstance(error, KeyboardInterrupt):
+                    write_report(console, folder, there, title)
+            if isinstance(error, StudyError):
+                raise
+            say_stopped(f"\nStopped. Finished rows are kept in {folder}; the same command goes on from there.")
             raise typer.Exit(EXIT_INTERRUPTED) from None
     write_report(console, folder, records, title)
     if any(record.failure for record in records):

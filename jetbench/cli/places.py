@@ -1,6 +1,7 @@
 """Options of the verbs that run jobs: where they run, where the study is kept, how long trouble is waited for."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -18,14 +19,19 @@ WAIT = "10min"
 
 JobsOption = Annotated[
     int | None,
-    typer.Option(min=1, help="Trainings side by side; profiles always run alone.", rich_help_panel=PLACES),
+    typer.Option(
+        min=1,
+        help="Trainings side by side on this machine. Default: as its cores or its GPU can. Profiles run alone.",
+        rich_help_panel=PLACES,
+    ),
 ]
 RayOption = Annotated[
     str | None,
     typer.Option(
         "--ray",
         metavar="ADDRESS",
-        help="Run jobs on a cluster of Ray: HOST:PORT of its head, auto (the one that runs here), local (a new one).",
+        help="Run jobs on a Ray cluster: HOST:PORT of its head, auto (it runs here), local (a new one). One of its "
+        "machines must hold the profiling device's token, see the README.",
         rich_help_panel=PLACES,
     ),
 ]
@@ -33,7 +39,8 @@ StorageOption = Annotated[
     str | None,
     typer.Option(
         metavar="ADDRESS",
-        help="Keep the Optuna study in this database: postgresql://user@host/name. Default: study.db in the folder.",
+        help="Keep the Optuna study in this database, given at each run: postgresql://user@host/name, sqlite:////path. "
+        "Default: study.db in the folder.",
         rich_help_panel=PLACES,
     ),
 ]
@@ -41,10 +48,18 @@ WaitOption = Annotated[
     str,
     typer.Option(
         metavar="TIME",
-        help="How long to wait for a full disk, a storage that is away, or something that no machine of Ray has.",
+        help="How long to wait for a full disk, a storage that is away, or what no machine of the Ray cluster has.",
         rich_help_panel=PLACES,
     ),
 ]
+
+
+def check_storage(address: str | None) -> None:
+    """Refuse an address that is none, before anything runs."""
+    if address is not None:
+        from jetbench.storage import storage_url
+
+        storage_url(address, Path())
 
 
 def read_wait(text: str) -> float:

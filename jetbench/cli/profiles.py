@@ -26,6 +26,7 @@ from jetbench.cli.app import (
     errors,
     read_changes,
     read_size,
+    say_stopped,
     terminated_as_interrupted,
 )
 from jetbench.device import Device, load_device
@@ -362,7 +363,7 @@ def _measure(run: "Callable[[Callable[[float, str], None]], list[Profile]]") -> 
             with _bar() as report:
                 return run(report)
         except KeyboardInterrupt:
-            errors.print("\nStopped. Nothing was kept of this profile.", highlight=False)
+            say_stopped("\nStopped. Nothing was kept of this profile.", errors)
             raise typer.Exit(EXIT_INTERRUPTED) from None
 
 

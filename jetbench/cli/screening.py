@@ -5,7 +5,15 @@ from typing import Annotated, Any
 
 import typer
 
-from jetbench.cli.app import EXIT_INTERRUPTED, app, check_folder, console, read_size, terminated_as_interrupted
+from jetbench.cli.app import (
+    EXIT_INTERRUPTED,
+    app,
+    check_folder,
+    console,
+    read_size,
+    say_stopped,
+    terminated_as_interrupted,
+)
 from jetbench.errors import SpecError
 from jetbench.probe.machine import cores
 from jetbench.screen import MOST, QUANTITIES, SAMPLES, Quantity, count_variants, read_space, screen
@@ -65,7 +73,7 @@ def screen_space(
         with terminated_as_interrupted(), bar:
             result = screen(space, limits, samples, seed, jobs or cores(), bar.report)
     except KeyboardInterrupt:
-        console.print("\nStopped. Nothing was written.")
+        say_stopped("\nStopped. Nothing was written.")
         raise typer.Exit(EXIT_INTERRUPTED) from None
     if result.unbuildable == result.looked_at:
         raise SpecError(f"{name}: none of its variants can be built: {result.reasons.most_common(1)[0][0]}")

@@ -21,10 +21,20 @@ from jetbench.cli.app import (
     check_threads,
     console,
     read_changes,
+    say_stopped,
     terminated_as_interrupted,
 )
 from jetbench.cli.experiments import dataset_changes
-from jetbench.cli.places import WAIT, JobsOption, RayOption, StorageOption, WaitOption, open_place, read_wait
+from jetbench.cli.places import (
+    WAIT,
+    JobsOption,
+    RayOption,
+    StorageOption,
+    WaitOption,
+    check_storage,
+    open_place,
+    read_wait,
+)
 from jetbench.errors import SpecError
 from jetbench.storage import DATABASE
 
@@ -100,6 +110,8 @@ def search_space(
     from jetbench.search.space import SearchSpace, read_search
     from jetbench.training.data import load_data, open_source
 
+    wait_s = read_wait(wait)
+    check_storage(storage)
     limits = {
         "limits.parameters": max_params,
         "limits.macs": max_macs,
@@ -141,7 +153,6 @@ def search_space(
             console.print(escape(line), highlight=False, soft_wrap=not console.is_terminal)
         look.check()
         return
-    wait_s = read_wait(wait)
     chosen, make_executor = open_place(asked, asked.training.threads, jobs, ray, wait_s)
     folder = reports / asked.name
 
@@ -187,7 +198,7 @@ def search_space(
                         storage_wait_s=wait_s,
                     )
         except KeyboardInterrupt:
-            console.print(stopped, highlight=False, soft_wrap=True)
+            say_stopped(stopped)
             raise typer.Exit(EXIT_INTERRUPTED) from None
     if no_final:
         console.print(

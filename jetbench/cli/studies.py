@@ -23,7 +23,9 @@ def _studies() -> None:
 @study.command("copy")
 def copy(
     source: Annotated[str, typer.Argument(metavar="FROM", help="A report folder, or a database's address.")],
-    target: Annotated[str, typer.Argument(metavar="TO", help="The same; for example postgresql://user@host/name.")],
+    target: Annotated[
+        str, typer.Argument(metavar="TO", help="A report folder or a database's address: postgresql://user@host/name.")
+    ],
     name: Annotated[str | None, typer.Option("--study", help="Which study, where FROM has several.")] = None,
     new_name: Annotated[str | None, typer.Option("--as", help="Another name for the copy.")] = None,
 ) -> None:

@@ -42,11 +42,11 @@ class Job:
 class Outcome:
     """How a job ended. `result` is there only when the status is ok; `reason` says what else happened.
 
-    `unwritable` says nothing about the job: its folder could not be written to.
+    `unable` says nothing about the job but of where it ran: a full disk, other data, a process that could not begin.
     """
 
     job: Job
-    status: Status | Literal["unwritable"]
+    status: Status | Literal["unable"]
     reason: str
     result: dict[str, Any] | None
     seconds: float

@@ -4,11 +4,11 @@ import contextlib
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from jetbench.record import Status
 
-EXIT_UNWRITABLE = 74  # EX_IOERR: the job's folder could not be written to
+EXIT_UNABLE = 74  # EX_IOERR: where the job ran it could not be run, for no fault of its own
 LOG_TAIL_LINES = 12
 
 
@@ -37,7 +37,7 @@ def read_json(path: Path) -> dict[str, Any] | None:
     return value if isinstance(value, dict) else None
 
 
-def failure(status: Status, reason: str) -> dict[str, Any]:
+def failure(status: Status | Literal["unable"], reason: str) -> dict[str, Any]:
     """What a worker writes as failure.json."""
     return {"status": status, "reason": reason}
 

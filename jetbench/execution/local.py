@@ -1,4 +1,4 @@
-"""LocalExecutor: a process per job on this machine, in a process group that dies as a whole and with the driver."""
+"""LocalExecutor: a process per job on this machine, which ends with its whole group, and when the driver is gone."""
 
 import contextlib
 import os
@@ -12,17 +12,18 @@ from dataclasses import dataclass
 
 from jetbench.errors import SpecError
 from jetbench.execution.executor import PROFILER, QUEUED, Job, Outcome, Progress
-from jetbench.execution.files import EXIT_UNWRITABLE, log_tail, read_json, write_json
+from jetbench.execution.files import EXIT_UNABLE, log_tail, read_json, write_json
 from jetbench.execution.memory import RESERVE_SHARE, available_memory, memory_of, oom_kills
 from jetbench.execution.preload import Forked, Server
 from jetbench.execution.worker import HEAVY
-from jetbench.probe.alone import WAITING
-from jetbench.probe.machine import cores
+from jetbench.probe.alone import signal_name
+from jetbench.probe.machine import cores, read_text
 from jetbench.record import Status
 
 GRACE_S = 5.0
 WATCH_EVERY_S = 0.5
 WORKER = "jetbench.execution.worker"
+MOST_SERVERS = 3  # preloading that fails so often is left out
 GIB = 2**30
 
 
@@ -61,8 +62,6 @@ class _Running:
     started: float
     log_start: int
     oom_kills: int
-    waited_s: float = 0.0
-    asked_at: float = 0.0
     verdict: Outcome | None = None
     kill_at: float | None = None
 
@@ -102,6 +101,7 @@ class LocalExecutor:
         self._running: list[_Running] = []
         self._ended: list[Outcome] = []
         self._server: Server | None = None
+        self._servers_lost = 0
         self._watched = 0.0
 
     @property
@@ -121,7 +121,7 @@ class LocalExecutor:
         if lacking:
             has = self.slots.get(lacking[0], 0)
             raise SpecError(f"{job.variant}: {job.stage} needs {job.needs[lacking[0]]} {lacking[0]}; {has} are here")
-        job.folder.mkdir(parents=True, exist_ok=True)
+        job.folder.mkdir(exist_ok=True)
         for stale in ("result.json", "failure.json", "progress.json"):
             (job.folder / stale).unlink(missing_ok=True)
         write_json(job.folder / "request.json", {**job.request, "attempt": job.attempt})
@@ -142,22 +142,25 @@ class LocalExecutor:
                 try:
                     self._running.append(self._start(job))
                 except OSError as error:
-                    self._ended.append(Outcome(job, "unwritable", f"{job.folder}: {error.strerror}", None, 0.0))
+                    self._ended.append(Outcome(job, "unable", f"{job.folder}: {error.strerror}", None, 0.0))
             is_profiling = is_profiling or job.stage == "profile"
 
     def _start(self, job: Job) -> _Running:
         path = job.folder / "log.txt"
         log_start = path.stat().st_size if path.exists() else 0
         now = time.monotonic()
-        return _Running(job, self._process(job), now, log_start, oom_kills(), asked_at=now)
+        return _Running(job, self._process(job), now, log_start, oom_kills())
 
     def _process(self, job: Job) -> "subprocess.Popen[bytes] | Forked":
         path = job.folder / "log.txt"
         if self._preload and job.stage == "train" and "gpu" not in job.needs:
             with contextlib.suppress(OSError):  # it died just now: this job goes without
-                if self._server is None or not self._server.is_alive:
+                if self._server is not None and not self._server.is_alive:
+                    self._lose_server()
+                if self._server is None and self._preload:
                     self._server = Server(self._worker, self._preload, os.getpid())
-                return self._server.start(job.folder, path)
+                if self._server is not None:
+                    return self._server.start(job.folder, path)
         environment = {
             **os.environ,
             "OMP_NUM_THREADS": str(job.threads),
@@ -175,10 +178,21 @@ class LocalExecutor:
                 start_new_session=True,
             )
 
+    def _lose_server(self) -> None:
+        """The server has died, and its jobs with it: they are told so. Where that goes on, jobs go without."""
+        assert self._server
+        self._server.listen()
+        self._server.stop()
+        self._server, self._servers_lost = None, self._servers_lost + 1
+        if self._servers_lost >= MOST_SERVERS:
+            self._preload = ()
+
     def poll(self) -> list[Outcome]:
         """See `Executor`; a job that is past its limit, or would use up the memory, is ended."""
         if self._server is not None:
             self._server.listen()
+            if not self._server.is_alive:
+                self._lose_server()
         for running in list(self._running):
             outcome = self._look_at(running)
             if outcome is not None:
@@ -198,11 +212,10 @@ class LocalExecutor:
             # A job's own children must not outlive it.
             signal_group(running.process, signal.SIGKILL)
             return running.verdict or read_outcome(running, code)
-        told = read_json(job.folder / "progress.json")
-        if told is not None and told["text"] == WAITING:
-            running.waited_s += now - running.asked_at
-        running.asked_at = now
-        if running.verdict is None and now - running.started - running.waited_s > job.timeout_s:
+        told = read_json(job.folder / "progress.json") or {}
+        since = told.get("waits_since")
+        waited = told.get("waited_s", 0.0) + (now - since if since is not None else 0.0)
+        if running.verdict is None and now - running.started - waited > job.timeout_s:
             running.end("timeout", f"ran past its limit of {job.timeout_s:g} s (timeout_s)")
         if running.verdict is not None and running.process.pid is not None:
             if running.kill_at is None:
@@ -248,6 +261,8 @@ class LocalExecutor:
                 self._server.listen()
             for running in self._running:
                 signal_group(running.process, signal.SIGTERM)
+            if self._server is not None and any(running.process.pid is None for running in self._running):
+                self._server.stop()  # it loads still: what it would start now is not to begin
             limit = time.monotonic() + GRACE_S
             while time.monotonic() < limit and any(exit_code(each.process) is None for each in self._running):
                 time.sleep(0.02)
@@ -262,12 +277,24 @@ class LocalExecutor:
             for running in self._running:
                 if isinstance(running.process, subprocess.Popen):
                     running.process.wait()
+                else:
+                    wait_gone(running.process.pid)
             self._running.clear()
 
 
 def exit_code(process: "subprocess.Popen[bytes] | Forked") -> int | None:
     """How it has ended, below 0 by a signal; None while it runs."""
     return process.returncode if isinstance(process, Forked) else process.poll()
+
+
+def wait_gone(pid: int | None) -> None:
+    """Wait a moment until a process that was killed, and is nobody's child any more, is gone."""
+    limit = time.monotonic() + 2.0
+    while pid is not None and time.monotonic() < limit:
+        stat = read_text(f"/proc/{pid}/stat")
+        if stat is None or stat.rsplit(")", 1)[1].split()[0] in ("Z", "X"):
+            return
+        time.sleep(0.01)
 
 
 def signal_group(process: "subprocess.Popen[bytes] | Forked", number: int) -> None:
@@ -288,10 +315,10 @@ def read_outcome(running: _Running, code: int) -> Outcome:
     if said is not None:
         return Outcome(job, said["status"], said["reason"], None, seconds)
     tail = log_tail(job.folder / "log.txt", running.log_start)
-    if code == EXIT_UNWRITABLE:
-        return Outcome(job, "unwritable", f"{job.folder} could not be written to{tail}", None, seconds)
+    if code == EXIT_UNABLE:
+        return Outcome(job, "unable", f"{job.folder}: the job could not begin, or write there{tail}", None, seconds)
     if code == -signal.SIGKILL and oom_kills() > running.oom_kills:
         reason = "the process was killed by the kernel, which had no memory left"
         return Outcome(job, "oom", reason + tail, None, seconds)
-    how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"exited with code {code} and no result"
+    how = f"was killed by {signal_name(-code)}" if code < 0 else f"exited with code {code} and no result"
     return Outcome(job, "lost", f"the process {how}{tail}", None, seconds)

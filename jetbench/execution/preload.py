@@ -20,7 +20,7 @@ from pathlib import Path
 from types import FrameType
 
 from jetbench.errors import is_disk_trouble
-from jetbench.execution.files import EXIT_UNWRITABLE
+from jetbench.execution.files import EXIT_UNABLE
 from jetbench.probe.alone import die_with
 
 
@@ -71,7 +71,7 @@ class Server:
 
     def listen(self) -> None:
         """Take in which processes have begun and ended; when the server is gone, so are they."""
-        alive = self.is_alive
+        alive = self.is_alive  # asked before reading: what it said last is then all there
         while part := self._told.read(65536):
             *lines, self._rest = (self._rest + part).split(b"\n")
             for line in lines:
@@ -80,7 +80,7 @@ class Server:
                 child.pid, child.returncode = told.get("pid", child.pid), told.get("code")
         if not alive:
             for child in self._children.values():
-                child.returncode = -signal.SIGKILL if child.returncode is None else child.returncode
+                child.returncode = EXIT_UNABLE if child.returncode is None else child.returncode
 
     def stop(self) -> None:
         """End the server and, with it, whatever it has started."""
@@ -126,7 +126,13 @@ def serve(worker: str, modules: Sequence[str]) -> None:
                 *lines, asked = (asked + part).split(b"\n")
                 for line in lines:
                     request = json.loads(line)
-                    server, pid = os.getpid(), os.fork()
+                    server = os.getpid()
+                    try:
+                        pid = os.fork()
+                    except OSError:  # too many processes, or no memory for one more: not the job's fault
+                        told = {"id": request["id"], "code": EXIT_UNABLE}
+                        os.write(tell.fileno(), json.dumps(told).encode() + b"\n")
+                        continue
                     if pid == 0:
                         signal.set_wakeup_fd(-1)
                         for end in (ends, wake, tell.fileno()):
@@ -145,7 +151,9 @@ def _tell_ends(tell: int, children: dict[int, int]) -> None:
         pid, status = os.waitpid(-1, os.WNOHANG)
         if pid == 0:
             return
-        number = children.pop(pid)
+        number = children.pop(pid, None)
+        if number is None:
+            continue  # a module's own
         told = {"id": number, "pid": pid, "code": os.waitstatus_to_exitcode(status)}
         os.write(tell, json.dumps(told).encode() + b"\n")
 
@@ -165,7 +173,7 @@ def _run(worker: str, request: dict[str, str], server: int, is_safe: bool) -> No
             os.execv(sys.executable, [sys.executable, "-m", worker, request["folder"]])
         code = importlib.import_module(worker).main(Path(request["folder"]))
     except BaseException as error:
-        code = EXIT_UNWRITABLE if is_disk_trouble(error) else 1
+        code = EXIT_UNABLE if is_disk_trouble(error) else 1
         traceback.print_exc()
     finally:
         for stream in (sys.stdout, sys.stderr):

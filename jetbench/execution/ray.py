@@ -6,8 +6,10 @@ word for slots that no processor has; the lock on the machine that profiles is t
 """
 
 import contextlib
+import hashlib
 import os
 import re
+import shutil
 import socket
 import tempfile
 import time
@@ -17,12 +19,11 @@ from pathlib import Path
 from typing import Any
 
 import jetbench
-from jetbench.errors import SpecError
+from jetbench.errors import SpecError, StudyError
 from jetbench.execution.executor import QUEUED, Job, Outcome, Progress
 from jetbench.execution.files import read_json, write_json
 from jetbench.execution.local import GRACE_S, WORKER, LocalExecutor
 from jetbench.probe.machine import cores
-from jetbench.record import RECORD_VERSION
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("RAY_NUM_REDIS_GET_RETRIES", "1")  # of 40 s each, where something else answers
@@ -37,12 +38,24 @@ try:
 except ModuleNotFoundError:
     raise SpecError("--ray needs Ray: pip install 'jetbench[ray]'") from None
 
-CONNECT_S = 10.0
+CONNECT_S, HEAD_S = 10.0, 20.0
+FOLDERS = "jetbench-job-"
 LETTER_EVERY_S = 0.5
 CLUSTER_EVERY_S = 1.0
-MAX_LOG_PART = 2**16
+MAX_LOG_PART, MAX_LOG = 2**16, 2**26  # bytes of a letter, and of a whole log
 RAY_NAMES = {"cpu": "CPU", "gpu": "GPU"}
-VERSION = f"{jetbench.__version__}, records of version {RECORD_VERSION}"
+
+
+def _version() -> str:
+    """What two installations share only if they are the same: jetbench's version, and a hash of its source."""
+    root = Path(jetbench.__file__).parent
+    digest = hashlib.sha256()
+    for path in sorted(root.rglob("*.py")):
+        digest.update(str(path.relative_to(root)).encode() + b"\0" + path.read_bytes())
+    return f"{jetbench.__version__} ({digest.hexdigest()[:8]})"
+
+
+VERSION = _version()
 
 
 class Mailbox:
@@ -74,10 +87,11 @@ def supervise(job: Job, weights: bytes | None, worker: str, version: str, mailbo
     here = socket.gethostname()
     if version != VERSION:
         reason = f"{here} has jetbench {VERSION}; the driver has {version}: install the same on all machines"
-        return {"status": "error", "reason": reason, "seconds": 0.0, "log": b"", "host": here}
+        return {"status": "unable", "reason": reason, "seconds": 0.0, "log": (0, b""), "host": here}
     if job.stage == "profile" and os.environ.get("CUDA_VISIBLE_DEVICES") == "":
         del os.environ["CUDA_VISIBLE_DEVICES"]
-    with tempfile.TemporaryDirectory(prefix="jetbench-job-") as name:
+    _tidy_up()
+    with tempfile.TemporaryDirectory(prefix=f"{FOLDERS}{os.getpid()}-") as name:
         folder, file = Path(name), Path(name) / "weights"
         stage_request = dict(job.request[job.stage])
         if stage_request.get("weights_file"):
@@ -96,7 +110,12 @@ def supervise(job: Job, weights: bytes | None, worker: str, version: str, mailbo
                 if time.monotonic() - last >= LETTER_EVERY_S:
                     last = time.monotonic()
                     told = executor.running()[0]
-                    letter = {"share": told.share, "text": told.text, "seconds": told.seconds, "log": log.more()}
+                    letter = {
+                        "share": told.share,
+                        "text": told.text,
+                        "seconds": told.seconds,
+                        "log": log.more(MAX_LOG_PART),
+                    }
                     mailbox.put.remote({"key": job.key, "stage": job.stage, "attempt": job.attempt, **letter})
                 time.sleep(0.1)
         finally:
@@ -106,34 +125,43 @@ def supervise(job: Job, weights: bytes | None, worker: str, version: str, mailbo
             "status": outcome.status,
             "reason": f"{outcome.reason} (on {here})" if outcome.reason else "",
             "seconds": outcome.seconds,
-            "log": log.more(),
+            "log": _Log(folder / "log.txt").more(MAX_LOG),
             "host": here,
             "envelope": read_json(folder / "result.json") if outcome.status == "ok" else None,
             "weights": file.read_bytes() if job.stage == "train" and outcome.status == "ok" else None,
         }
 
 
+def _tidy_up() -> None:
+    """Remove folders of jobs here whose supervisor was killed before it could."""
+    for path in Path(tempfile.gettempdir()).glob(f"{FOLDERS}*"):
+        pid = path.name.removeprefix(FOLDERS).partition("-")[0]
+        if pid.isdigit() and not Path(f"/proc/{pid}").exists() and Path("/proc/self").exists():
+            shutil.rmtree(path, ignore_errors=True)
+
+
 class _Log:
-    """The parts of a growing file that were not read yet."""
+    """The parts of a growing file that were not read yet, each with where it begins."""
 
     def __init__(self, path: Path) -> None:
         self.path, self.read = path, 0
 
-    def more(self) -> bytes:
+    def more(self, most: int) -> tuple[int, bytes]:
+        begin = self.read
         try:
             with self.path.open("rb") as file:
-                file.seek(self.read)
-                part = file.read(MAX_LOG_PART)
+                file.seek(begin)
+                part = file.read(most)
         except OSError:
-            return b""
+            part = b""
         self.read += len(part)
-        return part
+        return begin, part
 
 
 @dataclass
 class _Sent:
     job: Job
-    at: float
+    log_start: int
     heard: dict[str, Any] | None = None
     missing_since: float | None = None
     reply: dict[str, Any] | None = None
@@ -189,26 +217,48 @@ class RayExecutor:
         self._supervise = ray.remote(num_cpus=0, max_retries=0)(supervise)
         self._letters: Any = None
         self._sent: dict[Any, _Sent] = {}
-        self._cluster: dict[str, float] = {}
-        self._asked = 0.0
+        self._by_job: dict[tuple[str, str, int], _Sent] = {}
+        self._nodes: list[dict[str, float]] = []
+        self._asked = self._answered = time.monotonic() - CLUSTER_EVERY_S
+        self._profiler: tuple[str, str] | None = None
+        self._is_lost = False
 
-    def _resources(self) -> dict[str, float]:
-        """What the cluster has in all, of late."""
-        if time.monotonic() - self._asked >= CLUSTER_EVERY_S:
-            self._asked = time.monotonic()
-            self._cluster = ray.cluster_resources()
-        return self._cluster
+    def _resources(self) -> list[dict[str, float]]:
+        """What each machine of the cluster offers, of late.
+
+        Raises:
+            StudyError: the cluster's head does not answer any more.
+        """
+        now = time.monotonic()
+        if now - self._asked >= CLUSTER_EVERY_S:
+            self._asked = now
+            # Asked at its door first: Ray itself would wait for a minute, and then end this process.
+            host, _, port = ray.get_runtime_context().gcs_address.rpartition(":")
+            try:
+                socket.create_connection((host.strip("[]"), int(port)), 1.0).close()
+            except OSError:
+                if now - self._answered > HEAD_S:
+                    self._is_lost = True
+                    raise StudyError(
+                        f"the head of the Ray cluster, {host}:{port}, does not answer for {HEAD_S:g} s. Finished rows "
+                        "are kept: start it, and the same command goes on"
+                    ) from None
+                return self._nodes
+            self._answered = time.monotonic()
+            self._nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        return self._nodes
 
     @property
     def width(self) -> int:
         """See `Executor`; grows and shrinks with the cluster: every training slot, and every profiling device."""
         there = self._resources()
-        fits = min(int(there.get(RAY_NAMES.get(n, n), 0) // count) for n, count in self._training.items())
-        return max(1, fits + int(there.get(self._token, 0)))
+        needs = [(RAY_NAMES.get(name, name), count) for name, count in self._training.items()]
+        fits = sum(min(int(node.get(name, 0) // count) for name, count in needs) for node in there)
+        return max(1, fits + sum(int(node.get(self._token, 0)) for node in there))
 
     def submit(self, job: Job) -> None:
         """See `Executor`."""
-        job.folder.mkdir(parents=True, exist_ok=True)
+        job.folder.mkdir(exist_ok=True)
         for stale in ("result.json", "failure.json", "progress.json"):
             (job.folder / stale).unlink(missing_ok=True)
         write_json(job.folder / "request.json", {**job.request, "attempt": job.attempt})
@@ -222,12 +272,13 @@ class RayExecutor:
         reference = self._supervise.options(name=f"{job.stage} {job.variant}", **place).remote(
             job, weights, self._worker, VERSION, self._mailbox
         )
-        self._sent[reference] = _Sent(job, time.monotonic())
+        sent = _Sent(job, (job.folder / "log.txt").stat().st_size)
+        self._sent[reference] = self._by_job[job.key, job.stage, job.attempt] = sent
 
     def poll(self) -> list[Outcome]:
         """See `Executor`."""
-        self._read_letters()
         there, now = self._resources(), time.monotonic()
+        self._read_letters()
         ended = []
         waiting = [reference for reference, sent in self._sent.items() if sent.reply is None]
         ready = ray.wait(waiting, num_returns=len(waiting), timeout=0)[0] if waiting else []
@@ -242,6 +293,7 @@ class RayExecutor:
                     ray.cancel(reference, force=True)
             if outcome is not None:
                 del self._sent[reference]
+                self._by_job.pop((sent.job.key, sent.job.stage, sent.job.attempt), None)
                 ended.append(outcome)
         return ended
 
@@ -251,21 +303,22 @@ class RayExecutor:
         except OutOfMemoryError as error:
             status, reason = "oom", f"Ray ended it, its node had no memory left: {_first_line(error)}"
         except RayTaskError as error:
+            # Of the supervisor, not of the job: its machine lacks jetbench, or room for a folder.
             cause = error.cause if isinstance(error.cause, BaseException) else error
-            status, reason = "error", f"{type(cause).__name__}: {_first_line(cause)}"
+            status, reason = "unable", f"{type(cause).__name__}: {_first_line(cause)}"
         except RayError as error:
             status, reason = "lost", f"{type(error).__name__}: {_first_line(error)}"
-        return {"status": status, "reason": reason, "seconds": 0.0, "log": b""}
+        return {"status": status, "reason": reason, "seconds": 0.0, "log": (0, b"")}
 
     def _save(self, sent: _Sent, reply: dict[str, Any]) -> Outcome | None:
         """Leave a job's log, weights and result in its folder here; None while that cannot be done."""
         job, envelope, seconds = sent.job, reply.get("envelope"), reply["seconds"]
         try:
-            _append(job.folder / "log.txt", reply["log"])
-            reply["log"] = b""
+            _write_at(job.folder / "log.txt", sent.log_start, *reply["log"])
+            reply["log"] = (0, b"")
             if reply.get("weights") is not None:
                 file = Path(job.request["train"]["weights_file"])
-                file.parent.mkdir(parents=True, exist_ok=True)
+                file.parent.mkdir(exist_ok=True)
                 partial = file.with_suffix(".partial")
                 partial.write_bytes(reply["weights"])
                 partial.replace(file)
@@ -276,25 +329,41 @@ class RayExecutor:
             sent.unsaved_since = sent.unsaved_since or time.monotonic()
             if time.monotonic() - sent.unsaved_since < self._wait_s:
                 return None
-            return Outcome(job, "unwritable", sent.trouble, None, seconds)
+            return Outcome(job, "unable", sent.trouble, None, seconds)
         if envelope is not None:
+            if job.stage == "profile" and (other := self._other_profiler(envelope)):
+                return Outcome(job, "error", other, None, seconds)
             return Outcome(job, "ok", "", envelope["result"], seconds)
         return Outcome(job, reply["status"], reply["reason"], None, seconds)
 
-    def _give_up(self, sent: _Sent, there: Mapping[str, float], now: float) -> Outcome | None:
+    def _other_profiler(self, envelope: Mapping[str, Any]) -> str | None:
+        """Why this profile does not compare with the first one: it is of another kind of machine."""
+        there = envelope["result"].get("environment", {})
+        own = str(there.get("device")), str(there.get("cpu"))
+        self._profiler = self._profiler or own
+        if own == self._profiler:
+            return None
+        return (
+            f"{envelope['host']} profiled it on {own[1]}, {own[0]}; the first profile was on {self._profiler[1]}, "
+            f"{self._profiler[0]}: give the token {self._token} to machines of one kind"
+        )
+
+    def _give_up(self, sent: _Sent, there: list[dict[str, float]], now: float) -> Outcome | None:
         """The outcome of a job that has waited too long for what no machine has."""
         lacking = None if sent.heard else self._lacking(sent.job, there)
         sent.missing_since = (sent.missing_since or now) if lacking else None
         if sent.missing_since is None or now - sent.missing_since < self._wait_s:
             return None
-        reason = f"waited {self._wait_s / 60:g} min for {lacking}, which no machine of the cluster has (--wait)"
+        waited = f"{self._wait_s:g} s" if self._wait_s < 120 else f"{self._wait_s / 60:g} min"
+        reason = f"waited {waited} for {lacking}, which no machine of the cluster has (--wait){hint(lacking)}"
         return Outcome(sent.job, "timeout", reason, None, 0.0)
 
-    def _lacking(self, job: Job, there: Mapping[str, float]) -> str | None:
-        """What the job needs and the cluster does not have at all."""
-        return next(
-            (name for name, count in job.needs.items() if there.get(RAY_NAMES.get(name, name), 0) < count), None
-        )
+    def _lacking(self, job: Job, there: list[dict[str, float]]) -> str | None:
+        """What the job needs and no machine of the cluster has."""
+        for name, count in job.needs.items():
+            if not any(node.get(RAY_NAMES.get(name, name), 0) >= count for node in there):
+                return f"{count} {name}" if count > 1 else name
+        return None
 
     def _read_letters(self) -> None:
         """Take in what jobs have reported; never waits for it."""
@@ -307,12 +376,11 @@ class RayExecutor:
         self._letters = self._mailbox.take.remote()
 
     def _take(self, letter: dict[str, Any]) -> None:
-        key = letter["key"], letter["stage"], letter["attempt"]
-        for sent in self._sent.values():
-            if (sent.job.key, sent.job.stage, sent.job.attempt) == key:
-                sent.heard = letter
-                with contextlib.suppress(OSError):
-                    _append(sent.job.folder / "log.txt", letter["log"])
+        sent = self._by_job.get((letter["key"], letter["stage"], letter["attempt"]))
+        if sent is not None:
+            sent.heard = letter
+            with contextlib.suppress(OSError):
+                _write_at(sent.job.folder / "log.txt", sent.log_start, *letter["log"])
 
     def running(self) -> list[Progress]:
         """See `Executor`."""
@@ -325,29 +393,40 @@ class RayExecutor:
                 reports.append(Progress(sent.job, told["share"], told["text"], told["seconds"]))
             else:
                 lacking = self._lacking(sent.job, there)
-                text = f"waiting for {lacking}: no machine of the cluster has it" if lacking else QUEUED
+                text = f"waiting for {lacking}: no machine of the cluster has it{hint(lacking)}" if lacking else QUEUED
                 reports.append(Progress(sent.job, 0.0, text, 0.0, has_begun=False))
         return reports
 
     def stop(self) -> None:
         """See `Executor`; the connection stays, for the next executor."""
         try:
-            for is_forced in (False, True):
+            for is_forced in () if self._is_lost else (False, True):
                 left = [reference for reference, sent in self._sent.items() if sent.reply is None]
                 for reference in left:
                     with contextlib.suppress(RayError, ValueError):
                         ray.cancel(reference, force=is_forced)
-                if left:
-                    ray.wait(left, num_returns=len(left), timeout=GRACE_S)
+                if left:  # a node gives its job the time that this machine would
+                    ray.wait(left, num_returns=len(left), timeout=2 * GRACE_S)
         finally:
             self._sent.clear()
-            with contextlib.suppress(RayError, ValueError):
-                ray.kill(self._mailbox)
+            self._by_job.clear()
+            if not self._is_lost:
+                with contextlib.suppress(RayError, ValueError):
+                    ray.kill(self._mailbox)
 
 
-def _append(path: Path, part: bytes) -> None:
+def hint(lacking: str | None) -> str:
+    """How a machine offers what is lacking."""
+    if not lacking or lacking.endswith(tuple(RAY_NAMES)):
+        return ""
+    return f"; on the machine that is to profile: ray start ... --resources='{{\"{lacking}\": 1}}'"
+
+
+def _write_at(path: Path, start: int, begin: int, part: bytes) -> None:
+    """Put a part of a log in its place, where the attempt's log begins at byte `start`."""
     if part:
-        with path.open("ab") as file:
+        with path.open("r+b") as file:
+            file.seek(start + begin)
             file.write(part)
 
 

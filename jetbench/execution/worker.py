@@ -10,10 +10,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from jetbench.errors import DivergedError, JetbenchError, is_disk_trouble, is_out_of_memory
-from jetbench.execution.files import EXIT_UNWRITABLE, failure, read_json, write_json
+from jetbench.errors import DataError, DivergedError, JetbenchError, is_disk_trouble, is_out_of_memory
+from jetbench.execution.files import EXIT_UNABLE, failure, read_json, write_json
 from jetbench.probe.alone import WAITING, die_with
-from jetbench.record import Status
+from jetbench.record import RECORD_VERSION, Status
 
 REPORT_EVERY_S = 0.25
 # What a stage needs and takes seconds to load.
@@ -55,6 +55,9 @@ def main(folder: Path, run: RunStage = run_stage) -> int:
             return 0
         except DivergedError as error:
             told = failure("diverged", str(error))
+        except DataError as error:
+            # The driver has read the same data: it is this machine that lacks them now.
+            told = failure("unable", str(error))
         except JetbenchError as error:
             told = failure("error", str(error))
         except Exception as error:
@@ -67,11 +70,11 @@ def main(folder: Path, run: RunStage = run_stage) -> int:
         write_json(folder / "failure.json", told)
         return 1
     except Exception as error:
-        if not is_disk_trouble(error):
+        if not is_disk_trouble(error) and folder.is_dir():
             raise
         with contextlib.suppress(OSError):
             print(f"{type(error).__name__}: {error}", file=sys.stderr)
-        return EXIT_UNWRITABLE
+        return EXIT_UNABLE
 
 
 class Reporter:
@@ -94,11 +97,15 @@ class Reporter:
         if now - self._last >= REPORT_EVERY_S or share >= 1 or changes:
             self._last = now
             with contextlib.suppress(OSError):
-                write_json(self.folder / "progress.json", {"share": share, "text": text})
+                write_json(
+                    self.folder / "progress.json",
+                    {"share": share, "text": text, "waited_s": self.waited_s, "waits_since": self._waits_since},
+                )
 
     def describe(self, request: dict[str, Any]) -> dict[str, Any]:
         """Who ran which attempt, when (seconds since 1970), for how long, and how long of that it waited."""
         return {
+            "records": RECORD_VERSION,
             "attempt": request.get("attempt", 1),
             "host": socket.gethostname(),
             "pid": os.getpid(),

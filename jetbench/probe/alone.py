@@ -18,6 +18,14 @@ WAITING = "waiting for the machine"
 """What a job reports while it waits for a lock here: its time limit stands still meanwhile."""
 
 
+def signal_name(number: int) -> str:
+    """SIGKILL for 9; real-time signals have no names."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
 def die_with(parent: int) -> None:
     """Have the kernel end this process when its parent dies, so that nothing measures beside orphans."""
     if sys.platform != "linux":
@@ -50,12 +58,27 @@ def machine_shared() -> Iterator[None]:
 @contextlib.contextmanager
 def _locked(name: str, how: int) -> Iterator[None]:
     path = Path(tempfile.gettempdir()) / "jetbench-{}.lock".format(name)
+    while True:
+        descriptor = _open(path)
+        try:
+            fcntl.flock(descriptor, how)
+            held = os.fstat(descriptor)
+            try:
+                there = os.stat(str(path))
+            except FileNotFoundError:
+                continue  # somebody has tidied up meanwhile: a lock on a file that is gone keeps nobody out
+            if (held.st_dev, held.st_ino) == (there.st_dev, there.st_ino):
+                yield
+                return
+        finally:
+            os.close(descriptor)
+
+
+def _open(path: Path) -> int:
     try:
-        descriptor = os.open(str(path), os.O_RDONLY)  # first: the kernel may refuse to "create" another user's file
+        return os.open(str(path), os.O_RDONLY)  # first: the kernel may refuse to "create" another user's file
     except FileNotFoundError:
         descriptor = os.open(str(path), os.O_RDONLY | os.O_CREAT, 0o644)
-    try:
-        fcntl.flock(descriptor, how)
-        yield
-    finally:
-        os.close(descriptor)
+        with contextlib.suppress(PermissionError):
+            os.fchmod(descriptor, 0o644)  # whatever the umask: other users lock it too
+        return descriptor

@@ -48,7 +48,7 @@ def open_search(
     retry_failed: bool,
     storage: str | None = None,
     is_local: bool = True,
-) -> Iterator[tuple[Searcher, Trials]]:
+) -> Iterator[tuple[Searcher, Trials, Callable[[], None]]]:
     """The search in `folder` with all that has landed there, as its only driver.
 
     Args:
@@ -71,7 +71,7 @@ def open_search(
     """
     space = SearchSpace(search, dataset.num_classes, dataset.size)
     space.look(search.seed).check()
-    with lock_folder(folder):
+    with lock_folder(folder) as check_folder:
         keep_sweep(folder, search)
         whole = _Whole(space, dataset, device)
         records = read_records(folder)
@@ -85,7 +85,7 @@ def open_search(
         if is_local and "profile" in searcher.stages and (elsewhere := _measured_elsewhere(records, device)):
             raise StudyError(f"{folder}: {elsewhere}; use --name for a new folder")
         for other in others:
-            records += _take_over(folder, other, searcher, whole, records, note)
+            records += _take_over(folder, other, searcher, whole, records, note, is_local)
         goals: dict[str, Goal] = {name: "maximize" if name == "miou" else "minimize" for name in search.objectives}
         trials = Trials(folder, search.name, space.choices, goals, storage)
         path = folder / UNDER_WAY
@@ -101,7 +101,7 @@ def open_search(
         except (OSError, ValueError):
             asked = {}  # only a convenience: other networks take the place of those that were under way
         try:
-            yield Searcher(space, records, board, is_here, trials.tell, retry_failed, asked, keep), trials
+            yield Searcher(space, records, board, is_here, trials.tell, retry_failed, asked, keep), trials, check_folder
         finally:
             trials.close()
 
@@ -140,6 +140,14 @@ def _measured_elsewhere(records: Sequence[Record], device: str) -> str | None:
     return None
 
 
+def _of_no_board(records: Sequence[Record], board: Device | None) -> str | None:
+    """Why these rows were not measured on the board that a cluster profiles on; None if they were."""
+    if board is None:
+        return "a cluster's profiler is no known device; name it with --device"
+    devices = {record.profile.device for record in records if record.profile}
+    return None if devices <= {board.name} else f"measured on {', '.join(sorted(devices))}, not on {board.name}"
+
+
 def _take_over(
     folder: Path,
     other: Path,
@@ -147,12 +155,17 @@ def _take_over(
     whole: _Whole,
     there: Sequence[Record],
     note: Callable[[str], None],
+    is_local: bool,
 ) -> list[Record]:
     """Append the rows of another folder that this search would have got alike, under names of their own."""
     found = read_records(other)
     if not found:
         raise SpecError(f"--warm-start {other}: holds no records.jsonl with a finished row")
-    if "profile" in searcher.stages and (elsewhere := _measured_elsewhere(found, whole.device)):
+    measures = "profile" in searcher.stages
+    if measures and not is_local and (strange := _of_no_board(found, searcher.board)):
+        note(f"{other}: nothing is taken over: {strange}")
+        return []
+    if measures and is_local and (elsewhere := _measured_elsewhere(found, whole.device)):
         note(f"{other}: nothing is taken over: {elsewhere}")
         return []
     known, number = {record.key for record in there}, sum(r.variant.startswith(TAKEN) for r in there)
@@ -192,8 +205,11 @@ def run_search(
     opened = open_search(
         *(folder, search, dataset, device, board, is_here, others, view.note, retry_failed, storage, is_local)
     )
-    with opened as (searcher, trials):
-        driver = Driver(folder, search, searcher, dataset, device, executor, view, trials, storage_wait_s)
+    with opened as (searcher, trials, check_folder):
+        driver = Driver(
+            *(folder, search, searcher, dataset, device, executor, view, trials, storage_wait_s),
+            check_folder=check_folder,
+        )
         driver.recall(retry_failed)
         view.follow(lambda: searcher.finished, searcher.state)
         view.begin(search.trainings, searcher.finished)

@@ -155,7 +155,7 @@ def train(
 
     model.load_state_dict(best)
     test = evaluate(model, prepare.stream("test"), num_classes)
-    weights_file.parent.mkdir(parents=True, exist_ok=True)
+    weights_file.parent.mkdir(exist_ok=True)  # not its parents: a folder that was moved away is not made anew
     partial = weights_file.with_suffix(".partial")
     try:
         save_file({name: tensor.cpu().contiguous() for name, tensor in best.items()}, partial, dict(metadata or {}))

@@ -204,7 +204,7 @@ def test_a_full_disk_is_waited_for_and_nothing_is_lost(study: Study, disk: Path)
     assert process.stdout
     said = next(line for line in process.stdout if "nothing new begins" in line)
     assert "No space left on device" in said or "disk is full" in said  # SQLite has its own words
-    assert "trying again for up to 1 min" in said
+    assert "trying again for up to 60 s" in said
     remount(disk, "size=20m")
     text, _ = process.communicate(timeout=120)
     assert process.returncode == 0, text
@@ -354,3 +354,47 @@ def test_a_clock_that_jumps_ends_no_job_and_loses_no_row(study: Study) -> None:
     assert all(0 < seconds < 5 for seconds in begun)
     study.run(6)
     assert len(optuna.load_study(study_name="made-up", storage=f"sqlite:///{study.folder / 'study.db'}").trials) == 6
+
+
+def test_a_folder_that_is_moved_away_is_not_gone_on_with_in_another_one(study: Study) -> None:
+    database = f"sqlite:///{study.base}/elsewhere.db"
+    process = study.start(8, wait=3, storage=database, MADE_UP_SECONDS=0.3)
+    records = study.folder / "records.jsonl"
+    wait_until(lambda: records.exists() and records.read_text().count("\n") >= 2, "two rows", process=process)
+    study.folder.rename(study.base / "moved")
+    text, _ = process.communicate(timeout=60)
+    assert process.returncode == 2, text
+    assert "is not the folder any more that this began in" in text or "No such file or directory" in text
+    assert not study.folder.exists()
+    (study.base / "moved").rename(study.folder)
+    study.run(8, storage=database)
+    assert len(study.records()) == 8
+    assert all(record.failure is None for record in study.records().values())
+
+
+def test_a_database_that_is_deleted_under_a_running_study_is_made_anew(study: Study) -> None:
+    process = study.start(6, wait=30, MADE_UP_SECONDS=0.4)
+    records = study.folder / "records.jsonl"
+    wait_until(lambda: records.exists() and records.read_text().count("\n") >= 2, "two rows", process=process)
+    (study.folder / "study.db").unlink()
+    text, _ = process.communicate(timeout=90)
+    assert process.returncode == 0, text
+    assert len(study.records()) == 6
+    study.run(6)  # what the new one was not told yet
+    assert len(optuna.load_study(study_name="made-up", storage=f"sqlite:///{study.folder / 'study.db'}").trials) == 6
+
+
+def test_jobs_do_not_pay_for_the_death_of_the_process_that_starts_them(study: Study) -> None:
+    process = study.start(4, slots=2, MADE_UP_SECONDS=1)
+    for _ in range(2):  # two lost attempts would fail a variant
+        working = wait_until(
+            lambda: [m for m in study.working() if m["stage"] == "train"], "a training", process=process
+        )
+        server = int(Path(f"/proc/{working[0]['pid']}/stat").read_text().rsplit(")", 1)[1].split()[1])
+        assert "jetbench.execution.preload" in Path(f"/proc/{server}/cmdline").read_text()
+        os.kill(server, signal.SIGKILL)
+        wait_until(lambda w=working: not is_alive(w[0]["pid"]), "the end of its jobs", process=process)  # type: ignore[misc]
+    text, _ = process.communicate(timeout=90)
+    assert process.returncode == 0, text
+    assert " lost (" not in text
+    assert all(record.failure is None for record in study.records().values())

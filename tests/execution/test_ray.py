@@ -114,6 +114,8 @@ def settings(cluster: Cluster, **more: Any) -> dict[str, Any]:
 def test_trainings_run_on_cpus_profiles_one_at_a_time_on_the_board_and_all_comes_back(
     study: Study, cluster: Cluster
 ) -> None:
+    lines = "20000"
+    (study.base / "lines").write_text(lines)
     text = study.run(4, **settings(cluster, MADE_UP_SECONDS=1.5))
     assert len(study.records()) == 4
     assert all(record.failure is None for record in study.records().values())
@@ -123,10 +125,12 @@ def test_trainings_run_on_cpus_profiles_one_at_a_time_on_the_board_and_all_comes
         assert record.profile.model_latency
         assert record.profile.model_latency.median_s == pytest.approx(0.001 * (1 + seed))
         for stage in ("train", "profile"):
-            assert (study.folder / "jobs" / f"{record.key}-{stage}" / "log.txt").is_file()
+            # More than a letter holds, and all of it.
+            log = study.folder / "jobs" / f"{record.key}-{stage}" / "log.txt"
+            assert log.read_text().splitlines() == [f"line {number}" for number in range(int(lines))]
     assert len(list((study.folder / "weights").iterdir())) == 4
     assert "train seed=0 begins" in text
-    assert "profile seed=0 begins" in text
+    assert "profile seed=" in text
     study.run(4, **settings(cluster))
     assert len(study.marks()) == 4 * 5  # begin and end of each, and what a profile saw beside it
 
@@ -254,3 +258,21 @@ def test_a_real_training_gives_the_same_numbers_and_a_machine_is_not_taken_for_a
     assert weights[0].read_bytes() == weights[1].read_bytes()
     refused = jetbench("sweep", "tiny.yaml", "--device", "agx", "--name", "other", cwd=tmp_path, code=2)
     assert "this machine is no Jetson AGX Xavier" in refused
+
+
+def test_a_lost_head_ends_the_driver_with_a_word_and_a_new_cluster_goes_on(study: Study, cluster: Cluster) -> None:
+    """Last: it ends the cluster that the others share."""
+    process = study.start(6, **settings(cluster, MADE_UP_SECONDS=1))
+    records = study.folder / "records.jsonl"
+    wait_until(lambda: records.exists() and records.read_text().count("\n") >= 1, "a row", 90, process)
+    cluster.kill("head")
+    begun = time.monotonic()
+    text, _ = process.communicate(timeout=120)
+    assert process.returncode == 2, text
+    assert "does not answer for 20 s. Finished rows are kept" in text
+    assert time.monotonic() - begun < 60
+    wait_until(lambda: not study.working(), "the end of all jobs", 90)
+    there = set(study.records())
+    assert there
+    study.run(6, board="agx")  # on this machine
+    assert len(study.records()) == 6

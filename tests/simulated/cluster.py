@@ -95,8 +95,13 @@ class Clock:
 
 
 def variants_of(count: int) -> tuple[Sweep, tuple[Variant, ...]]:
-    """A sweep of one network with so many seeds."""
-    sweep = made_up_sweep(count)
+    """A sweep of so many trainings of one network: learning rates, weight decays and seeds."""
+    grid = {
+        "training.learning_rate": [0.001 * (number + 1) for number in range(10)],
+        "training.weight_decay": [0.0001 * (number + 1) for number in range(10)],
+        "training.seed": list(range(-(-count // 100))),
+    }
+    sweep = made_up_sweep(count, variants=[{"grid": grid}])
     return sweep, expand_sweep(sweep, 3, SIZE)
 
 

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from jetbench.cli.app import terminated_as_interrupted
 from jetbench.errors import JetbenchError
-from jetbench.execution.executor import PROFILER, Executor
+from jetbench.execution.executor import Executor, token_of
 from jetbench.execution.local import LocalExecutor
 from jetbench.experiment import Sweep
 from jetbench.reporting.progress import LineView
@@ -45,7 +45,9 @@ def main() -> int:
         board=told.get("board"),
     )
     slots, wait_s = int(told.get("slots", "2")), float(told.get("wait", "5"))
-    executor: Executor = LocalExecutor({"cpu": slots, PROFILER: 1}, slots, WORKER, ("tests.made_up",))
+    executor: Executor = LocalExecutor(
+        {"cpu": slots, token_of(told.get("board")): 1}, slots, WORKER, ("tests.made_up",)
+    )
     if "ray" in told:
         from jetbench.execution.ray import RayExecutor, connect
 

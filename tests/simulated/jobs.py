@@ -50,8 +50,11 @@ def run_stage(request: dict[str, Any], report: Report) -> dict[str, Any]:
         if stage == "profile":
             check_alone(seed)
         act(what, report)
+        if (MADE_UP / "lines").exists():
+            for number in range(int((MADE_UP / "lines").read_text())):
+                print(f"line {number}")
         if stage == "train":
-            path.parent.mkdir(parents=True, exist_ok=True)
+            path.parent.mkdir(exist_ok=True)
             path.write_bytes(bytes(int(os.environ.get("MADE_UP_BYTES", "10"))))
         mark("end", seed, stage, attempt)
     if stage == "train":
