@@ -112,6 +112,8 @@ def search_space(
 
     wait_s = read_wait(wait)
     check_storage(storage)
+    if dashboard and storage is not None:
+        raise SpecError("--dashboard: shows study.db; for a database of yours, start optuna-dashboard ADDRESS yourself")
     limits = {
         "limits.parameters": max_params,
         "limits.macs": max_macs,
