@@ -23,6 +23,7 @@ LAYERS = [
     {"bundle"},
     {"gateway"},
     {"execution", "trials"},
+    {"driver"},
     {"study", "reporting"},
     {"search"},
     {"cli"},

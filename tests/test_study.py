@@ -10,13 +10,14 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
+from jetbench.driver import _Trouble
 from jetbench.errors import StudyError
 from jetbench.execution.executor import Job, Outcome, Progress
 from jetbench.experiment import Sweep
 from jetbench.folder import append_record, lock_folder, read_records
 from jetbench.record import RECORD_VERSION, Record
 from jetbench.spec import parse_spec
-from jetbench.study import _Trouble, landed_records, run_study
+from jetbench.study import landed_records, run_study
 from jetbench.sweep import Variant, expand_sweep
 from tests.made_up import DATASET, ENVIRONMENT, SIZE, failed, profile, record, training
 
@@ -95,8 +96,8 @@ class ScriptedExecutor:
 
 @pytest.fixture(autouse=True)
 def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("jetbench.study.POLL_S", 0.0)
-    monkeypatch.setattr("jetbench.study.POLL_WHILE_PROFILING_S", 0.0)
+    monkeypatch.setattr("jetbench.driver.POLL_S", 0.0)
+    monkeypatch.setattr("jetbench.driver.POLL_WHILE_PROFILING_S", 0.0)
 
 
 def asked(**more: object) -> Sweep:
@@ -371,7 +372,7 @@ def test_a_row_whose_writing_is_interrupted_is_there_once(tmp_path: Path, monkey
 
 def test_trouble_that_passed_long_ago_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 1000.0
-    monkeypatch.setattr("jetbench.study.time.monotonic", lambda: now)
+    monkeypatch.setattr("jetbench.driver.time.monotonic", lambda: now)
     trouble = _Trouble(600.0)
     assert trouble.meet()
     now += 2

@@ -102,14 +102,14 @@ class BarView:
             self.progress.remove_task(self.jobs.pop("data"))
 
     def begin(self, total: int, landed: int) -> None:
-        """See `study.View`."""
+        """See `driver.View`."""
         self.left = TimeLeft(total, landed)
         self.whole = self.progress.add_task(f"[bold]{self.unit}", total=total, completed=landed, state="")
         if landed:
             self.note(f"{landed} of {total} {self.unit} are there already; they are not run again")
 
     def show(self, landed: int, running: Sequence[JobProgress]) -> None:
-        """See `study.View`."""
+        """See `driver.View`."""
         state = f"{landed}/{self.left.total} {self.unit}, {self.left.text(landed, running)}"
         self.progress.update(self.whole, completed=self.left.share(landed, running), state=state)
         present = {f"{job.job.stage} {job.job.variant}": job for job in running if job.has_begun or job.text != QUEUED}
@@ -127,14 +127,14 @@ class BarView:
             self.progress.update(self.jobs[name], completed=job.share, state=escape(f"{job.text}{left}"))
 
     def land(self, record: Record, landed: int) -> None:
-        """See `study.View`."""
+        """See `driver.View`."""
         mark = "[red]x[/]" if record.failure else "[green]\N{CHECK MARK}[/]"
         self.progress.console.print(
             f"{mark} {escape(f'{record.variant}: {describe_landing(record)}')}", highlight=False
         )
 
     def note(self, text: str) -> None:
-        """See `study.View`."""
+        """See `driver.View`."""
         self.progress.console.print(f"[dim]{escape(text)}[/]", highlight=False)
 
 
@@ -144,17 +144,17 @@ class SearchBarView(BarView, _Follows):
     unit = "trainings"
 
     def begin(self, total: int, landed: int) -> None:
-        """See `study.View`; on a resume with what is there already."""
+        """See `driver.View`; on a resume with what is there already."""
         super().begin(total, landed)
         if landed:
             self.say_state()
 
     def show(self, landed: int, running: Sequence[JobProgress]) -> None:
-        """See `study.View`."""
+        """See `driver.View`."""
         super().show(self.finished(), running)
 
     def land(self, record: Record, landed: int) -> None:
-        """See `study.View`; what a limit stopped is only counted."""
+        """See `driver.View`; what a limit stopped is only counted."""
         if record.failure is None or record.failure.stage != "limits":
             super().land(record, landed)
             self.say_state()
@@ -182,14 +182,14 @@ class LineView:
             self.note(f"preparing data: {total} images")
 
     def begin(self, total: int, landed: int) -> None:
-        """See `study.View`."""
+        """See `driver.View`."""
         self.left = TimeLeft(total, landed)
         self.started: set[str] = set()
         there = f", {landed} of them there already" if landed else ""
         self.note(f"{units.counted(total, self.unit.removesuffix('s'))}{there}")
 
     def show(self, landed: int, running: Sequence[JobProgress]) -> None:
-        """See `study.View`."""
+        """See `driver.View`."""
         for job in running:
             name = f"{job.job.stage} {job.job.variant}"
             said = f"{name} begins" if job.has_begun else f"{name} is {job.text}"
@@ -199,12 +199,12 @@ class LineView:
                 self.note(said)
 
     def land(self, record: Record, landed: int) -> None:
-        """See `study.View`."""
+        """See `driver.View`."""
         left = "" if landed == self.left.total else f" ({self.left.text(landed, ())})"
         self.note(f"[{landed}/{self.left.total}] {record.variant}: {describe_landing(record)}{left}")
 
     def note(self, text: str) -> None:
-        """See `study.View`."""
+        """See `driver.View`."""
         self.console.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
@@ -214,13 +214,13 @@ class SearchLineView(LineView, _Follows):
     unit = "trainings"
 
     def begin(self, total: int, landed: int) -> None:
-        """See `study.View`; on a resume with what is there already."""
+        """See `driver.View`; on a resume with what is there already."""
         super().begin(total, landed)
         if landed:
             self.say_state()
 
     def land(self, record: Record, landed: int) -> None:
-        """See `study.View`; what a limit stopped is only counted."""
+        """See `driver.View`; what a limit stopped is only counted."""
         if record.failure is None or record.failure.stage != "limits":
             super().land(record, self.finished())
             self.say_state()

@@ -10,6 +10,7 @@ from typing import Protocol
 
 from jetbench.catalog import load_architecture
 from jetbench.device import Device
+from jetbench.driver import STORAGE_WAIT_S, Driver, View, variant_key
 from jetbench.errors import SpecError, StudyError
 from jetbench.execution.executor import Executor
 from jetbench.experiment import Search, Sweep, TrainingConfig
@@ -19,7 +20,7 @@ from jetbench.record import DatasetInfo, Record
 from jetbench.reporting.units import counted, roughly
 from jetbench.search.searcher import Searcher
 from jetbench.search.space import SearchSpace
-from jetbench.study import STORAGE_WAIT_S, Driver, View, run_study, variant_key
+from jetbench.study import run_study
 from jetbench.sweep import Variant
 from jetbench.trials import Goal, Trials
 

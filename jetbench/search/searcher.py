@@ -45,7 +45,7 @@ COSTLY = (*UNMEASURED, "estimated latency")  # what counting cannot tell
 
 
 class Searcher:
-    """The chooser of a search (see `study.Chooser`).
+    """The chooser of a search (see `driver.Chooser`).
 
     `counts` are what became of proposals: `trained`, `stopped` early, `failed`, `repeated`, `unbuildable`, `taken over`
     from another study, and the limit that others were over.
@@ -164,7 +164,7 @@ class Searcher:
         return [*lines, f"front: {', '.join(told)}" + (f" and {more} more" if more else "")] if told else lines
 
     def ask(self) -> Variant | None:
-        """See `study.Chooser`."""
+        """See `driver.Chooser`."""
         if self.spent >= self.search.trainings or self.ended_by:
             return None
         self.ended_by = self._why_ended()
@@ -252,7 +252,7 @@ class Searcher:
         return min(STARTUP, max(2, self.search.trainings // 3))
 
     def stop(self, variant: Variant, profile: Profile | None) -> Failure | None:
-        """See `study.Chooser`."""
+        """See `driver.Chooser`."""
         known = self._known_of(variant.architecture, variant.plan, profile)
         failure = over_limit(self.search.limits, known)
         if failure is None and profile is not None:
@@ -318,7 +318,7 @@ class Searcher:
         return finite if len(finite) == len(values) else None
 
     def learn(self, record: Record) -> None:
-        """See `study.Chooser`."""
+        """See `driver.Chooser`."""
         self._remember(record)
         if self._under_way.pop(record.fingerprint, None):
             self._keep(dict(self._under_way.values()))

@@ -57,8 +57,8 @@ def test_a_record_costs_the_driver_the_same_at_any_number_of_records_and_slots(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """On paper: milliseconds of the driver for one record, the last thousand of 10,000 against the first, 64 slots."""
-    monkeypatch.setattr("jetbench.study.POLL_S", 0.0)
-    monkeypatch.setattr("jetbench.study.POLL_WHILE_PROFILING_S", 0.0)
+    monkeypatch.setattr("jetbench.driver.POLL_S", 0.0)
+    monkeypatch.setattr("jetbench.driver.POLL_WHILE_PROFILING_S", 0.0)
     clock, _, records = run(tmp_path, 10_000, 64)
     assert len(records) == 10_000
     gaps = [b - a for a, b in zip(clock.landed, clock.landed[1:], strict=False)]

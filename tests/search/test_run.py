@@ -60,8 +60,8 @@ class MadeUpTrainings(ScriptedExecutor):
 
 @pytest.fixture(autouse=True)
 def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("jetbench.study.POLL_S", 0.0)
-    monkeypatch.setattr("jetbench.study.POLL_WHILE_PROFILING_S", 0.0)
+    monkeypatch.setattr("jetbench.driver.POLL_S", 0.0)
+    monkeypatch.setattr("jetbench.driver.POLL_WHILE_PROFILING_S", 0.0)
 
 
 def go(

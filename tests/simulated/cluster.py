@@ -114,9 +114,9 @@ def run(folder: Path, count: int, slots: int, boards: int = 8) -> tuple[Clock, P
 
 
 def main() -> None:
-    import jetbench.study
+    import jetbench.driver
 
-    jetbench.study.POLL_S = jetbench.study.POLL_WHILE_PROFILING_S = 0.0
+    jetbench.driver.POLL_S = jetbench.driver.POLL_WHILE_PROFILING_S = 0.0
     folder, count, slots = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
     t0 = time.perf_counter()
     variants_of(count)
