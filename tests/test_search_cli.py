@@ -96,7 +96,6 @@ def test_a_search_goes_on_grows_and_ends_in_networks_to_build_on(search: Path, t
             ("search", "search-quick", "--dashboard", "--storage", "sqlite:////tmp/x.db"),
             "start optuna-dashboard ADDRESS",
         ),
-        (("search", "search-quick", "--ray", "local", "--jobs", "2"), "with --ray, the cluster's CPUs and GPUs say"),
         (("search", "nothing"), "nothing: no such file, and none of the bundled sweeps"),
         (("search", "nano"), "is a sweep; a search has axes:"),
         (("search", "search-quick", "--objectives", "miou,speed"), "objectives.1"),

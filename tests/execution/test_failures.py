@@ -156,7 +156,10 @@ def small_memory() -> Iterator[Callable[[], None]]:
     ("eats", "reason"),
     [
         ("memory 64", "the process was killed by the kernel, which had no memory left"),
-        ("memory 1", r"held 0\.\d\d GiB when 0\.\d\d of 0\.39 GiB of memory were left; ended before the kernel would"),
+        (
+            "memory slowly",
+            r"held 0\.\d\d GiB when 0\.\d\d of 0\.39 GiB of memory were left; ended before the kernel would",
+        ),
     ],
     ids=["the kernel is faster", "ended in time"],
 )

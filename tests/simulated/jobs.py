@@ -93,6 +93,11 @@ def act(what: str, report: Report) -> None:
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
         subprocess.Popen(["sleep", "600"])
         time.sleep(600)
+    if what == "memory slowly":  # 8 MiB a second: a look every half second sees it coming
+        held = [os.urandom(2**20) * 100]
+        while True:
+            held.append(os.urandom(2**20))
+            time.sleep(0.125)
     if what.startswith("memory"):  # so many MiB every 20 ms
         held = []
         while True:
