@@ -93,7 +93,7 @@ def test_a_search_goes_on_grows_and_ends_in_networks_to_build_on(search: Path, t
     ("arguments", "message"),
     [
         (
-            ("search", "search-quick", "--dashboard", "--storage", "sqlite:////tmp/x.db"),
+            ("search", "search-quick", "--dashboard", "--storage", "sqlite:///x.db"),
             "start optuna-dashboard ADDRESS",
         ),
         (("search", "nothing"), "nothing: no such file, and none of the bundled sweeps"),
