@@ -444,8 +444,9 @@ class _Trouble:
         self.is_there = True
         if self._since is None:
             self._since = now
-        self._next = now + min(LONGEST_RETRY_S, FIRST_RETRY_S * 2**self._tries, self.limit_s / 4)
-        self._tries += 1
+        if not was_there or now >= self._next:  # many jobs may meet it at once: that is one try
+            self._next = now + min(LONGEST_RETRY_S, FIRST_RETRY_S * 2 ** min(self._tries, 10), self.limit_s / 4)
+            self._tries += 1
         return not was_there
 
     def may_try(self) -> bool:

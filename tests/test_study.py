@@ -382,3 +382,14 @@ def test_trouble_that_passed_long_ago_does_not_count(monkeypatch: pytest.MonkeyP
     assert not trouble.is_hopeless()
     now += 601
     assert trouble.is_hopeless()
+
+
+def test_trouble_that_a_thousand_jobs_meet_at_once_is_one_try(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 1000.0
+    monkeypatch.setattr("jetbench.driver.time.monotonic", lambda: now)
+    trouble = _Trouble(600.0)
+    for _ in range(2000):
+        trouble.meet()
+    assert not trouble.may_try()
+    now += 1
+    assert trouble.may_try()  # after the first pause, not the longest

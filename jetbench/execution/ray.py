@@ -40,6 +40,7 @@ except ModuleNotFoundError:
 
 CONNECT_S, HEAD_S = 10.0, 20.0
 FOLDERS = "jetbench-job-"
+ABANDONED_AFTER_S = 86_400.0
 LETTER_EVERY_S = 0.5
 CLUSTER_EVERY_S = 1.0
 MAX_LOG_PART, MAX_LOG = 2**16, 2**26  # bytes of a letter, and of a whole log
@@ -133,11 +134,16 @@ def supervise(job: Job, weights: bytes | None, worker: str, version: str, mailbo
 
 
 def _tidy_up() -> None:
-    """Remove folders of jobs here whose supervisor was killed before it could."""
+    """Remove folders of jobs here whose supervisor was killed before it could.
+
+    A day old at least: in another container that shares this folder the process may be alive.
+    """
     for path in Path(tempfile.gettempdir()).glob(f"{FOLDERS}*"):
         pid = path.name.removeprefix(FOLDERS).partition("-")[0]
-        if pid.isdigit() and not Path(f"/proc/{pid}").exists() and Path("/proc/self").exists():
-            shutil.rmtree(path, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            is_old = time.time() - path.stat().st_mtime > ABANDONED_AFTER_S
+            if is_old and pid.isdigit() and Path("/proc/self").exists() and not Path(f"/proc/{pid}").exists():
+                shutil.rmtree(path, ignore_errors=True)
 
 
 class _Log:
