@@ -1,14 +1,27 @@
-"""What network is asked for: an Architecture, the whole free space of JetSeg in one frozen spec.
+"""What network is asked for: an Architecture, the whole free space of JetSeg in one frozen spec, or a Baseline.
 
 A value left out (None) means "as the form says"; `plan.py` turns the spec into layers for one input size. Sections
 are those of the JetSeg paper (Lopez-Montiel et al., 2023), the two forms are explained in the README.
+
+A Baseline is a rival, with nothing to vary: its layers are in `models/baselines/`, what its paper reports is data here.
 """
 
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, NonNegativeInt, PositiveInt, field_validator, model_validator
+from pydantic import (
+    BeforeValidator,
+    Discriminator,
+    Field,
+    NonNegativeInt,
+    PositiveInt,
+    Tag,
+    field_validator,
+    model_validator,
+)
 
+from jetbench.errors import SpecError
+from jetbench.publication import Paper, Reported
 from jetbench.spec import Spec, describe_value
 
 Form = Literal["paper", "released"]
@@ -20,6 +33,31 @@ Skip = Literal["block", "operation", "none"]
 Fusion = Literal["regseg", "released"]
 StageName = Literal["s0", "s1", "s2", "s3"]
 Tap = Literal["first", "second", "middle", "last"] | NonNegativeInt
+BaselineName = Literal[
+    "linknet",
+    "cgnet",
+    "dsanet",
+    "regseg",
+    "enet",
+    "espnetv2",
+    "dabnet",
+    "mininetv2",
+    "wfdcnet",
+    "segnet",
+    "unet",
+    "fcn8s",
+    "fpenet",
+    "adscnet",
+    "dfanet",
+    "thundernet",
+    "fastscnn",
+    "bisenetv2",
+    "ddrnet23-slim",
+    "pidnet-s",
+    "stdc1",
+    "ppliteseg-t",
+]
+Fidelity = Literal["exact", "approximate", "quoted"]
 
 LARGEST_KERNEL, LARGEST_DILATION = 15, 64
 
@@ -167,6 +205,8 @@ class Architecture(Spec):
 
     name: str = "unnamed"
     description: str = ""
+    paper: Paper | None = None
+    reported: tuple[Reported, ...] = ()
     form: Form = "paper"
     combination: NonNegativeInt | None = None
     base_channels: PositiveInt
@@ -199,6 +239,55 @@ class Architecture(Spec):
         if self.combination is not None and self.form != "released":
             raise ValueError(f"combination={self.combination} belongs to form: released; form is {self.form}")
         return self
+
+
+class Baseline(Spec):
+    """A rival as it was published: nothing of it varies but the number of classes.
+
+    `fidelity` says what the name may be taken for. `exact`: it computes what the authors' code, or a complete text,
+    describes. `approximate`: something had to be assumed, and `assumed` says what. `quoted`: too little is published to
+    build it, `assumed` says what is missing, and there is nothing but its reported figures (`network` is None).
+    """
+
+    name: str = "unnamed"
+    description: str = ""
+    network: BaselineName | None
+    fidelity: Fidelity
+    assumed: tuple[str, ...] = ()
+    paper: Paper
+    reported: tuple[Reported, ...] = ()
+
+    @model_validator(mode="after")
+    def _says_what_it_is(self) -> "Baseline":
+        if (self.fidelity == "quoted") != (self.network is None):
+            raise ValueError(
+                f"fidelity: {self.fidelity} and network: {self.network}; a quoted network has none to build"
+            )
+        if (self.fidelity == "exact") == bool(self.assumed):
+            raise ValueError(f"fidelity: {self.fidelity} with {len(self.assumed)} entries in assumed:; exact has none")
+        return self
+
+
+def _kind_of(value: Any) -> str:
+    is_baseline = isinstance(value, Baseline) or (isinstance(value, dict) and "network" in value)
+    return "baseline" if is_baseline else "jetseg"
+
+
+AnyArchitecture = Annotated[
+    Annotated[Architecture, Tag("jetseg")] | Annotated[Baseline, Tag("baseline")], Discriminator(_kind_of)
+]
+"""A JetSeg network, or a rival: what has a `network` key is a rival."""
+
+
+def only_jetseg(architecture: Architecture | Baseline) -> Architecture:
+    """`architecture` itself.
+
+    Raises:
+        SpecError: it is a rival.
+    """
+    if isinstance(architecture, Baseline):
+        raise SpecError(f"{architecture.name}: is a rival, no JetSeg network: it has no JetBlocks and nothing to vary")
+    return architecture
 
 
 class Combination(Spec):

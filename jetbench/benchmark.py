@@ -7,7 +7,7 @@ from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 from torch import nn
 
-from jetbench.architecture import Architecture
+from jetbench.architecture import AnyArchitecture
 from jetbench.errors import DataError, SpecError
 from jetbench.experiment import DatasetConfig, Floor, TrainingConfig
 from jetbench.models.build import build_model
@@ -25,7 +25,7 @@ class TrainRequest(Spec):
     `digest` is the data's where it was asked for; where this runs, it must be the same.
     """
 
-    architecture: Architecture
+    architecture: AnyArchitecture
     dataset: DatasetConfig
     digest: str | None = None
     training: TrainingConfig
@@ -44,7 +44,7 @@ class TrainReply(Spec):
 class SavedNetwork(Spec):
     """What stands beside the weights in a file, so that they can be built and fed again without their sweep."""
 
-    architecture: Architecture
+    architecture: AnyArchitecture
     num_classes: int
     input_size: tuple[int, int]
     mean: tuple[float, ...]

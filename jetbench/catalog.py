@@ -6,7 +6,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from jetbench.architecture import Architecture
+from jetbench.architecture import AnyArchitecture, Architecture, Baseline, only_jetseg
 from jetbench.errors import SpecError
 from jetbench.spec import override, parse_spec, read_yaml
 
@@ -50,12 +50,12 @@ def names(kind: str) -> list[str]:
     return sorted(path.stem for path in (SHELF / kind).glob("*.yaml"))
 
 
-def load_architecture(name: str, /, **changes: Any) -> Architecture:
+def load_architecture(name: str, /, **changes: Any) -> AnyArchitecture:
     """The architecture of that name (or .yaml path), with fields replaced: `combination=3`, `activation="relu"`.
 
     Args:
         name: a bundled name, see `jetbench list`, or the path of a YAML file.
-        **changes: new values; a key may be dotted: `**{"stages.s2.repeats": 2}`.
+        **changes: new values; a key may be dotted: `**{"stages.s2.repeats": 2}`. Rivals have nothing to change.
 
     Raises:
         SpecError: no such architecture, or a value that breaks a rule.
@@ -63,13 +63,44 @@ def load_architecture(name: str, /, **changes: Any) -> Architecture:
     return read_architecture(name, changes)
 
 
+def load_jetseg(name: str, /, **changes: Any) -> Architecture:
+    """`load_architecture` for a JetSeg network.
+
+    Raises:
+        SpecError: it is a rival, which has no JetBlocks.
+    """
+    return only_jetseg(read_architecture(name, changes))
+
+
 @lru_cache(maxsize=64)  # a sweep builds thousands of variants of one file
 def _read_once(path: Path, changed: int) -> dict[str, Any]:
     return read_yaml(path)
 
 
-def read_architecture(name: str, changes: Mapping[str, Any], source: str | None = None) -> Architecture:
-    """`load_architecture` with the changes as a mapping; `source` says in messages where they come from."""
+def read_architecture(name: str, changes: Mapping[str, Any], source: str | None = None) -> AnyArchitecture:
+    """`load_architecture` with the changes as a mapping; `source` says in messages where they come from.
+
+    What was reported of a network does not hold for a changed one, and is left out of it.
+    """
     path = find("architectures", name)
-    raw = override({"name": path.stem, **_read_once(path, path.stat().st_mtime_ns)}, changes)
-    return parse_spec(Architecture, raw, source or str(path))
+    raw = {"name": path.stem, **_read_once(path, path.stat().st_mtime_ns)}
+    if "network" in raw:
+        return parse_spec(Baseline, override(raw, changes), source or str(path))
+    if set(changes) - {"name", "description", "paper", "reported"}:
+        raw.pop("reported", None)
+    return parse_spec(Architecture, override(raw, changes), source or str(path))
+
+
+def baseline_names() -> list[str]:
+    """Names of the bundled rivals, sorted; those of which there are only reported figures too."""
+    return [name for name in names("architectures") if "network" in _raw(name)]
+
+
+def jetseg_names() -> list[str]:
+    """Names of the bundled JetSeg networks, sorted."""
+    return [name for name in names("architectures") if "network" not in _raw(name)]
+
+
+def _raw(name: str) -> dict[str, Any]:
+    path = SHELF / "architectures" / f"{name}.yaml"
+    return _read_once(path, path.stat().st_mtime_ns)

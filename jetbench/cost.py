@@ -8,7 +8,7 @@ these four totals of all three equal to the unit.
 from functools import lru_cache
 from typing import NamedTuple
 
-from jetbench.architecture import Architecture, AttentionName, Branch, Fusion, Layout
+from jetbench.architecture import AnyArchitecture, Architecture, AttentionName, Branch, Fusion, Layout, only_jetseg
 from jetbench.errors import SpecError
 from jetbench.operations import ACTIVATION_KERNELS, BYTES, EQ2_NORM, whole
 from jetbench.rules import (
@@ -42,14 +42,15 @@ class QuickCost(NamedTuple):
         return BYTES * self.parameters + self.peak_activation_bytes
 
 
-def cost_of(architecture: Architecture, num_classes: int, input_size: Size) -> QuickCost:
-    """Parameters, MACs, equation 2 and peak activation memory of `architecture` for images of (height, width).
+def cost_of(architecture: AnyArchitecture, num_classes: int, input_size: Size) -> QuickCost:
+    """Parameters, MACs, equation 2 and peak activation memory of a JetSeg `architecture` for images of (height, width).
 
     Raises:
-        SpecError: it cannot be built; the message names the key, the value and the rule.
+        SpecError: it cannot be built; the message names the key, the value and the rule. Or it is a rival.
     """
+    jetseg = only_jetseg(architecture)
     try:
-        return _add_up(architecture, num_classes, input_size)
+        return _add_up(jetseg, num_classes, input_size)
     except SpecError as error:
         raise SpecError(f"{architecture.name}: {error}") from None
 

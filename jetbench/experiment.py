@@ -216,8 +216,9 @@ MemoryLimit = Annotated[PositiveInt | None, _with_unit(parse_bytes, "8GiB"), _wr
 class Sweep(Spec):
     """One experiment: a base architecture, what varies, the data, and how long to train.
 
-    `board` is the device that profiles (`jetbench devices`); None is this machine, or, with --ray, whichever holds the
-    token `profiler`. A job that holds more than `memory_limit` is ended.
+    `quoted` are rivals of which the tables show what is published, without running them. `board` is the device that
+    profiles (`jetbench devices`); None is this machine, or, with --ray, whichever holds the token `profiler`. A job
+    that holds more than `memory_limit` is ended.
     """
 
     name: str
@@ -225,6 +226,7 @@ class Sweep(Spec):
     base: str
     include_base: bool = True
     variants: tuple[VariantGroup, ...] = ()
+    quoted: tuple[str, ...] = ()
     dataset: DatasetConfig = StreetsConfig()
     training: TrainingConfig = TrainingConfig()
     profiling: ProfilingConfig = ProfilingConfig()

@@ -12,13 +12,17 @@ from typing import Any
 
 from jetbench.architecture import (
     ActivationName,
+    AnyArchitecture,
     Architecture,
     AttentionName,
+    Baseline,
+    BaselineName,
     Branch,
     Fusion,
     Layout,
     Skip,
     StageName,
+    only_jetseg,
 )
 from jetbench.errors import SpecError
 from jetbench.rules import (
@@ -105,13 +109,37 @@ class Plan:
     decoder: DecoderPlan
 
     @property
+    def num_classes(self) -> int:
+        """K, of the logits."""
+        return self.decoder.num_classes
+
+    @property
     def fingerprint(self) -> str:
         """12 hex digits that two plans share only if they describe the same network."""
         return _fingerprint(self)
 
 
+@dataclass(frozen=True, slots=True)
+class BaselinePlan:
+    """A rival ready to be built; its layers are in code, so its name stands for them."""
+
+    network: BaselineName
+    input_size: Size
+    num_classes: int
+
+    @property
+    def fingerprint(self) -> str:
+        """12 hex digits that two plans share only if they describe the same network."""
+        return _fingerprint(self)
+
+
+AnyPlan = Plan | BaselinePlan
+SMALLEST_SIDE = 64
+"""The smallest image that a rival takes: below it, their deepest maps have no pixel left."""
+
+
 @lru_cache(maxsize=1024)
-def _fingerprint(plan: Plan) -> str:
+def _fingerprint(plan: AnyPlan) -> str:
     text = json.dumps(asdict(plan), sort_keys=True, default=_plain)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
@@ -125,16 +153,40 @@ def _plain(value: object) -> Any:
 
 
 @lru_cache(maxsize=1024)  # a sweep asks for the same network with every seed
-def plan_architecture(architecture: Architecture, num_classes: int, input_size: Size) -> Plan:
-    """Every layer of `architecture` for images of `input_size` (height, width).
+def plan_architecture(architecture: AnyArchitecture, num_classes: int, input_size: Size) -> Plan:
+    """Every layer of a JetSeg `architecture` for images of `input_size` (height, width).
 
     Raises:
-        SpecError: it cannot be built; the message names the key, the value and the rule.
+        SpecError: it cannot be built; the message names the key, the value and the rule. Or it is a rival.
     """
+    jetseg = only_jetseg(architecture)
     try:
-        return _plan(architecture, num_classes, input_size)
+        return _plan(jetseg, num_classes, input_size)
     except SpecError as error:
         raise SpecError(f"{architecture.name}: {error}") from None
+
+
+def plan_network(architecture: AnyArchitecture, num_classes: int, input_size: Size) -> AnyPlan:
+    """`plan_architecture` for any network, rivals too.
+
+    Raises:
+        SpecError: it cannot be built, or too little of it is published.
+    """
+    if not isinstance(architecture, Baseline):
+        return plan_architecture(architecture, num_classes, input_size)
+    if architecture.network is None:
+        raise SpecError(
+            f"{architecture.name}: too little is published to build it ({'; '.join(architecture.assumed)}); only its "
+            "reported figures can be shown: give it under quoted: in a sweep"
+        )
+    if num_classes < 2:
+        raise SpecError(f"{architecture.name}: num_classes={num_classes} must be at least 2")
+    if min(input_size) < SMALLEST_SIDE:
+        raise SpecError(
+            f"{architecture.name}: input size {input_size[0]}x{input_size[1]} is too small; rivals take at least "
+            f"{SMALLEST_SIDE}x{SMALLEST_SIDE}"
+        )
+    return BaselinePlan(architecture.network, (input_size[0], input_size[1]), num_classes)
 
 
 def _plan(architecture: Architecture, num_classes: int, input_size: Size) -> Plan:

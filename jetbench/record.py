@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from jetbench.architecture import Architecture
+from jetbench.architecture import AnyArchitecture
 from jetbench.energy import Energy
 from jetbench.experiment import DType, ProfilingConfig, TrainingConfig
 from jetbench.measurement import (
@@ -80,7 +80,8 @@ class Evaluation(Spec):
 class TrainingResult(Spec):
     """One training: its curve and its scores. `test` was scored once, with the weights of the best validation.
 
-    `stopped` says why it ended before its budget, where a search's stopping rule ended it.
+    `stopped` says why it ended before its budget, where a search's stopping rule ended it. `auxiliary_weights` are
+    those of the heads that only training used.
     """
 
     steps: int
@@ -92,6 +93,7 @@ class TrainingResult(Spec):
     weights_file: str
     class_weights: tuple[float, ...] | None = None
     mixed_precision: bool = False
+    auxiliary_weights: tuple[float, ...] = ()
     stopped: str | None = None
 
     @property
@@ -176,6 +178,8 @@ class Profile(Spec):
     parameters: int
     macs: int
     flops: int | None = None
+    eq2_flops: float | None = None
+    peak_activation_bytes: int | None = None
     bytes_moved: int | None = None
     counters: tuple[CounterResult, ...] = ()
     estimate: Estimate | None = None
@@ -223,7 +227,7 @@ class ProfileRecord(Spec):
     version: int = RECORD_VERSION
     network: str
     changes: dict[str, Any] = Field(default_factory=dict)
-    architecture: Architecture
+    architecture: AnyArchitecture
     num_classes: int
     trained: bool
     profiling_config: ProfilingConfig
@@ -239,7 +243,7 @@ class Record(Spec):
     variant: str
     also_named: tuple[str, ...] = ()
     changes: dict[str, Any]
-    architecture: Architecture
+    architecture: AnyArchitecture
     fingerprint: str
     dataset: DatasetInfo
     training_config: TrainingConfig

@@ -22,7 +22,7 @@ import numpy as np
 from pydantic import BaseModel, ValidationError
 
 from jetbench.architecture import Architecture
-from jetbench.catalog import find
+from jetbench.catalog import find, load_jetseg
 from jetbench.cost import QuickCost, cost_of
 from jetbench.errors import SpecError
 from jetbench.experiment import Space
@@ -59,7 +59,7 @@ def read_space(name: str, changes: Mapping[str, Any] | None = None) -> Space:
 
     space = parse_spec(Space, override(raw, changes or {}), str(path))
     base = _read_base(space)
-    parse_spec(Architecture, base, space.base)
+    load_jetseg(space.base)
     problems = axis_problems(base, space.axes)
     if problems:
         raise SpecError("\n  ".join([f"{path}:", *problems]))
@@ -68,7 +68,7 @@ def read_space(name: str, changes: Mapping[str, Any] | None = None) -> Space:
 
 def axis_problems(base: Mapping[str, Any], axes: Mapping[str, Sequence[Any]]) -> list[str]:
     """What is wrong with axes of an architecture: fields that it has not, values that no network can have, repeats."""
-    known = [field for field in list_fields(Architecture) if field not in ("name", "description")]
+    known = [field for field in list_fields(Architecture) if field not in ("name", "description", "paper", "reported")]
     problems = []
     for axis, values in axes.items():
         if axis not in known:

@@ -17,18 +17,19 @@ from pathlib import Path
 
 import torch
 
-from jetbench.architecture import Architecture
+from jetbench.architecture import AnyArchitecture
 from jetbench.benchmark import load_network
 from jetbench.device import Device, load_device
 from jetbench.errors import JetbenchError, ProfilingError, is_out_of_memory
 from jetbench.experiment import ProfilingConfig
 from jetbench.measurement import Latency
-from jetbench.models.build import build_model
+from jetbench.models.build import build_model, without_training_heads
 from jetbench.operations import Operation, add_up
-from jetbench.plan import plan_architecture
+from jetbench.plan import plan_network
 from jetbench.probe.alone import WAITING, die_with, machine_to_itself, signal_name
 from jetbench.profiling.environment import describe_environment
 from jetbench.profiling.host import describe_host, host_device, is_here, read_identity, torch_device, with_card
+from jetbench.profiling.listing import list_network
 from jetbench.profiling.profile import (
     GREY_MEAN,
     GREY_STD,
@@ -41,7 +42,6 @@ from jetbench.profiling.profile import (
 from jetbench.profiling.roofline import estimate
 from jetbench.record import Profile
 from jetbench.spec import Spec
-from jetbench.walk import list_operations
 
 Report = Callable[[float, str], None]
 SHARED = ("threads", "flush_denormals", "keep_freed_memory")  # settings of a process, not of a network
@@ -51,7 +51,7 @@ class Case(Spec):
     """A network with a setting: the weights in a file, or an architecture with seeded random weights."""
 
     label: str
-    architecture: Architecture
+    architecture: AnyArchitecture
     num_classes: int
     input_size: tuple[int, int]
     config: ProfilingConfig
@@ -64,21 +64,21 @@ class Case(Spec):
 
         def build() -> torch.nn.Module:
             if self.weights_file is not None:
-                return load_network(Path(self.weights_file))[0]
+                return without_training_heads(load_network(Path(self.weights_file))[0])
             torch.manual_seed(self.config.seed)
-            return build_model(self.architecture, self.num_classes, self.input_size)
+            return without_training_heads(build_model(self.architecture, self.num_classes, self.input_size))
 
         return Network(self.label, build, self.input_size, self.config, self.mean, self.std)
 
     def operations(self) -> tuple[Operation, ...]:
         """Every operation for one image."""
-        return list_operations(plan_architecture(self.architecture, self.num_classes, self.input_size))
+        return list_network(plan_network(self.architecture, self.num_classes, self.input_size))
 
 
 class UntrainedNetwork(Spec):
     """A network that has no weights yet: they are random, from the profiling's seed."""
 
-    architecture: Architecture
+    architecture: AnyArchitecture
     num_classes: int
     input_size: tuple[int, int]
 
@@ -157,7 +157,7 @@ def case_of(request: ProfileRequest) -> Case:
         return Case(label="the network", config=request.profiling, **dict(request.untrained))
     path = Path(request.weights_file or "")
     _, saved = load_network(path)
-    found = plan_architecture(saved.architecture, saved.num_classes, saved.input_size).fingerprint
+    found = plan_network(saved.architecture, saved.num_classes, saved.input_size).fingerprint
     if request.fingerprint not in (None, found):
         raise ProfilingError(f"{path}: holds another network than the one that is to be profiled")
     return Case(
@@ -210,6 +210,8 @@ def estimate_cases(cases: Sequence[Case], target: Device, why: str) -> list[Prof
                 parameters=cost.parameters,
                 macs=cost.macs,
                 flops=cost.flops,
+                eq2_flops=cost.eq2_flops,
+                peak_activation_bytes=cost.peak_activation_bytes,
                 bytes_moved=cost.bytes_moved,
                 estimate=None if isinstance(told, str) else told,
                 notes=notes,

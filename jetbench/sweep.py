@@ -1,15 +1,15 @@
 """Chooser 1: every variant of a sweep, each checked before anything runs."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
-from jetbench.architecture import Architecture
+from jetbench.architecture import AnyArchitecture, Baseline
 from jetbench.catalog import find, read_architecture
 from jetbench.errors import SpecError
 from jetbench.experiment import Sweep, TrainingConfig, VariantGroup
-from jetbench.plan import Plan, plan_architecture
+from jetbench.plan import AnyPlan, plan_network
 from jetbench.spec import override, parse_spec, read_yaml
 
 TRAINING = "training."
@@ -22,9 +22,9 @@ class Variant:
 
     name: str
     changes: dict[str, Any]
-    architecture: Architecture
+    architecture: AnyArchitecture
     training: TrainingConfig
-    plan: Plan
+    plan: AnyPlan
     also_named: tuple[str, ...] = ()
 
 
@@ -39,6 +39,21 @@ def read_sweep(name: str, changes: Mapping[str, Any] | None = None) -> Sweep:
     if "axes" in raw:
         raise SpecError(f"{path}: is a search or a space; run it with `jetbench search` or `jetbench screen`")
     return parse_spec(Sweep, override(raw, changes or {}), str(path))
+
+
+def read_quoted(names: Sequence[str]) -> tuple[Baseline, ...]:
+    """The rivals of which a sweep's tables show what is published.
+
+    Raises:
+        SpecError: a name is of no rival.
+    """
+    found = []
+    for name in names:
+        architecture = read_architecture(name, {})
+        if not isinstance(architecture, Baseline):
+            raise SpecError(f"quoted: {name} is no rival; a JetSeg network is run, under variants:")
+        found.append(architecture)
+    return tuple(found)
 
 
 def expand_sweep(sweep: Sweep, num_classes: int, input_size: tuple[int, int]) -> tuple[Variant, ...]:
@@ -117,5 +132,5 @@ def _build(
     if of_training:
         raw = override(sweep.training.model_dump(mode="json"), of_training)
         training = parse_spec(TrainingConfig, raw, f"training with {of_training}")
-    plan = plan_architecture(architecture, num_classes, input_size)
+    plan = plan_network(architecture, num_classes, input_size)
     return Variant(name, dict(changes), architecture, training, plan)

@@ -70,12 +70,13 @@ def sweep(
 
     The same command again goes on where it stopped, and repeats nothing that is done.
     """
-    from jetbench.sweep import expand_sweep, read_sweep
+    from jetbench.sweep import expand_sweep, read_quoted, read_sweep
     from jetbench.training.data import load_data
 
     wait_s = read_wait(wait)
     check_storage(storage)
     asked = read_sweep(name, _sweep_changes(name, dataset, size, budget, study, device, settings))
+    quoted = read_quoted(asked.quoted)
     source = _open_source(asked, dry_run)
     variants = expand_sweep(asked, len(source.class_names), source.size)
     if dry_run:
@@ -113,12 +114,12 @@ def sweep(
             with suppress(KeyboardInterrupt, StudyError, OSError):  # pressed again, or nothing can be written: no table
                 there = landed_records(folder, asked, variants, info, chosen) if info is not None else []
                 if there or isinstance(error, KeyboardInterrupt):
-                    write_report(console, folder, there, title)
+                    write_report(console, folder, there, title, quoted=quoted)
             if isinstance(error, StudyError):
                 raise
             say_stopped(f"\nStopped. Finished rows are kept in {folder}; the same command goes on from there.")
             raise typer.Exit(EXIT_INTERRUPTED) from None
-    write_report(console, folder, records, title)
+    write_report(console, folder, records, title, quoted=quoted)
     if any(record.failure for record in records):
         raise typer.Exit(EXIT_FAILED_ROWS)
 
@@ -189,6 +190,7 @@ def table(
     from jetbench.folder import SWEEP, read_records
     from jetbench.reporting.report import write_report
     from jetbench.spec import read_yaml
+    from jetbench.sweep import read_quoted
 
     # Of a variant that was run on other data or another device too, the newest counts.
     records = list({record.variant: record for record in read_records(folder)}.values())
@@ -196,4 +198,5 @@ def table(
         raise SpecError(f"{folder}: holds no records.jsonl with a finished row; run a sweep first")
     described = read_yaml(folder / SWEEP) if (folder / SWEEP).exists() else {}
     name, description = described.get("name", folder.name), described.get("description")
-    write_report(console, folder, records, f"{name}: {description}" if description else str(name), show_invalid)
+    title = f"{name}: {description}" if description else str(name)
+    write_report(console, folder, records, title, show_invalid, read_quoted(described.get("quoted") or ()))

@@ -32,7 +32,7 @@ from jetbench.cli.app import (
 from jetbench.device import Device, load_device
 from jetbench.errors import ProfilingError, SpecError
 from jetbench.experiment import Backend, ProfilingConfig
-from jetbench.plan import plan_architecture
+from jetbench.plan import plan_network
 from jetbench.reporting.profiles import FILES, describe_profile, print_profile, print_summary, write_profiles
 from jetbench.spec import parse_seconds, parse_share, parse_spec
 
@@ -309,7 +309,7 @@ def _cases_of(name: str, wanted: _Wanted, device: Device, settings: Sequence[Pro
         architecture = read_architecture(name, changes, f"{name} with {wanted.changes}" if changes else None)
         num_classes = wanted.classes or 11
         size, more = read_size(wanted.size) if wanted.size else device.size, {}
-        plan_architecture(architecture, num_classes, size)
+        plan_network(architecture, num_classes, size)
 
     from jetbench.session import Case
 

@@ -6,23 +6,41 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from jetbench.architecture import Architecture
+from jetbench.architecture import AnyArchitecture
+from jetbench.models.baselines import BASELINES
 from jetbench.models.jetseg import JetSeg
-from jetbench.plan import plan_architecture
+from jetbench.plan import AnyPlan, BaselinePlan, plan_network
 
 
-def build_model(architecture: Architecture, num_classes: int, input_size: tuple[int, int]) -> nn.Module:
+def build_model(architecture: AnyArchitecture, num_classes: int, input_size: tuple[int, int]) -> nn.Module:
     """A freshly initialised network that maps (N, 3, H, W) to logits (N, num_classes, H, W).
+
+    In training mode a rival with auxiliary heads returns a tuple: the logits, then each head's, of the same size. One
+    channel alone tells edges from the rest.
 
     Args:
         architecture: what to build, from `load_architecture` or made in Python.
         num_classes: K, at least 2.
-        input_size: (height, width) the pyramid is planned for.
+        input_size: (height, width) the pyramid is planned for; the built network takes others too.
 
     Raises:
         SpecError: the architecture cannot be built at this size; the message names the key, the value and the rule.
     """
-    return JetSeg(plan_architecture(architecture, num_classes, input_size))
+    return build_planned(plan_network(architecture, num_classes, input_size))
+
+
+def build_planned(plan: AnyPlan) -> nn.Module:
+    """The network of a plan, freshly initialised."""
+    if isinstance(plan, BaselinePlan):
+        return BASELINES[plan.network](plan.num_classes)
+    return JetSeg(plan)
+
+
+def without_training_heads(model: nn.Module) -> nn.Module:
+    """`model` itself, in eval mode and without the heads that only training uses: what would be deployed."""
+    for name in getattr(model, "training_only", ()):
+        delattr(model, name)
+    return model.eval()
 
 
 def compile_whole(model: nn.Module) -> Any:

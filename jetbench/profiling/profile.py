@@ -79,6 +79,8 @@ class Findings(Spec):
     parameters: int | None = None
     macs: int | None = None
     flops: int | None = None
+    eq2_flops: float | None = None
+    peak_activation_bytes: int | None = None
     bytes_moved: int | None = None
     counters: tuple[CounterResult, ...] = ()
     notes: dict[str, str] = Field(default_factory=dict)
@@ -300,6 +302,8 @@ def _count(loaded: _Loaded, notes: dict[str, str]) -> dict[str, Any]:
         "parameters": sum(parameter.numel() for parameter in plain.parameters()),
         "macs": cost.macs,
         "flops": cost.flops,
+        "eq2_flops": cost.eq2_flops,
+        "peak_activation_bytes": cost.peak_activation_bytes,
         "bytes_moved": cost.bytes_moved,
         "counters": tuple(counters),
     }
@@ -362,6 +366,8 @@ def assemble(
         parameters=rest.parameters,
         macs=rest.macs,
         flops=rest.flops,
+        eq2_flops=rest.eq2_flops,
+        peak_activation_bytes=rest.peak_activation_bytes,
         bytes_moved=rest.bytes_moved,
         counters=rest.counters,
         estimate=roof,

@@ -23,9 +23,10 @@ ACTIVATION_MODULES = (*ACTIVATIONS.values(), nn.ReLU6, nn.LeakyReLU, nn.PReLU, n
 # The authors' tool has no hook inside these, so equation 2 counts their convolutions only.
 ATTENTION_MODULES = (CBAM, ECA, ReleasedSAM, SpatialAttention)
 
+COPIES = ("cat", "clone", "copy", "fill", "zeros_like", "new_zeros", "constant_pad_nd", "scatter", "stack")
 # FLOPs per output element. In an activation module each of them is the activation's.
 PER_ELEMENT: dict[str, tuple[Kind, int]] = {
-    **dict.fromkeys(("add", "sub", "mul", "div", "maximum", "minimum"), ("elementwise", 1)),
+    **dict.fromkeys(("add", "sub", "rsub", "mul", "div", "maximum", "minimum"), ("elementwise", 1)),
     **dict.fromkeys(("exp", "tanh", "sigmoid", "relu"), ("activation", 1)),
     **dict.fromkeys(("silu", "leaky_relu", "hardtanh", "_prelu_kernel"), ("activation", 2)),
     "elu": ("activation", 4),
@@ -33,7 +34,7 @@ PER_ELEMENT: dict[str, tuple[Kind, int]] = {
     "hardswish": ("activation", 5),
     "upsample_bilinear2d": ("interpolation", INTERPOLATION_FLOPS),
     **dict.fromkeys(("native_batch_norm", "cudnn_batch_norm"), ("normalisation", NORM_FLOPS)),
-    **dict.fromkeys(("cat", "clone", "copy", "fill", "zeros_like", "upsample_nearest2d"), ("copy", 0)),
+    **dict.fromkeys((*COPIES, "upsample_nearest2d"), ("copy", 0)),
 }
 
 
@@ -205,6 +206,10 @@ def _price(
     if kernel == "clamp":
         bounds = sum(bound is not None for bound in (*args[1:], None)) or 1
         return "activation", 0, bounds * written
+    if kernel == "sum":
+        return "elementwise", 0, inputs[0].numel() - written
+    if kernel == "_adaptive_avg_pool2d":
+        return "pooling", 0, prod(inputs[0].shape[:-2]) * prod(map(_window_elements, inputs[0].shape[-2:], args[1]))
     if kernel == "mean":
         return "pooling", 0, inputs[0].numel()
     if kernel in ("amax", "adaptive_max_pool2d"):
@@ -216,6 +221,11 @@ def _price(
         kind, flops = PER_ELEMENT[kernel]
         return kind, 0, flops * written
     return "uncounted", 0, 0
+
+
+def _window_elements(side: int, bins: int) -> int:
+    """Elements that adaptive pooling of one side reads in all; windows overlap where it does not divide."""
+    return sum(-(-(number + 1) * side // bins) - number * side // bins for number in range(bins))
 
 
 def _equation_2(

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from jetbench.architecture import Architecture
+from jetbench.architecture import AnyArchitecture
 from jetbench.cost import cost_of
 from jetbench.experiment import Objective, Search, Sweep, VariantGroup
 from jetbench.front import front_of
@@ -33,7 +33,7 @@ class Row:
     """One network of the answer with its trainings, one for each seed; `kept` are those that ended well."""
 
     name: str
-    architecture: Architecture
+    architecture: AnyArchitecture
     changes: Mapping[str, object]
     records: tuple[Record, ...]
 
@@ -99,7 +99,9 @@ class Row:
         return statistics.median(told) if told else None
 
 
-def gather(finalists: Sequence[tuple[str, Architecture, Mapping[str, object]]], records: Sequence[Record]) -> list[Row]:
+def gather(
+    finalists: Sequence[tuple[str, AnyArchitecture, Mapping[str, object]]], records: Sequence[Record]
+) -> list[Row]:
     """Rows in the order of `finalists` (name, architecture, changes), each with its seeds' records."""
     found: dict[str, list[Record]] = {}
     for record in records:
@@ -280,7 +282,7 @@ def write_answer(folder: Path, rows: Sequence[Row], search: Search, described: s
     for row in rows[1:]:
         path = folder / FRONT / f"{row.name}.yaml"
         # What is None follows from the form; a network's own name and story, not the base's.
-        raw = row.architecture.model_dump(mode="json", exclude_none=True)
+        raw = row.architecture.model_dump(mode="json", exclude_none=True, exclude={"paper", "reported"})
         raw |= {"name": row.name, "description": f"found by {title}{where}"}
         path.write_text(yaml.safe_dump(raw, sort_keys=False, allow_unicode=True))
         written.append(path)

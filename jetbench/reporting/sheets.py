@@ -8,10 +8,10 @@ from rich.markup import escape
 from rich.table import Table
 
 from jetbench.architecture import Architecture
-from jetbench.cost import cost_of
 from jetbench.experiment import Sweep
 from jetbench.operations import Operation
 from jetbench.plan import Plan
+from jetbench.profiling.listing import list_network
 from jetbench.reporting import units
 from jetbench.rules import format_size
 from jetbench.sweep import Variant
@@ -160,20 +160,22 @@ def print_whole(console: Console, table: Table) -> None:
 
 def print_variants(console: Console, asked: Sweep, variants: Sequence[Variant]) -> None:
     """What a sweep would run: each variant with its counts."""
-    size, classes = variants[0].plan.input_size, variants[0].plan.decoder.num_classes
+    size, classes = variants[0].plan.input_size, variants[0].plan.num_classes
     title = f"{asked.name}: {len(variants)} variants at {format_size(size)}, {classes} classes, "
     title += f"{asked.training.budget} each"
     table = Table(title=title, title_justify="left", box=None, pad_edge=False)
     for heading, justify in (("variant", "left"), ("parameters", "right"), ("MACs (M)", "right"), ("network", "left")):
         table.add_column(heading, justify=justify)  # type: ignore[arg-type]
     for variant in variants:
-        cost = cost_of(variant.architecture, classes, size)
+        parameters, macs = _count(list_network(variant.plan))
         also = f" [dim]= {escape(', '.join(variant.also_named))}[/]" if variant.also_named else ""
         table.add_row(
             f"{escape(variant.name)}{also}",
-            units.count(cost.parameters),
-            units.millions(cost.macs),
+            units.count(parameters),
+            units.millions(macs),
             variant.plan.fingerprint,
         )
     print_whole(console, table)
-    console.print("[dim]Nothing was run. Counts are in closed form.[/]")
+    for each in asked.quoted:
+        console.print(f"[dim]{escape(each)}: only its published figures[/]", highlight=False)
+    console.print("[dim]Nothing was run.[/]")

@@ -7,15 +7,17 @@ from pathlib import Path
 
 import pandas as pd
 
-from jetbench.architecture import Architecture
+from jetbench.architecture import AnyArchitecture, Baseline
 from jetbench.front import front_of
 from jetbench.measurement import Latency
-from jetbench.operations import Cost, add_up
-from jetbench.plan import plan_architecture
+from jetbench.operations import add_up
+from jetbench.plan import AnyPlan, plan_network
+from jetbench.profiling.listing import list_network
+from jetbench.publication import QUANTITIES
 from jetbench.record import CounterResult, Environment, Record
 from jetbench.reporting import units
+from jetbench.reporting.published import APPROXIMATE, HEADINGS, describe_published, reported_cell
 from jetbench.verdict import judge
-from jetbench.walk import list_operations
 
 
 @dataclass(frozen=True)
@@ -53,14 +55,33 @@ def _verdict(record: Record) -> str:
     return judge(record.profile).level if record.profile else units.MISSING
 
 
-def _cost(record: Record) -> Cost:
+@dataclass(frozen=True)
+class Counts:
+    """What is counted of a network for one image; all None of a rival without a profile, where there is no torch."""
+
+    parameters: int | None = None
+    macs: int | None = None
+    flops: int | None = None
+    eq2_flops: float | None = None
+    peak_activation_bytes: int | None = None
+
+
+def _cost(record: Record) -> Counts:
     """Counted from the architecture, so that a row that failed has it too; equal to what a profile counts."""
-    return _count(record.architecture, record.dataset.num_classes, record.dataset.size)
+    profile = record.profile
+    if isinstance(record.architecture, Baseline) and profile and profile.eq2_flops is not None:
+        # A rival is counted by building it, which takes torch; its profile has done that.
+        return Counts(profile.parameters, profile.macs, profile.flops, profile.eq2_flops, profile.peak_activation_bytes)
+    return _count(plan_network(record.architecture, record.dataset.num_classes, record.dataset.size))
 
 
 @lru_cache(maxsize=1024)
-def _count(architecture: Architecture, num_classes: int, size: tuple[int, int]) -> Cost:
-    return add_up(list_operations(plan_architecture(architecture, num_classes, size)))
+def _count(plan: AnyPlan) -> Counts:
+    try:
+        cost = add_up(list_network(plan))
+    except ImportError:
+        return Counts()
+    return Counts(cost.parameters, cost.macs, cost.flops, cost.eq2_flops, cost.peak_activation_bytes)
 
 
 COLUMNS = (
@@ -94,10 +115,27 @@ def front(records: Sequence[Record]) -> set[str]:
     return {known[number][0] for number in front_of([(latency, -miou) for _, latency, miou in known])}
 
 
-def frame(records: Sequence[Record]) -> pd.DataFrame:
-    """One row per record in SI units and plain fractions, for computing; what was not measured is empty."""
-    table: pd.DataFrame = pd.DataFrame([_row(record) for record in records])
+def frame(records: Sequence[Record], quoted: Sequence[Baseline] = ()) -> pd.DataFrame:
+    """One row per record in SI units and plain fractions, for computing; what was not measured is empty.
+
+    After them, a row for each rival of which there are only published figures.
+    """
+    rows = [_row(record) for record in records]
+    rows += [
+        {"variant": each.name, "status": "quoted", "reason": "; ".join(each.assumed), **_published(each)}
+        for each in quoted
+    ]
+    table: pd.DataFrame = pd.DataFrame(rows)
     return table
+
+
+def _published(architecture: AnyArchitecture) -> dict[str, object]:
+    """Columns of the CSV that say what is published, `reported_...`: text, since each figure has its conditions."""
+    columns: dict[str, object] = {"fidelity": architecture.fidelity if isinstance(architecture, Baseline) else None}
+    for name in QUANTITIES:
+        told = reported_cell(architecture, name)
+        columns[f"reported_{name}"] = None if told == units.MISSING else told
+    return columns
 
 
 def _row(record: Record) -> dict[str, object]:
@@ -170,7 +208,7 @@ def _row(record: Record) -> dict[str, object]:
         "key": record.key,
         "finished": record.finished,
     }
-    return row
+    return row | _published(record.architecture)
 
 
 def _counted(counters: Sequence[CounterResult], tool: str) -> int | None:
@@ -182,7 +220,17 @@ def cells(records: Sequence[Record], columns: Sequence[Column] = COLUMNS) -> lis
     return [[marked(record), *(column.cell(record) for column in columns)] for record in records]
 
 
-def footnotes(records: Sequence[Record]) -> list[str]:
+def has_published(records: Sequence[Record], quoted: Sequence[Baseline] = ()) -> bool:
+    """Is anything published of any row?"""
+    return bool(quoted) or any(record.architecture.reported for record in records)
+
+
+def published_cells(architecture: AnyArchitecture) -> list[str]:
+    """The cells of the columns `published.HEADINGS`."""
+    return [reported_cell(architecture, name) for name in QUANTITIES]
+
+
+def footnotes(records: Sequence[Record], quoted: Sequence[Baseline] = ()) -> list[str]:
     """What one must know to read the numbers: data, training, how and where measured, what is missing and why."""
     if not records:
         return []
@@ -216,6 +264,8 @@ def footnotes(records: Sequence[Record]) -> list[str]:
             lines.append(
                 f"{record.variant} is the same network and training as {', '.join(record.also_named)}: run once."
             )
+    lines += _describe_heads(records)
+    lines += describe_published([*((r.variant, r.architecture) for r in records), *((q.name, q) for q in quoted)])
     return [_on_one_line(line) for line in lines]
 
 
@@ -336,22 +386,42 @@ def believed(records: Sequence[Record]) -> list[Record]:
 
 
 def marked(record: Record) -> str:
-    """The variant's name, with a question mark where its profile is suspect and a word where it is invalid."""
+    """The variant's name, marked where its network is approximate, or its profile suspect or invalid."""
     level = judge(record.profile).level if record.profile else "valid"
-    return record.variant + {"suspect": " (?)", "invalid": " (INVALID)"}.get(level, "")
+    is_approximate = isinstance(record.architecture, Baseline) and record.architecture.fidelity == "approximate"
+    approximate = f" {APPROXIMATE}" if is_approximate else ""
+    return record.variant + approximate + {"suspect": " (?)", "invalid": " (INVALID)"}.get(level, "")
 
 
-def markdown(records: Sequence[Record], title: str, show_invalid: bool = False) -> str:
-    """The whole table.md: title, table, footnotes."""
+def _describe_heads(records: Sequence[Record]) -> list[str]:
+    """Which networks had heads that only training used."""
+    found = {r.variant: r.training.auxiliary_weights for r in records if r.training and r.training.auxiliary_weights}
+    if not found:
+        return []
+    told = ", ".join(f"{name} ({', '.join(f'{weight:g}' for weight in weights)})" for name, weights in found.items())
+    return [
+        "Trained with heads that inference does not use, which are in no count and were taken off before profiling "
+        f"(what each counts in the loss): {told}."
+    ]
+
+
+def markdown(records: Sequence[Record], title: str, show_invalid: bool = False, quoted: Sequence[Baseline] = ()) -> str:
+    """The whole table.md: title, table, footnotes. What is published has columns of its own, where there is any."""
     shown = records if show_invalid else believed(records)
     best = front(shown)
     rows = [
         [f"**{row[0]}**" if r.key in best else row[0], *row[1:]] for r, row in zip(shown, cells(shown), strict=True)
     ]
+    rows += [[f"{each.name} (quoted)", *[units.MISSING] * len(COLUMNS)] for each in quoted]
     headings = ["variant", *(column.heading for column in COLUMNS)]
-    lines = [f"# {title}", "", _pipe(headings), _pipe([":--", *["--:"] * len(COLUMNS)]), *map(_pipe, rows), ""]
+    alignment = [":--", *["--:"] * len(COLUMNS)]
+    if has_published(records, quoted):
+        architectures = [*(record.architecture for record in shown), *quoted]
+        rows = [[*row, *published_cells(each)] for row, each in zip(rows, architectures, strict=True)]
+        headings, alignment = [*headings, *HEADINGS], [*alignment, *[":--"] * len(HEADINGS)]
+    lines = [f"# {title}", "", _pipe(headings), _pipe(alignment), *map(_pipe, rows), ""]
     lines.append("Bold: no other row has both a higher validation mIoU and a lower latency.")
-    lines += ["", *(f"- {note}" for note in footnotes(records)), ""]
+    lines += ["", *(f"- {note}" for note in footnotes(records, quoted)), ""]
     return "\n".join(lines)
 
 
@@ -359,7 +429,7 @@ def _pipe(row: Sequence[str]) -> str:
     return "| " + " | ".join(_on_one_line(cell).replace("|", "\\|") for cell in row) + " |"
 
 
-def latex(records: Sequence[Record], title: str, show_invalid: bool = False) -> str:
+def latex(records: Sequence[Record], title: str, show_invalid: bool = False, quoted: Sequence[Baseline] = ()) -> str:
     """The table for a paper (needs the booktabs package), its footnotes as comments and as the caption's first line."""
     everything, records = records, records if show_invalid else believed(records)
     best = front(records)
@@ -367,7 +437,8 @@ def latex(records: Sequence[Record], title: str, show_invalid: bool = False) -> 
     # A column in which nothing was measured says nothing in a paper; the comment below says why it is left out.
     kept = [c for c in columns if any(c.cell(record) != units.MISSING for record in records)]
     dropped = [c.heading for c in columns if c not in kept]
-    lines = [f"% {line}" for line in footnotes(everything)]
+    published = HEADINGS if has_published(records, quoted) else ()
+    lines = [f"% {line}" for line in footnotes(everything, quoted)]
     if dropped:
         lines.append(f"% Not measured, so without a column: {', '.join(dropped)}.")
     lines += [
@@ -375,26 +446,48 @@ def latex(records: Sequence[Record], title: str, show_invalid: bool = False) -> 
         r"  \centering",
         f"  \\caption{{{_tex(title)}. {_tex(everything[0].dataset.describe())}.}}",
     ]
-    lines += [f"  \\begin{{tabular}}{{l{'r' * len(kept)}}}", r"    \toprule"]
-    lines.append("    " + " & ".join(["variant", *(_tex(c.heading) for c in kept)]) + r" \\")
+    lines += [f"  \\begin{{tabular}}{{l{'r' * len(kept)}{'l' * len(published)}}}", r"    \toprule"]
+    lines.append("    " + " & ".join(["variant", *(_tex(c.heading) for c in kept), *map(_tex, published)]) + r" \\")
     lines.append(r"    \midrule")
     for record, row in zip(records, cells(records, kept), strict=True):
         name = f"\\textbf{{{_tex(row[0])}}}" if record.key in best else _tex(row[0])
-        lines.append("    " + " & ".join([name, *(_tex(cell) for cell in row[1:])]) + r" \\")
+        told = published_cells(record.architecture) if published else []
+        lines.append("    " + " & ".join([name, *(_tex(cell) for cell in (*row[1:], *told))]) + r" \\")
+    for each in quoted:
+        row = [f"{each.name} (quoted)", *[units.MISSING] * len(kept), *published_cells(each)]
+        lines.append("    " + " & ".join(_tex(cell) for cell in row) + r" \\")
     lines += [r"    \bottomrule", r"  \end{tabular}", r"\end{table}", ""]
     return "\n".join(lines)
 
 
 def _tex(text: str) -> str:
-    special = {"\\": r"\textbackslash{}", "\N{EM DASH}": "---", "^": r"\textasciicircum{}", "~": r"\textasciitilde{}"}
+    special = {
+        "\\": r"\textbackslash{}",
+        "\N{EM DASH}": "---",
+        "^": r"\textasciicircum{}",
+        "~": r"\textasciitilde{}",
+        APPROXIMATE: r"$\approx$",
+    }
     special |= {letter: f"\\{letter}" for letter in "&%$#_{}"}
     return "".join(special.get(letter, letter) for letter in _on_one_line(text))
 
 
-def write_tables(folder: Path, records: Sequence[Record], title: str, show_invalid: bool = False) -> list[Path]:
-    """Write table.md, table.csv and table.tex; returns their paths. The CSV has every row, with its verdict."""
-    texts = {"table.md": markdown(records, title, show_invalid), "table.tex": latex(records, title, show_invalid)}
-    texts["table.csv"] = frame(records).to_csv(index=False)
+def write_tables(
+    folder: Path,
+    records: Sequence[Record],
+    title: str,
+    show_invalid: bool = False,
+    quoted: Sequence[Baseline] = (),
+) -> list[Path]:
+    """Write table.md, table.csv and table.tex; returns their paths. The CSV has every row, with its verdict.
+
+    `quoted` are rivals of which there are only published figures; each has a row too.
+    """
+    texts = {
+        "table.md": markdown(records, title, show_invalid, quoted),
+        "table.tex": latex(records, title, show_invalid, quoted),
+        "table.csv": frame(records, quoted).to_csv(index=False),
+    }
     for name, text in texts.items():
         (folder / name).write_text(text)
     return [folder / name for name in texts]

@@ -16,14 +16,15 @@ from importlib.util import find_spec
 import optuna
 from optuna.trial import TrialState
 
-from jetbench.architecture import Architecture
+from jetbench.architecture import AnyArchitecture
 from jetbench.device import Device
 from jetbench.errors import SpecError
 from jetbench.execution.executor import Stage
 from jetbench.experiment import Floor, Objective, Search
 from jetbench.folder import is_worth_a_retry
 from jetbench.front import front_of
-from jetbench.plan import Plan, plan_architecture
+from jetbench.plan import AnyPlan, plan_architecture
+from jetbench.profiling.listing import list_network
 from jetbench.profiling.roofline import estimate, least_seconds
 from jetbench.record import Failure, Profile, Record
 from jetbench.reporting.answer import Fate
@@ -33,7 +34,6 @@ from jetbench.search.stopping import curve_of, floors_of, miou_of
 from jetbench.sweep import Variant
 from jetbench.trials import Goal
 from jetbench.verdict import judge
-from jetbench.walk import list_operations
 
 PATIENCE = 500  # proposals in a row that are known or cannot be built: then the space is taken for exhausted
 MOST_OVER = 60  # networks in a row that were measured and found over a limit: then nothing within it is expected
@@ -271,7 +271,7 @@ class Searcher:
         wanted = [name for name in (*self.goals, *self.search.limits.given) if name in UNMEASURED]
         return [name for name in wanted if known.get(name) is None] if "profile" in self.stages else []
 
-    def _known_of(self, architecture: Architecture, plan: Plan | None, profile: Profile | None) -> Quantities:
+    def _known_of(self, architecture: AnyArchitecture, plan: AnyPlan | None, profile: Profile | None) -> Quantities:
         """All that is known without a training; what the device takes at best only where a limit asks for it.
 
         Where the latency will be measured, only what no program could undercut may rule it out.
@@ -280,7 +280,7 @@ class Searcher:
         if self.board is not None and self.search.limits.latency is not None:
             plan = plan or plan_architecture(architecture, self.space.num_classes, self.space.input_size)
             config = self.search.profiling
-            operations = list_operations(plan)
+            operations = list_network(plan)
             if "profile" in self.stages:
                 at_best = least_seconds(operations, self.board)
             else:
@@ -304,7 +304,7 @@ class Searcher:
         ]
         return floors_of([curve_of(record) for record in done], beaten_by, variant.training.evaluations)
 
-    def _costs(self, architecture: Architecture, profile: Profile | None) -> list[float | None]:
+    def _costs(self, architecture: AnyArchitecture, profile: Profile | None) -> list[float | None]:
         known = Quantities.of(self.space.cost(architecture), profile)
         return [known.get(name) for name in self.goals if name != "miou"]
 

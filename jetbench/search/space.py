@@ -10,8 +10,8 @@ from typing import Any
 
 import optuna
 
-from jetbench.architecture import Architecture
-from jetbench.catalog import find
+from jetbench.architecture import AnyArchitecture, Architecture
+from jetbench.catalog import find, load_jetseg
 from jetbench.cost import QuickCost, cost_of
 from jetbench.errors import SpecError
 from jetbench.experiment import Limits, Objective, Search
@@ -41,7 +41,7 @@ def read_search(name: str, changes: Mapping[str, Any] | None = None) -> Search:
     source = f"{path}, with what the command line says" if changes else str(path)
     search = parse_spec(Search, override(raw, changes or {}), source)
     base = {"name": search.base, **read_yaml(find("architectures", search.base))}
-    parse_spec(Architecture, base, search.base)
+    load_jetseg(search.base)
     if problems := axis_problems(base, {name: axis.values for name, axis in search.axes.items()}):
         raise SpecError("\n  ".join([f"{path}:", *problems]))
     return search
@@ -198,7 +198,7 @@ class SearchSpace:
         within = set(chosen) == set(expected) and all(chosen[name] in self.choices[name] for name in chosen)
         return {name: chosen[name] for name in expected} if within else None
 
-    def assignment_of(self, architecture: Architecture) -> dict[str, str] | None:
+    def assignment_of(self, architecture: AnyArchitecture) -> dict[str, str] | None:
         """The assignment whose fields are those of an architecture; None if an axis has not its value."""
         chosen: dict[str, str] = {}
         for name, options in self.choices.items():
@@ -209,7 +209,7 @@ class SearchSpace:
                 chosen[name] = same[0]
         return chosen
 
-    def _has(self, architecture: Architecture, name: str, option: str) -> bool:
+    def _has(self, architecture: AnyArchitecture, name: str, option: str) -> bool:
         """Is the field of that axis as `option` says?"""
         try:
             wanted = Architecture.model_validate(override(self.base, {name: json.loads(option)}))
@@ -232,7 +232,7 @@ class SearchSpace:
                 self._fits[key] = None if is_over else variant.plan.fingerprint
         return self._fits[key]
 
-    def cost(self, architecture: Architecture) -> QuickCost:
+    def cost(self, architecture: AnyArchitecture) -> QuickCost:
         """Its counts, in closed form."""
         return cost_of(architecture, self.num_classes, self.input_size)
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from jetbench.errors import DivergedError
 from jetbench.experiment import Floor, TrainingConfig
 from jetbench.record import Evaluation, TrainingResult
+from jetbench.training.auxiliary import joint_loss
 from jetbench.training.data import SegmentationData
 from jetbench.training.jetloss import build_loss
 from jetbench.training.metrics import evaluate
@@ -87,7 +88,8 @@ def train(
     """Train `model` in place and save the weights of its best validation score.
 
     Args:
-        model: freshly built, on `device`; maps (N, 3, H, W) to logits (N, K, H, W).
+        model: freshly built, on `device`; maps (N, 3, H, W) to logits (N, K, H, W), while it trains perhaps to a tuple
+            of these and of auxiliary ones, each of which counts as its `auxiliary_weights` say.
         data: decoded images and labels.
         config: budget, loss, optimiser and seed.
         device: where to train; mixed precision is used on CUDA only.
@@ -104,6 +106,7 @@ def train(
     if isinstance(loss_function, nn.Module):
         loss_function = loss_function.to(device)
     optimizer = torch.optim.AdamW(model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
+    auxiliary_weights: tuple[float, ...] = getattr(model, "auxiliary_weights", ())
     mixed = config.mixed_precision and device.type == "cuda"
     scaler = torch.amp.GradScaler(device.type, enabled=mixed)
     schedule = Schedule(config, len(data.images["train"]))
@@ -123,15 +126,16 @@ def train(
             group["lr"] = schedule.learning_rate
         images, target = prepare("train", indices)
         with torch.autocast(device.type, enabled=mixed):
-            logits = model(images)
-        loss = loss_function(logits.float(), target)
+            outputs = model(images)
+        outputs = outputs if isinstance(outputs, tuple) else (outputs,)
+        loss = joint_loss(outputs, target, auxiliary_weights, loss_function)
         value = float(loss.detach())
         if not math.isfinite(value):
             raise DivergedError(
                 f"the loss was {value} at step {schedule.step + 1}, learning rate {schedule.learning_rate:.2g}"
             )
         optimizer.zero_grad(set_to_none=True)
-        scaler.scale(loss).backward()
+        scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         scaler.step(optimizer)
         scaler.update()
         schedule.step += 1
@@ -173,6 +177,7 @@ def train(
         weights_file=weights_file.name,
         class_weights=None if weights is None else tuple(weights.tolist()),
         mixed_precision=mixed,
+        auxiliary_weights=auxiliary_weights,
         stopped=stopped,
     )
 

@@ -1,0 +1,119 @@
+"""Layers that several of the rivals share: convolution, norm and activation in one; resizing; unpooling."""
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+ActivationName = Literal["none", "relu", "relu6", "prelu"]
+Pair = tuple[int, int]
+
+
+def activation(name: ActivationName, channels: int) -> nn.Module:
+    """The activation of that name; `prelu` has a slope for each channel."""
+    match name:
+        case "none":
+            return nn.Identity()
+        case "relu":
+            return nn.ReLU()
+        case "relu6":
+            return nn.ReLU6()
+        case "prelu":
+            return nn.PReLU(channels)
+
+
+def conv(
+    in_channels: int,
+    out_channels: int,
+    kernel_size: int | Pair = 3,
+    stride: int | Pair = 1,
+    dilation: int = 1,
+    groups: int = 1,
+    bias: bool = False,
+) -> nn.Conv2d:
+    """Convolution of an odd kernel, padded: (N, C_in, H, W) -> (N, C_out, ceil(H / stride), ceil(W / stride))."""
+    height, width = (kernel_size, kernel_size) if isinstance(kernel_size, int) else kernel_size
+    padding = (dilation * (height // 2), dilation * (width // 2))
+    return nn.Conv2d(in_channels, out_channels, (height, width), stride, padding, dilation, groups, bias)
+
+
+def depthwise(channels: int, kernel_size: int | Pair = 3, stride: int | Pair = 1, dilation: int = 1) -> nn.Conv2d:
+    """`conv` with a kernel of its own for each channel."""
+    return conv(channels, channels, kernel_size, stride, dilation, channels)
+
+
+def norm_act(channels: int, act: ActivationName = "relu", eps: float = 1e-5) -> nn.Sequential:
+    """Batch norm, then the activation."""
+    norm = nn.BatchNorm2d(channels, eps)
+    return nn.Sequential(norm) if act == "none" else nn.Sequential(norm, activation(act, channels))
+
+
+def conv_norm_act(
+    in_channels: int,
+    out_channels: int,
+    kernel_size: int | Pair = 3,
+    stride: int | Pair = 1,
+    dilation: int = 1,
+    groups: int = 1,
+    act: ActivationName = "relu",
+    bias: bool = False,
+    eps: float = 1e-5,
+) -> nn.Sequential:
+    """`conv`, batch norm, activation."""
+    first = conv(in_channels, out_channels, kernel_size, stride, dilation, groups, bias)
+    return nn.Sequential(first, *norm_act(out_channels, act, eps))
+
+
+def resize(x: Tensor, size: Pair | torch.Size, align_corners: bool = False) -> Tensor:
+    """`x` brought to (height, width) `size`, bilinear; left alone where it has that size."""
+    if x.shape[-2:] == tuple(size):
+        return x
+    return F.interpolate(x, size=tuple(size), mode="bilinear", align_corners=align_corners)
+
+
+def double_to(up: nn.ConvTranspose2d, x: Tensor, size: Pair | torch.Size) -> Tensor:
+    """`x` through a transposed convolution of stride 2, at height and width `size`: twice its own, or one less.
+
+    A 3x3 kernel with padding can end on either; a 2x2 kernel always doubles, and what lies beyond is cut off.
+    """
+    height, width = size
+    if up.kernel_size == (2, 2):
+        doubled: Tensor = up(x)
+        return doubled[..., :height, :width]
+    exact: Tensor = up(x, output_size=[height, width])
+    return exact
+
+
+def halve(x: Tensor) -> Tensor:
+    """2x2 max-pooling that rounds up, as a 3x3 convolution of stride 2 does: odd maps then fit beside one another."""
+    return F.max_pool2d(x, 2, ceil_mode=True)
+
+
+def halve_with_indices(x: Tensor) -> tuple[Tensor, Tensor]:
+    """`halve`, and where in each map (flat, of H * W) the largest values were."""
+    pooled, indices = F.max_pool2d(x, 2, ceil_mode=True, return_indices=True)
+    return pooled, indices
+
+
+def unpool(x: Tensor, indices: Tensor, size: Pair | torch.Size) -> Tensor:
+    """Max-unpooling: values go back to where `halve_with_indices` took them from, zeros elsewhere.
+
+    By scatter and not by `F.max_unpool2d`, which fvcore and the ONNX exporter do not know.
+    """
+    height, width = size
+    empty = x.new_zeros(x.shape[0], x.shape[1], height * width)
+    return empty.scatter(2, indices.flatten(2), x.flatten(2)).view(x.shape[0], x.shape[1], height, width)
+
+
+def shrink_image(image: Tensor, times: int) -> Tensor:
+    """The image average-pooled (3x3, stride 2, padding counted) `times` times, to be put in again further down."""
+    for _ in range(times):
+        image = F.avg_pool2d(image, 3, stride=2, padding=1)
+    return image
+
+
+def shuffle_channels(x: Tensor, groups: int) -> Tensor:
+    """Channels of `groups` groups interleaved (ShuffleNet)."""
+    n, c, h, w = x.shape
+    return x.view(n, groups, c // groups, h, w).transpose(1, 2).reshape(n, c, h, w)
