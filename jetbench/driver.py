@@ -228,7 +228,7 @@ class Driver:
     def _ask(self) -> bool:
         """Ask for variants while there is room; says whether something was asked for."""
         asked = False
-        while len(self._busy) + len(self._to_submit) + len(self._to_write) < self.executor.width:
+        while self._under_way() < self.executor.width:
             variant = self.chooser.ask()
             if variant is None:
                 break
@@ -245,6 +245,16 @@ class Driver:
             else:
                 self._advance(task)
         return asked
+
+    def _under_way(self) -> int:
+        """Variants that are asked for and have not landed, but for a wave of those whose profile may wait."""
+        tasks = [*self._busy.values(), *self._to_submit]
+        patient = sum(self._may_wait(task) for task in tasks)
+        return len(tasks) + len(self._to_write) - min(patient, self.executor.wave)
+
+    def _may_wait(self, task: _Task) -> bool:
+        """Is it a profile of a sweep's trained network? Nothing is chosen by it, so it can wait for others."""
+        return task.stage == "profile" and isinstance(self.asked, Sweep) and self.chooser.stages[0] == "train"
 
     def _advance(self, task: _Task) -> None:
         """On to the next stage of a variant, or it lands; what an earlier driver saw end is taken over."""
@@ -287,8 +297,8 @@ class Driver:
         return True
 
     def _submit_jobs(self) -> None:
-        """Hand over what is to run, profiles first: their trainings have been paid for."""
-        for task in sorted(self._to_submit, key=lambda task: task.stage != "profile"):
+        """Hand over what is to run: profiles first, for their trainings are paid for, but last those that may wait."""
+        for task in sorted(self._to_submit, key=lambda task: (self._may_wait(task), task.stage != "profile")):
             stage = task.stage
             config = task.variant.training if stage == "train" else self.asked.profiling
             job = Job(
@@ -302,6 +312,7 @@ class Driver:
                 needs=self._needs(stage, config.threads),
                 attempt=task.attempts[stage] + 1,
                 memory_bytes=self.asked.memory_limit,
+                may_wait=self._may_wait(task),
             )
             try:
                 if stage == "train" and self.chooser.stages[0] == "train":

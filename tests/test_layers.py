@@ -9,7 +9,7 @@ PACKAGE = Path(__file__).parent.parent / "jetbench"
 LAYERS = [
     {"errors"},
     {"spec", "student"},
-    {"probe"},
+    {"probe", "publication"},
     {"architecture", "energy", "experiment", "front", "measurement"},
     {"rules", "record", "catalog"},
     {"folder", "storage"},

@@ -44,7 +44,7 @@ class ScriptedExecutor:
 
     def __init__(self, script: dict[tuple[str, str], list[str]] | None = None, polls: int = 2, width: int = 2) -> None:
         self.script = script or {}
-        self.polls, self.width = polls, width
+        self.polls, self.width, self.wave = polls, width, 0
         self.jobs: list[tuple[Job, int]] = []
         self.submitted: list[tuple[str, str]] = []
         self.stopped = False

@@ -23,7 +23,8 @@ class Job:
     """One stage of one variant. `folder` holds its request, log, progress and result; no other job uses it.
 
     `needs` are slots: {"cpu": threads} or {"gpu": 1} for a training, {the device's token: 1} for a profile. `timeout_s`
-    counts from the job's start, without the time that it waits for the machine.
+    counts from the job's start, without the time that it waits for the machine. A profile that `may_wait` is one that
+    nothing depends on: it can be run together with others.
     """
 
     key: str
@@ -36,6 +37,7 @@ class Job:
     needs: Mapping[str, int] = field(default_factory=dict)
     attempt: int = 1
     memory_bytes: int | None = None
+    may_wait: bool = False
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,10 @@ class Executor(Protocol):
     @property
     def width(self) -> int:
         """How many variants are worth having under way at once."""
+
+    @property
+    def wave(self) -> int:
+        """How many profiles that may wait are worth having there before they run, while trainings go on."""
 
     def submit(self, job: Job) -> None:
         """Take a job; it starts when what it needs is free.

@@ -23,6 +23,7 @@ from jetbench.record import Status
 GRACE_S = 5.0
 WATCH_EVERY_S = 0.5
 WORKER = "jetbench.execution.worker"
+PROFILES_A_SLOT = 4  # of a wave: more leave a slot idle less often, and let rows land later
 MOST_SERVERS = 3  # preloading that fails so often is left out
 GIB = 2**30
 
@@ -75,8 +76,9 @@ class _Running:
 class LocalExecutor:
     """Runs each job as `python -m WORKER FOLDER`, or in a process that is forked with all modules loaded.
 
-    A profile needs this machine to itself: while one waits or runs, no training begins. Its process begins at once and
-    waits for the machine with its modules loaded.
+    A profile needs this machine to itself: while one is due, no training begins. It is due at once, or, where it may
+    wait, when a whole wave of them waits or no training is left: a core that waits for the trainings on the others is
+    idle once in a wave. Its process begins when it is due, and waits for the machine with its modules loaded.
     """
 
     def __init__(
@@ -103,6 +105,12 @@ class LocalExecutor:
         self._server: Server | None = None
         self._servers_lost = 0
         self._watched = 0.0
+        self._in_wave = False
+
+    @property
+    def wave(self) -> int:
+        """See `Executor`."""
+        return PROFILES_A_SLOT * self._width
 
     @property
     def width(self) -> int:
@@ -129,12 +137,15 @@ class LocalExecutor:
         self._start_jobs()
 
     def _start_jobs(self) -> None:
-        """Start what fits. A waiting job bars those behind it that need the same; a profile bars every training."""
+        """Start what fits. A waiting job bars those behind it that need the same; a due profile bars every training."""
         used: Counter[str] = Counter()
         for running in self._running:
             used.update(running.job.needs)
         is_profiling = any(running.job.stage == "profile" for running in self._running)
+        self._in_wave = self._is_wave_due(is_profiling)
         for job in sorted(self._waiting, key=lambda job: job.stage != "profile"):
+            if job.may_wait and not self._in_wave:
+                continue
             fits = all(used[name] + count <= self.slots[name] for name, count in job.needs.items())
             used.update(job.needs)
             if fits and not (job.stage == "train" and is_profiling):
@@ -144,6 +155,14 @@ class LocalExecutor:
                 except OSError as error:
                     self._ended.append(Outcome(job, "unable", f"{job.folder}: {error.strerror}", None, 0.0))
             is_profiling = is_profiling or job.stage == "profile"
+
+    def _is_wave_due(self, is_profiling: bool) -> bool:
+        """Do the profiles that may wait run now? Once begun, a wave goes on until none of them is left."""
+        patient = sum(job.may_wait for job in self._waiting)
+        if not patient and not is_profiling:
+            return False
+        jobs = [*self._waiting, *(running.job for running in self._running)]
+        return self._in_wave or patient >= self.wave or all(job.stage == "profile" for job in jobs)
 
     def _start(self, job: Job) -> _Running:
         path = job.folder / "log.txt"

@@ -255,6 +255,11 @@ class RayExecutor:
         return self._nodes
 
     @property
+    def wave(self) -> int:
+        """See `Executor`: a profile disturbs no training here, so none waits for others."""
+        return 0
+
+    @property
     def width(self) -> int:
         """See `Executor`; grows and shrinks with the cluster: every training slot, and every profiling device."""
         there = self._resources()

@@ -43,7 +43,7 @@ def without_training_heads(model: nn.Module) -> nn.Module:
     return model.eval()
 
 
-def compile_whole(model: nn.Module) -> Any:
+def compile_whole(model: nn.Module, backend: str = "inductor") -> Any:
     """`model` compiled as one graph by torch.compile; what it cannot take is an error, not a slow piece in between.
 
     Compiled graphs are kept for each code object and given up for eager mode after eight of them, without an error:
@@ -55,7 +55,7 @@ def compile_whole(model: nn.Module) -> Any:
         return logits
 
     own = FunctionType(run.__code__.replace(), run.__globals__, run.__name__, None, run.__closure__)
-    return torch.compile(own, dynamic=False, fullgraph=True)
+    return torch.compile(own, dynamic=False, fullgraph=True, backend=backend)
 
 
 def to_torchscript(model: nn.Module, images: Tensor) -> Any:

@@ -1,10 +1,14 @@
 """list_network: every operation of any planned network, JetSeg's without torch, a rival's by tracing it."""
 
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 from jetbench.operations import Operation
 from jetbench.plan import AnyPlan, BaselinePlan
 from jetbench.walk import list_operations
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
 def list_network(plan: AnyPlan) -> tuple[Operation, ...]:
@@ -16,16 +20,28 @@ def list_network(plan: AnyPlan) -> tuple[Operation, ...]:
     return _trace(plan) if isinstance(plan, BaselinePlan) else list_operations(plan)
 
 
+def count_training_only(plan: BaselinePlan) -> int:
+    """Parameters of a rival's heads that only training uses."""
+    everything = sum(parameter.numel() for parameter in _build(plan).parameters())
+    return everything - sum(operation.parameters for operation in _trace(plan))
+
+
+def _build(plan: BaselinePlan) -> "nn.Module":
+    import torch
+
+    from jetbench.models.build import build_planned
+
+    with torch.device("meta"):
+        return build_planned(plan)
+
+
 @lru_cache(maxsize=64)
 def _trace(plan: BaselinePlan) -> tuple[Operation, ...]:
     import torch
 
-    from jetbench.models.build import build_planned
     from jetbench.profiling.trace import trace_own
 
-    with torch.device("meta"):
-        model = build_planned(plan)
-    operations, _ = trace_own(model, torch.zeros(1, 3, *plan.input_size, device="meta"))
+    operations, _ = trace_own(_build(plan), torch.zeros(1, 3, *plan.input_size, device="meta"))
     return tuple(_placed(operation) for operation in operations)
 
 

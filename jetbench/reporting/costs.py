@@ -8,13 +8,14 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from jetbench.architecture import Architecture
+from jetbench.architecture import AnyArchitecture
 from jetbench.operations import RULES, Cost, Operation, add_up
-from jetbench.plan import Plan
+from jetbench.plan import AnyPlan
+from jetbench.profiling.listing import list_network
 from jetbench.reporting import units
-from jetbench.reporting.sheets import print_whole
+from jetbench.reporting.published import describe_kind
+from jetbench.reporting.sheets import describe_identity, print_whole
 from jetbench.rules import format_size
-from jetbench.walk import list_operations
 
 if TYPE_CHECKING:
     from jetbench.profiling.crosscheck import Checked, CrossCheck
@@ -31,16 +32,16 @@ MEANINGS = {
 }
 
 
-def describe_cost(architecture: Architecture, plan: Plan, brief: bool = False) -> dict[str, Any]:
+def describe_cost(architecture: AnyArchitecture, plan: AnyPlan, brief: bool = False) -> dict[str, Any]:
     """Totals, layers (or blocks, if `brief`) and rules as plain data; for one image in float32."""
-    operations = list_operations(plan)
+    operations = list_network(plan)
     cost = add_up(operations)
     return {
         "name": architecture.name,
-        "form": architecture.form,
+        **describe_identity(architecture),
         "fingerprint": plan.fingerprint,
         "input_size": plan.input_size,
-        "num_classes": plan.decoder.num_classes,
+        "num_classes": plan.num_classes,
         "batch_size": 1,
         "precision": "float32",
         "parameters": cost.parameters,
@@ -88,11 +89,11 @@ def _describe_layer(part: str, layer: str, operations: Sequence[Operation]) -> d
     }
 
 
-def print_cost(console: Console, architecture: Architecture, plan: Plan, brief: bool) -> None:
+def print_cost(console: Console, architecture: AnyArchitecture, plan: AnyPlan, brief: bool) -> None:
     """Each layer (or each block, if `brief`), then the totals to the unit and what each of them is."""
-    operations = list_operations(plan)
-    size, classes = format_size(plan.input_size), plan.decoder.num_classes
-    console.print(f"[bold]{escape(architecture.name)}[/] ({architecture.form} form) at {size}, {classes} classes")
+    operations = list_network(plan)
+    size, classes = format_size(plan.input_size), plan.num_classes
+    console.print(f"[bold]{escape(architecture.name)}[/] ({describe_kind(architecture)}) at {size}, {classes} classes")
     table = Table(box=None, pad_edge=False)
     table.add_column("part", no_wrap=True)
     if not brief:

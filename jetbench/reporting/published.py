@@ -63,6 +63,13 @@ def describe_figure(figure: Reported) -> str:
     return f"{text} ({figure.source}{'' if figure.seen else ', not read again'})"
 
 
+def describe_kind(architecture: AnyArchitecture) -> str:
+    """What a network is, in two words: `paper form`, `exact rival`."""
+    if isinstance(architecture, Baseline):
+        return f"{architecture.fidelity} rival"
+    return f"{architecture.form} form"
+
+
 def describe_fidelity(architecture: Baseline) -> str:
     """What the name of a rival may be taken for here."""
     match architecture.fidelity:

@@ -1,18 +1,21 @@
-"""One network on one page: its blocks as a table or JSON; and the variants a sweep would run."""
+"""One network on one page: its blocks, or a rival's parts and paper; and the variants a sweep would run."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from jetbench.architecture import Architecture
+from jetbench.architecture import AnyArchitecture, Architecture, Baseline
 from jetbench.experiment import Sweep
-from jetbench.operations import Operation
-from jetbench.plan import Plan
-from jetbench.profiling.listing import list_network
+from jetbench.operations import Operation, add_up
+from jetbench.plan import BaselinePlan, Plan
+from jetbench.profiling.listing import count_training_only, list_network
+from jetbench.publication import Reported
 from jetbench.reporting import units
+from jetbench.reporting.published import describe_fidelity, describe_figure, describe_kind
 from jetbench.rules import format_size
 from jetbench.sweep import Variant
 from jetbench.walk import list_operations
@@ -21,6 +24,13 @@ COUNTING_RULE = (
     "groups: of the expansion / the JetConv mix / the reduction. MACs: multiply-accumulates of convolutions for one "
     "image, biases not counted; 1 MAC = 2 FLOPs."
 )
+
+
+def describe_identity(architecture: AnyArchitecture) -> dict[str, Any]:
+    """What a network is, as plain data: a JetSeg's form, or which rival it is and what may be expected of it."""
+    if not isinstance(architecture, Baseline):
+        return {"form": architecture.form}
+    return {"network": architecture.network, "fidelity": architecture.fidelity, "assumed": list(architecture.assumed)}
 
 
 def describe_architecture(architecture: Architecture, plan: Plan) -> dict[str, Any]:
@@ -147,6 +157,82 @@ def print_blocks(console: Console, architecture: Architecture, plan: Plan) -> No
         f"decoder {decoder['fusion']} from {taps}.\n{COUNTING_RULE}[/]",
         highlight=False,
     )
+
+
+def describe_rival(architecture: Baseline, plan: BaselinePlan | None) -> dict[str, Any]:
+    """A rival as plain data: its paper, what is published, and, where it can be built, totals and parts."""
+    described: dict[str, Any] = {
+        "name": architecture.name,
+        **describe_identity(architecture),
+        "description": architecture.description,
+        "paper": architecture.paper.model_dump(),
+        "reported": [figure.model_dump(exclude_none=True) for figure in architecture.reported],
+    }
+    if plan is None:
+        return described
+    operations = list_network(plan)
+    parameters, macs = _count(operations)
+    parts = dict.fromkeys(operation.part for operation in operations)
+    return {
+        **described,
+        "input_size": plan.input_size,
+        "num_classes": plan.num_classes,
+        "fingerprint": plan.fingerprint,
+        "parameters": parameters,
+        "training_only_parameters": count_training_only(plan),
+        "macs": macs,
+        "parts": [
+            dict(zip(("part", "parameters", "macs"), (part, *_count(operations, part)), strict=True)) for part in parts
+        ],
+    }
+
+
+def print_rival(console: Console, architecture: Baseline, plan: BaselinePlan | None) -> None:
+    """A rival's paper and parts, and what is published of it beside what is counted here at the same size."""
+    described, paper = describe_rival(architecture, plan), architecture.paper
+    where = f" at {format_size(plan.input_size)}, {plan.num_classes} classes" if plan else ""
+    console.print(f"[bold]{escape(architecture.name)}[/] ({describe_kind(architecture)}){where}", highlight=False)
+    console.print(f"[dim]{escape(architecture.description)}\n{escape(paper.title)}[/]", highlight=False)
+    venue = ", ".join(filter(None, (paper.authors, str(paper.year), paper.venue)))
+    console.print(f"[dim]{escape(venue)}, {paper.link}[/]", highlight=False)
+    console.print(escape(describe_fidelity(architecture)), highlight=False)
+    if plan is not None:
+        _print_parts(console, described)
+    if architecture.reported:
+        table = Table(title="\nAs published", title_justify="left", box=None, pad_edge=False)
+        for heading in ("figure", "counted here") if plan else ("figure",):
+            table.add_column(heading, overflow="fold")
+        for figure in architecture.reported:
+            cells = [describe_figure(figure), _counted_here(figure, plan)] if plan else [describe_figure(figure)]
+            table.add_row(*map(escape, cells))
+        console.print(table)
+
+
+def _print_parts(console: Console, described: dict[str, Any]) -> None:
+    table = Table(box=None, pad_edge=False)
+    table.add_column("part", no_wrap=True)
+    for heading in ("params", "MACs M"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for part in described["parts"]:
+        if part["parameters"] or part["macs"]:
+            table.add_row(part["part"], units.count(part["parameters"]), units.millions(part["macs"]))
+    table.add_section()
+    parameters, macs = units.count(described["parameters"]), units.millions(described["macs"])
+    table.add_row("[bold]total", f"[bold]{parameters}", f"[bold]{macs}")
+    print_whole(console, table)
+    if described["training_only_parameters"]:
+        more = units.count(described["training_only_parameters"])
+        console.print(f"[dim]and {more} parameters more in heads that only training uses[/]", highlight=False)
+
+
+def _counted_here(figure: Reported, plan: BaselinePlan) -> str:
+    """What is counted here of what a published figure counts, at its size; a dash where it was measured."""
+    if figure.quantity == "parameters":
+        return units.count(_count(list_network(plan))[0])
+    if figure.quantity != "flops" or figure.size is None:
+        return units.MISSING
+    cost = add_up(list_network(replace(plan, input_size=figure.size)))
+    return f"{cost.macs / 1e9:.2f} G MACs, {cost.flops / 1e9:.2f} G FLOPs ({plan.num_classes} classes)"
 
 
 def print_whole(console: Console, table: Table) -> None:

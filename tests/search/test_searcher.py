@@ -9,11 +9,11 @@ from optuna.trial import TrialState
 
 from jetbench.device import load_device
 from jetbench.front import hypervolume
+from jetbench.profiling.listing import list_network
 from jetbench.profiling.roofline import estimate, least_seconds
 from jetbench.record import Failure, Record
 from jetbench.search.additive import LinearModel
 from jetbench.search.searcher import MOST_OVER, Searcher
-from jetbench.walk import list_operations
 from tests.made_up import profile, training
 from tests.search.conftest import small_space
 from tests.test_verdict import idle_and_load, watch
@@ -92,10 +92,10 @@ def test_what_a_data_sheet_rules_out_is_stopped_before_anything_is_measured(is_h
     assert ("profile" in searcher.stages) == is_here
     variant = searcher.ask()
     assert variant
-    told = estimate(list_operations(variant.plan), board, "fp32", 1)
+    told = estimate(list_network(variant.plan), board, "fp32", 1)
     assert not isinstance(told, str)
     # What will be measured is ruled out only by what no program could undercut.
-    least = least_seconds(list_operations(variant.plan), board)
+    least = least_seconds(list_network(variant.plan), board)
     assert least
     assert least < told.seconds
     assert least == 2 * space.cost(variant.architecture).macs / max(

@@ -27,7 +27,7 @@ class PaperCluster:
     """`slots` trainings and `boards` profiles at once; each takes some polls. Failures are drawn with a seed."""
 
     def __init__(self, slots: int, boards: int, seed: int = 0, polls: int = 3) -> None:
-        self.width, self.boards, self.polls = slots, boards, polls
+        self.width, self.wave, self.boards, self.polls = slots, 0, boards, polls
         self.chance = random.Random(seed)
         self.jobs: dict[tuple[str, str], tuple[Job, int]] = {}
         self.late: list[Outcome] = []
