@@ -41,7 +41,7 @@ def test_a_figure_without_what_it_needs_is_refused(raw: dict[str, object], messa
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"network": None}, "what is quoted has none to build"),
+        ({"network": None}, "a quoted network has none to build"),
         ({"assumed": ["something"]}, "exact has none"),
         ({"fidelity": "approximate"}, "approximate with 0 entries"),
         ({"network": "linkknet"}, "network: Input should be"),
