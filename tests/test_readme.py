@@ -13,6 +13,7 @@ README = (ROOT / "README.md").read_text()
 NOT_RUN = (
     "sweep nano --budget",
     "sweep camvid",
+    "sweep realtime",
     "sweep nano --ray",
     "study copy",
     "search ",

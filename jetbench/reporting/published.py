@@ -81,8 +81,8 @@ def describe_fidelity(architecture: Baseline) -> str:
             return f"only published figures, nothing is built or measured: {'; '.join(architecture.assumed)}"
 
 
-def describe_published(rows: Sequence[tuple[str, AnyArchitecture]]) -> list[str]:
-    """Footnotes: what each rival is, and what is published of each row, with where it was read."""
+def describe_rivals(rows: Sequence[tuple[str, AnyArchitecture]]) -> list[str]:
+    """Footnotes: what had to be assumed of each rival that is not exact, and what the published columns are."""
     lines = [
         f"{name} {APPROXIMATE} is {describe_fidelity(each)}."
         for name, each in rows
@@ -93,13 +93,20 @@ def describe_published(rows: Sequence[tuple[str, AnyArchitecture]]) -> list[str]
         for name, each in rows
         if isinstance(each, Baseline) and each.fidelity == "quoted"
     ]
-    told = [(name, each) for name, each in rows if each.reported]
-    if told:
+    if any(each.reported for _, each in rows):
         lines.append(
             "Reported: what was published, on other machines, at other sizes and after other trainings; nothing of it "
             "was measured here. FLOPs are what the source calls so. A question mark: recalled, and not read again."
         )
-    for name, each in told:
+    return lines
+
+
+def describe_sources(rows: Sequence[tuple[str, AnyArchitecture]]) -> list[str]:
+    """Footnotes: every published figure of each row with its conditions, and where it was read."""
+    lines = []
+    for name, each in rows:
+        if not each.reported:
+            continue
         figures = sorted(each.reported, key=lambda figure: QUANTITIES.index(figure.quantity))
         paper = f" ({each.paper.authors}, {each.paper.year}, {each.paper.link})" if each.paper else ""
         lines.append(f"Reported of {name}{paper}: {'; '.join(map(describe_figure, figures))}.")

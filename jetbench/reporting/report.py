@@ -58,6 +58,10 @@ def write_report(
         _print_published(console, kept, quoted)
     for note in footnotes(records, quoted):
         console.print(f"[dim]- {escape(note)}[/]", highlight=False, soft_wrap=not console.is_terminal)
+    if has_published(records, quoted):
+        console.print(
+            f"[dim]- Where each published figure was read stands in {folder / 'table.md'}.[/]", highlight=False
+        )
     written = ", ".join(path.name for path in paths)
     console.print(f"\nWritten to {folder}: {written}", highlight=False, soft_wrap=True)
 

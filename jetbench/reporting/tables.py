@@ -16,7 +16,7 @@ from jetbench.profiling.listing import list_network
 from jetbench.publication import QUANTITIES
 from jetbench.record import CounterResult, Environment, Record
 from jetbench.reporting import units
-from jetbench.reporting.published import APPROXIMATE, HEADINGS, describe_published, reported_cell
+from jetbench.reporting.published import APPROXIMATE, HEADINGS, describe_rivals, describe_sources, reported_cell
 from jetbench.verdict import judge
 
 
@@ -265,7 +265,7 @@ def footnotes(records: Sequence[Record], quoted: Sequence[Baseline] = ()) -> lis
                 f"{record.variant} is the same network and training as {', '.join(record.also_named)}: run once."
             )
     lines += _describe_heads(records)
-    lines += describe_published([*((r.variant, r.architecture) for r in records), *((q.name, q) for q in quoted)])
+    lines += describe_rivals(_named(records, quoted))
     return [_on_one_line(line) for line in lines]
 
 
@@ -393,6 +393,15 @@ def marked(record: Record) -> str:
     return record.variant + approximate + {"suspect": " (?)", "invalid": " (INVALID)"}.get(level, "")
 
 
+def sources(records: Sequence[Record], quoted: Sequence[Baseline] = ()) -> list[str]:
+    """Footnotes that only a file has room for: each published figure with where it was read."""
+    return [_on_one_line(line) for line in describe_sources(_named(records, quoted))]
+
+
+def _named(records: Sequence[Record], quoted: Sequence[Baseline]) -> list[tuple[str, AnyArchitecture]]:
+    return [*((record.variant, record.architecture) for record in records), *((each.name, each) for each in quoted)]
+
+
 def _describe_heads(records: Sequence[Record]) -> list[str]:
     """Which networks had heads that only training used."""
     found = {r.variant: r.training.auxiliary_weights for r in records if r.training and r.training.auxiliary_weights}
@@ -421,7 +430,7 @@ def markdown(records: Sequence[Record], title: str, show_invalid: bool = False, 
         headings, alignment = [*headings, *HEADINGS], [*alignment, *[":--"] * len(HEADINGS)]
     lines = [f"# {title}", "", _pipe(headings), _pipe(alignment), *map(_pipe, rows), ""]
     lines.append("Bold: no other row has both a higher validation mIoU and a lower latency.")
-    lines += ["", *(f"- {note}" for note in footnotes(records, quoted)), ""]
+    lines += ["", *(f"- {note}" for note in (*footnotes(records, quoted), *sources(records, quoted))), ""]
     return "\n".join(lines)
 
 
@@ -438,7 +447,7 @@ def latex(records: Sequence[Record], title: str, show_invalid: bool = False, quo
     kept = [c for c in columns if any(c.cell(record) != units.MISSING for record in records)]
     dropped = [c.heading for c in columns if c not in kept]
     published = HEADINGS if has_published(records, quoted) else ()
-    lines = [f"% {line}" for line in footnotes(everything, quoted)]
+    lines = [f"% {line}" for line in (*footnotes(everything, quoted), *sources(everything, quoted))]
     if dropped:
         lines.append(f"% Not measured, so without a column: {', '.join(dropped)}.")
     lines += [

@@ -36,12 +36,11 @@ def pointwise(channels: int) -> nn.Sequential:
     return conv_norm_act(channels, channels, 1, act="prelu", eps=EPS)
 
 
-def threefold(widths: tuple[int, int], stride: int = 2) -> list[nn.Module]:
-    """A 3x3 convolution of stride 2, then one of stride 1."""
-    before, after = widths
+def halving_pair(in_channels: int, out_channels: int) -> list[nn.Module]:
+    """A 3x3 convolution of stride 2, then one of stride 1, each with norm and PReLU."""
     return [
-        conv_norm_act(before, after, 3, stride, act="prelu", eps=EPS),
-        conv_norm_act(after, after, act="prelu", eps=EPS),
+        conv_norm_act(in_channels, out_channels, 3, 2, act="prelu", eps=EPS),
+        conv_norm_act(out_channels, out_channels, act="prelu", eps=EPS),
     ]
 
 
@@ -131,12 +130,12 @@ class DSANet(nn.Module):
 
     def __init__(self, num_classes: int) -> None:
         super().__init__()
-        widths = ((3, 32), (32, 64), (64, 128))
         self.spatial = nn.Sequential(
-            *(layer for pair in widths for layer in threefold(pair)), *norm_act(128, "prelu", EPS)
+            *(layer for widths in ((3, 32), (32, 64), (64, 128)) for layer in halving_pair(*widths)),
+            *norm_act(128, "prelu", EPS),
         )
         self.stem = nn.Sequential(
-            *threefold((3, 32)), conv_norm_act(32, 32, act="prelu", eps=EPS), *norm_act(32, "prelu", EPS)
+            *halving_pair(3, 32), conv_norm_act(32, 32, act="prelu", eps=EPS), *norm_act(32, "prelu", EPS)
         )
         self.down1 = conv(32, 32, 3, stride=2)
         self.norm1 = norm_act(64, "prelu", EPS)
