@@ -153,7 +153,7 @@ class Driver:
                     self._receive(outcome)
                 running = self.executor.running()
                 self.view.show(len(self.landed), running)
-                is_profiling = any(progress.job.stage == "profile" for progress in running)
+                is_profiling = any(progress.job.stage == "profile" and progress.has_begun for progress in running)
                 time.sleep(POLL_WHILE_PROFILING_S if is_profiling else POLL_S)
         except KeyboardInterrupt:
             self.view.note("stopping: jobs have a few seconds to end")

@@ -36,12 +36,14 @@ TOOL_RULES: dict[str, dict[str, tuple[Rule, ...]]] = {
         "convolution": (Rule("conv", 1, "MAC"),),  # transposed ones too
         "batch norm": (Rule("batch_norm", 2, "output element"),),
         "bilinear upsampling": (Rule("upsample_bilinear2d", 4, "output element"),),
+        "nearest upsampling": (Rule("upsample_nearest2d", 1, "output element"),),
         "mean over the map": (Rule("adaptive_avg_pool2d", 1, "input element"),),
         "matrix product": (Rule("linear", 1, "MAC"), Rule("addmm", 1, "MAC"), Rule("matmul", 1, "MAC")),
     },
     "thop": {
         "convolution": (Rule("Conv2d", 1, "MAC"), Rule("Conv1d", 1, "MAC"), Rule("ConvTranspose2d", 1, "MAC")),
         "batch norm": (Rule("BatchNorm2d", 4, "output element"),),
+        "PReLU": (Rule("PReLU", 1, "output element"),),
         "matrix product": (Rule("Linear", 1, "MAC"),),
     },
     "FlopCounterMode": {
@@ -166,6 +168,9 @@ def describe(operation: Operation) -> str:
         "cudnn_batch_norm": "batch norm",
         "transposed convolution": "convolution",
         "upsample_bilinear2d": "bilinear upsampling",
+        "upsample_nearest2d": "nearest upsampling",
+        "_prelu_kernel": "PReLU",
+        "_adaptive_avg_pool2d": "mean over the map",  # over its parts
         "adaptive_max_pool2d": "maximum over the map",
         "amax": "maximum over channels",
         "cat": "stacking (cat)",

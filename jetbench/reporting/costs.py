@@ -21,10 +21,11 @@ if TYPE_CHECKING:
     from jetbench.profiling.crosscheck import Checked, CrossCheck
 
 MEANINGS = {
-    "macs": "multiply-accumulates of all convolutions; a bias is none",
+    "macs": "multiply-accumulates of all convolutions and matrix products; a bias is none",
     "flops": "2 per MAC, and the rest by the rules below",
     "eq2": "the paper's equation 2 as the authors' own tool applies it: Kw Kh Hin Win Cin Cout / (s s g) of 2-D "
-    "convolutions, 4 per element of batch norm, 1 per element of a block's or the decoder's activation",
+    "convolutions, 4 per element of batch norm, 1 per element of a block's or the decoder's activation; a transposed "
+    "convolution, of which that tool knows nothing, counts 0",
     "peak": "by liveness: a map is there from the operation that makes it to the last that reads it, the image too; "
     "each operation out of place, in PyTorch's order. Eager PyTorch holds more, because callers keep what they pass; a "
     "runtime that fuses or works in place holds less",
@@ -69,7 +70,10 @@ def describe_cost(architecture: AnyArchitecture, plan: AnyPlan, brief: bool = Fa
 
 
 def _layers(operations: Sequence[Operation], brief: bool = False) -> list[tuple[str, str, list[Operation]]]:
-    grouped = groupby(operations, key=lambda operation: (operation.part, "" if brief else operation.layer))
+    if brief:  # a rival's parts may run in turns
+        parts = dict.fromkeys(operation.part for operation in operations)
+        return [(part, "", [each for each in operations if each.part == part]) for part in parts]
+    grouped = groupby(operations, key=lambda operation: (operation.part, operation.layer))
     return [(part, layer, list(found)) for (part, layer), found in grouped]
 
 
@@ -100,12 +104,11 @@ def print_cost(console: Console, architecture: AnyArchitecture, plan: AnyPlan, b
         table.add_column("layer", no_wrap=True)
     for heading in ("params", "MACs M", "FLOPs M", "eq. 2 M", "outputs k", "moved KiB", "FLOPs/byte"):
         table.add_column(heading, justify="right", no_wrap=True)
-    for part, of_part in groupby(operations, key=lambda operation: operation.part):
-        inner = list(of_part)
-        groups = [("", inner)] if brief else [(layer, found) for _, layer, found in _layers(inner)]
-        for number, (layer, found) in enumerate(groups):
-            names = [part] if brief else [part if number == 0 else "", layer]
-            table.add_row(*names, *_cells(add_up(found)))
+    before = None
+    for part, layer, found in _layers(operations, brief):
+        names = [part] if brief else [part if part != before else "", layer]
+        table.add_row(*names, *_cells(add_up(found)))
+        before = part
     cost = add_up(operations)
     table.add_section()
     table.add_row("[bold]total", *([] if brief else [""]), *(f"[bold]{cell}" for cell in _cells(cost)))

@@ -1,7 +1,8 @@
 """Losses of heads that only training uses: classes by the recipe's own loss, edges by a balanced cross-entropy.
 
 Each rival's paper has a recipe of its own for them. Here all share one, so that networks and not recipes are compared:
-only how much each head counts is the rival's own.
+only how much each head of classes counts is the rival's own. Edges count 1: how much the papers let them count is for
+losses of another scale.
 """
 
 from collections.abc import Callable, Sequence
@@ -25,12 +26,16 @@ def edges_of(target: Tensor) -> Tensor:
 
 
 def edge_loss(logits: Tensor, target: Tensor) -> Tensor:
-    """Binary cross-entropy of edge logits (N, 1, H, W), edges and the rest weighing alike; void left out (PIDNet)."""
-    edge, known = edges_of(target), target != VOID
+    """Binary cross-entropy of edge logits (N, 1, H, W): the mean over edges and the mean over the rest, halved each.
+
+    So few pixels are edges that the rest would else drown them. Void is left out. An undecided head scores log 2.
+    """
+    edge = edges_of(target)
     losses = F.binary_cross_entropy_with_logits(logits.squeeze(1), edge.to(logits.dtype), reduction="none")
-    share = (edge & known).sum() / known.sum().clamp(min=1)
-    weights = torch.where(edge, 1 - share, share) * known
-    return (weights * losses).sum() / known.sum().clamp(min=1)
+    halves = []
+    for chosen in (edge & (target != VOID), ~edge & (target != VOID)):
+        halves.append((losses * chosen).sum() / chosen.sum().clamp(min=1))
+    return (halves[0] + halves[1]) / 2
 
 
 def joint_loss(outputs: Sequence[Tensor], target: Tensor, weights: Sequence[float], loss: LossFunction) -> Tensor:

@@ -1,3 +1,5 @@
+import math
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -25,11 +27,10 @@ def test_void_is_no_class_and_makes_no_edge() -> None:
 
 
 def test_the_edge_loss_of_an_undecided_head_weighs_edges_and_the_rest_alike() -> None:
-    # Logits of 0 cost log 2 at each pixel; with the share s of edges the weights sum to 2 s (1 - s).
-    target = two_halves()
-    share = 2 / 8
-    expected = 2 * share * (1 - share) * torch.log(torch.tensor(2.0))
-    assert edge_loss(torch.zeros(1, 1, 6, 8), target) == pytest.approx(float(expected))
+    target = two_halves()  # a quarter of the pixels are edges
+    assert float(edge_loss(torch.zeros(1, 1, 6, 8), target)) == pytest.approx(math.log(2))
+    sure = torch.where(edges_of(target), 0.0, -50.0).unsqueeze(1)
+    assert float(edge_loss(sure, target)) == pytest.approx(math.log(2) / 2)
 
 
 def test_the_edge_loss_falls_where_edges_are_found_and_ignores_void() -> None:

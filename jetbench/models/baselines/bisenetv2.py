@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from jetbench.models.baselines.layers import conv, conv_norm_act, depthwise, norm_act, resize
+from jetbench.models.baselines.layers import conv, conv_norm_act, depthwise, mean_over_map, norm_act, resize
 
 EXPANSION = 6
 HEAD_WIDTH, AUXILIARY_WIDTH = 1024, 128
@@ -100,7 +100,7 @@ class ContextEmbedding(nn.Module):
         self.mix = conv_norm_act(channels, channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        mixed: Tensor = self.mix(x + self.transform(self.norm(x.mean(dim=(2, 3), keepdim=True))))
+        mixed: Tensor = self.mix(x + self.transform(self.norm(mean_over_map(x))))
         return mixed
 
 
@@ -151,17 +151,7 @@ class BiSeNetV2(nn.Module):
 
     def __init__(self, num_classes: int) -> None:
         super().__init__()
-        steps = (
-            (3, 64, 2),
-            (64, 64, 1),
-            (64, 64, 2),
-            (64, 64, 1),
-            (64, 64, 1),
-            (64, 128, 2),
-            (128, 128, 1),
-            (128, 128, 1),
-        )
-        self.detail = nn.Sequential(*(conv_norm_act(before, after, 3, stride) for before, after, stride in steps))
+        self.detail = nn.Sequential(*(conv_norm_act(before, after, 3, stride) for before, after, stride in DETAIL))
         self.stem = Stem()
         self.stage3 = nn.Sequential(GatherExpandDown(16, 32), GatherExpand(32))
         self.stage4 = nn.Sequential(GatherExpandDown(32, 64), GatherExpand(64))

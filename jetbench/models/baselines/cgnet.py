@@ -9,7 +9,15 @@ Choices: none; the code takes any input size.
 import torch
 from torch import Tensor, nn
 
-from jetbench.models.baselines.layers import conv, conv_norm_act, depthwise, norm_act, resize, shrink_image
+from jetbench.models.baselines.layers import (
+    conv,
+    conv_norm_act,
+    depthwise,
+    mean_over_map,
+    norm_act,
+    resize,
+    shrink_image,
+)
 
 EPS = 1e-3
 
@@ -23,7 +31,7 @@ class GlobalGate(nn.Module):
         self.weigh = nn.Sequential(nn.Linear(channels, inner), nn.ReLU(), nn.Linear(inner, channels), nn.Sigmoid())
 
     def forward(self, x: Tensor) -> Tensor:
-        weights: Tensor = self.weigh(x.mean(dim=(2, 3)))
+        weights: Tensor = self.weigh(mean_over_map(x).flatten(1))
         return x * weights[:, :, None, None]
 
 

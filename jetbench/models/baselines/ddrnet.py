@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from jetbench.models.baselines.layers import conv, conv_norm_act, norm_act, resize
+from jetbench.models.baselines.layers import conv, conv_norm_act, mean_over_map, norm_act, resize
 
 POOLS = ((5, 2), (9, 4), (17, 8))  # kernel and stride; then the whole map
 
@@ -84,7 +84,7 @@ def pool(x: Tensor, scale: int) -> Tensor:
     if scale < len(POOLS):
         kernel, stride = POOLS[scale]
         return F.avg_pool2d(x, kernel, stride, kernel // 2)
-    return x.mean(dim=(2, 3), keepdim=True)
+    return mean_over_map(x)
 
 
 class Head(nn.Module):

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from jetbench.models.baselines.layers import conv, conv_norm_act, depthwise, norm_act, resize
+from jetbench.models.baselines.layers import conv, conv_norm_act, depthwise, mean_over_map, norm_act, resize
 
 WIDTHS = (48, 96, 192)
 BLOCKS = (4, 6, 4)
@@ -64,7 +64,7 @@ class Attention(nn.Module):
         self.back = conv_norm_act(ATTENTION_WIDTH, channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        weights: Tensor = self.back(self.fc(x.mean(dim=(2, 3)))[:, :, None, None])
+        weights: Tensor = self.back(self.fc(mean_over_map(x).flatten(1))[:, :, None, None])
         return x * weights
 
 

@@ -22,6 +22,7 @@ from jetbench.models.baselines.layers import (
     conv_norm_act,
     depthwise,
     halve,
+    mean_over_map,
     norm_act,
     resize,
     shuffle_channels,
@@ -99,7 +100,7 @@ class ChannelAttention(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        mean = x.mean(dim=(2, 3))
+        mean = mean_over_map(x).flatten(1)
         weighted: Tensor = mean * self.weigh(mean)
         return weighted[:, :, None, None].expand_as(x)
 

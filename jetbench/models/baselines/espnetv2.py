@@ -23,6 +23,7 @@ from jetbench.models.baselines.layers import (
     conv,
     conv_norm_act,
     depthwise,
+    mean_over_map,
     norm_act,
     resize,
     shrink_image,
@@ -127,7 +128,7 @@ class PointwiseGate(nn.Module):
         self.gate = nn.Sequential(conv(in_channels, out_channels, 1), nn.Sigmoid())
 
     def forward(self, x: Tensor) -> Tensor:
-        gated: Tensor = self.transform(x) * self.gate(x.mean(dim=(2, 3), keepdim=True))
+        gated: Tensor = self.transform(x) * self.gate(mean_over_map(x))
         return gated
 
 

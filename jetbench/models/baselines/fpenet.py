@@ -13,7 +13,7 @@ Choices: maps are brought to the size of the one they join, so any input size wi
 import torch
 from torch import Tensor, nn
 
-from jetbench.models.baselines.layers import conv, conv_norm_act, depthwise, norm_act, resize
+from jetbench.models.baselines.layers import conv, conv_norm_act, depthwise, mean_over_map, norm_act, resize
 
 RATES = (1, 2, 4, 8)
 
@@ -58,7 +58,7 @@ class MutualEmbedding(nn.Module):
     def forward(self, low: Tensor, high: Tensor) -> Tensor:
         low, high = self.low(low), self.high(high)
         places = self.places(low.mean(dim=1, keepdim=True))
-        channels = self.channels(high.mean(dim=(2, 3), keepdim=True))
+        channels = self.channels(mean_over_map(high))
         joint: Tensor = resize(high, low.shape[-2:]) * places + low * channels
         return joint
 

@@ -113,6 +113,11 @@ def shrink_image(image: Tensor, times: int) -> Tensor:
     return image
 
 
+def mean_over_map(x: Tensor) -> Tensor:
+    """Each channel's mean: (N, C, H, W) -> (N, C, 1, 1)."""
+    return F.adaptive_avg_pool2d(x, 1)
+
+
 def shuffle_channels(x: Tensor, groups: int) -> Tensor:
     """Channels of `groups` groups interleaved (ShuffleNet)."""
     n, c, h, w = x.shape

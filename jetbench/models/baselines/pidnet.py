@@ -3,9 +3,9 @@
 PIDNet: A Real-time Semantic Segmentation Network Inspired by PID Controllers, https://arxiv.org/abs/2206.02066
 
 As the authors' code: parallel pyramid pooling, the light boundary-guided fusion, logits upsampled with aligned
-corners. Two training-only heads, one of classes (weight 0.4) and one of edges (weight 20), read their branches after
-the ReLU that the code applies in place. The code's fourth loss, cross-entropy where the edge head is sure, is not in
-our recipe.
+corners. Two training-only heads, one of classes (weight 0.4) and one of edges (1 here; 20 there, of a loss on a
+smaller scale), read their branches after the ReLU that the code applies in place. The code's fourth loss,
+cross-entropy where the edge head is sure, is not in our recipe.
 Choices: maps are brought to the size of the detail branch, so any input size will do; the original takes multiples of
 8.
 """
@@ -69,7 +69,7 @@ class LightBag(nn.Module):
 class PIDNetS(nn.Module):
     """(N, 3, H, W) -> logits (N, K, H, W); in training with auxiliary ones, and edges (N, 1, H, W)."""
 
-    auxiliary_weights = (0.4, 20.0)
+    auxiliary_weights = (0.4, 1.0)
     training_only = ("auxiliary", "edges")
 
     def __init__(self, num_classes: int) -> None:

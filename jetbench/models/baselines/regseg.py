@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from jetbench.models.baselines.layers import conv, conv_norm_act, norm_act, resize
+from jetbench.models.baselines.layers import conv, conv_norm_act, mean_over_map, norm_act, resize
 
 GROUP_WIDTH = 16
 RATES = ((1,), (1, 2), *((1, 4),) * 4, *((1, 14),) * 6)  # of the 256-channel blocks after the one that halves
@@ -40,7 +40,7 @@ class SqueezeExcite(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        weighted: Tensor = x * self.weigh(x.mean(dim=(2, 3), keepdim=True))
+        weighted: Tensor = x * self.weigh(mean_over_map(x))
         return weighted
 
 
@@ -57,13 +57,13 @@ class DBlock(nn.Module):
             SqueezeExcite(out_channels, in_channels // 4),
             *conv_norm_act(out_channels, out_channels, 1, act="none"),
         )
-        self.shortcut: nn.Module = nn.Identity()
-        if stride != 1 or in_channels != out_channels:
-            pool = [nn.AvgPool2d(2, 2, ceil_mode=True)] if stride == 2 else []
-            self.shortcut = nn.Sequential(*pool, *conv_norm_act(in_channels, out_channels, 1, act="none"))
+        changes = stride != 1 or in_channels != out_channels
+        self.shortcut = conv_norm_act(in_channels, out_channels, 1, act="none") if changes else nn.Identity()
+        self.stride = stride
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.relu(self.body(x) + self.shortcut(x))
+        before = F.avg_pool2d(x, 2, ceil_mode=True) if self.stride == 2 else x
+        return F.relu(self.body(x) + self.shortcut(before))
 
 
 class RegSeg(nn.Module):

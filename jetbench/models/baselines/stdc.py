@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from jetbench.models.baselines.layers import conv, conv_norm_act, depthwise, norm_act, resize
+from jetbench.models.baselines.layers import conv, conv_norm_act, depthwise, mean_over_map, norm_act, resize
 
 WIDTHS = (256, 512, 1024)
 DECODER_WIDTH = 128
@@ -83,7 +83,7 @@ class AttentionRefinement(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.conv(x)
-        weighted: Tensor = y * self.weigh(y.mean(dim=(2, 3), keepdim=True))
+        weighted: Tensor = y * self.weigh(mean_over_map(y))
         return weighted
 
 
@@ -98,7 +98,7 @@ class FeatureFusion(nn.Module):
 
     def forward(self, fine: Tensor, coarse: Tensor) -> Tensor:
         y = self.mix(torch.cat([fine, coarse], dim=1))
-        fused: Tensor = y + y * self.weigh(y.mean(dim=(2, 3), keepdim=True))
+        fused: Tensor = y + y * self.weigh(mean_over_map(y))
         return fused
 
 
@@ -125,7 +125,7 @@ class STDC1Seg(nn.Module):
     def forward(self, x: Tensor) -> Tensor | tuple[Tensor, ...]:
         size = x.shape[-2:]
         at8, at16, at32 = self.backbone(x)
-        context = self.context(at32.mean(dim=(2, 3), keepdim=True))
+        context = self.context(mean_over_map(at32))
         deep = F.interpolate(self.refine32(at32) + context, size=at16.shape[-2:])  # nearest
         deep16 = self.smooth32(deep)
         deep = F.interpolate(self.refine16(at16) + deep16, size=at8.shape[-2:])

@@ -11,7 +11,7 @@ Choices: max-pooling rounds up, so that odd maps fit; the original takes multipl
 import torch
 from torch import Tensor, nn
 
-from jetbench.models.baselines.layers import conv, conv_norm_act, halve, norm_act, resize
+from jetbench.models.baselines.layers import conv, conv_norm_act, halve, mean_over_map, norm_act, resize
 
 EPS = 1e-3
 
@@ -40,7 +40,7 @@ class ChannelAttention(nn.Module):
         self.mix = nn.Conv1d(1, 1, kernel, padding=(kernel - 1) // 2, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        weights = torch.sigmoid(self.mix(x.mean(dim=(2, 3)).unsqueeze(1)))  # (N, 1, C)
+        weights = torch.sigmoid(self.mix(mean_over_map(x).flatten(1).unsqueeze(1)))  # (N, 1, C)
         return x * weights.transpose(1, 2).unsqueeze(-1)
 
 
