@@ -23,7 +23,8 @@ from jetbench.record import Status
 GRACE_S = 5.0
 WATCH_EVERY_S = 0.5
 WORKER = "jetbench.execution.worker"
-PROFILES_A_SLOT = 4  # of a wave: more leave a slot idle less often, and let rows land later
+# Profiles of a wave: more of them leave a slot idle less often, and let rows land later.
+PROFILES_A_SLOT, LARGEST_WAVE = 4, 12
 MOST_SERVERS = 3  # preloading that fails so often is left out
 GIB = 2**30
 
@@ -109,8 +110,8 @@ class LocalExecutor:
 
     @property
     def wave(self) -> int:
-        """See `Executor`."""
-        return PROFILES_A_SLOT * self._width
+        """See `Executor`; with one slot no other is left idle, and none waits."""
+        return min(PROFILES_A_SLOT * self._width, LARGEST_WAVE) if self._width > 1 else 0
 
     @property
     def width(self) -> int:

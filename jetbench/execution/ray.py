@@ -256,7 +256,7 @@ class RayExecutor:
 
     @property
     def wave(self) -> int:
-        """See `Executor`: a profile disturbs no training here, so none waits for others."""
+        """See `Executor`: a profile has a machine of its own as a rule, so none waits for others."""
         return 0
 
     @property

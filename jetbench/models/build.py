@@ -39,7 +39,8 @@ def build_planned(plan: AnyPlan) -> nn.Module:
 def without_training_heads(model: nn.Module) -> nn.Module:
     """`model` itself, in eval mode and without the heads that only training uses: what would be deployed."""
     for name in getattr(model, "training_only", ()):
-        delattr(model, name)
+        if hasattr(model, name):
+            delattr(model, name)
     return model.eval()
 
 

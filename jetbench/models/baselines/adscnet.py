@@ -1,6 +1,6 @@
 """ADSCNet (Wang et al., 2020): asymmetric depthwise separable convolutions, and a dense block of growing dilation.
 
-ADSCNet: asymmetric depthwise separable convolution for semantic segmentation in real-time (Applied Intelligence 50),
+ADSCNet: asymmetric depthwise separable convolution for semantic segmentation in real-time (Applied Intelligence),
 https://doi.org/10.1007/s10489-019-01587-1
 
 Approximate: no code of the authors was found, and the abstract has no number of parameters; built as the one public

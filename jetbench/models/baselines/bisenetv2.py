@@ -7,8 +7,8 @@ Approximate: the authors' code is not public; built as the most used re-implemen
 which the text leaves room for. Its 24.6 G multiply-adds (512x1024, 19 classes) are not the paper's 21.15 G; the
 head's inner width alone moves that by 10 G.
 Assumed: a head of 1024 inner channels; gather-and-expansion layers that expand in the depthwise convolution; nearest
-upsampling in the aggregation; training-only heads (weight 1) with a second 3x3 convolution of stride-squared
-channels.
+upsampling in the aggregation; a ReLU after its last convolution and after the depthwise one of a GE; norm and ReLU on
+the context's last; training-only heads (weight 1) with a second 3x3 convolution of stride-squared channels.
 Choices: maps are brought to the size of the detail branch, so any input size will do; the original takes multiples of
 32.
 """

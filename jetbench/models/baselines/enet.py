@@ -2,8 +2,9 @@
 
 ENet: A Deep Neural Network Architecture for Real-Time Semantic Segmentation, https://arxiv.org/abs/1606.02147
 
-As the authors' Lua code: PReLU for each channel in the encoder and ReLU in the decoder, a bias in the middle
-convolutions (of a 5x1, 1x5 pair in the second), no norm within that pair, a 2x2 transposed convolution at the end.
+As the authors' Lua code: batch norm with eps 1e-3, PReLU for each channel in the encoder and ReLU in the decoder,
+dropout in the encoder only, a bias in the middle convolutions (of a 1x5, 5x1 pair in the second), no norm within that
+pair, a 2x2 transposed convolution at the end.
 Choices: max-pooling rounds up, so that odd maps fit; the original takes multiples of 8.
 """
 
@@ -26,6 +27,7 @@ from jetbench.models.baselines.layers import (
 )
 
 Middle = Literal["plain", "asymmetric"]
+EPS = 1e-3
 # Stages 2 and 3: kernel and dilation of their eight bottlenecks.
 SEQUENCE: tuple[tuple[Middle, int], ...] = (
     ("plain", 1),
@@ -49,12 +51,12 @@ class Bottleneck(nn.Module):
         inner = channels // 4
         convs = [conv(inner, inner, 3, dilation=dilation, bias=True)]
         if middle == "asymmetric":
-            convs = [conv(inner, inner, (5, 1)), conv(inner, inner, (1, 5), bias=True)]
+            convs = [conv(inner, inner, (1, 5)), conv(inner, inner, (5, 1), bias=True)]
         self.body = nn.Sequential(
-            *conv_norm_act(channels, inner, 1, act=act),
+            *conv_norm_act(channels, inner, 1, act=act, eps=EPS),
             *convs,
-            *norm_act(inner, act),
-            *conv_norm_act(inner, channels, 1, act="none"),
+            *norm_act(inner, act, EPS),
+            *conv_norm_act(inner, channels, 1, act="none", eps=EPS),
             nn.Dropout2d(dropout),
         )
         self.act = activation(act, channels)
@@ -71,11 +73,13 @@ class DownBottleneck(nn.Module):
         super().__init__()
         inner = out_channels // 4
         self.missing = out_channels - in_channels
-        self.reduce = nn.Sequential(nn.Conv2d(in_channels, inner, 2, stride=2, bias=False), *norm_act(inner, "prelu"))
+        self.reduce = nn.Sequential(
+            nn.Conv2d(in_channels, inner, 2, stride=2, bias=False), *norm_act(inner, "prelu", EPS)
+        )
         self.body = nn.Sequential(
             conv(inner, inner, bias=True),
-            *norm_act(inner, "prelu"),
-            *conv_norm_act(inner, out_channels, 1, act="none"),
+            *norm_act(inner, "prelu", EPS),
+            *conv_norm_act(inner, out_channels, 1, act="none", eps=EPS),
             nn.Dropout2d(dropout),
         )
         self.act = activation("prelu", out_channels)
@@ -90,14 +94,14 @@ class DownBottleneck(nn.Module):
 class UpBottleneck(nn.Module):
     """(N, C_in, h, w) and the indices of the pooling it undoes -> (N, C_out, *size)."""
 
-    def __init__(self, in_channels: int, out_channels: int, dropout: float) -> None:
+    def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
         inner = out_channels // 4
-        self.main = conv_norm_act(in_channels, out_channels, 1, act="none")
-        self.reduce = conv_norm_act(in_channels, inner, 1)
+        self.main = conv_norm_act(in_channels, out_channels, 1, act="none", eps=EPS)
+        self.reduce = conv_norm_act(in_channels, inner, 1, eps=EPS)
         self.up = nn.ConvTranspose2d(inner, inner, 3, stride=2, padding=1)
         self.expand = nn.Sequential(
-            *norm_act(inner), *conv_norm_act(inner, out_channels, 1, act="none"), nn.Dropout2d(dropout)
+            *norm_act(inner, eps=EPS), *conv_norm_act(inner, out_channels, 1, act="none", eps=EPS)
         )
 
     def forward(self, x: Tensor, indices: Tensor, size: tuple[int, int]) -> Tensor:
@@ -111,17 +115,17 @@ class ENet(nn.Module):
     def __init__(self, num_classes: int) -> None:
         super().__init__()
         self.initial = conv(3, 13, 3, stride=2, bias=True)
-        self.norm = norm_act(16, "prelu")
+        self.norm = norm_act(16, "prelu", EPS)
         self.down1 = DownBottleneck(16, 64, 0.01)
         self.stage1 = nn.Sequential(*(Bottleneck(64, 0.01) for _ in range(4)))
         self.down2 = DownBottleneck(64, 128, 0.1)
         self.stage2 = nn.Sequential(
             *(Bottleneck(128, 0.1, "prelu", middle, dilation) for middle, dilation in SEQUENCE * 2)
         )
-        self.up4 = UpBottleneck(128, 64, 0.1)
-        self.stage4 = nn.Sequential(*(Bottleneck(64, 0.1, "relu") for _ in range(2)))
-        self.up5 = UpBottleneck(64, 16, 0.1)
-        self.stage5 = Bottleneck(16, 0.1, "relu")
+        self.up4 = UpBottleneck(128, 64)
+        self.stage4 = nn.Sequential(*(Bottleneck(64, 0.0, "relu") for _ in range(2)))
+        self.up5 = UpBottleneck(64, 16)
+        self.stage5 = Bottleneck(16, 0.0, "relu")
         self.classifier = nn.ConvTranspose2d(16, num_classes, 2, stride=2)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -3,7 +3,10 @@
 Fully Convolutional Networks for Semantic Segmentation, https://arxiv.org/abs/1411.4038
 
 As the authors' Caffe model: the first convolution pads by 100 so that the fully connected 7x7 fits, scores are
-cropped (by 5, 9 and 31) to line up, transposed convolutions begin as bilinear interpolation, and are trained.
+cropped (by 5, 9 and 31) to line up, transposed convolutions begin as bilinear interpolation. There they stay so, and
+the rest begins with VGG-16's weights for ImageNet and scores of zero; here everything is trained from scratch, as in
+every other network, so the convolutions begin as He et al. say: without norms, and with torch's own beginning,
+signals would die.
 Choices: none; any input size will do.
 """
 
@@ -49,6 +52,9 @@ class FCN8s(nn.Module):
         self.score = nn.Conv2d(4096, num_classes, 1)
         self.score4 = nn.Conv2d(512, num_classes, 1)
         self.score3 = nn.Conv2d(256, num_classes, 1)
+        for module in (*self.stages.modules(), self.fc6, self.fc7):
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
         self.up5 = bilinear_upsampling(num_classes, 4, 2)
         self.up4 = bilinear_upsampling(num_classes, 4, 2)
         self.up3 = bilinear_upsampling(num_classes, 16, 8)

@@ -5,8 +5,9 @@ Feature Pyramid Encoding Network for Real-time Semantic Segmentation, https://ar
 Approximate: no code of the authors was found, and two public re-implementations disagree. Built here with the
 expansion of 4 in every block of stages 2 and 3, which comes near the published 0.4 M parameters (the other reading
 has 0.11 M).
-Assumed: a branch's input is its share of the channels plus the branch before it; the stride sits in the depthwise
-convolutions; the last 1x1 of a block has an activation; no norm or activation on the logits.
+Assumed: a branch's input is its share of the channels plus the branch before it (where a block halves the map, the
+branch before is added after); 1x1 convolutions, with bias, make MEU's two attentions; the stride sits in the
+depthwise convolutions; the last 1x1 of a block has an activation; no norm or activation on the logits.
 Choices: maps are brought to the size of the one they join, so any input size will do.
 """
 

@@ -17,6 +17,8 @@ from torch import Tensor, nn
 from jetbench.models.baselines.layers import conv_norm_act, double_to, norm_act
 from jetbench.models.baselines.resnet import WIDTHS, ResNet18
 
+EPS = 1e-3  # of the decoder's norms, as in the authors' code
+
 
 class DecoderBlock(nn.Module):
     """1x1 to a quarter, 3x3 transposed, 1x1: (N, C_in, h, w) -> (N, C_out, *size)."""
@@ -24,10 +26,10 @@ class DecoderBlock(nn.Module):
     def __init__(self, in_channels: int, out_channels: int, stride: int) -> None:
         super().__init__()
         inner = in_channels // 4
-        self.reduce = conv_norm_act(in_channels, inner, 1)
+        self.reduce = conv_norm_act(in_channels, inner, 1, eps=EPS)
         self.up = nn.ConvTranspose2d(inner, inner, 3, stride, padding=1, bias=False)
-        self.norm = norm_act(inner)
-        self.expand = conv_norm_act(inner, out_channels, 1)
+        self.norm = norm_act(inner, eps=EPS)
+        self.expand = conv_norm_act(inner, out_channels, 1, eps=EPS)
 
     def forward(self, x: Tensor, size: tuple[int, int]) -> Tensor:
         expanded: Tensor = self.expand(self.norm(double_to(self.up, self.reduce(x), size)))
@@ -45,8 +47,8 @@ class LinkNet(nn.Module):
             DecoderBlock(widths[number], widths[number - 1], 1 if number == 1 else 2) for number in (4, 3, 2, 1)
         )
         self.up = nn.ConvTranspose2d(64, 32, 3, stride=2, padding=1)
-        self.norm = norm_act(32)
-        self.refine = conv_norm_act(32, 32, bias=True)
+        self.norm = norm_act(32, eps=EPS)
+        self.refine = conv_norm_act(32, 32, bias=True, eps=EPS)
         self.classifier = nn.ConvTranspose2d(32, num_classes, 2, stride=2)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -3,9 +3,10 @@
 MiniNet: An Efficient Semantic Segmentation ConvNet for Real-Time Robotic Applications (IEEE T-RO),
 https://github.com/Shathe/MiniNet-v2
 
-As the authors' PyTorch code: both depthwise convolutions of a block are there even where their rates agree, batch
-norm with eps 1e-3. Their TensorFlow code has other rates at the end (8, 16 for 4, 8) and no norm between the
-depthwise and the 1x1 convolution.
+As the authors' PyTorch code, with which they time it: both depthwise convolutions of a block are there even where
+their rates agree, batch norm with eps 1e-3, the last transposed convolution unpadded. Their TensorFlow code, with
+which they train, has other rates at the end (8, 16 for 4, 8) and no norm between the depthwise and the 1x1
+convolution.
 Choices: max-pooling rounds up, so that odd maps fit; the original takes multiples of 8.
 """
 
@@ -55,7 +56,7 @@ class MultiDilationBlock(nn.Module):
         super().__init__()
         self.near = nn.Sequential(depthwise(channels), *norm_act(channels, eps=EPS))
         self.far = nn.Sequential(depthwise(channels, dilation=dilation), *norm_act(channels, eps=EPS))
-        self.mix = nn.Sequential(*conv_norm_act(channels, channels, 1, act="none", eps=EPS), nn.Dropout(DROPOUT))
+        self.mix = nn.Sequential(*conv_norm_act(channels, channels, 1, act="none", eps=EPS), nn.Dropout2d(DROPOUT))
 
     def forward(self, x: Tensor) -> Tensor:
         return F.relu(self.mix(self.near(x) + self.far(x)) + x)
@@ -74,12 +75,11 @@ class MiniNetV2(nn.Module):
         self.norm = norm_act(64, eps=EPS)
         self.refine = nn.Sequential(Down(3, 16), Down(16, 64))
         self.tail = nn.Sequential(*(SeparableBlock(64) for _ in range(4)))
-        self.classifier = nn.ConvTranspose2d(64, num_classes, 3, stride=2, padding=1)
+        self.classifier = nn.ConvTranspose2d(64, num_classes, 3, stride=2)
 
     def forward(self, x: Tensor) -> Tensor:
         size = x.shape[-2:]
         fine = self.refine(x)
         deep = self.body8(self.down3(self.body4(self.down(x))))
         y = self.norm(double_to(self.up, deep, fine.shape[-2:])) + fine
-        half = ((size[0] + 1) // 2, (size[1] + 1) // 2)
-        return resize(double_to(self.classifier, self.tail(y), half), size)
+        return resize(self.classifier(self.tail(y)), size, align_corners=True)

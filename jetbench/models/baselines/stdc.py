@@ -3,8 +3,10 @@
 Rethinking BiSeNet For Real-time Semantic Segmentation, https://arxiv.org/abs/2104.13188
 
 As the authors' code with the setting of their training script: the backbone STDCNet813 without its classifier, two
-training-only heads of classes and one of edges (the paper's detail guidance, at stride 8), all with weight 1. The
-code also builds edge heads at other strides and the classifier's layers, which are never trained; they are left out.
+training-only heads of classes and one of edges (the paper's detail guidance, at stride 8), all with weight 1. Edges
+are where two classes touch (see `training/auxiliary.py`), not the paper's Laplacian pyramid, and have another loss.
+The code also builds edge heads at other strides and the classifier's layers, which are never trained; they are left
+out.
 Choices: none; the code takes any input size.
 """
 

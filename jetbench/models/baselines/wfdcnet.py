@@ -1,4 +1,4 @@
-"""WFDCNet (Hao et al., 2022): factorised depthwise convolutions, with an attention over channels.
+"""WFDCNet (Hao et al., 2021): factorised depthwise convolutions, with an attention over channels.
 
 Real-time semantic segmentation with weighted factorized-depthwise convolution (Image and Vision Computing),
 https://github.com/haoxj123/WFDC-real-time-semantic-segmentation
