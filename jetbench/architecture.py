@@ -7,6 +7,7 @@ A Baseline is a rival, with nothing to vary: its layers are in `models/baselines
 """
 
 import re
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -268,15 +269,20 @@ class Baseline(Spec):
         return self
 
 
+def is_rival(raw: Mapping[str, Any]) -> bool:
+    """Does a YAML file's mapping describe a Baseline?"""
+    return "network" in raw or "fidelity" in raw
+
+
 def _kind_of(value: Any) -> str:
-    is_baseline = isinstance(value, Baseline) or (isinstance(value, dict) and "network" in value)
+    is_baseline = isinstance(value, Baseline) or (isinstance(value, dict) and is_rival(value))
     return "baseline" if is_baseline else "jetseg"
 
 
 AnyArchitecture = Annotated[
     Annotated[Architecture, Tag("jetseg")] | Annotated[Baseline, Tag("baseline")], Discriminator(_kind_of)
 ]
-"""A JetSeg network, or a rival: what has a `network` key is a rival."""
+"""A JetSeg network, or a rival: what has a key `network` or `fidelity` is a rival."""
 
 
 def only_jetseg(architecture: Architecture | Baseline) -> Architecture:

@@ -6,7 +6,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from jetbench.architecture import AnyArchitecture, Architecture, Baseline, only_jetseg
+from jetbench.architecture import AnyArchitecture, Architecture, Baseline, is_rival, only_jetseg
 from jetbench.errors import SpecError
 from jetbench.spec import override, parse_spec, read_yaml
 
@@ -84,7 +84,9 @@ def read_architecture(name: str, changes: Mapping[str, Any], source: str | None 
     """
     path = find("architectures", name)
     raw = {"name": path.stem, **_read_once(path, path.stat().st_mtime_ns)}
-    if "network" in raw:
+    if is_rival(raw):
+        if fields := sorted(set(changes) - {"name", "description"}):
+            raise SpecError(f"{raw['name']}: is a rival, nothing of it varies; leave out {', '.join(fields)}")
         return parse_spec(Baseline, override(raw, changes), source or str(path))
     if set(changes) - {"name", "description", "paper", "reported"}:
         raw.pop("reported", None)
@@ -93,12 +95,12 @@ def read_architecture(name: str, changes: Mapping[str, Any], source: str | None 
 
 def baseline_names() -> list[str]:
     """Names of the bundled rivals, sorted; those of which there are only reported figures too."""
-    return [name for name in names("architectures") if "network" in _raw(name)]
+    return [name for name in names("architectures") if is_rival(_raw(name))]
 
 
 def jetseg_names() -> list[str]:
     """Names of the bundled JetSeg networks, sorted."""
-    return [name for name in names("architectures") if "network" not in _raw(name)]
+    return [name for name in names("architectures") if not is_rival(_raw(name))]
 
 
 def _raw(name: str) -> dict[str, Any]:

@@ -50,7 +50,7 @@ class Reported(Spec):
     split: Literal["val", "test"] | None = None
     device: str | None = None
     note: str = ""
-    source: str
+    source: Annotated[str, Field(min_length=1)]
     seen: bool = True
 
     @model_validator(mode="after")

@@ -48,6 +48,8 @@ def read_quoted(names: Sequence[str]) -> tuple[Baseline, ...]:
         SpecError: a name is of no rival.
     """
     found = []
+    if len(set(names)) < len(names):
+        raise SpecError(f"quoted: a name stands there twice ({', '.join(names)})")
     for name in names:
         architecture = read_architecture(name, {})
         if not isinstance(architecture, Baseline):
@@ -72,7 +74,7 @@ def expand_sweep(sweep: Sweep, num_classes: int, input_size: tuple[int, int]) ->
         try:
             variant = _build(sweep, name, changes, num_classes, input_size)
         except SpecError as error:
-            problems.append(f"{name}: {error}")
+            problems.append(f"{name}: {str(error).removeprefix(f'{name}: ')}")
             continue
         identity = f"{variant.plan.fingerprint} {variant.training.identity}"
         if identity in found:
@@ -86,6 +88,11 @@ def expand_sweep(sweep: Sweep, num_classes: int, input_size: tuple[int, int]) ->
         listed = "\n".join(f"- {problem}" for problem in problems)
         raise SpecError(
             f"{sweep.name}: {len(problems)} of {len(names)} variants cannot be built; nothing was run\n{listed}"
+        )
+    both = sorted({variant.architecture.name for variant in found.values()} & set(sweep.quoted))
+    if both:
+        raise SpecError(
+            f"{sweep.name}: quoted: {', '.join(both)} is run as well, and shows its figures there; leave it out"
         )
     if not found:
         raise SpecError(f"{sweep.name}: has no variants; give variants:, or include_base: true")
@@ -132,5 +139,9 @@ def _build(
     if of_training:
         raw = override(sweep.training.model_dump(mode="json"), of_training)
         training = parse_spec(TrainingConfig, raw, f"training with {of_training}")
+    if isinstance(architecture, Baseline) and training.batch_size == 1:
+        raise SpecError(
+            "training.batch_size=1: rivals have norms over one value an image, which take 2 images at least"
+        )
     plan = plan_network(architecture, num_classes, input_size)
     return Variant(name, dict(changes), architecture, training, plan)

@@ -46,7 +46,7 @@ def test_a_rival_is_shown_and_counted() -> None:
         (("count", "mfenet"), "too little is published to build it"),
         (("show", "enet", "--lint"), "--lint knows the blocks of JetSeg alone"),
         (("count", "enet", "--size", "63x100"), "rivals take at least 64x64"),
-        (("show", "enet", "--set", "groups=4"), "groups: no such key"),
+        (("show", "enet", "--set", "groups=4"), "enet: is a rival, nothing of it varies; leave out groups"),
         (("count", "mininet-v2"), "did you mean mininetv2?"),
     ],
 )

@@ -25,6 +25,7 @@ WATCH_EVERY_S = 0.5
 WORKER = "jetbench.execution.worker"
 # Profiles of a wave: more of them leave a slot idle less often, and let rows land later.
 PROFILES_A_SLOT, LARGEST_WAVE = 4, 12
+FOR_A_WAVE = "waiting for other trainings, to be profiled with them"
 MOST_SERVERS = 3  # preloading that fails so often is left out
 GIB = 2**30
 
@@ -271,7 +272,10 @@ class LocalExecutor:
         for running in self._running:
             told = read_json(running.job.folder / "progress.json") or {"share": 0.0, "text": "starting"}
             reports.append(Progress(running.job, told["share"], told["text"], now - running.started))
-        return reports + [Progress(job, 0.0, QUEUED, 0.0, has_begun=False) for job in self._waiting]
+        return reports + [
+            Progress(job, 0.0, FOR_A_WAVE if job.may_wait and not self._in_wave else QUEUED, 0.0, has_begun=False)
+            for job in self._waiting
+        ]
 
     def stop(self) -> None:
         """See `Executor`: politely, then at once. A second Ctrl-C skips the politeness."""

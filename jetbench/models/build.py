@@ -37,10 +37,11 @@ def build_planned(plan: AnyPlan) -> nn.Module:
 
 
 def without_training_heads(model: nn.Module) -> nn.Module:
-    """`model` itself, in eval mode and without the heads that only training uses: what would be deployed."""
-    for name in getattr(model, "training_only", ()):
-        if hasattr(model, name):
+    """`model` itself, in eval mode and for good without the heads that only training uses: what would be deployed."""
+    if names := getattr(model, "training_only", ()):
+        for name in names:
             delattr(model, name)
+        vars(model).update(training_only=(), auxiliary_weights=())
     return model.eval()
 
 

@@ -5,12 +5,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from jetbench.architecture import Baseline
 from jetbench.device import Device
 from jetbench.energy import Energy
 from jetbench.experiment import ProfilingConfig
 from jetbench.measurement import Latency, Watch
-from jetbench.record import Profile
+from jetbench.record import Profile, ProfileRecord
 from jetbench.reporting import units
+from jetbench.reporting.published import describe_figure
 
 Class = Literal["counted", "measured", "estimated", "reported", "missing"]
 FIRST_PASS = {"eager": "the very first", "compiled": "compilation included", "traced": "the first after tracing"}
@@ -28,13 +30,19 @@ class Figure:
     how: str = ""
 
 
-def list_figures(profile: Profile, config: ProfilingConfig, device: Device) -> list[Figure]:
-    """Every number of a profile; what is missing too, with the reason."""
+def list_figures(record: ProfileRecord, device: Device) -> list[Figure]:
+    """Every number of a profile; what is missing too, with the reason. What is published of a rival is its own."""
+    profile, config = record.profile, record.profiling_config
     figures = _counted(profile)
     figures += _latency_figures(profile, config)
     figures += _memory_figures(profile)
     figures += _energy_figures(profile)
     figures += _estimated(profile)
+    if isinstance(record.architecture, Baseline):
+        fps = [figure for figure in record.architecture.reported if figure.quantity == "fps"]
+        return figures + [
+            Figure("reported_fps", each.fps, "reported", "FPS", f"{each.fps:g}", describe_figure(each)) for each in fps
+        ]
     for said in device.reported:
         text = f"{said.value:g}"
         how = f"{said.network}; {said.protocol}; {said.source}"
@@ -51,7 +59,11 @@ def _counted(profile: Profile) -> list[Figure]:
         Figure("parameters", profile.parameters, "counted", "parameters", units.count(profile.parameters)),
         Figure(
             *("macs", profile.macs, "counted", "MACs", f"{units.millions(profile.macs)} M"),
-            "; ".join(filter(None, ("of convolutions, one image; 1 MAC = 2 FLOPs", profile.notes.get("macs")))),
+            "; ".join(
+                filter(
+                    None, ("of convolutions and matrix products, one image; 1 MAC = 2 FLOPs", profile.notes.get("macs"))
+                )
+            ),
         ),
     ]
     if profile.flops is not None:

@@ -40,7 +40,7 @@ def print_profile(console: Console, record: ProfileRecord, device: Device) -> No
     heading += f"on {escape(device.name)} ({escape(device.title)}): {describe_setting(config)}"
     heading += "" if record.trained else ", random weights"
     console.print(heading, highlight=False)
-    figures = _gather_tails(list_figures(profile, config, device))
+    figures = _gather_tails(list_figures(record, device))
     table = Table(box=None, pad_edge=False, show_header=False)
     table.add_column(no_wrap=True)
     table.add_column(no_wrap=True)
@@ -155,7 +155,7 @@ def describe_profile(record: ProfileRecord, device: Device) -> dict[str, Any]:
         **record.model_dump(mode="json"),
         "figures": {
             figure.quantity: {"value": figure.value, "class": figure.kind, "how": figure.how}
-            for figure in list_figures(record.profile, record.profiling_config, device)
+            for figure in list_figures(record, device)
         },
         "verdict": {"level": verdict.level, "reasons": verdict.reasons},
     }
@@ -178,7 +178,7 @@ def _figures_csv(records: Sequence[ProfileRecord], device: Device) -> str:
     writer.writerow(("network", "setting", "device", "quantity", "value", "class", "verdict", "how"))
     for record in records:
         level = judge(record.profile).level
-        for figure in list_figures(record.profile, record.profiling_config, device):
+        for figure in list_figures(record, device):
             value = "" if figure.value is None else figure.value
             setting = describe_setting(record.profiling_config)
             row = (record.network, setting, device.name, figure.quantity, value, figure.kind, level, figure.how)
@@ -199,7 +199,7 @@ def _markdown(records: Sequence[ProfileRecord], device: Device) -> str:
             "| number | value | class | how |",
             "| :-- | --: | :-- | :-- |",
         ]
-        for figure in list_figures(profile, record.profiling_config, device):
+        for figure in list_figures(record, device):
             how = figure.how.replace("|", "\\|")
             lines.append(f"| {figure.label.strip()} | {figure.text} | {figure.kind} | {how} |")
         lines += ["", f"Verdict: **{verdict.level}**."]

@@ -63,6 +63,11 @@ def describe_figure(figure: Reported) -> str:
     return f"{text} ({figure.source}{'' if figure.seen else ', not read again'})"
 
 
+def mark_of(architecture: AnyArchitecture) -> str:
+    """What stands behind the name of a network that is approximate."""
+    return f" {APPROXIMATE}" if isinstance(architecture, Baseline) and architecture.fidelity == "approximate" else ""
+
+
 def describe_kind(architecture: AnyArchitecture) -> str:
     """What a network is, in two words: `paper form`, `exact rival`."""
     if isinstance(architecture, Baseline):

@@ -69,7 +69,7 @@ def write_report(
 def _print_published(console: Console, records: Sequence[Record], quoted: Sequence[Baseline]) -> None:
     """What is published of the rows, below what was measured of them."""
     table = Table(title="\nAs published, not measured here", title_justify="left", box=None, pad_edge=False)
-    table.add_column("variant", overflow="fold", min_width=14)
+    table.add_column("variant", no_wrap=True)
     for heading in HEADINGS:
         table.add_column(heading.removeprefix("reported "), overflow="fold")
     rows = [(record.variant, record.architecture) for record in records if record.architecture.reported]

@@ -15,7 +15,7 @@ from jetbench.plan import BaselinePlan, Plan
 from jetbench.profiling.listing import count_training_only, list_network
 from jetbench.publication import Reported
 from jetbench.reporting import units
-from jetbench.reporting.published import describe_fidelity, describe_figure, describe_kind
+from jetbench.reporting.published import describe_fidelity, describe_figure, describe_kind, mark_of
 from jetbench.rules import format_size
 from jetbench.sweep import Variant
 from jetbench.walk import list_operations
@@ -256,7 +256,7 @@ def print_variants(console: Console, asked: Sweep, variants: Sequence[Variant]) 
         parameters, macs = _count(list_network(variant.plan))
         also = f" [dim]= {escape(', '.join(variant.also_named))}[/]" if variant.also_named else ""
         table.add_row(
-            f"{escape(variant.name)}{also}",
+            f"{escape(variant.name)}{mark_of(variant.architecture)}{also}",
             units.count(parameters),
             units.millions(macs),
             variant.plan.fingerprint,

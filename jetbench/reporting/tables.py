@@ -16,7 +16,14 @@ from jetbench.profiling.listing import list_network
 from jetbench.publication import QUANTITIES
 from jetbench.record import CounterResult, Environment, Record
 from jetbench.reporting import units
-from jetbench.reporting.published import APPROXIMATE, HEADINGS, describe_rivals, describe_sources, reported_cell
+from jetbench.reporting.published import (
+    APPROXIMATE,
+    HEADINGS,
+    describe_rivals,
+    describe_sources,
+    mark_of,
+    reported_cell,
+)
 from jetbench.verdict import judge
 
 
@@ -388,9 +395,7 @@ def believed(records: Sequence[Record]) -> list[Record]:
 def marked(record: Record) -> str:
     """The variant's name, marked where its network is approximate, or its profile suspect or invalid."""
     level = judge(record.profile).level if record.profile else "valid"
-    is_approximate = isinstance(record.architecture, Baseline) and record.architecture.fidelity == "approximate"
-    approximate = f" {APPROXIMATE}" if is_approximate else ""
-    return record.variant + approximate + {"suspect": " (?)", "invalid": " (INVALID)"}.get(level, "")
+    return record.variant + mark_of(record.architecture) + {"suspect": " (?)", "invalid": " (INVALID)"}.get(level, "")
 
 
 def sources(records: Sequence[Record], quoted: Sequence[Baseline] = ()) -> list[str]:

@@ -146,8 +146,8 @@ class AuxiliaryHead(nn.Module):
 class BiSeNetV2(nn.Module):
     """(N, 3, H, W) -> logits (N, K, H, W); in training a tuple of these and of four auxiliary ones."""
 
-    auxiliary_weights = (1.0, 1.0, 1.0, 1.0)
-    training_only = ("auxiliary",)
+    auxiliary_weights: tuple[float, ...] = (1.0, 1.0, 1.0, 1.0)
+    training_only: tuple[str, ...] = ("auxiliary",)
 
     def __init__(self, num_classes: int) -> None:
         super().__init__()
@@ -172,7 +172,7 @@ class BiSeNetV2(nn.Module):
         at16 = self.stage4(at8)
         at32 = self.stage5(at16)
         logits = resize(self.head(self.aggregate(self.detail(x), self.context(at32))), size)
-        if not self.training:
+        if not (self.training and self.training_only):
             return logits
         heads = zip(self.auxiliary, (at4, at8, at16, at32), strict=True)
         return logits, *(resize(head(feature), size) for head, feature in heads)

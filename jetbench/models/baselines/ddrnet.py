@@ -124,8 +124,8 @@ class DAPPM(nn.Module):
 class DDRNet23Slim(nn.Module):
     """(N, 3, H, W) -> logits (N, K, H, W); in training a tuple of these and of one auxiliary."""
 
-    auxiliary_weights = (0.4,)
-    training_only = ("auxiliary",)
+    auxiliary_weights: tuple[float, ...] = (0.4,)
+    training_only: tuple[str, ...] = ("auxiliary",)
 
     def __init__(self, num_classes: int) -> None:
         super().__init__()
@@ -162,6 +162,6 @@ class DDRNet23Slim(nn.Module):
         high = self.high5(F.relu(high))
         low = resize(self.pyramid(self.low5(F.relu(low))), at8)
         logits = resize(self.head(low + high), size)
-        if not self.training:
+        if not (self.training and self.training_only):
             return logits
         return logits, resize(self.auxiliary(middle), size)

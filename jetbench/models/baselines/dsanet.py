@@ -126,8 +126,8 @@ class AttendedHead(nn.Module):
 class DSANet(nn.Module):
     """(N, 3, H, W) -> logits (N, K, H, W); in training a tuple of these and of three auxiliary ones."""
 
-    auxiliary_weights = (1.0, 1.0, 1.0)
-    training_only = ("auxiliary",)
+    auxiliary_weights: tuple[float, ...] = (1.0, 1.0, 1.0)
+    training_only: tuple[str, ...] = ("auxiliary",)
 
     def __init__(self, num_classes: int) -> None:
         super().__init__()
@@ -159,7 +159,7 @@ class DSANet(nn.Module):
         second = self.block2(self.norm2(torch.cat([self.down2(first), halve(first)], dim=1)))
         third = self.block3(second)
         logits = resize(self.classifier(torch.cat([self.spatial(x), third], dim=1)), size)
-        if not self.training:
+        if not (self.training and self.training_only):
             return logits
         heads = zip(self.auxiliary, (first, second, third), strict=True)
         return logits, *(resize(head(feature), size) for head, feature in heads)

@@ -72,8 +72,8 @@ def head(in_channels: int, num_classes: int) -> nn.Sequential:
 class FastSCNN(nn.Module):
     """(N, 3, H, W) -> logits (N, K, H, W); in training a tuple of these and of two auxiliary ones."""
 
-    auxiliary_weights = (0.4, 0.4)
-    training_only = ("auxiliary",)
+    auxiliary_weights: tuple[float, ...] = (0.4, 0.4)
+    training_only: tuple[str, ...] = ("auxiliary",)
 
     def __init__(self, num_classes: int) -> None:
         super().__init__()
@@ -102,7 +102,7 @@ class FastSCNN(nn.Module):
         context = self.context(high)
         fused = F.relu(self.low(resize(context, high.shape[-2:], align_corners=True)) + self.high(high))
         logits = resize(self.classifier(fused), size, align_corners=True)
-        if not self.training:
+        if not (self.training and self.training_only):
             return logits
         heads = zip(self.auxiliary, (high, context), strict=True)
         return logits, *(resize(each(feature), size, align_corners=True) for each, feature in heads)

@@ -70,8 +70,8 @@ class LightBag(nn.Module):
 class PIDNetS(nn.Module):
     """(N, 3, H, W) -> logits (N, K, H, W); in training with auxiliary ones, and edges (N, 1, H, W)."""
 
-    auxiliary_weights = (0.4, 1.0)
-    training_only = ("auxiliary", "edges")
+    auxiliary_weights: tuple[float, ...] = (0.4, 1.0)
+    training_only: tuple[str, ...] = ("auxiliary", "edges")
 
     def __init__(self, num_classes: int) -> None:
         super().__init__()
@@ -111,7 +111,7 @@ class PIDNetS(nn.Module):
         context = resize(self.pyramid(self.context5(context)), at8)
         fused = self.fuse(self.detail5(detail), context, self.boundary5(boundary))
         logits = resize(self.head(fused), size, align_corners=True)
-        if not self.training:
+        if not (self.training and self.training_only):
             return logits
         auxiliary = resize(self.auxiliary(third), size, align_corners=True)
         return logits, auxiliary, resize(self.edges(boundary), size, align_corners=True)

@@ -58,8 +58,8 @@ class AttentionFusion(nn.Module):
 class PPLiteSegT(nn.Module):
     """(N, 3, H, W) -> logits (N, K, H, W); in training a tuple of these and of two auxiliary ones."""
 
-    auxiliary_weights = (1.0, 1.0)
-    training_only = ("auxiliary16", "auxiliary32")
+    auxiliary_weights: tuple[float, ...] = (1.0, 1.0)
+    training_only: tuple[str, ...] = ("auxiliary16", "auxiliary32")
 
     def __init__(self, num_classes: int) -> None:
         super().__init__()
@@ -81,6 +81,6 @@ class PPLiteSegT(nn.Module):
             fused.append(fusion(feature, fused[-1]))
         _, at32, at16, at8 = fused
         logits = resize(self.head(at8), size)
-        if not self.training:
+        if not (self.training and self.training_only):
             return logits
         return logits, resize(self.auxiliary16(at16), size), resize(self.auxiliary32(at32), size)

@@ -107,8 +107,8 @@ class FeatureFusion(nn.Module):
 class STDC1Seg(nn.Module):
     """(N, 3, H, W) -> logits (N, K, H, W); in training with two auxiliary ones, and edges (N, 1, H, W)."""
 
-    auxiliary_weights = (1.0, 1.0, 1.0)
-    training_only = ("auxiliary16", "auxiliary32", "edges")
+    auxiliary_weights: tuple[float, ...] = (1.0, 1.0, 1.0)
+    training_only: tuple[str, ...] = ("auxiliary16", "auxiliary32", "edges")
 
     def __init__(self, num_classes: int) -> None:
         super().__init__()
@@ -133,7 +133,7 @@ class STDC1Seg(nn.Module):
         deep = F.interpolate(self.refine16(at16) + deep16, size=at8.shape[-2:])
         deep8 = self.smooth16(deep)
         logits = resize(self.head(self.fuse(at8, deep8)), size, align_corners=True)
-        if not self.training:
+        if not (self.training and self.training_only):
             return logits
         found = (self.auxiliary16(deep8), self.auxiliary32(deep16), self.edges(at8))
         return logits, *(resize(each, size, align_corners=True) for each in found)
