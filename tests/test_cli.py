@@ -82,7 +82,7 @@ def test_show_prints_blocks_and_json_with_the_same_totals() -> None:
         (("sweep", "nano", "--set", "trainng.seed=1"), "trainng: no such key; did you mean training?"),
         (("sweep", "nano", "--set", "training.seed=99999999999999"), "training.seed"),
         (("show", "jetseg-nano", "--set", "base_channels=99"), "base_channels=99 is more than max_channels=64"),
-        (("show", "."), "bundled: jetseg-agx"),
+        (("show", "."), "jetseg-agx, "),
         (("profile", "weights.safetensors", "--size", "64x64"), "a saved network has its own size"),
     ],
 )

@@ -71,7 +71,7 @@ def test_rivals_are_trained_profiled_and_set_beside_what_is_published(tmp_path: 
     (tmp_path / "mine.yaml").write_text(SWEEP)
     text = jetbench("sweep", "mine.yaml", cwd=tmp_path)
     folder = tmp_path / "reports" / "mine"
-    ddrnet, fpenet = read_records(folder)
+    ddrnet, fpenet = sorted(read_records(folder), key=lambda record: record.variant)  # whichever landed first
     assert (ddrnet.failure, fpenet.failure) == (None, None)
     assert ddrnet.training
     assert ddrnet.training.auxiliary_weights == (0.4,)
