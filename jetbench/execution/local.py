@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from jetbench.errors import SpecError
 from jetbench.execution.executor import PROFILER, QUEUED, Job, Outcome, Progress
@@ -28,6 +30,7 @@ PROFILES_A_SLOT, LARGEST_WAVE = 4, 12
 FOR_A_WAVE = "waiting for other trainings, to be profiled with them"
 MOST_SERVERS = 3  # preloading that fails so often is left out
 GIB = 2**30
+LITTLE_SPACE = 64 * 2**20  # less than weights may need
 
 
 def choose_device(wanted: str) -> str:
@@ -328,6 +331,15 @@ def signal_group(process: "subprocess.Popen[bytes] | Forked", number: int) -> No
             os.killpg(process.pid, number)
 
 
+def _describe_space(folder: Path) -> str:
+    """How little is left on a full disk: a job there could not even write why it ended."""
+    with contextlib.suppress(OSError):
+        free = shutil.disk_usage(folder).free
+        if free < LITTLE_SPACE:
+            return f"; its disk is full ({free // 1024:,} KiB left)"
+    return ""
+
+
 def read_outcome(running: _Running, code: int) -> Outcome:
     """The outcome of a process that has exited with `code`."""
     job, seconds = running.job, time.monotonic() - running.started
@@ -340,7 +352,8 @@ def read_outcome(running: _Running, code: int) -> Outcome:
         return Outcome(job, said["status"], said["reason"], None, seconds)
     tail = log_tail(job.folder / "log.txt", running.log_start)
     if code == EXIT_UNABLE:
-        return Outcome(job, "unable", f"{job.folder}: the job could not begin, or write there{tail}", None, seconds)
+        reason = f"{job.folder}: the job could not begin, or write there{_describe_space(job.folder)}{tail}"
+        return Outcome(job, "unable", reason, None, seconds)
     if code == -signal.SIGKILL and oom_kills() > running.oom_kills:
         reason = "the process was killed by the kernel, which had no memory left"
         return Outcome(job, "oom", reason + tail, None, seconds)

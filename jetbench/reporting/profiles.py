@@ -15,6 +15,7 @@ from jetbench.device import Device
 from jetbench.record import ProfileRecord
 from jetbench.reporting import units
 from jetbench.reporting.figures import Class, Figure, describe_control, describe_setting, describe_watches, list_figures
+from jetbench.reporting.published import mark_of
 from jetbench.reporting.sheets import print_whole
 from jetbench.reporting.tables import describe_machine
 from jetbench.rules import format_size
@@ -36,7 +37,8 @@ def print_profile(console: Console, record: ProfileRecord, device: Device) -> No
     """Everything that is known of one network on one device, each number with its class, and whether to believe it."""
     profile, config = record.profile, record.profiling_config
     verdict = judge(profile)
-    heading = f"[bold]{escape(record.network)}[/] at {format_size(profile.input_size)}, {record.num_classes} classes, "
+    heading = f"[bold]{escape(record.network)}{mark_of(record.architecture)}[/] "
+    heading += f"at {format_size(profile.input_size)}, {record.num_classes} classes, "
     heading += f"on {escape(device.name)} ({escape(device.title)}): {describe_setting(config)}"
     heading += "" if record.trained else ", random weights"
     console.print(heading, highlight=False)

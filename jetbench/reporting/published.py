@@ -23,7 +23,7 @@ def _short(figure: Reported) -> str:
     where += [figure.device] if figure.device else []
     if figure.dataset:
         where = [" ".join(filter(None, (figure.dataset, figure.split)))]
-    doubt = "" if figure.seen else "?"
+    doubt = ("" if figure.seen else "?") + ("*" if figure.note else "")
     return _value(figure) + doubt + (f" ({', '.join(where)})" if where else "")
 
 
@@ -101,7 +101,8 @@ def describe_rivals(rows: Sequence[tuple[str, AnyArchitecture]]) -> list[str]:
     if any(each.reported for _, each in rows):
         lines.append(
             "Reported: what was published, on other machines, at other sizes and after other trainings; nothing of it "
-            "was measured here. FLOPs are what the source calls so. A question mark: recalled, and not read again."
+            "was measured here. FLOPs are what the source calls so, one or two a multiply-accumulate. A question mark: "
+            "recalled, and not read again. A star: there is a condition to it, with its source."
         )
     return lines
 

@@ -251,7 +251,10 @@ def footnotes(records: Sequence[Record], quoted: Sequence[Baseline] = ()) -> lis
     )
     trainings = dict.fromkeys(_describe_training(record) for record in records)
     lines.append(f"Training: {'; or '.join(trainings)}.")
-    lines.append("One run per row: differences that another seed could undo rank nothing.")
+    lines.append(
+        "One run per row, from random weights: differences that another seed could undo rank nothing, and no network's "
+        "own recipe was used."
+    )
     lines += _describe_profiles([record for record in records if record.profile])
     busy = _busiest(records)
     if busy is not None:
