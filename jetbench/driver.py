@@ -100,8 +100,8 @@ def variant_key(variant: Variant, asked: Sweep | Search, dataset: DatasetInfo, d
 class Driver:
     """Places the jobs of what a chooser asks for, and keeps what lands. Whoever makes one holds the folder's lock.
 
-    While the folder or the storage cannot be written to, no other network is asked for or begun; what has ended is kept
-    and written down later.
+    While the folder or the storage cannot be written to, no other network is asked for, and only jobs that were placed
+    already begin; what has ended is kept and written down later.
     """
 
     def __init__(
@@ -216,7 +216,7 @@ class Driver:
         if self._trouble.meet():
             minutes = self._trouble.limit
             self.view.note(
-                f"{reason}. What has ended is kept, and no other network begins; trying again for up to {minutes}"
+                f"{reason}. What has ended is kept, and no other network is asked for; trying again for up to {minutes}"
             )
         if self._trouble.is_hopeless():
             kept = f"; {len(self._to_write)} rows wait" if self._to_write else ""

@@ -77,20 +77,19 @@ def test_a_study_in_postgresql_has_every_row_once_and_no_file_beside_it(study: S
 def test_a_server_that_goes_away_is_waited_for_and_nothing_is_lost(
     study: Study, server: PostgreSQL, database: str
 ) -> None:
-    process = study.start(12, storage=database, wait=60, MADE_UP_SECONDS=0.3)
+    process = study.start(12, storage=database, wait=60, slots=1, MADE_UP_SECONDS=0.3)
     records = study.folder / "records.jsonl"
     wait_until(lambda: records.exists() and records.read_text().count("\n") >= 2, "two rows", process=process)
     server.stop()
     try:
         assert process.stdout
-        said = next(line for line in process.stdout if "no other network begins" in line)
+        said = next(line for line in process.stdout if "no other network is asked for" in line)
         assert "storage postgresql+psycopg://jetbench:***@127.0.0.1" in said
         assert "secret" not in said
-        time.sleep(2)  # for what was on its way
-        begun = len(study.marks())
-        time.sleep(2)
-        # What was under way ends; of what was trained already a profile may begin, but no other training.
-        assert not [m for m in study.marks()[begun:] if (m["event"], m["stage"]) == ("begin", "train")]
+        begun = {mark["seed"] for mark in study.marks()}
+        time.sleep(4)
+        # What was under way ends; beside it one training may begin that was placed already, for the one slot.
+        assert len({mark["seed"] for mark in study.marks()} - begun) <= 1
     finally:
         server.start()
     text, _ = process.communicate(timeout=90)

@@ -205,7 +205,7 @@ def test_a_full_disk_is_waited_for_and_nothing_is_lost(study: Study, disk: Path)
     on(disk, study)
     process = study.start(10, wait=60, MADE_UP_BYTES=WEIGHTS)
     assert process.stdout
-    said = next(line for line in process.stdout if "no other network begins" in line)
+    said = next(line for line in process.stdout if "no other network is asked for" in line)
     assert "No space left on device" in said or "disk is full" in said  # SQLite has its own words
     assert "trying again for up to 60 s" in said
     remount(disk, "size=20m")

@@ -3,7 +3,7 @@ import torch
 from torch import Tensor, nn
 
 from jetbench import build_model, load_architecture
-from jetbench.catalog import names
+from jetbench.catalog import jetseg_names
 from jetbench.models.jetseg import JetSeg
 from tests.models.reference import released_forward
 
@@ -97,8 +97,8 @@ def test_a_third_of_the_released_nano_is_dead() -> None:
     assert sum(p.numel() for n, p in model.named_parameters() if n in dead) == 11_164
 
 
-@pytest.mark.parametrize("name", names("architectures"))
-def test_every_bundled_architecture_keeps_the_images_size(name: str) -> None:
+@pytest.mark.parametrize("name", jetseg_names())
+def test_every_bundled_jetseg_keeps_the_images_size(name: str) -> None:
     with torch.device("meta"):
         model = build_model(load_architecture(name), 4, (272, 300))
         assert model(torch.empty(2, 3, 272, 300)).shape == (2, 4, 272, 300)
