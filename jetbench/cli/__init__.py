@@ -3,10 +3,22 @@
 from jetbench.cli import networks  # isort: skip  # the order in which --help lists the verbs
 from jetbench.cli import screening  # isort: skip
 from jetbench.cli import experiments  # isort: skip
+from jetbench.cli import tables  # isort: skip
 from jetbench.cli import searching  # isort: skip
 from jetbench.cli import studies  # isort: skip
 from jetbench.cli import profiles  # isort: skip
 from jetbench.cli import devices  # isort: skip
 from jetbench.cli.app import app, main
 
-__all__ = ["app", "devices", "experiments", "main", "networks", "profiles", "screening", "searching", "studies"]
+__all__ = [
+    "app",
+    "devices",
+    "experiments",
+    "main",
+    "networks",
+    "profiles",
+    "screening",
+    "searching",
+    "studies",
+    "tables",
+]

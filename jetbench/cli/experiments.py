@@ -1,4 +1,4 @@
-"""sweep, which trains and profiles, and table, which writes a sweep's tables again."""
+"""sweep: train and profile every variant of a sweep, and land them in tables."""
 
 from contextlib import suppress
 from pathlib import Path
@@ -179,24 +179,3 @@ def dataset_changes(asked: str, own: "DatasetConfig") -> dict[str, Any]:
         raise SpecError(f"--dataset {asked}: expected streets, camvid or camvid:PATH")
     kept = own.model_dump(mode="json") if own.name == kind else {"size": own.size}
     return {"dataset": {**kept, "name": kind, **({"path": path} if path else {})}}
-
-
-@app.command()
-def table(
-    folder: Annotated[Path, typer.Argument(help="A report folder, for example reports/nano.")],
-    show_invalid: Annotated[bool, typer.Option("--all", help="Show rows whose profile is invalid too.")] = False,
-) -> None:
-    """Write a report folder's tables and plots again from its records."""
-    from jetbench.folder import SWEEP, read_records
-    from jetbench.reporting.report import write_report
-    from jetbench.spec import read_yaml
-    from jetbench.sweep import read_quoted
-
-    # Of a variant that was run on other data or another device too, the newest counts.
-    records = list({record.variant: record for record in read_records(folder)}.values())
-    if not records:
-        raise SpecError(f"{folder}: holds no records.jsonl with a finished row; run a sweep first")
-    described = read_yaml(folder / SWEEP) if (folder / SWEEP).exists() else {}
-    name, description = described.get("name", folder.name), described.get("description")
-    title = f"{name}: {description}" if description else str(name)
-    write_report(console, folder, records, title, show_invalid, read_quoted(described.get("quoted") or ()))

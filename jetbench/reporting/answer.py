@@ -19,8 +19,8 @@ from jetbench.experiment import Objective, Search, Sweep, VariantGroup
 from jetbench.front import front_of
 from jetbench.record import Profile, Record
 from jetbench.reporting import units
+from jetbench.reporting.protocol import describe_machine
 from jetbench.reporting.sheets import print_whole
-from jetbench.reporting.tables import describe_machine
 from jetbench.rules import format_size
 from jetbench.student import Difference, differences
 from jetbench.verdict import judge

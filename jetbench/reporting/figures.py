@@ -281,13 +281,6 @@ def _estimated(profile: Profile) -> list[Figure]:
     return figures
 
 
-def describe_setting(config: ProfilingConfig) -> str:
-    """How a network was run, in a few words."""
-    parts = [f"batch {config.batch_size}", config.dtype, f"{config.threads} thread{'s' * (config.threads > 1)}"]
-    parts += ["channels last"] * config.channels_last + [config.backend]
-    return ", ".join(parts)
-
-
 def describe_watches(watches: Sequence[Watch]) -> str:
     """The machine before, during and after: clocks, temperatures, throttling, others' load; what it tells of itself."""
     if not watches:

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 
 from jetbench.front import front_of
 from jetbench.record import Record
-from jetbench.reporting.tables import describe_machine
+from jetbench.reporting.protocol import describe_machine
 
 INK, MUTED, ACCENT, GRID = "#1f2933", "#7b8794", "#d9480f", "#e4e7eb"
 STYLE: dict[Any, Any] = {

@@ -14,10 +14,10 @@ from rich.table import Table
 from jetbench.device import Device
 from jetbench.record import ProfileRecord
 from jetbench.reporting import units
-from jetbench.reporting.figures import Class, Figure, describe_control, describe_setting, describe_watches, list_figures
+from jetbench.reporting.figures import Class, Figure, describe_control, describe_watches, list_figures
+from jetbench.reporting.protocol import describe_machine, describe_setting
 from jetbench.reporting.published import mark_of
 from jetbench.reporting.sheets import print_whole
-from jetbench.reporting.tables import describe_machine
 from jetbench.rules import format_size
 from jetbench.verdict import Verdict, judge
 

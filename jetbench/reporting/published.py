@@ -86,14 +86,18 @@ def describe_fidelity(architecture: Baseline) -> str:
             return f"only published figures, nothing is built or measured: {'; '.join(architecture.assumed)}"
 
 
-def describe_rivals(rows: Sequence[tuple[str, AnyArchitecture]]) -> list[str]:
-    """Footnotes: what had to be assumed of each rival that is not exact, and what the published columns are."""
-    lines = [
+def describe_approximate(rows: Sequence[tuple[str, AnyArchitecture]]) -> list[str]:
+    """Footnotes: what had to be assumed of each rival that is not exact."""
+    return [
         f"{name} {APPROXIMATE} is {describe_fidelity(each)}."
         for name, each in rows
         if isinstance(each, Baseline) and each.fidelity == "approximate"
     ]
-    lines += [
+
+
+def describe_published(rows: Sequence[tuple[str, AnyArchitecture]]) -> list[str]:
+    """Footnotes: which rivals are only quoted, and what the published columns are."""
+    lines = [
         f"{name} is quoted: {describe_fidelity(each)}."
         for name, each in rows
         if isinstance(each, Baseline) and each.fidelity == "quoted"

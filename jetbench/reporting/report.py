@@ -5,23 +5,49 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Table as RichTable
 
 from jetbench.architecture import Baseline
 from jetbench.record import Record
+from jetbench.reporting import formats
+from jetbench.reporting.columns import LAYOUTS, REPORTED, find_columns
+from jetbench.reporting.frame import frame
 from jetbench.reporting.plots import write_plots
-from jetbench.reporting.published import HEADINGS
+from jetbench.reporting.published import describe_published
+from jetbench.reporting.rows import Row, quoted_rows, rows_of
 from jetbench.reporting.sheets import print_whole
-from jetbench.reporting.tables import (
-    COLUMNS,
-    believed,
-    cells,
-    footnotes,
-    front,
-    has_published,
-    published_cells,
-    write_tables,
-)
+from jetbench.reporting.tables import believed, build_table
+
+
+def write_tables(
+    folder: Path,
+    records: Sequence[Record],
+    title: str,
+    show_invalid: bool = False,
+    quoted: Sequence[Baseline] = (),
+) -> list[Path]:
+    """Write table.md, table.tex and table.csv; returns their paths. The CSV has a row for each record, all of them.
+
+    Rows whose protocols differ stand in groups. `quoted` are rivals of which there are only published figures.
+    """
+    rows = [*rows_of(records), *quoted_rows(quoted)]
+    wide = build_table(rows, find_columns(_told(LAYOUTS["wide"], rows)), title, True, show_invalid)
+    brief = build_table(rows, find_columns(LAYOUTS["brief"]), title, True, show_invalid)
+    texts = {
+        "table.md": formats.markdown(wide),
+        "table.tex": formats.latex(brief.without_empty_columns()),
+        "table.csv": frame(records, quoted).to_csv(index=False),
+    }
+    for name, text in texts.items():
+        (folder / name).write_text(text)
+    return [folder / name for name in texts]
+
+
+def _told(names: Sequence[str], rows: Sequence[Row]) -> list[str]:
+    """Those columns, without the published ones where nothing is published of any row."""
+    if any(row.architecture.reported for row in rows):
+        return list(names)
+    return [name for name in names if name not in REPORTED]
 
 
 def write_report(
@@ -40,25 +66,17 @@ def write_report(
     if not records:
         console.print(f"No row has landed in {folder} yet.")
         return
-
-    kept = records if show_invalid else believed(records)
+    rows = [*rows_of(records), *quoted_rows(quoted)]
+    kept = [record for row in (rows if show_invalid else believed(rows)) for record in row.records]
     paths = [*write_tables(folder, records, title, show_invalid, quoted), *write_plots(folder, kept, title)]
-    best = front(kept)
-    shown = [column for column in COLUMNS if column.short]
-    table = Table(title=f"\n[bold]{escape(title)}", title_justify="left", box=None, pad_edge=False)
-    table.add_column("variant", overflow="fold", min_width=16)
-    for column in shown:
-        table.add_column(column.short or column.heading, justify="right", no_wrap=True)
-    for record, row in zip(kept, cells(kept, shown), strict=True):
-        name = escape(row[0])
-        table.add_row(f"[bold green]{name}[/]" if record.key in best else name, *row[1:])
-    print_whole(console, table)
-    console.print("[dim]Green: no other row has both a higher val mIoU and a lower latency.[/]")
-    if has_published(records, quoted):
-        _print_published(console, kept, quoted)
-    for note in footnotes(records, quoted):
-        console.print(f"[dim]- {escape(note)}[/]", highlight=False, soft_wrap=not console.is_terminal)
-    if has_published(records, quoted):
+    table = build_table(rows, find_columns(LAYOUTS["brief"]), title, True, show_invalid)
+    print_whole(console, formats.terminal(table))
+    published = [row for row in rows if row.architecture.reported]
+    if published:
+        _print_published(console, published)
+    print_notes(console, table.notes.all)
+    if published:
+        print_notes(console, describe_published([(row.name, row.architecture) for row in rows]))
         console.print(
             f"[dim]- Where each published figure was read stands in {folder / 'table.md'}.[/]", highlight=False
         )
@@ -66,13 +84,18 @@ def write_report(
     console.print(f"\nWritten to {folder}: {written}", highlight=False, soft_wrap=True)
 
 
-def _print_published(console: Console, records: Sequence[Record], quoted: Sequence[Baseline]) -> None:
-    """What is published of the rows, below what was measured of them."""
-    table = Table(title="\nAs published, not measured here", title_justify="left", box=None, pad_edge=False)
+def print_notes(console: Console, notes: Sequence[str]) -> None:
+    """What one must know to read a table, below it."""
+    for note in notes:
+        console.print(f"[dim]- {escape(note)}[/]", highlight=False, soft_wrap=not console.is_terminal)
+
+
+def _print_published(console: Console, rows: Sequence[Row]) -> None:
+    columns = find_columns(REPORTED)
+    table = RichTable(title="\nAs published, not measured here", title_justify="left", box=None, pad_edge=False)
     table.add_column("variant", no_wrap=True)
-    for heading in HEADINGS:
-        table.add_column(heading.removeprefix("reported "), overflow="fold")
-    rows = [(record.variant, record.architecture) for record in records if record.architecture.reported]
-    for name, architecture in (*rows, *((each.name, each) for each in quoted)):
-        table.add_row(escape(name), *map(escape, published_cells(architecture)))
+    for column in columns:
+        table.add_column(column.heading.removeprefix("reported "), overflow="fold")
+    for row in rows:
+        table.add_row(escape(row.label), *(escape(column.cell(row)) for column in columns))
     console.print(table)

@@ -4,7 +4,13 @@ from jetbench.architecture import Baseline
 from jetbench.catalog import load_architecture
 from jetbench.plan import BaselinePlan
 from jetbench.publication import Reported
-from jetbench.reporting.published import describe_figure, describe_rivals, describe_sources, reported_cell
+from jetbench.reporting.published import (
+    describe_approximate,
+    describe_figure,
+    describe_published,
+    describe_sources,
+    reported_cell,
+)
 from jetbench.reporting.sheets import describe_rival, print_rival
 from tests.consoles import paper, text
 
@@ -42,7 +48,7 @@ def test_cells_keep_every_figure_and_a_dash_where_there_is_none() -> None:
 
 def test_footnotes_say_what_was_assumed_and_where_figures_were_read() -> None:
     rows = [(name, rival(name)) for name in ("linknet", "fpenet", "mfenet")]
-    told = [*describe_rivals(rows), *describe_sources(rows)]
+    told = [*describe_approximate(rows), *describe_published(rows), *describe_sources(rows)]
     assert any(
         line.startswith("fpenet \N{ALMOST EQUAL TO} is approximate; assumed: an expansion of 4") for line in told
     )
@@ -50,7 +56,7 @@ def test_footnotes_say_what_was_assumed_and_where_figures_were_read() -> None:
     assert any("Reported of linknet (Chaurasia and Culurciello, 2017" in line for line in told)
     assert not any(line.startswith("linknet \N{ALMOST EQUAL TO}") for line in told)
     plain = [("jetseg-nano", load_architecture("jetseg-nano"))]
-    assert (describe_rivals(plain), describe_sources(plain)) == ([], [])
+    assert (describe_approximate(plain), describe_published(plain), describe_sources(plain)) == ([], [], [])
 
 
 def test_the_sheet_of_a_rival_sets_what_is_counted_beside_what_is_published() -> None:

@@ -1,16 +1,56 @@
 import csv
 import re
+import shutil
+import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from jetbench.reporting.tables import footnotes, frame, front, latex, markdown, write_tables
-from tests.made_up import DATASET, ENVIRONMENT, failed, profile, record
+from jetbench.errors import SpecError
+from jetbench.experiment import ProfilingConfig, TrainingConfig
+from jetbench.record import Record
+from jetbench.reporting import formats
+from jetbench.reporting.columns import COLUMNS, LAYOUTS, find_columns
+from jetbench.reporting.frame import frame
+from jetbench.reporting.report import write_tables
+from jetbench.reporting.rows import rows_of
+from jetbench.reporting.tables import Table, build_table, front
+from tests.made_up import DATASET, ENVIRONMENT, failed, latency, profile, record, training
 
 
-def rows(text: str) -> list[list[str]]:
+def wide(records: list[Record], **more: Any) -> Table:
+    return build_table(rows_of(records), find_columns(LAYOUTS["wide"]), "title", **more)
+
+
+def notes(records: list[Record]) -> list[str]:
+    return list(wide(records, mixed=True).notes.all)
+
+
+def markdown(records: list[Record]) -> str:
+    return formats.markdown(wide(records, mixed=True))
+
+
+def pipes(text: str) -> list[list[str]]:
     lines = [line for line in text.splitlines() if line.startswith("|")]
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+
+
+def seeds(name: str, mious: list[float], latency_s: float = 0.01, **more: Any) -> list[Record]:
+    """One network trained with several seeds, as a sweep over training.seed names them."""
+    return [
+        record(
+            f"{name}, seed={seed}" if name else f"seed={seed}",
+            key=f"{name}{seed}",
+            changes={"training.seed": seed},
+            fingerprint=name,
+            training=training(miou),
+            training_config=TrainingConfig(seed=seed),
+            profile=profile(latency_s),
+            **more,
+        )
+        for seed, miou in enumerate(mious)
+    ]
 
 
 def test_the_front_is_what_nothing_beats_in_both() -> None:
@@ -21,55 +61,167 @@ def test_the_front_is_what_nothing_beats_in_both() -> None:
         record("d", 0.4, 0.02),
         failed("e"),
     ]
-    assert front(made) == {"a", "b"}
+    assert front(rows_of(made, merge_seeds=False)) == {0, 1}
 
 
 def test_equal_rows_are_both_on_the_front() -> None:
-    assert front([record("a", 0.5, 0.01), record("b", 0.5, 0.01)]) == {"a", "b"}
+    assert front(rows_of([record("a", 0.5, 0.01), record("b", 0.5, 0.01)], merge_seeds=False)) == {0, 1}
+
+
+def different(*records: Record) -> list[Record]:
+    """The same records as so many networks."""
+    return [each.model_copy(update={"fingerprint": each.variant}) for each in records]
 
 
 def test_markdown_has_a_row_each_and_dashes_for_what_was_not_measured() -> None:
-    table = rows(markdown([record("fast"), failed("broken")], "title"))
-    heading, _, fast, broken = table
+    heading, _, fast, broken = pipes(markdown(different(record("fast"), failed("broken"))))
     assert fast[0] == "**fast**"
     assert broken[0] == "broken"
-    cells = dict(zip(heading, broken, strict=True))
-    assert cells["latency median (ms)"] == cells["test mIoU (%)"] == "\N{EM DASH}"
-    assert cells["parameters"] == dict(zip(heading, fast, strict=True))["parameters"]  # counted, not measured
-    assert dict(zip(heading, fast, strict=True))["power (W)"] == "\N{EM DASH}"
+    told, cells = (dict(zip(heading, row, strict=True)) for row in (fast, broken))
+    assert cells["latency median (ms), measured"] == cells["test mIoU (%), measured"] == "\N{EM DASH}"
+    counted = "parameters, counted"
+    assert cells[counted].strip("*") == told[counted].strip("*") != "\N{EM DASH}"  # it failed, and is counted
+    assert told["power (W), measured"] == "\N{EM DASH}"
 
 
 def test_units_are_those_of_the_headings() -> None:
-    heading, _, row = rows(markdown([record("a", 0.5, 0.0123)], "title"))
+    heading, _, row = pipes(markdown([record("a", 0.5, 0.0123)]))
     cells = dict(zip(heading, row, strict=True))
-    assert cells["latency median (ms)"] == "12.3"
-    assert cells["FPS model"] == "81.3"
-    assert cells["FPS end to end"] == "40.7"
-    assert cells["val mIoU best (%)"] == "50.0"
-    assert cells["peak memory (MiB)"] == "3.0"
+    assert cells["latency median (ms), measured"] == "12.3"
+    assert cells["FPS model, measured"] == "81.3"
+    assert cells["FPS end to end, measured"] == "40.7"
+    assert cells["val mIoU best (%), measured"] == "50.0"
+    assert cells["peak memory (MiB), measured"] == "3.0"
+
+
+def test_seeds_are_one_row_with_mean_and_deviation_and_can_be_shown_each() -> None:
+    made = seeds("", [0.5, 0.52, 0.54])
+    (row,) = wide(made).rows
+    cells = dict(zip(LAYOUTS["wide"], row.cells, strict=True))
+    assert row.name == "jetseg-nano"
+    assert cells["val"].text == "52.0 \N{PLUS-MINUS SIGN} 2.0"
+    assert cells["seeds"].text == "3"
+    assert any("Means over 3 trainings" in note for note in notes(made))
+    assert any("seeds 0, 1, 2." in note for note in notes(made))
+    assert [each.name for each in rows_of(made, merge_seeds=False)] == ["seed=0", "seed=1", "seed=2"]
+
+
+def test_a_seed_that_failed_is_said_and_the_rest_is_shown() -> None:
+    made = [*seeds("net", [0.5, 0.6]), failed("net, seed=2").model_copy(update={"fingerprint": "net"})]
+    made[2] = made[2].model_copy(
+        update={"changes": {"training.seed": 2}, "training_config": TrainingConfig(seed=2), "key": "net2"}
+    )
+    table = wide(made)
+    # Its profile is missing, and a training that failed says nothing of the machine: still one network.
+    told = [dict(zip(LAYOUTS["wide"], row.cells, strict=True)) for row in table.rows]
+    assert [cells["seeds"].text for cells in told] in (["2 of 3"], ["2", "0 of 1"])
+    assert any("failed (train, diverged)" in note for note in table.notes.all)
+
+
+def marks(records: list[Record], column: str) -> list[str]:
+    table = build_table(rows_of(records), find_columns([column]), "title")
+    return [
+        "" if (mark := row.cells[0].mark) is None else mark.place + ("=" if mark.is_tie else "") for row in table.rows
+    ]
+
+
+def six(median_s: float, spread: float) -> Any:
+    """A profile of six processes around a median."""
+    return profile(median_s, model_latency=latency(*(median_s * (1 + spread * (n - 2.5)) for n in range(6))))
+
+
+def test_latencies_whose_intervals_overlap_share_their_place() -> None:
+    made = different(
+        record("a", profile=six(0.0100, 0.01)),
+        record("b", profile=six(0.0102, 0.01)),
+        record("c", profile=six(0.0120, 0.001)),
+        record("d", profile=six(0.0300, 0.001)),
+    )
+    assert marks(made, "latency") == ["best=", "best=", "second", ""]
+    assert marks(made, "fps") == ["best=", "best=", "second", ""]
+
+
+def test_latencies_of_few_processes_are_told_apart_only_beyond_what_a_machine_repeats() -> None:
+    made = different(record("a", latency_s=0.0100), record("b", latency_s=0.0104), record("c", latency_s=0.0112))
+    assert marks(made, "latency") == ["best=", "best=", "second"]
+    assert any("fewer than six processes" in note for note in notes(made))
+
+
+def test_one_training_each_ranks_no_accuracy_and_says_so_and_several_do() -> None:
+    one = different(record("a", 0.5), record("b", 0.6))
+    assert marks(one, "val") == ["", ""]
+    assert any(note.startswith("Not ranked") and "val mIoU best" in note for note in notes(one))
+    apart = [*seeds("a", [0.50, 0.51, 0.50]), *seeds("b", [0.60, 0.61, 0.60]), *seeds("c", [0.30, 0.31, 0.30])]
+    assert marks(apart, "val") == ["second", "best", ""]
+    near = [*seeds("a", [0.50, 0.56, 0.53]), *seeds("b", [0.54, 0.58, 0.50])]
+    assert marks(near, "val") == ["best=", "best="]
+
+
+def test_equal_counts_share_a_place_without_a_sign() -> None:
+    assert marks(different(record("a"), record("b")), "parameters") == ["best", "best"]
 
 
 def test_footnotes_say_data_training_measurement_failures_and_reasons() -> None:
-    text = "\n".join(footnotes([record("a", also_named=("b",)), failed("c")]))
+    text = "\n".join(notes(different(record("a", also_named=("b",)), failed("c"))))
     for part in (
         "made-up, 8 train / 4 val / 4 test images at 64x96 (HxW), 3 classes, void pixels ignored",
         "best constant prediction scores 20.0 % on val, 21.0 % on test",
         "jetloss (rare_share 0.0001), 300 steps, batch 8",
-        "5 passes in 1 fresh process after a warm-up, batch 1",
+        "5 passes in 1 fresh process after a warm-up, batch 1, fp32, 1 thread, eager",
         "1 MAC = 2 FLOPs",
         "Power: made up.",
         "processor made-up processor, 2 cores",
+        "Rows landed on 2026-01-01 (UTC).",
         "c failed (train, diverged): the loss was nan at step 3",
         "a is the same network and training as b: run once",
     ):
         assert part in text
 
 
-def test_rows_of_different_machines_are_marked_as_not_comparable() -> None:
-    other = ENVIRONMENT.model_copy(update={"cpu": "another"})
-    mixed = footnotes([record("a"), record("b", profile=profile(0.01, environment=other))])
-    assert mixed[0].startswith("NOT COMPARABLE")
-    assert not any("NOT COMPARABLE" in line for line in footnotes([record("a"), record("b")]))
+OTHER_CPU = profile(0.01, environment=ENVIRONMENT.model_copy(update={"cpu": "another"}))
+DIFFERENT = {
+    "machine": (record("a", profile=OTHER_CPU), "another, 2 cores", "latency"),
+    "data": (record("a", dataset=DATASET.model_copy(update={"digest": "1" * 16})), "digest 11111111", "val"),
+    "recipe": (record("a", training_config=TrainingConfig(learning_rate=0.5)), "learning_rate 0.5", "val"),
+    "precision": (record("a", profiling_config=ProfilingConfig(dtype="bf16")), "precision bf16", "latency"),
+}
+
+
+@pytest.mark.parametrize(("other", "said", "column"), DIFFERENT.values(), ids=DIFFERENT)
+def test_rows_of_different_protocols_are_refused_or_grouped(other: Record, said: str, column: str) -> None:
+    rows = rows_of(different(record("b"), record("c"), other))
+    with pytest.raises(SpecError, match="do not compare") as refused:
+        build_table(rows, find_columns([column]), "title")
+    assert said in str(refused.value)
+    table = build_table(rows, find_columns([column]), "title", mixed=True)
+    assert [[row.name for row in section.rows] for section in table.sections] == [["b", "c"], ["a"]]
+    assert said in table.sections[1].label
+    assert table.notes.essential[0].startswith("NOT COMPARABLE")
+    # What hangs on none of that stands in one column.
+    assert len(build_table(rows, find_columns(["parameters"]), "title").sections) == 1
+
+
+def test_what_a_sweep_varies_on_purpose_is_no_other_protocol() -> None:
+    made = different(
+        record("a"),
+        record("b", changes={"training.loss": "cross-entropy"}, training_config=TrainingConfig(loss="cross-entropy")),
+    )
+    assert len(wide(made).sections) == 1
+
+
+def test_a_row_that_failed_contradicts_no_protocol() -> None:
+    assert len(wide(different(record("a"), failed("b"))).sections) == 1
+
+
+def test_columns_are_chosen_by_name_and_a_wrong_name_lists_them_all() -> None:
+    table = build_table(rows_of([record("a")]), find_columns(["fps", "parameters"]), "title")
+    assert [column.heading for column in table.columns] == ["FPS model", "parameters"]
+    with pytest.raises(SpecError, match="no column is called speed; there are: kind, input,"):
+        find_columns(["speed"])
+    with pytest.raises(SpecError, match="named twice"):
+        find_columns(["fps", "fps"])
+    names = [column.name for column in COLUMNS]
+    assert len(set(names)) == len(names)
 
 
 def test_the_frame_is_in_si_units_with_nothing_for_what_was_not_measured() -> None:
@@ -82,55 +234,114 @@ def test_the_frame_is_in_si_units_with_nothing_for_what_was_not_measured() -> No
     assert table.loc[1, ["test_miou", "latency_model_median_s"]].isna().all()
 
 
-def test_latex_escapes_and_balances(tmp_path: Path) -> None:
-    text = latex([record("a_b & 50%"), failed("c")], "title #1")
+def latex(records: list[Record], title: str = "title", names: tuple[str, ...] = LAYOUTS["brief"]) -> str:
+    return formats.latex(build_table(rows_of(records), find_columns(names), title, True).without_empty_columns())
+
+
+NASTY = 'a_b & 50% $x$ #1 {c} ~d ^e \\f <g> |h| "i" \N{EM DASH} \N{GREEK SMALL LETTER TAU} \N{SNOWMAN}'
+
+
+def test_latex_escapes_and_balances() -> None:
+    text = latex(different(record("a_b & 50%"), failed("c")), "title #1")
     assert r"a\_b \& 50\%" in text
     assert r"title \#1" in text
     assert text.count(r"\begin{") == text.count(r"\end{") == 2
     body = text.split(r"\midrule")[1].split(r"\bottomrule")[0].strip().splitlines()
     columns = text.split(r"\begin{tabular}{")[1].split("}")[0]
     assert all(line.count(" & ") == len(columns) - 1 for line in body)
-    assert "power" not in text.split(r"\toprule")[1]
+    assert "Not measured, so without a column: power (W)" in text.split(r"\begin{table")[0]
+    assert " W " not in text.split(r"\toprule")[1]
 
 
-def test_all_three_files_are_written(tmp_path: Path) -> None:
-    paths = write_tables(tmp_path, [record("a"), failed("b")], "title")
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="needs pdflatex (texlive-latex-base)")
+@pytest.mark.parametrize("names", LAYOUTS.values(), ids=LAYOUTS)
+def test_latex_compiles_and_is_as_wide_as_it_says(names: tuple[str, ...], tmp_path: Path) -> None:
+    made = [*seeds(NASTY, [0.5, 0.6, 0.55]), *different(record("jetseg-nano", 0.6), failed("c", NASTY))]
+    text = latex(made, NASTY, names)
+    (tmp_path / "table.tex").write_text(text)
+    told = re.search(r"some (\d+) pt wide", text)
+    assert told
+    size = re.search(r"\\(footnotesize|scriptsize)", text)
+    assert size
+    body = re.search(r"(\\begin{tabular}.*\\end{tabular})", text, re.DOTALL)
+    assert body
+    (tmp_path / "paper.tex").write_text(
+        "\\documentclass[10pt,twocolumn]{article}\\usepackage{booktabs}\\newsavebox{\\measured}\n\\begin{document}\n"
+        "\\input{table.tex}\n"
+        f"\\sbox{{\\measured}}{{\\{size[1]}\\setlength{{\\tabcolsep}}{{3pt}}{body[1]}}}\n"
+        "\\typeout{WIDTH \\the\\wd\\measured}\n\\end{document}\n"
+    )
+    ran = subprocess.run(
+        ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "paper.tex"],
+        cwd=tmp_path,
+        capture_output=True,
+        encoding="latin-1",
+    )
+    assert ran.returncode == 0, ran.stdout[-2000:]
+    width = re.search(r"WIDTH ([\d.]+)pt", ran.stdout)
+    assert width
+    assert 0.8 * float(told[1]) <= float(width[1]) <= 1.02 * float(told[1])
+
+
+def test_html_is_escaped_and_whole() -> None:
+    from html.parser import HTMLParser
+
+    text = formats.html(wide(different(record("a<script>"), failed("b", "<&>"))))
+    open_tags: list[str] = []
+
+    class Strict(HTMLParser):
+        def handle_starttag(self, tag: str, attrs: Any) -> None:
+            open_tags.append(tag)
+
+        def handle_endtag(self, tag: str) -> None:
+            assert open_tags.pop() == tag
+
+    Strict().feed(text)
+    assert open_tags == []
+    assert "<script>" not in text
+
+
+def test_csv_of_a_table_has_its_rows_and_reads_back() -> None:
+    text = formats.csv(wide(different(record("a, b"), failed("c"))))
+    rows = list(csv.DictReader(text.splitlines()))
+    assert [row["variant"] for row in rows] == ["a, b", "c"]
+    assert rows[1]["latency median (ms), measured"] == ""
+
+
+def test_all_three_files_are_written_the_same_each_time(tmp_path: Path) -> None:
+    made = different(record("a"), failed("b"))
+    paths = write_tables(tmp_path, made, "title")
     assert [path.name for path in paths] == ["table.md", "table.tex", "table.csv"]
     with (tmp_path / "table.csv").open() as file:
         assert [row["variant"] for row in csv.DictReader(file)] == ["a", "b"]
+    before = [path.read_bytes() for path in paths]
+    assert [path.read_bytes() for path in write_tables(tmp_path, made, "title")] == before
 
 
 @pytest.mark.parametrize("name", ["a|b", "a\nb"])
 def test_a_name_cannot_break_the_markdown_table(name: str) -> None:
-    table = [line for line in markdown([record(name)], "title").splitlines() if line.startswith("|")]
+    table = [line for line in markdown([record(name)]).splitlines() if line.startswith("|")]
     assert len(table) == 3
     assert len({re.sub(r"\\\|", "", line).count("|") for line in table}) == 1
     assert table[2].startswith("| **a\\|b** |" if name == "a|b" else "| **a b** |")
 
 
-def test_a_reason_of_many_lines_stays_one_footnote_and_one_latex_comment() -> None:
-    made = [record("a"), failed("b", "RuntimeError: Error(s)\n\tsize mismatch for x_y & z")]
-    assert "b failed (train, diverged): RuntimeError: Error(s) size mismatch for x_y & z" in footnotes(made)
-    before = latex(made, "title").split(r"\begin{table}")[0]
+def test_a_reason_of_many_lines_stays_one_footnote_and_one_line_of_latex() -> None:
+    made = different(record("a"), failed("b", "RuntimeError: Error(s)\n\tsize mismatch for x_y & z"))
+    assert "b failed (train, diverged): RuntimeError: Error(s) size mismatch for x_y & z" in notes(made)
+    before = latex(made).split(r"\begin{table")[0]
     assert all(line.startswith("% ") for line in before.strip().splitlines())
 
 
-def test_rows_of_different_data_or_versions_are_marked_as_not_comparable() -> None:
-    other = DATASET.model_copy(update={"digest": "1" * 16})
-    assert footnotes([record("a"), record("b", dataset=other)])[0].startswith("NOT COMPARABLE: rows differ in data;")
-    newer = profile(0.01, environment=ENVIRONMENT.model_copy(update={"jetbench": "9.9"}))
-    assert "version of jetbench" in footnotes([record("a"), record("b", profile=newer)])[0]
-
-
-def test_a_busy_machine_is_said_first() -> None:
+def test_a_busy_machine_is_said() -> None:
     busy = profile(0.01, environment=ENVIRONMENT.model_copy(update={"load_average": 7.5}))
-    lines = footnotes([record("a"), record("b", profile=busy)])
-    assert lines[0] == "BUSY MACHINE: load average 7.5 on 2 cores; latencies and FPS are not to be trusted."
+    said = "BUSY MACHINE: load average 7.5 on 2 cores; latencies and FPS are not to be trusted."
+    assert said in wide(different(record("a"), record("b", profile=busy))).notes.essential
 
 
 def test_moving_clocks_do_not_make_a_machine_another_machine() -> None:
     slower = profile(0.01, environment=ENVIRONMENT.model_copy(update={"clock_mhz": (800.0,), "load_average": 2.0}))
-    lines = footnotes([record("a"), record("b", profile=slower)])
+    lines = notes(different(record("a"), record("b", profile=slower)))
     assert len([line for line in lines if line.startswith("Measured on")]) == 1
     assert "Processor clocks read after each profile: 800 to 1000 MHz." in lines
     assert not any("NOT COMPARABLE" in line for line in lines)

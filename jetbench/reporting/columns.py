@@ -1,0 +1,369 @@
+"""The columns a table can have, by name: class of the number, unit, which way is better, and how sure each value is."""
+
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Literal
+
+from jetbench.architecture import Baseline
+from jetbench.errors import SpecError
+from jetbench.measurement import Latency
+from jetbench.operations import add_up
+from jetbench.plan import AnyPlan, plan_network
+from jetbench.profiling.listing import list_network
+from jetbench.publication import QUANTITIES, Quantity
+from jetbench.record import Profile, Record, TrainingResult
+from jetbench.reporting import units
+from jetbench.reporting.protocol import Needs
+from jetbench.reporting.published import HEADINGS, describe_kind, reported_cell
+from jetbench.reporting.rows import Row
+from jetbench.rules import format_size
+from jetbench.student import student_quantile
+
+Kind = Literal["described", "counted", "measured", "estimated", "reported"]
+
+REPEATABILITY = 0.025
+"""Half width, relative, of what a latency of fewer than six processes is taken for: medians of single processes on one
+machine went from 115 to 129 ms within and between ten runs (reports/LOG.md, 2026-11-24), 5 % around their middle."""
+
+
+@dataclass(frozen=True)
+class Value:
+    """A number in SI units; the ends between which it is taken to be, equal where it is exact, None where unknown."""
+
+    number: float
+    low: float | None = None
+    high: float | None = None
+    spread: float | None = None
+    """Standard deviation over seeds, shown behind the number."""
+
+    @property
+    def is_exact(self) -> bool:
+        """Would counting again give the same?"""
+        return self.low == self.high == self.number
+
+    @property
+    def has_interval(self) -> bool:
+        """Is it known how sure the number is?"""
+        return self.low is not None and self.high is not None
+
+    def is_tied_with(self, other: "Value") -> bool:
+        """Do their intervals overlap?"""
+        if self.low is None or self.high is None or other.low is None or other.high is None:
+            return False
+        return self.low <= other.high and other.low <= self.high
+
+
+def exact(number: float | None) -> Value | None:
+    """A value that counting again would give again."""
+    return None if number is None else Value(number, number, number)
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column: `read` gives a row's value, or `text` its words. `short` is its heading on the terminal."""
+
+    name: str
+    heading: str
+    kind: Kind
+    needs: Needs | None = None
+    read: Callable[[Row], Value | None] = lambda row: None
+    show: Callable[[float | None], str] = units.count
+    text: Callable[[Row], str] | None = None
+    better: Literal["low", "high"] | None = None
+    short: str = ""
+
+    def cell(self, row: Row) -> str:
+        """What stands in the table: a number with its spread over seeds, words, or a dash."""
+        if self.text is not None:
+            return self.text(row)
+        value = self.read(row)
+        if value is None:
+            return units.MISSING
+        return self.show(value.number) + (f" \N{PLUS-MINUS SIGN} {self.show(value.spread)}" if value.spread else "")
+
+    @property
+    def brief(self) -> str:
+        """The heading where there is little room."""
+        return self.short or self.heading
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What is counted of a network for one image; all None of a rival without a profile, where there is no torch."""
+
+    parameters: int | None = None
+    macs: int | None = None
+    flops: int | None = None
+    eq2_flops: float | None = None
+    peak_activation_bytes: int | None = None
+
+
+def counts_of(record: Record) -> Counts:
+    """Counted from the architecture, so that a row that failed has it too; equal to what a profile counts."""
+    profile = record.profile
+    if isinstance(record.architecture, Baseline) and profile and profile.eq2_flops is not None:
+        # A rival is counted by building it, which takes torch; its profile has done that.
+        return Counts(profile.parameters, profile.macs, profile.flops, profile.eq2_flops, profile.peak_activation_bytes)
+    return _count(plan_network(record.architecture, record.dataset.num_classes, record.dataset.size))
+
+
+@lru_cache(maxsize=1024)
+def _count(plan: AnyPlan) -> Counts:
+    try:
+        cost = add_up(list_network(plan))
+    except ImportError:
+        return Counts()
+    return Counts(cost.parameters, cost.macs, cost.flops, cost.eq2_flops, cost.peak_activation_bytes)
+
+
+def _counted(pick: Callable[[Counts], float | None]) -> Callable[[Row], Value | None]:
+    return lambda row: exact(pick(counts_of(row.records[0]))) if row.records else None
+
+
+def _trained(pick: Callable[[TrainingResult], float | None]) -> Callable[[Row], Value | None]:
+    """Mean over the seeds, its 95 % interval by Student's t; of one seed nothing is known of how sure it is."""
+
+    def read(row: Row) -> Value | None:
+        found = [value for training in row.trainings if (value := pick(training)) is not None]
+        if not found:
+            return None
+        if len(found) == 1:
+            return Value(found[0])
+        mean, deviation = statistics.fmean(found), statistics.stdev(found)
+        half = student_quantile(0.975, len(found) - 1) * deviation / len(found) ** 0.5
+        return Value(mean, mean - half, mean + half, deviation)
+
+    return read
+
+
+def _timed(
+    pick: Callable[[Latency], float], end_to_end: bool = False, inverse: bool = False
+) -> Callable[[Row], Value | None]:
+    """A latency with its interval over processes, or what a machine repeats where there are fewer than six."""
+
+    def read(row: Row) -> Value | None:
+        latency = row.pooled(end_to_end)
+        if latency is None:
+            return None
+        number, interval = pick(latency), latency.interval_s
+        low, high = interval or (
+            latency.median_s * (1 - REPEATABILITY),
+            latency.median_s * (1 + REPEATABILITY),
+        )
+        if inverse:
+            return Value(latency.batch_size / number, latency.batch_size / high, latency.batch_size / low)
+        return Value(number, low, high)
+
+    return read
+
+
+def _percentile(percent: float) -> Callable[[Row], Value | None]:
+    """Of all passes; how sure a tail is, is not known from so few processes, so it ranks nothing."""
+
+    def read(row: Row) -> Value | None:
+        latency = row.pooled()
+        return Value(latency.percentile_s(percent)) if latency else None
+
+    return read
+
+
+def _profiled(pick: Callable[[Profile], float | None], is_exact: bool = False) -> Callable[[Row], Value | None]:
+    def read(row: Row) -> Value | None:
+        found = [value for profile in row.profiles if (value := pick(profile)) is not None]
+        if not found:
+            return None
+        middle = statistics.median(found)
+        return exact(middle) if is_exact and len(set(found)) == 1 else Value(middle, min(found), max(found))
+
+    return read
+
+
+def _energy(row: Row) -> Value | None:
+    """Gross joules per image; the ends are those of the windows."""
+    found = [p.energy for p in row.profiles if p.energy and p.energy.energy_j_per_image is not None]
+    if not found:
+        return None
+    windows = [joules for energy in found for joules in energy.window_energies_j]
+    middle = statistics.median(energy.energy_j_per_image or 0.0 for energy in found)
+    return Value(middle, min(windows, default=middle), max(windows, default=middle))
+
+
+def _estimated(profile: Profile) -> float | None:
+    return profile.estimate.seconds if profile.estimate else None
+
+
+def _plain(number: float | None) -> str:
+    return units.MISSING if number is None else f"{number:g}"
+
+
+def _three_digits(scale: float) -> Callable[[float | None], str]:
+    """Three significant digits in that unit, small networks too: 0.0645."""
+
+    def show(value: float | None) -> str:
+        if value is None:
+            return units.MISSING
+        scaled = value / scale
+        if scaled >= 1:
+            return units.significant(scaled)
+        decimals = next((places for places in range(3, 9) if round(scaled * 10**places) >= 100), 9)
+        return f"{scaled:.{decimals}f}"
+
+    return show
+
+
+def _of_first(describe: Callable[[Record], str]) -> Callable[[Row], str]:
+    return lambda row: describe(row.records[0]) if row.records else units.MISSING
+
+
+def _seeds(row: Row) -> str:
+    ended, all_of_them = len(row.trainings), len(row.records)
+    return f"{ended} of {all_of_them}" if ended < all_of_them else str(ended) if row.records else units.MISSING
+
+
+def _verdict(row: Row) -> str:
+    return row.level if row.profiles else units.MISSING
+
+
+def _reported(quantity: Quantity) -> Callable[[Row], str]:
+    return lambda row: reported_cell(row.architecture, quantity)
+
+
+COLUMNS: tuple[Column, ...] = (
+    Column("kind", "kind", "described", text=lambda row: describe_kind(row.architecture)),
+    Column("input", "input (HxW)", "described", text=_of_first(lambda r: format_size(r.dataset.size)), short="input"),
+    Column("pretrained", "pretrained", "described", text=_of_first(lambda r: "no"), short="pretr."),
+    Column("augmentation", "augmentation", "described", text=_of_first(lambda r: "no"), short="augm."),
+    Column("loss", "loss", "described", text=_of_first(lambda r: r.training_config.loss)),
+    Column("budget", "budget", "described", text=_of_first(lambda r: str(r.training_config.budget))),
+    Column("seeds", "trainings", "described", text=_seeds, short="seeds"),
+    Column(
+        *("parameters", "parameters", "counted", "counted", _counted(lambda c: c.parameters), units.count),
+        better="low",
+        short="params",
+    ),
+    Column(
+        *("parameters-m", "params (M)", "counted", "counted", _counted(lambda c: c.parameters), _three_digits(1e6)),
+        better="low",
+    ),
+    Column(
+        *("macs", "MACs (M)", "counted", "counted", _counted(lambda c: c.macs), units.millions),
+        better="low",
+        short="MACs M",
+    ),
+    Column(
+        *("macs-g", "MACs (G)", "counted", "counted", _counted(lambda c: c.macs), _three_digits(1e9)),
+        better="low",
+    ),
+    Column("flops", "FLOPs (M)", "counted", "counted", _counted(lambda c: c.flops), units.millions, better="low"),
+    Column("eq2", "eq. 2 (M)", "counted", "counted", _counted(lambda c: c.eq2_flops), units.millions, better="low"),
+    Column(
+        *("eq2-g", "FLOPs eq. 2 (G)", "counted", "counted", _counted(lambda c: c.eq2_flops), _three_digits(1e9)),
+        better="low",
+        short="eq. 2 G",
+    ),
+    Column(
+        *("activations", "peak activations (MiB)", "counted", "counted"),
+        *(_counted(lambda c: c.peak_activation_bytes), units.mebibytes),
+        better="low",
+    ),
+    Column(
+        *("val", "val mIoU best (%)", "measured", "trained", _trained(lambda t: t.best.counts.miou), units.score),
+        better="high",
+        short="val %",
+    ),
+    Column(
+        *("val-last", "val mIoU last (%)", "measured", "trained", _trained(lambda t: t.last.counts.miou), units.score),
+        better="high",
+    ),
+    Column(
+        *("test", "test mIoU (%)", "measured", "trained", _trained(lambda t: t.test.miou), units.score),
+        better="high",
+        short="test %",
+    ),
+    Column(
+        *("latency", "latency median (ms)", "measured", "measured", _timed(lambda x: x.median_s), units.milliseconds),
+        better="low",
+        short="ms",
+    ),
+    Column("p90", "p90 (ms)", "measured", "measured", _percentile(90), units.milliseconds),
+    Column("p99", "p99 (ms)", "measured", "measured", _percentile(99), units.milliseconds),
+    Column("worst", "worst (ms)", "measured", "measured", _percentile(100), units.milliseconds),
+    Column(
+        *("fps", "FPS model", "measured", "measured", _timed(lambda x: x.median_s, inverse=True), units.fps),
+        better="high",
+        short="FPS",
+    ),
+    Column(
+        *("fps-e2e", "FPS end to end", "measured", "measured", _timed(lambda x: x.median_s, True, True), units.fps),
+        better="high",
+        short="e2e FPS",
+    ),
+    Column(
+        *("memory", "peak memory (MiB)", "measured", "measured"),
+        *(_profiled(lambda p: p.peak_memory_bytes, is_exact=True), units.mebibytes),
+        better="low",
+        short="MiB",
+    ),
+    Column(
+        *("power", "power (W)", "measured", "measured", _profiled(lambda p: p.power_w), units.watts),
+        better="low",
+        short="W",
+    ),
+    Column("energy", "energy (mJ)", "measured", "measured", _energy, units.millijoules, better="low", short="mJ"),
+    Column(
+        *("estimate", "latency at best (ms)", "estimated", "measured", _profiled(_estimated), units.milliseconds),
+        short="est. ms",
+    ),
+    Column("training-s", "training (s)", "measured", "measured", _trained(lambda t: t.seconds), _plain),
+    Column("verdict", "verdict", "measured", "measured", text=_verdict),
+    *(
+        Column(f"reported-{name}", heading, "reported", text=_reported(name))
+        for name, heading in zip(QUANTITIES, HEADINGS, strict=True)
+    ),
+)
+BY_NAME = {column.name: column for column in COLUMNS}
+
+REPORTED = tuple(f"reported-{name}" for name in QUANTITIES)
+LAYOUTS: dict[str, tuple[str, ...]] = {
+    # Table 1 of the paper, then what it leaves out: the accuracy.
+    "paper": ("input", "pretrained", "augmentation", "parameters-m", "eq2-g", "fps", "test"),
+    "brief": ("parameters", "macs", "val", "test", "latency", "fps", "fps-e2e", "memory", "power", "verdict"),
+    "wide": (
+        *("seeds", "parameters", "macs", "flops", "eq2", "val", "val-last", "test", "latency", "p90", "p99"),
+        *("fps", "fps-e2e", "memory", "power", "energy", "verdict", *REPORTED),
+    ),
+}
+
+
+def find_columns(names: Sequence[str]) -> tuple[Column, ...]:
+    """The columns of those names.
+
+    Raises:
+        SpecError: there is none of a name; all names are listed.
+    """
+    unknown = [name for name in names if name not in BY_NAME]
+    if unknown:
+        raise SpecError(f"no column is called {', '.join(unknown)}; there are: {', '.join(BY_NAME)}")
+    if len(set(names)) < len(names):
+        raise SpecError(f"a column is named twice: {', '.join(names)}")
+    return tuple(BY_NAME[name] for name in names)
+
+
+def class_columns(rows: Sequence[Row]) -> tuple[Column, ...]:
+    """A column for the IoU on the test split of each class, and their mean.
+
+    Raises:
+        SpecError: the rows' classes differ.
+    """
+    names = {record.dataset.class_names for row in rows for record in row.records}
+    if len(names) != 1:
+        raise SpecError(f"the rows have {len(names)} different lists of classes; give studies of one")
+    (classes,) = names
+    return (BY_NAME["test"], *(_class_column(number, name) for number, name in enumerate(classes)))
+
+
+def _class_column(number: int, name: str) -> Column:
+    read = _trained(lambda training: training.test.class_iou[number])
+    return Column(f"iou-{name}", name, "measured", "trained", read, units.score, better="high")

@@ -1,0 +1,215 @@
+"""What one must know to read a table: data, training, how and where measured, what is missing and why."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from jetbench.record import CounterResult, Record
+from jetbench.reporting import units
+from jetbench.reporting.columns import Column
+from jetbench.reporting.protocol import describe_machine, describe_setting
+from jetbench.reporting.published import APPROXIMATE, describe_approximate, describe_published, describe_sources
+from jetbench.reporting.rows import Row
+from jetbench.verdict import judge
+
+
+@dataclass(frozen=True)
+class Notes:
+    """What one must know to read a table, a line each: what no reader may miss, and what else there is to know."""
+
+    essential: tuple[str, ...]
+    details: tuple[str, ...] = ()
+
+    @property
+    def all(self) -> tuple[str, ...]:
+        """Both, the essential ones first."""
+        return (*self.essential, *self.details)
+
+
+def footnotes(rows: Sequence[Row], columns: Sequence[Column]) -> Notes:
+    """What one must know to read those columns of those rows."""
+    records = [record for row in rows for record in row.records]
+    needs = {column.needs for column in columns}
+    trained, measured = "trained" in needs, "measured" in needs
+    named = [(row.name, row.architecture) for row in rows]
+    lines: list[str] = []
+    details: list[str] = []
+    busy = _busiest(records) if measured else None
+    if busy is not None:
+        lines.append(f"BUSY MACHINE: {busy}; latencies and FPS are not to be trusted.")
+    if trained or not measured:
+        lines += [f"Data: {data}." for data in dict.fromkeys(record.dataset.describe() for record in records)]
+    if trained and records:
+        lines += _describe_trainings(rows, records)
+        details.append(_describe_scoring(records[0]))
+    if "counted" in needs and records:
+        details += _describe_counting(records)
+    if measured:
+        lines += _describe_measuring(records)
+        details += _describe_machine_state(records)
+    lines += _describe_times(records)
+    for row in rows:
+        lines += _describe_row(row, measured)
+    if trained:
+        details += _describe_heads(records)
+    if any(column.kind == "reported" for column in columns):
+        lines += describe_published(named)
+    approximate = describe_approximate(named)
+    if approximate:
+        lines.append(f"{APPROXIMATE}: not in every point the published network; what was assumed is listed.")
+    details += approximate
+    return Notes(tuple(map(on_one_line, lines)), tuple(map(on_one_line, details)))
+
+
+def _describe_scoring(record: Record) -> str:
+    dataset = record.dataset
+    return (
+        "mIoU: mean IoU of the classes that occur in the split, one confusion matrix over the whole split at the size "
+        f"above. The best constant prediction scores {units.score(dataset.constant_miou['val'])} % on val, "
+        f"{units.score(dataset.constant_miou['test'])} % on test. "
+        "Test was scored once, with the weights of the best val."
+    )
+
+
+def _describe_trainings(rows: Sequence[Row], records: Sequence[Record]) -> list[str]:
+    recipes = dict.fromkeys(_describe_training(record) for record in records)
+    seeds = sorted({record.training_config.seed for record in records})
+    counts = sorted({len(row.trainings) for row in rows if row.trainings})
+    several = counts and counts[-1] > 1
+    how_many = " or ".join(str(count) for count in counts)
+    if several:
+        spread = f"Means over {how_many} trainings, \N{PLUS-MINUS SIGN} their standard deviation; "
+    else:
+        spread = "One training per row: differences that another seed could undo rank nothing; "
+    return [
+        f"Training: {'; or '.join(recipes)}; seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}.",
+        f"{spread}all from random weights, without augmentation, and no network's own recipe was used.",
+    ]
+
+
+def _describe_times(records: Sequence[Record]) -> list[str]:
+    """When the rows landed, and the newest commit that ran them."""
+    days = sorted({record.finished[:10] for record in records})
+    return [f"Rows landed on {days[0]}{f' to {days[-1]}' if len(days) > 1 else ''} (UTC)."] if days else []
+
+
+def _describe_row(row: Row, measured: bool) -> list[str]:
+    lines = []
+    for record in row.records:
+        name = row.name
+        if len(row.records) > 1:
+            name += f" (seed {record.training_config.seed})"
+        if record.failure:
+            lines.append(f"{name} failed ({record.failure.stage}, {record.failure.status}): {record.failure.reason}")
+        if measured and record.profile and (verdict := judge(record.profile)).level in ("suspect", "invalid"):
+            left_out = " (left out of the table; `jetbench table --all` shows it)" if verdict.level == "invalid" else ""
+            lines.append(f"{name} is {verdict}{left_out}.")
+        if record.also_named:
+            lines.append(f"{name} is the same network and training as {', '.join(record.also_named)}: run once.")
+    return lines
+
+
+def _busiest(records: Sequence[Record]) -> str | None:
+    """The highest load average, where it is more than the cores can carry."""
+    environments = [record.profile.environment for record in records if record.profile]
+    loads = [(e.load_average, e.cores) for e in environments if e.load_average is not None]
+    load, cores = max(loads, default=(0.0, 1))
+    return f"load average {load:.1f} on {cores} cores" if load > cores + 1 else None
+
+
+def on_one_line(text: str) -> str:
+    """Reasons come from anywhere and may have lines; a table cell, a list entry and a LaTeX comment have one."""
+    return " ".join(text.split())
+
+
+def _describe_training(record: Record) -> str:
+    config = record.training_config
+    mixed = ", mixed precision" if record.training and record.training.mixed_precision else ""
+    loss: str = config.loss
+    if loss == "jetloss":
+        beta = config.jetloss.beta
+        loss += f" (rare_share {config.jetloss.rare_share:g})" if beta is None else f" (beta {beta:g})"
+    return (
+        f"{loss}, {config.budget}, batch {config.batch_size}, AdamW {config.learning_rate:g} {config.schedule}, "
+        f"{config.threads} thread{'s' * (config.threads > 1)}{mixed}"
+    )
+
+
+def _describe_counting(records: Sequence[Record]) -> list[str]:
+    line = (
+        "Counted by us, for one image: MACs, multiply-accumulates of convolutions; FLOPs, 2 per MAC (1 MAC = 2 FLOPs) "
+        "and the rest by the rules that `jetbench count` prints; eq. 2, the paper's equation as its authors' tool "
+        "applies it."
+    )
+    first = next((record for record in records if record.profile), None)
+    if first is not None and first.profile is not None and first.profile.counters:
+        line += f" By rules of their own, for {first.variant}, {_describe_counters(first.profile.counters)}."
+    return [line, *_notes_of(records, {"macs": "MACs", "fvcore": "fvcore", "thop": "thop"})]
+
+
+def _notes_of(records: Sequence[Record], headings: Mapping[str, str]) -> list[str]:
+    notes = [record.profile.notes for record in records if record.profile]
+    return [
+        f"{heading}: {note}."
+        for key, heading in headings.items()
+        for note in dict.fromkeys(each[key] for each in notes if key in each)
+    ]
+
+
+def _describe_measuring(records: Sequence[Record]) -> list[str]:
+    profiles = [record.profile for record in records if record.profile]
+    if not profiles:
+        return []
+    counts = [len(profile.model_latency.samples_s) for profile in profiles if profile.model_latency] or [0]
+    processes = [len(profile.model_latency.runs) for profile in profiles if profile.model_latency] or [0]
+    freshly = f"{_span(processes, 0)} fresh process{'es' if max(processes) > 1 else ''}"
+    settings = dict.fromkeys(describe_setting(record.profiling_config) for record in records if record.profile)
+    tf32 = " with TF32" if any(profile.environment.tf32 for profile in profiles) else ""
+    lines = [
+        f"Latency: {_span(counts, 0)} passes in {freshly} after a warm-up, {'; or '.join(settings)}{tf32}, seeded "
+        "random image. Model: normalised image to logits at the image's size. End to end: bytes, normalise, network, "
+        "argmax, class ids; decoding a file is not in it.",
+    ]
+    return lines + [
+        f"Measured on: {text}." for text in dict.fromkeys(describe_machine(p.environment) for p in profiles)
+    ]
+
+
+def _describe_machine_state(records: Sequence[Record]) -> list[str]:
+    profiles = [record.profile for record in records if record.profile]
+    lines = _notes_of(records, {"peak_memory_bytes": "Peak memory", "power_w": "Power"})
+    clocks = [clock for profile in profiles for clock in profile.environment.clock_mhz or ()]
+    loads = [profile.environment.load_average for profile in profiles if profile.environment.load_average is not None]
+    if clocks:
+        lines.append(f"Processor clocks read after each profile: {_span(clocks, 0)} MHz.")
+    if loads:
+        lines.append(
+            f"Load average read after each profile: {_span(loads, 1)}; one profile alone makes 1, and what ran before "
+            "counts for a minute."
+        )
+    return lines
+
+
+def _span(values: Sequence[float], decimals: int) -> str:
+    low, high = f"{min(values):.{decimals}f}", f"{max(values):.{decimals}f}"
+    return low if low == high else f"{low} to {high}"
+
+
+def _describe_counters(counters: Sequence[CounterResult]) -> str:
+    return ", ".join(f"{counter.tool} {counter.version} says {units.millions(counter.macs)} M" for counter in counters)
+
+
+def _describe_heads(records: Sequence[Record]) -> list[str]:
+    """Which networks had heads that only training used."""
+    found = {r.variant: r.training.auxiliary_weights for r in records if r.training and r.training.auxiliary_weights}
+    if not found:
+        return []
+    told = ", ".join(f"{name} ({', '.join(f'{weight:g}' for weight in weights)})" for name, weights in found.items())
+    return [
+        "Trained with heads that inference does not use, which are in no count and were taken off before profiling "
+        f"(what each counts in the loss): {told}."
+    ]
+
+
+def sources(rows: Sequence[Row]) -> list[str]:
+    """Footnotes that only a file has room for: each published figure with where it was read."""
+    return [on_one_line(line) for line in describe_sources([(row.name, row.architecture) for row in rows])]

@@ -1,0 +1,239 @@
+"""A table in a format: Markdown, LaTeX with booktabs, HTML, the terminal. The same bytes each time."""
+
+from collections.abc import Sequence
+from csv import writer as csv_writer
+from html import escape as escape_html
+from io import StringIO
+from itertools import groupby
+
+from rich.markup import escape as escape_markup
+from rich.table import Table as RichTable
+
+from jetbench.reporting import units
+from jetbench.reporting.columns import Column
+from jetbench.reporting.footnotes import on_one_line
+from jetbench.reporting.published import APPROXIMATE
+from jetbench.reporting.tables import KINDS, TIE, Cell, Table
+
+# Widths of a line of text in points: one column and both columns of a two-column article (IEEE, CVPR: 252 and 516).
+ONE_COLUMN, BOTH_COLUMNS = 252.0, 516.0
+SIZES = (("footnotesize", 8.0), ("scriptsize", 7.0))
+COLUMN_GAP = 3.0  # \tabcolsep, on both sides of each column
+NARROW, WIDE = "iljtfr.,:;|!'()[] ", "mwMW%@ABCDEFGHKNOPQRSUVXYZ"
+
+LAST_LETTER = 0x180  # of Latin with its accents
+SPECIAL = {
+    "\\": r"\textbackslash{}",
+    "\N{EM DASH}": "---",
+    "^": r"\textasciicircum{}",
+    "~": r"\textasciitilde{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    '"': "''",
+    APPROXIMATE: r"$\approx$",
+    "\N{PLUS-MINUS SIGN}": r"$\pm$",
+    "\N{MULTIPLICATION SIGN}": r"$\times$",
+    "\N{GREEK SMALL LETTER TAU}": r"$\tau$",
+    "\N{MINUS SIGN}": "$-$",
+    "\N{HORIZONTAL ELLIPSIS}": r"\dots{}",
+    **{letter: f"\\{letter}" for letter in "&%$#_{}"},
+}
+
+
+def markdown(table: Table) -> str:
+    """A page: title, table with the class of each number under its heading, notes, sources."""
+    headings = ["variant", *(_with_kind(column) for column in table.columns)]
+    alignment = [":--", *(":--" if column.text else "--:" for column in table.columns)]
+    lines = [f"# {table.title}", "", _pipe(headings), _pipe(alignment)]
+    for section in table.sections:
+        if section.label:
+            lines.append(_pipe([f"*{section.label}*", *[""] * len(table.columns)]))
+        for row in section.rows:
+            name = f"**{row.name}**" if row.is_on_front else row.name
+            lines.append(_pipe([name, *(_markdown_cell(cell) for cell in row.cells)]))
+    lines += ["", *(f"- {note}" for note in (*table.notes.all, *table.sources)), ""]
+    return "\n".join(lines)
+
+
+def _with_kind(column: Column) -> str:
+    kind = KINDS[column.kind]
+    return column.heading if not kind or column.kind == "reported" else f"{column.heading}, {kind}"
+
+
+def _markdown_cell(cell: Cell) -> str:
+    if cell.mark is None:
+        return cell.marked
+    return f"**{cell.marked}**" if cell.mark.place == "best" else f"<ins>{cell.marked}</ins>"
+
+
+def _pipe(row: Sequence[str]) -> str:
+    return "| " + " | ".join(on_one_line(cell).replace("|", "\\|") for cell in row) + " |"
+
+
+def latex(table: Table) -> str:
+    """The table for a paper (it needs booktabs), its notes below it; the rest of them as comments above.
+
+    It takes the largest type in which it fits one column of a two-column article, or else both columns (`table*`); its
+    first comment says which, and by how much it is too wide where neither is enough.
+    """
+    size, width, star = _fit(table)
+    room = BOTH_COLUMNS if star else ONE_COLUMN
+    if width > room:
+        fit = f"some {width:.0f} pt wide, which is more than both columns ({BOTH_COLUMNS:g} pt): choose fewer --columns"
+    elif star:
+        fit = f"some {width:.0f} pt wide, so it goes over both columns; one has {ONE_COLUMN:g} pt"
+    else:
+        fit = f"some {width:.0f} pt wide: fits one column of {ONE_COLUMN:g} pt"
+    environment = "table*" if star else "table"
+    lines = [
+        f"% Needs \\usepackage{{booktabs}}; {fit}.",
+        *(f"% {note}" for note in (*table.notes.details, *table.sources)),
+    ]
+    lines += [f"\\begin{{{environment}}}", r"  \centering", f"  \\caption{{{_tex(table.title)}.}}"]
+    lines += [f"  \\{size}", f"  \\setlength{{\\tabcolsep}}{{{COLUMN_GAP:g}pt}}"]
+    letters = "".join("l" if column.text else "r" for column in table.columns)
+    lines += [f"  \\begin{{tabular}}{{l{letters}}}", r"    \toprule"]
+    lines += _kind_lines(table.columns)
+    lines.append("    " + " & ".join(["model", *(_tex(column.brief) for column in table.columns)]) + r" \\")
+    for section in table.sections:
+        lines.append(r"    \midrule")
+        if section.label:
+            span = len(table.columns) + 1
+            lines.append(f"    \\multicolumn{{{span}}}{{l}}{{\\emph{{{_tex(section.label)}}}}} \\\\")
+        for row in section.rows:
+            name = f"\\textbf{{{_tex(row.name)}}}" if row.is_on_front else _tex(row.name)
+            lines.append("    " + " & ".join([name, *(_tex_cell(cell) for cell in row.cells)]) + r" \\")
+    lines += [r"    \bottomrule", r"  \end{tabular}", r"  \par\smallskip"]
+    lines.append(r"  \parbox{\linewidth}{\scriptsize\raggedright")
+    lines += [f"    {_tex(note)}" for note in (*_spelt_out(table.columns), *table.notes.essential)]
+    lines += ["  }", f"\\end{{{environment}}}", ""]
+    return "\n".join(lines)
+
+
+def _spelt_out(columns: Sequence[Column]) -> list[str]:
+    """What the short headings stand for."""
+    told = [f"{column.brief}, {column.heading}" for column in columns if column.brief != column.heading]
+    return [f"Columns: {'; '.join(told)}."] if told else []
+
+
+def _kind_lines(columns: Sequence[Column]) -> list[str]:
+    """A line above the headings that says of each span of columns which class of number it has."""
+    cells, rules, at = [""], [], 2
+    for kind, members in groupby(columns, key=lambda column: column.kind):
+        count = len(list(members))
+        cells.append(f"\\multicolumn{{{count}}}{{c}}{{{_tex(KINDS[kind])}}}")
+        if KINDS[kind]:
+            rules.append(f"\\cmidrule(lr){{{at}-{at + count - 1}}}")
+        at += count
+    return ["    " + " & ".join(cells) + r" \\", "    " + " ".join(rules)] if rules else []
+
+
+def _fit(table: Table) -> tuple[str, float, bool]:
+    """Type size, width in points, and whether it goes over both columns."""
+    rows = [["model", *(column.brief for column in table.columns)]]
+    rows += [[row.name, *(cell.marked for cell in row.cells)] for row in table.rows]
+    ems = sum(max(_ems(row[at]) for row in rows) for at in range(len(table.columns) + 1))
+    gaps = 2 * COLUMN_GAP * (len(table.columns) + 1)
+    found = [(name, ems * points + gaps) for name, points in SIZES]
+    for star, room in ((False, ONE_COLUMN), (True, BOTH_COLUMNS)):
+        for name, width in found:
+            if width <= room:
+                return name, width, star
+    return (*found[-1], True)
+
+
+def _ems(text: str) -> float:
+    """About how wide a text is in Computer Modern, in units of the type's size; rather too wide than too narrow."""
+    return sum(_em(letter) for letter in text)
+
+
+def _em(letter: str) -> float:
+    if letter in NARROW:
+        return 0.36
+    if letter in WIDE or letter in SPECIAL:
+        return 0.85
+    return 0.56 if ord(letter) < LAST_LETTER else 3.6
+
+
+def _tex_cell(cell: Cell) -> str:
+    text = _tex(cell.text)
+    if cell.mark is None:
+        return text
+    tie = f"$^{{{TIE}}}$" if cell.mark.is_tie else ""
+    return (f"\\textbf{{{text}}}" if cell.mark.place == "best" else f"\\underline{{{text}}}") + tie
+
+
+def _tex(text: str) -> str:
+    # What the plain fonts do not have would stop the compilation: any other letter is spelt by its code.
+    return "".join(
+        SPECIAL.get(letter, letter if ord(letter) < LAST_LETTER else f"U+{ord(letter):04X}")
+        for letter in on_one_line(text)
+    )
+
+
+def html(table: Table) -> str:
+    """One self-contained table element with its notes, for a page of one's own."""
+    lines = ["<table>", f"  <caption>{escape_html(table.title)}</caption>", "  <thead>"]
+    spans = [(KINDS[kind], len(list(members))) for kind, members in groupby(table.columns, key=lambda c: c.kind)]
+    if any(label for label, _ in spans):
+        cells = "".join(f'<th colspan="{count}">{escape_html(label)}</th>' for label, count in spans)
+        lines.append(f"    <tr><td></td>{cells}</tr>")
+    headings = "".join(f'<th scope="col">{escape_html(column.heading)}</th>' for column in table.columns)
+    lines += [f'    <tr><th scope="col">variant</th>{headings}</tr>', "  </thead>"]
+    for section in table.sections:
+        lines.append("  <tbody>")
+        if section.label:
+            span = len(table.columns) + 1
+            lines.append(f'    <tr><th colspan="{span}" scope="rowgroup">{escape_html(section.label)}</th></tr>')
+        for row in section.rows:
+            name = f"<b>{escape_html(row.name)}</b>" if row.is_on_front else escape_html(row.name)
+            cells = "".join(f"<td>{_html_cell(cell)}</td>" for cell in row.cells)
+            lines.append(f'    <tr><th scope="row">{name}</th>{cells}</tr>')
+        lines.append("  </tbody>")
+    lines += ["</table>", "<ul>", *(f"  <li>{escape_html(note)}</li>" for note in (*table.notes.all, *table.sources))]
+    return "\n".join([*lines, "</ul>", ""])
+
+
+def _html_cell(cell: Cell) -> str:
+    text = escape_html(cell.marked)
+    if cell.mark is None:
+        return text
+    return f"<b>{text}</b>" if cell.mark.place == "best" else f"<u>{text}</u>"
+
+
+def terminal(table: Table) -> RichTable:
+    """The table for a terminal; the class of each number stands dim under its heading."""
+    shown = RichTable(title=f"\n[bold]{escape_markup(table.title)}", title_justify="left", box=None, pad_edge=False)
+    shown.add_column("variant", overflow="fold", min_width=16)
+    for column in table.columns:
+        kind = {"counted": "counted", "measured": "measured", "estimated": "ESTIMATE", "reported": "reported"}
+        under = f"\n[dim]{kind[column.kind]}[/]" if column.kind in kind else ""
+        shown.add_column(column.brief + under, justify="left" if column.text else "right", no_wrap=not column.text)
+    for section in table.sections:
+        if section.label:
+            shown.add_row(f"[italic]{escape_markup(section.label)}[/]")
+        for row in section.rows:
+            name = escape_markup(row.name)
+            cells = [_terminal_cell(cell) for cell in row.cells]
+            shown.add_row(f"[bold green]{name}[/]" if row.is_on_front else name, *cells)
+    return shown
+
+
+def _terminal_cell(cell: Cell) -> str:
+    text = escape_markup(cell.marked)
+    if cell.mark is None:
+        return text
+    return f"[bold]{text}[/]" if cell.mark.place == "best" else f"[underline]{text}[/]"
+
+
+def csv(table: Table) -> str:
+    """The table as it is read, a line each; numbers for computing are in a report folder's table.csv."""
+    buffer = StringIO()
+    writer = csv_writer(buffer, lineterminator="\n")
+    writer.writerow(["group", "variant", *(_with_kind(column) for column in table.columns)])
+    for section in table.sections:
+        for row in section.rows:
+            cells = ["" if cell.text == units.MISSING else cell.text.replace(",", "") for cell in row.cells]
+            writer.writerow([section.label, row.name, *cells])
+    return buffer.getvalue()

@@ -1,0 +1,96 @@
+"""Rows of a table: the records of one network and one recipe, seeds together; rivals that are only quoted."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from jetbench.architecture import AnyArchitecture, Baseline
+from jetbench.measurement import Latency
+from jetbench.record import Profile, Record, TrainingResult
+from jetbench.reporting.published import mark_of
+from jetbench.sweep import describe_changes
+from jetbench.verdict import Level, judge
+
+SEED = "training.seed"
+WORST: tuple[Level, ...] = ("valid", "not measured", "suspect", "invalid")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One network with one training recipe: a record for each seed; none of a rival that is only quoted."""
+
+    name: str
+    architecture: AnyArchitecture
+    records: tuple[Record, ...] = ()
+    study: str = ""
+
+    @property
+    def trainings(self) -> tuple[TrainingResult, ...]:
+        """Of the seeds that ended well, or by a stopping rule."""
+        return tuple(record.training for record in self.records if record.training is not None)
+
+    @property
+    def profiles(self) -> tuple[Profile, ...]:
+        """Of each seed that was profiled."""
+        return tuple(record.profile for record in self.records if record.profile is not None)
+
+    @property
+    def level(self) -> Level:
+        """The worst verdict of its profiles; valid without any."""
+        return max((judge(profile).level for profile in self.profiles), key=WORST.index, default="valid")
+
+    @property
+    def label(self) -> str:
+        """Its name, marked where the network is approximate or only quoted, or its profile suspect or invalid."""
+        quoted = " (quoted)" if isinstance(self.architecture, Baseline) and not self.records else ""
+        doubt = {"suspect": " (?)", "invalid": " (INVALID)"}.get(self.level, "")
+        return self.name + (quoted or mark_of(self.architecture)) + doubt
+
+    def pooled(self, end_to_end: bool = False) -> Latency | None:
+        """The latency over all processes of all seeds; None where nothing was timed."""
+        found = [profile.end_to_end_latency if end_to_end else profile.model_latency for profile in self.profiles]
+        timed = [latency for latency in found if latency is not None]
+        if not timed:
+            return None
+        return Latency(batch_size=timed[0].batch_size, runs=tuple(run for latency in timed for run in latency.runs))
+
+
+def rows_of(records: Sequence[Record], study: str = "", merge_seeds: bool = True) -> list[Row]:
+    """Rows in the order in which their first record stands; what differs in nothing but the seed is one row."""
+    groups: dict[Any, list[Record]] = {}
+    for record in records:
+        groups.setdefault(_identity(record) if merge_seeds else record.key, []).append(record)
+    return [_row(group, study) for group in groups.values()]
+
+
+def quoted_rows(rivals: Sequence[Baseline]) -> list[Row]:
+    """A row for each rival of which there are only published figures."""
+    return [Row(each.name, each) for each in rivals]
+
+
+def _identity(record: Record) -> tuple[str, ...]:
+    """What two records share that differ in nothing but the seed."""
+    config = record.training_config.model_copy(update={"seed": 0})
+    environment = record.profile.environment if record.profile else None
+    return (
+        record.fingerprint,
+        record.architecture.model_dump_json(),
+        config.identity,
+        record.dataset.model_dump_json(),
+        record.profiling_config.model_dump_json(),
+        f"{environment.device} {environment.power_mode}" if environment else "",
+    )
+
+
+def _row(group: Sequence[Record], study: str) -> Row:
+    first = group[0]
+    name = first.variant if len(group) == 1 else name_without_seed(first)
+    return Row(name, first.architecture, tuple(group), study)
+
+
+def name_without_seed(record: Record) -> str:
+    """The variant's name as if its seed had not been varied."""
+    rest = {key: value for key, value in record.changes.items() if key != SEED}
+    if record.variant == describe_changes(record.changes):
+        return describe_changes(rest) or record.architecture.name
+    return record.variant

@@ -1,0 +1,63 @@
+"""A report folder as tables and pages see it: its name, what it asked, its newest record of each variant."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from jetbench.architecture import Baseline
+from jetbench.errors import SpecError
+from jetbench.folder import RECORDS, SWEEP, read_records
+from jetbench.record import Record
+from jetbench.reporting.rows import Row, quoted_rows, rows_of
+from jetbench.spec import read_yaml
+from jetbench.sweep import read_quoted
+
+
+@dataclass(frozen=True)
+class Study:
+    """What a report folder holds; of a variant that was run on other data or another device too, the newest counts."""
+
+    folder: Path
+    name: str
+    title: str
+    records: tuple[Record, ...]
+    quoted: tuple[Baseline, ...] = ()
+    asked: dict[str, Any] = field(default_factory=dict)
+
+    def rows(self, merge_seeds: bool = True) -> list[Row]:
+        """Its rows, then those of rivals that are only quoted."""
+        return [*rows_of(self.records, self.name, merge_seeds), *quoted_rows(self.quoted)]
+
+
+def read_study(folder: Path) -> Study:
+    """The study in a report folder.
+
+    Raises:
+        SpecError: there is no finished row in it.
+        StudyError: a record is of another version.
+    """
+    if not folder.is_dir():
+        raise SpecError(f"{folder}: is no report folder; give one such as reports/nano")
+    records = list({record.variant: record for record in read_records(folder)}.values())
+    if not records:
+        raise SpecError(f"{folder}: holds no {RECORDS} with a finished row; run a sweep first")
+    asked = read_yaml(folder / SWEEP) if (folder / SWEEP).exists() else {}
+    name, description = str(asked.get("name", folder.name)), asked.get("description")
+    title = f"{name}: {description}" if description else name
+    return Study(folder, folder.resolve().name, title, tuple(records), read_quoted(asked.get("quoted") or ()), asked)
+
+
+def rows_of_studies(studies: Sequence[Study], merge_seeds: bool = True) -> list[Row]:
+    """All rows of several studies; a name that stands in more than one says which it is of."""
+    rows = [row for study in studies for row in study.rows(merge_seeds)]
+    if len(studies) == 1:
+        return rows
+    quoted = {row.name: row for row in rows if not row.records}
+    names = [row.name for row in rows if row.records]
+    measured = [
+        Row(f"{row.name} [{row.study}]", row.architecture, row.records, row.study) if names.count(row.name) > 1 else row
+        for row in rows
+        if row.records
+    ]
+    return [*measured, *(row for name, row in quoted.items() if name not in names)]

@@ -1,0 +1,65 @@
+"""jetbench table over several studies, without a training: records that are made up."""
+
+from pathlib import Path
+
+import pytest
+
+from jetbench.folder import append_record
+from jetbench.record import Record
+from tests.made_up import ENVIRONMENT, failed, profile, record
+from tests.test_cli import jetbench
+
+
+def keep(folder: Path, *records: Record) -> Path:
+    """A report folder with those rows, each of a network of its own."""
+    folder.mkdir()
+    for each in records:
+        append_record(folder, each.model_copy(update={"fingerprint": each.variant}))
+    return folder
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Path:
+    return keep(tmp_path / "one", record("fast", 0.4, 0.01), record("good", 0.6, 0.02), failed("broken"))
+
+
+def test_layouts_and_formats(study: Path) -> None:
+    assert "tables" not in jetbench("table", str(study), "--style", "brief", code=0).lower()
+    assert not (study / "table.md").exists()  # asked for in a style, it is only shown
+    assert jetbench("table", str(study), "--style", "paper,latex", code=0).startswith("% Needs \\usepackage{booktabs}")
+    assert jetbench("table", str(study), "--style", "markdown", code=0).startswith("# one\n")
+    assert jetbench("table", str(study), "--style", "html", code=0).startswith("<table>")
+    csv = jetbench("table", str(study), "--style", "csv", code=0).splitlines()
+    assert csv[0].startswith("variant,")
+    assert len(csv) == 4
+    assert "wide, or one of terminal" in jetbench("table", str(study), "--style", "pretty", code=2)
+
+
+def test_columns_by_name_to_a_file(study: Path, tmp_path: Path) -> None:
+    out = tmp_path / "table.md"
+    jetbench("table", str(study), "--columns", "latency,test", "--style", "markdown", "--out", str(out), code=0)
+    assert out.read_text().splitlines()[2] == "| variant | latency median (ms), measured | test mIoU (%), measured |"
+    assert "no column is called speed" in jetbench("table", str(study), "--columns", "speed", code=2)
+    assert "latency median (ms), measured" in jetbench("table", str(study), "--columns", "help", code=0)
+    assert "is a folder" in jetbench("table", str(study), "--style", "html", "--out", str(tmp_path), code=2)
+
+
+def test_two_studies_of_two_machines_are_refused_or_grouped(study: Path, tmp_path: Path) -> None:
+    elsewhere = profile(0.03, environment=ENVIRONMENT.model_copy(update={"cpu": "another"}))
+    other = keep(tmp_path / "two", record("fast", 0.4, profile=elsewhere))
+    both = ("table", str(study), str(other), "--style", "markdown")
+    refused = jetbench(*both, code=2)
+    assert "these rows do not compare" in refused
+    assert "processor another, 2 cores" in refused
+    grouped = jetbench(*both, "--mixed", code=0)
+    assert "| *processor another, 2 cores* |" in grouped
+    assert "fast [one]" in grouped
+    assert "fast [two]" in grouped
+    # Counts do not hang on a machine.
+    assert "fast [two]" in jetbench(*both, "--columns", "parameters,macs", code=0)
+
+
+def test_the_iou_of_each_class(study: Path) -> None:
+    text = jetbench("table", str(study), "--per", "class", "--style", "markdown", code=0)
+    assert "| variant | test mIoU (%), measured | road, measured | sky, measured | car, measured |" in text
+    assert "expected network or class" in jetbench("table", str(study), "--per", "pixel", code=2)
