@@ -218,7 +218,7 @@ class Sweep(Spec):
 
     `quoted` are rivals of which the tables show what is published, without running them. `board` is the device that
     profiles (`jetbench devices`); None is this machine, or, with --ray, whichever holds the token `profiler`. A job
-    that holds more than `memory_limit` is ended.
+    that holds more than `memory_limit` is ended. With `seeds` every variant is trained once with each of them.
     """
 
     name: str
@@ -227,6 +227,7 @@ class Sweep(Spec):
     include_base: bool = True
     variants: tuple[VariantGroup, ...] = ()
     quoted: tuple[str, ...] = ()
+    seeds: tuple[Seed, ...] = ()
     dataset: DatasetConfig = StreetsConfig()
     training: TrainingConfig = TrainingConfig()
     profiling: ProfilingConfig = ProfilingConfig()

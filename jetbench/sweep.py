@@ -13,6 +13,7 @@ from jetbench.plan import AnyPlan, plan_network
 from jetbench.spec import override, parse_spec, read_yaml
 
 TRAINING = "training."
+SEED = "training.seed"
 SHORTENED = ("jetconv.", "stages.", "decoder.", TRAINING)
 
 
@@ -67,7 +68,7 @@ def expand_sweep(sweep: Sweep, num_classes: int, input_size: tuple[int, int]) ->
     found: dict[str, Variant] = {}
     problems: list[str] = []
     names: set[str] = set()
-    for name, changes in _wanted(sweep):
+    for name, changes in _with_seeds(sweep):
         if name in names:
             raise SpecError(f"{sweep.name}: two variants are called {name!r}; give each value once, or rename one")
         names.add(name)
@@ -97,6 +98,20 @@ def expand_sweep(sweep: Sweep, num_classes: int, input_size: tuple[int, int]) ->
     if not found:
         raise SpecError(f"{sweep.name}: has no variants; give variants:, or include_base: true")
     return tuple(found.values())
+
+
+def _with_seeds(sweep: Sweep) -> Iterator[tuple[str, dict[str, Any]]]:
+    """What is wanted, once with each of the sweep's seeds."""
+    if len(set(sweep.seeds)) < len(sweep.seeds):
+        raise SpecError(f"{sweep.name}: seeds: one stands there twice ({', '.join(map(str, sweep.seeds))})")
+    for name, changes in _wanted(sweep):
+        if not sweep.seeds:
+            yield name, changes
+            continue
+        if SEED in changes:
+            raise SpecError(f"{sweep.name}: {name} sets {SEED}, and seeds: does so for all variants; keep one of them")
+        for seed in sweep.seeds:
+            yield f"{name}, seed={seed}", {**changes, SEED: seed}
 
 
 def _wanted(sweep: Sweep) -> Iterator[tuple[str, dict[str, Any]]]:

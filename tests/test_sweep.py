@@ -127,3 +127,22 @@ def test_command_line_changes_are_checked_like_the_file(tmp_path: Path) -> None:
     assert read_sweep(str(path), {"training.budget": "5 epochs"}).training.budget.unit == "epochs"
     with pytest.raises(SpecError, match="not a budget"):
         read_sweep(str(path), {"training.budget": "5 lightyears"})
+
+
+def test_seeds_train_every_variant_once_with_each() -> None:
+    asked = sweep(seeds=[0, 3], variants=[{"grid": {"groups": [1]}}])
+    variants = expand_sweep(asked, 11, (272, 272))
+    assert [each.name for each in variants] == [
+        "jetseg-nano, seed=0",
+        "jetseg-nano, seed=3",
+        "groups=1, seed=0",
+        "groups=1, seed=3",
+    ]
+    assert [each.training.seed for each in variants] == [0, 3, 0, 3]
+
+
+def test_seeds_twice_or_beside_an_axis_of_seeds_are_refused() -> None:
+    with pytest.raises(SpecError, match="stands there twice"):
+        variant_names(sweep(seeds=[1, 1]))
+    with pytest.raises(SpecError, match="keep one of them"):
+        variant_names(sweep(seeds=[0], variants=[{"grid": {"training.seed": [1]}}]))
