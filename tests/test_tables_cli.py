@@ -62,4 +62,25 @@ def test_two_studies_of_two_machines_are_refused_or_grouped(study: Path, tmp_pat
 def test_the_iou_of_each_class(study: Path) -> None:
     text = jetbench("table", str(study), "--per", "class", "--style", "markdown", code=0)
     assert "| variant | test mIoU (%), measured | road, measured | sky, measured | car, measured |" in text
-    assert "expected network or class" in jetbench("table", str(study), "--per", "pixel", code=2)
+    assert "expected one of network, class, axis, device" in jetbench("table", str(study), "--per", "pixel", code=2)
+
+
+def test_compare_has_an_exit_code_for_ci(study: Path, tmp_path: Path) -> None:
+    slower = keep(tmp_path / "slower", record("fast", 0.4, 0.02), record("good", 0.6, 0.02))
+    text = jetbench("compare", str(study), str(slower), code=0)
+    assert "+100.0" in text
+    assert "Only in one: broken" in text
+    refused = jetbench("compare", str(study), str(slower), "--fail-on", "latency:3%", code=4)
+    assert "worse: fast: latency +100.0" in refused
+    assert "better" in jetbench("compare", str(slower), str(study), "--fail-on", "latency:3%", code=0)
+
+
+def test_compare_says_what_does_not_compare(study: Path, tmp_path: Path) -> None:
+    elsewhere = profile(0.03, environment=ENVIRONMENT.model_copy(update={"cpu": "another"}))
+    other = keep(tmp_path / "other", record("fast", 0.4, profile=elsewhere))
+    text = jetbench("compare", str(study), str(other), code=0)
+    assert "does not compare: processor: made-up processor, 2 cores against another, 2 cores" in " ".join(text.split())
+    refused = jetbench("compare", str(study), str(other), "--fail-on", "latency:3%", code=2)
+    assert "not comparable: processor" in refused
+    apart = keep(tmp_path / "apart", record("nobody"))
+    assert "no variant in common" in jetbench("compare", str(study), str(apart), code=2)

@@ -21,6 +21,7 @@ from jetbench.spec import parse_size
 
 EXIT_USER_ERROR = 2
 EXIT_FAILED_ROWS = 3
+EXIT_WORSE = 4
 EXIT_INTERRUPTED = 130
 TORCH_DEVICES = ("auto", "cpu", "cuda")
 

@@ -1,17 +1,19 @@
-"""table: a study's records, or several studies', as a table in a layout and format of one's choice."""
+"""table: studies as a table in a layout and format of one's choice; compare: one study against another."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.markup import escape
 
-from jetbench.cli.app import app, console
+from jetbench.cli.app import EXIT_WORSE, app, console, errors
 from jetbench.errors import SpecError
 
 if TYPE_CHECKING:
     from jetbench.reporting.studies import Study
     from jetbench.reporting.tables import Table
 
+PER = ("network", "class", "axis", "device")
 FORMATS = ("terminal", "markdown", "latex", "html", "csv")
 StudiesArgument = Annotated[
     list[Path], typer.Argument(metavar="STUDY...", help="Report folders, for example reports/nano.")
@@ -35,7 +37,10 @@ def table(
     columns: Annotated[
         str | None, typer.Option(metavar="NAME,...", help="These columns in this order; 'help' lists them.")
     ] = None,
-    per: Annotated[str, typer.Option(help="What a row is of: network; class, for the IoU of each class.")] = "network",
+    per: Annotated[
+        str,
+        typer.Option(help="network; class (IoU of each); axis (what each value changes); device (how two rank)."),
+    ] = "network",
     each_seed: Annotated[bool, typer.Option("--each-seed", help="A row for each seed, not their mean.")] = False,
     mixed: MixedOption = False,
     show_invalid: AllOption = False,
@@ -47,17 +52,19 @@ def table(
     in different ways are refused, unless --mixed.
     """
     from jetbench.reporting.columns import COLUMNS
+    from jetbench.reporting.effects import build_effects
     from jetbench.reporting.report import write_report
-    from jetbench.reporting.studies import read_study
+    from jetbench.reporting.studies import read_studies
+    from jetbench.reporting.transfer import build_transfer
 
     if columns == "help":
         for column in COLUMNS:
             console.print(f"{column.name:20} {column.heading}, {column.kind}", highlight=False)
         return
     layout, form = _read_style(style)
-    if per not in ("network", "class"):
-        raise SpecError(f"--per {per}: expected network or class")
-    studies = [read_study(folder) for folder in folders]
+    if per not in PER:
+        raise SpecError(f"--per {per}: expected one of {', '.join(PER)}")
+    studies = read_studies(folders)
     plain = style is None and columns is None and per == "network" and out is None and not each_seed
     if plain and len(studies) == 1:
         only = studies[0]
@@ -66,7 +73,16 @@ def table(
     if form == "csv" and columns is None and per == "network":
         show_text(_csv_of_all(studies), out)
         return
-    show_table(_build(studies, layout, columns, per, each_seed, mixed, show_invalid), form, out)
+    if per == "axis":
+        if len(studies) > 1:
+            raise SpecError("--per axis: effects are told within one study; give one")
+        show_table(build_effects(studies[0], mixed), form, out)
+    elif per == "device":
+        if len(studies) != 2:
+            raise SpecError("--per device: give two studies, of the same networks on two devices")
+        show_table(build_transfer(studies[0], studies[1], columns or "latency"), form, out)
+    else:
+        show_table(_build(studies, layout, columns, per, each_seed, mixed, show_invalid), form, out)
 
 
 def _read_style(style: str | None) -> tuple[str, str]:
@@ -151,3 +167,84 @@ def show_text(text: str, out: Path | None) -> None:
         raise SpecError(f"--out {out}: is a folder, or in one that is not there; give a file")
     out.write_text(text)
     console.print(f"Written to {out}.", highlight=False, soft_wrap=True, markup=False)
+
+
+@app.command()
+def compare(
+    before: Annotated[Path, typer.Argument(metavar="A", help="The report folder to compare with.")],
+    after: Annotated[Path, typer.Argument(metavar="B", help="The report folder that may be better or worse.")],
+    fail_on: Annotated[
+        str | None,
+        typer.Option(
+            metavar="METRIC:LIMIT,...",
+            help="Exit with 4 where a metric is worse than that: latency:3%,miou:1 (points). A tie is never worse.",
+        ),
+    ] = None,
+    style: Annotated[str, typer.Option(help="Its format: terminal, markdown, latex, html or csv.")] = "terminal",
+    show_invalid: AllOption = False,
+    out: OutOption = None,
+) -> None:
+    """Compare two studies variant by variant: what is better, worse or a tie, and by how much.
+
+    What was measured in different ways is not compared, and it says why.
+    """
+    from jetbench.reporting.comparing import build_comparison, read_limits
+    from jetbench.reporting.comparing import compare as compare_studies
+    from jetbench.reporting.studies import read_studies
+
+    limits = read_limits(fail_on) if fail_on is not None else []
+    if style not in FORMATS:
+        raise SpecError(f"--style {style}: expected one of {', '.join(FORMATS)}")
+    first, second = read_studies([before, after])
+    found = compare_studies(first, second, show_invalid)
+    if not found.pairs:
+        raise SpecError(f"{before} and {after} have no variant in common; they are paired by name")
+    if found.is_empty:
+        reasons = "\n".join(f"- {reason}" for reason in dict.fromkeys(found.differing.values()))
+        raise SpecError(f"{before} and {after} are not comparable:\n{reasons}")
+    undecided = [limit for limit in limits if limit.metric in found.differing]
+    if undecided:
+        metric = undecided[0].metric
+        raise SpecError(f"--fail-on {undecided[0].asked}: not comparable: {found.differing[metric]}")
+    show_table(build_comparison(found), style, out)
+    failures = found.failures(limits)
+    for line in failures:
+        errors.print(f"[bold red]worse:[/] {escape(line)}", highlight=False, soft_wrap=True)
+    if failures:
+        raise typer.Exit(EXIT_WORSE)
+
+
+@app.command()
+def claims(
+    folders: Annotated[
+        list[Path] | None, typer.Argument(metavar="[STUDY...]", help="Report folders whose records are evidence.")
+    ] = None,
+    style: Annotated[str, typer.Option(help="Its format: terminal, markdown, latex, html or csv.")] = "terminal",
+    out: OutOption = None,
+) -> None:
+    """What the JetSeg paper claims: reproduced, not reproduced, contradicting itself, or untestable here, and why.
+
+    Without a study only what can be counted is decided.
+    """
+    from jetbench.reporting.claims import build_claims, judge_claims
+    from jetbench.reporting.report import print_notes
+    from jetbench.reporting.studies import read_studies
+
+    if style not in FORMATS:
+        raise SpecError(f"--style {style}: expected one of {', '.join(FORMATS)}")
+    studies = read_studies(folders or ())
+    rulings = judge_claims(studies)
+    table = build_claims(rulings, studies)
+    if style != "terminal" or out is not None:
+        show_table(table, style, out)
+        return
+    colours = {"reproduced": "green", "not reproduced": "red", "contradicts itself": "magenta"}
+    for ruling in rulings:
+        colour = colours.get(ruling.verdict, "yellow")
+        says = f"[bold]{escape(ruling.claim.says)}[/]: [{colour}]{ruling.verdict}[/]"
+        console.print(f"\n{says} [dim]({ruling.claim.name})[/]", highlight=False)
+        for label, text in (("evidence", ruling.evidence), ("missing", ruling.missing)):
+            if text:
+                console.print(f"  [dim]{label}:[/] {escape(text)}", highlight=False)
+    console.print()
+    print_notes(console, table.notes.all)

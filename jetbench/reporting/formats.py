@@ -62,9 +62,7 @@ def _with_kind(column: Column) -> str:
 
 
 def _markdown_cell(cell: Cell) -> str:
-    if cell.mark is None:
-        return cell.marked
-    return f"**{cell.marked}**" if cell.mark.place == "best" else f"<ins>{cell.marked}</ins>"
+    return {"bold": f"**{cell.marked}**", "underlined": f"<ins>{cell.marked}</ins>"}.get(cell.weight, cell.marked)
 
 
 def _pipe(row: Sequence[str]) -> str:
@@ -158,10 +156,8 @@ def _em(letter: str) -> float:
 
 def _tex_cell(cell: Cell) -> str:
     text = _tex(cell.text)
-    if cell.mark is None:
-        return text
-    tie = f"$^{{{TIE}}}$" if cell.mark.is_tie else ""
-    return (f"\\textbf{{{text}}}" if cell.mark.place == "best" else f"\\underline{{{text}}}") + tie
+    tie = f"$^{{{TIE}}}$" if cell.mark and cell.mark.is_tie else ""
+    return {"bold": f"\\textbf{{{text}}}", "underlined": f"\\underline{{{text}}}"}.get(cell.weight, text) + tie
 
 
 def _tex(text: str) -> str:
@@ -197,9 +193,7 @@ def html(table: Table) -> str:
 
 def _html_cell(cell: Cell) -> str:
     text = escape_html(cell.marked)
-    if cell.mark is None:
-        return text
-    return f"<b>{text}</b>" if cell.mark.place == "best" else f"<u>{text}</u>"
+    return {"bold": f"<b>{text}</b>", "underlined": f"<u>{text}</u>"}.get(cell.weight, text)
 
 
 def terminal(table: Table) -> RichTable:
@@ -222,9 +216,7 @@ def terminal(table: Table) -> RichTable:
 
 def _terminal_cell(cell: Cell) -> str:
     text = escape_markup(cell.marked)
-    if cell.mark is None:
-        return text
-    return f"[bold]{text}[/]" if cell.mark.place == "best" else f"[underline]{text}[/]"
+    return {"bold": f"[bold]{text}[/]", "underlined": f"[underline]{text}[/]"}.get(cell.weight, text)
 
 
 def csv(table: Table) -> str:

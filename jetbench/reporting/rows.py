@@ -8,10 +8,9 @@ from jetbench.architecture import AnyArchitecture, Baseline
 from jetbench.measurement import Latency
 from jetbench.record import Profile, Record, TrainingResult
 from jetbench.reporting.published import mark_of
-from jetbench.sweep import describe_changes
+from jetbench.sweep import SEED, describe_changes
 from jetbench.verdict import Level, judge
 
-SEED = "training.seed"
 WORST: tuple[Level, ...] = ("valid", "not measured", "suspect", "invalid")
 
 
@@ -90,6 +89,8 @@ def _row(group: Sequence[Record], study: str) -> Row:
 
 def name_without_seed(record: Record) -> str:
     """The variant's name as if its seed had not been varied."""
+    if SEED in record.changes and record.variant.endswith(ending := f", seed={record.changes[SEED]}"):
+        return record.variant.removesuffix(ending)
     rest = {key: value for key, value in record.changes.items() if key != SEED}
     if record.variant == describe_changes(record.changes):
         return describe_changes(rest) or record.architecture.name

@@ -1,7 +1,7 @@
 """A report folder as tables and pages see it: its name, what it asked, its newest record of each variant."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +46,18 @@ def read_study(folder: Path) -> Study:
     name, description = str(asked.get("name", folder.name)), asked.get("description")
     title = f"{name}: {description}" if description else name
     return Study(folder, folder.resolve().name, title, tuple(records), read_quoted(asked.get("quoted") or ()), asked)
+
+
+def read_studies(folders: Sequence[Path]) -> list[Study]:
+    """Several studies; those whose folders are called alike have the folder above in their names too."""
+    studies = [read_study(folder) for folder in folders]
+    names = [study.name for study in studies]
+    return [
+        replace(study, name=f"{study.folder.resolve().parent.name}/{study.name}")
+        if names.count(study.name) > 1
+        else study
+        for study in studies
+    ]
 
 
 def rows_of_studies(studies: Sequence[Study], merge_seeds: bool = True) -> list[Row]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from jetbench.errors import SpecError
 from jetbench.front import front_of
@@ -24,10 +25,18 @@ KINDS: dict[Kind, str] = {
 
 @dataclass(frozen=True)
 class Cell:
-    """What stands in one place of the table, and its mark."""
+    """What stands in one place of the table, and its mark; `is_strong` makes it bold without a rank."""
 
     text: str
     mark: Mark | None = None
+    is_strong: bool = False
+
+    @property
+    def weight(self) -> Literal["bold", "underlined", ""]:
+        """How it is set."""
+        if self.is_strong or (self.mark and self.mark.place == "best"):
+            return "bold"
+        return "underlined" if self.mark else ""
 
     @property
     def marked(self) -> str:

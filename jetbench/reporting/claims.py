@@ -1,0 +1,474 @@
+"""What the JetSeg paper claims, each with a verdict by counts and records: reproduced, or not, or untestable.
+
+A claim is data (claims.yaml); how it is decided is a function here under its name. What no record says is not guessed:
+such a claim is untestable here, with what is missing.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from jetbench.catalog import PACKAGE, load_architecture, load_jetseg
+from jetbench.cost import cost_of
+from jetbench.device import load_device
+from jetbench.operations import Cost, add_up
+from jetbench.plan import plan_network
+from jetbench.profiling.listing import list_network
+from jetbench.reporting import units
+from jetbench.reporting.columns import BY_NAME, Column, Value
+from jetbench.reporting.footnotes import Notes
+from jetbench.reporting.rows import Row, rows_of
+from jetbench.reporting.studies import Study
+from jetbench.reporting.tables import Cell, Section, Table, TableRow
+from jetbench.rules import format_size
+from jetbench.spec import Size, Spec, parse_spec, read_yaml
+from jetbench.student import differences
+
+Verdict = Literal["reproduced", "not reproduced", "contradicts itself", "untestable here"]
+VERDICTS: tuple[Verdict, ...] = ("reproduced", "not reproduced", "contradicts itself", "untestable here")
+NETWORK, CLASSES, SIZE = "jetseg-nano-released", 32, (512, 512)
+"""The one network that table 1's figures fit: the nano preset in its released form, CamVid's 32 classes."""
+FPS_TOLERANCE = 0.10
+REAL_TIME_FPS = 30.0
+MIN_SEEDS = 3
+CLAIMS = PACKAGE / "claims.yaml"
+
+
+class Figure(Spec):
+    """A number of the paper, and where in it."""
+
+    value: float
+    unit: str
+    where: str
+
+
+class Claim(Spec):
+    """One claim, with every figure that the paper gives for it."""
+
+    name: str
+    says: Annotated[str, Field(min_length=1)]
+    figures: tuple[Figure, ...] = ()
+
+    def values(self, unit: str) -> list[float]:
+        """The different values that it gives in that unit, in its order."""
+        return list(dict.fromkeys(figure.value for figure in self.figures if figure.unit == unit))
+
+
+class PrintedRow(Spec):
+    """A row of the paper's table 1, as printed; both counts are in G by their columns' headings."""
+
+    model: str
+    network: str
+    input: Size | None = None
+    pretrained: bool
+    augmentation: bool
+    parameters: float
+    flops: float
+    fps: float | None = None
+
+
+@dataclass(frozen=True)
+class Ruling:
+    """A verdict with its evidence, and what would decide it where something is missing."""
+
+    claim: Claim
+    verdict: Verdict
+    evidence: str
+    missing: str = ""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """The rows of all studies that were given."""
+
+    rows: tuple[Row, ...]
+
+    def measured(self, name: str, device: str | None = None, gpu: str | None = None) -> list[tuple[Row, Value]]:
+        """FPS of an unchanged network at the paper's input, on that board or card."""
+        found = []
+        for row in self.rows:
+            if row.architecture.name != name or _is_changed(row) or (value := BY_NAME["fps"].read(row)) is None:
+                continue
+            profile = row.profiles[0]
+            fits = (device is None or profile.device == device) and (
+                gpu is None or gpu.lower() in profile.environment.device.lower()
+            )
+            if fits and profile.input_size == SIZE:
+                found.append((row, value))
+        return found
+
+
+def _is_changed(row: Row) -> bool:
+    return any(not key.startswith("training.") and key != "base" for record in row.records for key in record.changes)
+
+
+def read_claims() -> list[Claim]:
+    """All claims, in the order of their file."""
+    told = read_yaml(CLAIMS)["claims"]
+    return [parse_spec(Claim, {"name": name, **each}, f"{CLAIMS}: {name}") for name, each in told.items()]
+
+
+def read_table1() -> list[PrintedRow]:
+    """The paper's table 1."""
+    return [parse_spec(PrintedRow, each, f"{CLAIMS}: table1") for each in read_yaml(CLAIMS)["table1"]]
+
+
+def judge_claims(studies: Sequence[Study] = ()) -> list[Ruling]:
+    """Each claim with its ruling, by counting and by the records of the studies."""
+    evidence = Evidence(tuple(row for study in studies for row in rows_of(study.records, study.name)))
+    return [JUDGES[claim.name](claim, evidence) for claim in read_claims()]
+
+
+def _count(name: str, classes: int, size: Size) -> Cost | None:
+    """What a network costs; None of a rival where there is no torch to build it."""
+    try:
+        return add_up(list_network(plan_network(load_architecture(name), classes, size)))
+    except ImportError:
+        return None
+
+
+NO_TORCH = "torch, to build and count the network"
+
+
+def _parameters(claim: Claim, evidence: Evidence) -> Ruling:
+    cost = cost_of(load_jetseg(NETWORK), CLASSES, SIZE)
+    printed = f"{claim.figures[0].value / 1e9:.5f}"
+    others = {name: cost_of(load_jetseg(f"jetseg-{name}"), CLASSES, SIZE).parameters for name in ("agx", "workstation")}
+    told = (
+        f"{NETWORK} at {CLASSES} classes has {cost.parameters:,}, which rounds to {printed} G; the presets that the "
+        f"paper names for the devices of its table have {others['agx']:,} (AGX) and "
+        f"{others['workstation']:,} (workstation), so the row is of the smallest one, for the Nano"
+    )
+    is_so = f"{cost.parameters / 1e9:.5f}" == printed
+    return Ruling(claim, "reproduced" if is_so else "not reproduced", told)
+
+
+def _flops(claim: Claim, evidence: Evidence) -> Ruling:
+    costs = {n: cost_of(load_jetseg(NETWORK, combination=n), CLASSES, SIZE).eq2_flops for n in range(6)}
+    asked = claim.figures[0].value
+    nearest = min(costs, key=lambda number: abs(costs[number] - asked))
+    is_so = abs(costs[nearest] - asked) <= 0.5e6
+    told = (
+        f"by equation 2 the six released combinations have {min(costs.values()) / 1e9:.3f} to "
+        f"{max(costs.values()) / 1e9:.3f} G; the nearest, {nearest}, has {costs[nearest] / 1e9:.4f} G, "
+        f"{abs(costs[nearest] / asked - 1):.2%} away (reports/paper/equation-2.md)"
+    )
+    return Ruling(claim, "reproduced" if is_so else "not reproduced", told)
+
+
+def _fps(device: str | None, gpu: str | None, where: str) -> Callable[[Claim, Evidence], Ruling]:
+    def judge(claim: Claim, evidence: Evidence) -> Ruling:
+        told = " and ".join(f"{figure.value:g} ({figure.where})" for figure in claim.figures)
+        found = evidence.measured(NETWORK, device, gpu)
+        if found:
+            row, value = found[0]
+            nearest = min(claim.values("FPS"), key=lambda figure: abs(figure / value.number - 1))
+            share = nearest / value.number - 1
+            text = f"measured {_describe_fps(row, value)}; the paper says {told}, {share:+.0%} for the nearest"
+        else:
+            text = f"the paper gives both {told}" if len(claim.values("FPS")) > 1 else f"the paper says {told}"
+        missing = "" if found else f"a profile of {NETWORK} at 512x512 on {where}; nothing was measured there"
+        if len(claim.values("FPS")) > 1:
+            return Ruling(claim, "contradicts itself", text, missing)
+        if not found:
+            return Ruling(claim, "untestable here", text, missing)
+        return Ruling(claim, "reproduced" if abs(share) <= FPS_TOLERANCE else "not reproduced", text)
+
+    return judge
+
+
+def _describe_fps(row: Row, value: Value) -> str:
+    profile = row.profiles[0]
+    span = f" [{value.low:.3g}, {value.high:.3g}]" if value.low is not None and value.high is not None else ""
+    mode = f", {profile.environment.power_mode}" if profile.environment.power_mode else ""
+    return f"{value.number:.3g} FPS{span} on {profile.environment.device}{mode} in {row.study or row.name}"
+
+
+def _real_time(claim: Claim, evidence: Evidence) -> Ruling:
+    found = evidence.measured(NETWORK, device="agx")
+    if found:
+        row, value = found[0]
+        is_so = (value.low or value.number) >= REAL_TIME_FPS
+        return Ruling(claim, "reproduced" if is_so else "not reproduced", f"measured {_describe_fps(row, value)}")
+    return Ruling(
+        *(claim, "untestable here", "both figures that the paper gives, 39.9 and 39.1 FPS, would be real time"),
+        f"a profile of {NETWORK} at 512x512 on a Jetson AGX Xavier",
+    )
+
+
+def _runs_on_nano(claim: Claim, evidence: Evidence) -> Ruling:
+    found = evidence.measured(NETWORK, device="nano")
+    if found:
+        return Ruling(claim, "reproduced", f"measured {_describe_fps(*found[0])}")
+    cost, board = cost_of(load_jetseg(NETWORK), CLASSES, SIZE), load_device("nano")
+    memory = f" of its {units.mebibytes(board.memory_bytes)} MiB" if board.memory_bytes else ""
+    return Ruling(
+        *(claim, "untestable here"),
+        f"counted: weights and peak activations take {units.mebibytes(cost.memory_bytes)} MiB{memory}, so memory does "
+        "not forbid it",
+        f"a profile of {NETWORK} at 512x512 on a Jetson Nano",
+    )
+
+
+def _twice_as_fast(claim: Claim, evidence: Evidence) -> Ruling:
+    text = (
+        "the one rival whose FPS stands beside it is DSANet, 75.3 FPS at 480x360 on its authors' card: 158 / 75.3 is "
+        "2.1, of two inputs and two cards"
+    )
+    ratios = [told for rival in ("dsanet", "linknet", "cgnet") if (told := _ratio(evidence, rival))]
+    if ratios:
+        text += f". Measured alike, on another machine: {'; '.join(ratios)}"
+    return Ruling(
+        *(claim, "untestable here", text),
+        "profiles of JetSeg and its rivals at one input on a Titan RTX and a Jetson Xavier",
+    )
+
+
+def _ratio(evidence: Evidence, rival: str) -> str:
+    """How much faster the released nano is than a rival, where one study has profiled both alike."""
+    for row in evidence.rows:
+        if row.architecture.name != NETWORK or _is_changed(row):
+            continue
+        ours = BY_NAME["latency"].read(row)
+        for other in evidence.rows:
+            theirs = BY_NAME["latency"].read(other)
+            if other.study == row.study and other.architecture.name == rival and ours and theirs:
+                machine = row.profiles[0].environment
+                size = format_size(row.profiles[0].input_size)
+                return (
+                    f"{theirs.number / ours.number:.2f} times as fast as {rival} at {size} on {machine.device} "
+                    f"({machine.cpu})"
+                )
+    return ""
+
+
+def _fewer_parameters(claim: Claim, evidence: Evidence) -> Ruling:
+    asked = claim.figures[0].value
+    rivals = [row for row in read_table1() if row.network != NETWORK]
+    total = sum(row.parameters for row in rivals)
+    told = ", ".join(f"{row.model} {row.parameters:g} M" for row in rivals)
+    text = (
+        f"the rivals of its table 1 have {total:.2f} M parameters together ({told}), so no difference to JetSeg there "
+        f"can be {asked / 1e6:.2f} M"
+    )
+    return Ruling(claim, "contradicts itself" if asked > 1e6 * total else "untestable here", text)
+
+
+def _fewer_flops(claim: Claim, evidence: Evidence) -> Ruling:
+    asked = claim.figures[0].value
+    *rivals, jetseg = read_table1()
+    shares = {row.model: 1 - jetseg.flops / row.flops for row in rivals}
+    told = ", ".join(f"{name} {share:.1%}" for name, share in shares.items())
+    text = (
+        f"by its table 1 JetSeg has fewer FLOPs than each rival by {told}, at different inputs and by two ways of "
+        f"counting; none is {asked:.2%}"
+    )
+    is_there = any(round(share, 4) == asked for share in shares.values())
+    return Ruling(claim, "untestable here" if is_there else "contradicts itself", text)
+
+
+def _losses(score: Column, when: str) -> Callable[[Claim, Evidence], Ruling]:
+    """JetLoss against the other losses: the same network and recipe, several seeds each, in one study."""
+
+    def judge(claim: Claim, evidence: Evidence) -> Ruling:
+        told = [text for study in {row.study: None for row in evidence.rows} for text in _compare(evidence, study)]
+        if not told:
+            return Ruling(
+                *(claim, "untestable here", "no study that was given trains one network with both"),
+                f"a sweep over training.loss with JetLoss and a usual loss, {MIN_SEEDS} seeds each",
+            )
+        best = [better for better, _ in told]
+        verdict: Verdict = "reproduced" if all(best) else "not reproduced"
+        return Ruling(claim, verdict, "; ".join(text for _, text in told))
+
+    def _compare(evidence: Evidence, study: str) -> list[tuple[bool, str]]:
+        rows = [row for row in evidence.rows if row.study == study and len(row.trainings) >= MIN_SEEDS]
+        found = []
+        for ours in rows:
+            if ours.records[0].training_config.loss != "jetloss":
+                continue
+            for theirs in rows:
+                loss = theirs.records[0].training_config.loss
+                if loss in ("jetloss", "jetloss-released") or _but_loss(ours) != _but_loss(theirs):
+                    continue
+                (change,) = differences([_scores(theirs, score), _scores(ours, score)])
+                if change is None:
+                    continue
+                word = "a tie" if change.is_tie else "told apart"
+                found.append(
+                    (
+                        change.mean > 0 and not change.is_tie,
+                        f"{when}, {ours.architecture.name}, JetLoss {100 * change.mean:+.1f} \N{PLUS-MINUS SIGN} "
+                        f"{100 * change.half:.1f} points of validation mIoU against {loss}, {word} "
+                        f"({len(ours.trainings)} and {len(theirs.trainings)} seeds, "
+                        f"{ours.records[0].training_config.budget}, {ours.records[0].dataset.name}, {study})",
+                    )
+                )
+        return found
+
+    return judge
+
+
+def _scores(row: Row, score: Column) -> list[float]:
+    return [
+        value.number
+        for record in row.records
+        if (value := score.read(Row(row.name, row.architecture, (record,)))) is not None
+    ]
+
+
+def _but_loss(row: Row) -> tuple[str, str]:
+    config = row.records[0].training_config.model_dump(mode="json", exclude={"loss", "jetloss", "seed"})
+    return row.records[0].fingerprint, str(config)
+
+
+def _halfway(row: Row) -> Value | None:
+    """Validation mIoU at the evaluation nearest to half of the training."""
+    found = []
+    for training in row.trainings:
+        evaluation = min(training.val, key=lambda each: abs(each.step - training.steps / 2))
+        found.append(evaluation.counts.miou)
+    return Value(sum(found) / len(found)) if found else None
+
+
+HALFWAY = Column("halfway", "val mIoU halfway (%)", "measured", "trained", _halfway, units.score)
+
+
+def _accuracy(claim: Claim, evidence: Evidence) -> Ruling:
+    return Ruling(
+        *(claim, "untestable here", "the paper defines mIoU (equation 3) and reports none of JetSeg"),
+        "any mIoU of the paper's; what the networks reach here stands in the tables",
+    )
+
+
+def _three_devices(claim: Claim, evidence: Evidence) -> Ruling:
+    counts = {
+        name: cost_of(load_jetseg(f"jetseg-{name}-released"), CLASSES, (720, 960)).parameters
+        for name in ("nano", "agx", "workstation")
+    }
+    told = ", ".join(f"{name} {count:,}" for name, count in counts.items())
+    return Ruling(
+        *(claim, "contradicts itself"),
+        "the same 0.00003 G parameters and 1.125 GFLOPs are given for the workstation and the AGX, though the release "
+        f"has three presets with {told} parameters (32 classes, 720x960)",
+    )
+
+
+def _linknet(claim: Claim, evidence: Evidence) -> Ruling:
+    cost = _count("linknet", 11, (360, 640))
+    if cost is None:
+        return Ruling(claim, "untestable here", "", NO_TORCH)
+    fits = round(cost.parameters / 1e6, 1) == 11.5
+    text = (
+        f"counted {cost.parameters:,} parameters and {2 * cost.macs / 1e9:.1f} G at 360x640 with 2 per "
+        f"multiply-accumulate, {cost.flops / 1e9:.1f} G with all else that is computed; its authors' 21.2 G"
+    )
+    is_so = fits and abs(cost.flops / claim.values("FLOPs")[0] - 1) <= 0.05
+    return Ruling(claim, "reproduced" if is_so else "not reproduced", text)
+
+
+def _cgnet(claim: Claim, evidence: Evidence) -> Ruling:
+    told, other = _count("cgnet", 19, (360, 480)), _count("cgnet", 19, (360, 640))
+    if told is None or other is None:
+        return Ruling(claim, "untestable here", "", NO_TORCH)
+    is_so = round(2 * told.macs / 1e9) == 6
+    text = (
+        f"counted {told.parameters:,} parameters, and with 2 per multiply-accumulate {2 * told.macs / 1e9:.2f} G at "
+        f"the 360x480 of the table; {2 * other.macs / 1e9:.2f} G is the figure at 360x640"
+    )
+    return Ruling(claim, "reproduced" if is_so else "not reproduced", text)
+
+
+def _dsanet(claim: Claim, evidence: Evidence) -> Ruling:
+    told = _count("dsanet", 11, (360, 480))
+    if told is None:
+        return Ruling(claim, "untestable here", "", NO_TORCH)
+    return Ruling(
+        *(claim, "contradicts itself"),
+        f"75.3 FPS in its table, 75.4 in its text; counted, what is deployed has {told.parameters:,} parameters (its "
+        f"code with training-only heads 3,119,552) and {told.macs / 1e9:.2f} G multiply-accumulates at 360x480, with "
+        "the heads 37.5 G at 512x1024, which the 37.4 G is: one row, two inputs",
+    )
+
+
+def _adscnet(claim: Claim, evidence: Evidence) -> Ruling:
+    cost = _count("adscnet", 11, (360, 480))
+    if cost is None:
+        return Ruling(claim, "untestable here", "", NO_TORCH)
+    return Ruling(
+        *(claim, "not reproduced"),
+        f"as described, by the one public reading (approximate), it has {cost.parameters:,} parameters and "
+        f"{cost.macs / 1e9:.2f} G multiply-accumulates at 360x480: a hundred times as many",
+    )
+
+
+JUDGES: dict[str, Callable[[Claim, Evidence], Ruling]] = {
+    "parameters": _parameters,
+    "flops": _flops,
+    "fps-titan-rtx": _fps(None, "titan rtx", "a Titan RTX"),
+    "fps-agx": _fps("agx", None, "a Jetson AGX Xavier"),
+    "real-time-agx": _real_time,
+    "runs-on-nano": _runs_on_nano,
+    "twice-as-fast": _twice_as_fast,
+    "fewer-parameters": _fewer_parameters,
+    "fewer-flops": _fewer_flops,
+    "jetloss-converges-faster": _losses(HALFWAY, "halfway"),
+    "jetloss-better": _losses(BY_NAME["val"], "at its best"),
+    "accuracy": _accuracy,
+    "three-devices": _three_devices,
+    "row-linknet": _linknet,
+    "row-cgnet": _cgnet,
+    "row-dsanet": _dsanet,
+    "adscnet": _adscnet,
+}
+
+
+def build_claims(rulings: Sequence[Ruling], studies: Sequence[Study] = ()) -> Table:
+    """The rulings as a table: what the paper says, the verdict, the evidence and what is missing."""
+    columns = (
+        Column("says", "what the paper says", "described", text=_no_text),
+        Column("verdict", "verdict", "described", text=_no_text),
+        Column("evidence", "evidence", "described", text=_no_text),
+        Column("missing", "what would decide it", "described", text=_no_text),
+    )
+    rows = tuple(
+        TableRow(
+            ruling.claim.name,
+            tuple(
+                Cell(text or units.MISSING)
+                for text in (_says(ruling.claim), ruling.verdict, ruling.evidence, ruling.missing)
+            ),
+        )
+        for ruling in rulings
+    )
+    counts = {verdict: sum(ruling.verdict == verdict for ruling in rulings) for verdict in VERDICTS}
+    told = ", ".join(f"{count} {verdict}" for verdict, count in counts.items() if count)
+    given = ", ".join(study.name for study in studies)
+    notes = (
+        f"{units.counted(len(rulings), 'claim')}: {told}.",
+        f"Measured evidence from {given}." if given else "No study was given, so nothing measured is in it.",
+        "Counts are by jetbench's own rules (`jetbench count`); what is measured says on what. A frame rate counts as "
+        f"reproduced within {FPS_TOLERANCE:.0%}; a difference of trainings, where its 95 % interval leaves out 0.",
+    )
+    return Table("The claims of the JetSeg paper", columns, (Section("", rows),), Notes(notes))
+
+
+def _no_text(row: Row) -> str:
+    return ""
+
+
+def _says(claim: Claim) -> str:
+    where = "; ".join(f"{figure.where}: {_plain(figure)}" for figure in claim.figures)
+    return claim.says + (f" ({where})" if where else "")
+
+
+def _plain(figure: Figure) -> str:
+    match figure.unit:
+        case "parameters" | "FLOPs":
+            size, unit = next((s, u) for s, u in ((1e9, "G"), (1e6, "M"), (1e3, "k")) if figure.value >= s)
+            return f"{figure.value / size:g} {unit} {figure.unit}"
+        case "share":
+            return f"{figure.value:.2%}"
+    return f"{figure.value:g} {figure.unit}"

@@ -1,0 +1,179 @@
+"""Does one device rank networks as another does? Kendall's tau with its interval, and the picks that flip."""
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from jetbench.errors import SpecError
+from jetbench.reporting import units
+from jetbench.reporting.columns import BY_NAME, Column, Value
+from jetbench.reporting.footnotes import Notes, on_one_line
+from jetbench.reporting.protocol import describe_machine
+from jetbench.reporting.rows import Row
+from jetbench.reporting.studies import Study
+from jetbench.reporting.tables import Cell, Section, Table, TableRow, believed, front
+
+METRICS = ("latency", "fps-e2e", "memory", "power", "energy", "val", "test")
+RESAMPLES = 2000
+LISTED_FLIPS = 12
+
+
+@dataclass(frozen=True)
+class Shared:
+    """A network that both studies have measured."""
+
+    name: str
+    rows: tuple[Row, Row]
+    values: tuple[Value, Value]
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """Networks on two devices, and how far one tells about the other."""
+
+    networks: tuple[Shared, ...]
+    tau: float
+    interval: tuple[float, float]
+    flips: tuple[tuple[str, str], ...]
+    """Pairs (a, b): a better than b in the first study and worse in the second, told apart in both."""
+    pairs: int
+    """Pairs that are told apart in both."""
+
+
+def kendall_tau(pairs: Sequence[tuple[float, float]]) -> float | None:
+    """Kendall's tau-b, which allows for ties; None where all are tied on a side, or fewer than two are there."""
+    agree = disagree = tied_first = tied_second = 0
+    for number, (a, b) in enumerate(pairs):
+        for c, d in pairs[:number]:
+            first, second = (a > c) - (a < c), (b > d) - (b < d)
+            if first and second:
+                agree, disagree = (agree + 1, disagree) if first == second else (agree, disagree + 1)
+            elif second:
+                tied_first += 1
+            elif first:
+                tied_second += 1
+    told = agree + disagree
+    scale = ((told + tied_first) * (told + tied_second)) ** 0.5
+    return (agree - disagree) / scale if scale else None
+
+
+def tau_interval(pairs: Sequence[tuple[float, float]]) -> tuple[float, float]:
+    """95 % interval of tau over networks: the bootstrap's percentiles, the same each time."""
+    generator = random.Random(0)
+    told = []
+    for _ in range(RESAMPLES):
+        tau = kendall_tau([pairs[generator.randrange(len(pairs))] for _ in pairs])
+        if tau is not None:
+            told.append(tau)
+    told.sort()
+    return told[int(0.025 * len(told))], told[min(len(told) - 1, int(0.975 * len(told)))]
+
+
+def measure_transfer(first: Study, second: Study, metric: str = "latency") -> Transfer:
+    """Both studies' networks, paired by name, by one metric.
+
+    Raises:
+        SpecError: fewer than three networks have it in both.
+    """
+    if metric not in METRICS:
+        raise SpecError(f"{metric}: devices are compared by one of {', '.join(METRICS)}")
+    column = BY_NAME[metric]
+    rows = [{row.name: row for row in believed(study.rows()) if row.records} for study in (first, second)]
+    networks = []
+    for name, row in rows[0].items():
+        other = rows[1].get(name)
+        one, two = column.read(row), column.read(other) if other else None
+        if other and one and two:
+            networks.append(Shared(name, (row, other), (one, two)))
+    if len(networks) < 3:
+        raise SpecError(
+            f"{first.folder} and {second.folder}: {units.counted(len(networks), 'network')} in common with "
+            f"{column.heading}; ranks need three at least"
+        )
+    numbers = [(each.values[0].number, each.values[1].number) for each in networks]
+    tau = kendall_tau(numbers)
+    if tau is None:
+        raise SpecError(f"{column.heading}: all networks have the same, so there are no ranks")
+    flips, pairs = [], 0
+    for number, a in enumerate(networks):
+        for b in networks[:number]:
+            orders = [_order(a.values[at], b.values[at]) for at in (0, 1)]
+            if all(orders):
+                pairs += 1
+                if orders[0] != orders[1]:
+                    is_first = (orders[0] < 0) == (column.better == "low")
+                    flips.append((a.name, b.name) if is_first else (b.name, a.name))
+    return Transfer(tuple(networks), tau, tau_interval(numbers), tuple(flips), pairs)
+
+
+def _order(one: Value, other: Value) -> int:
+    """-1 where one is lower, 1 where it is higher, 0 where they cannot be told apart."""
+    if one.is_tied_with(other) or (not one.has_interval and one.number == other.number):
+        return 0
+    return -1 if one.number < other.number else 1
+
+
+def build_transfer(first: Study, second: Study, metric: str = "latency") -> Table:
+    """The networks by their rank in the first study, beside their rank in the second; flips and tau in the notes."""
+    told = measure_transfer(first, second, metric)
+    column = BY_NAME[metric]
+    networks = sorted(told.networks, key=lambda each: each.values[0].number, reverse=column.better == "high")
+    ranks = [_ranks([each.values[at] for each in networks], column) for at in (0, 1)]
+    fronts = [front([each.rows[at] for each in networks]) for at in (0, 1)]
+    flipped = {name for pair in told.flips for name in pair}
+    rows = []
+    for number, each in enumerate(networks):
+        texts = [column.show(each.values[0].number), column.show(each.values[1].number)]
+        ratio = each.values[1].number / each.values[0].number if each.values[0].number else 0.0
+        on = [at for at in (0, 1) if number in fronts[at]]
+        rows.append(
+            TableRow(
+                on_one_line(each.name),
+                (
+                    Cell(texts[0]),
+                    Cell(str(ranks[0][number])),
+                    Cell(texts[1]),
+                    Cell(str(ranks[1][number]), is_strong=each.name in flipped),
+                    Cell(f"{ratio:.2f}"),
+                    Cell({(0,): first.name, (1,): second.name, (0, 1): "both"}.get(tuple(on), units.MISSING)),
+                ),
+            )
+        )
+    unit = column.heading
+    columns = (
+        Column("first", f"{first.name}: {unit}", column.kind),
+        Column("first-rank", "rank", column.kind),
+        Column("second", f"{second.name}: {unit}", column.kind),
+        Column("second-rank", "rank ", column.kind),
+        Column("ratio", "second / first", column.kind),
+        Column("front", "on the front of", "described", text=lambda row: ""),
+    )
+    title = f"{column.heading.split(' (')[0]} on two devices: {first.name} and {second.name}"
+    return Table(title, columns, (Section("", tuple(rows)),), Notes(tuple(_describe(first, second, told))))
+
+
+def _ranks(values: Sequence[Value], column: Column) -> list[int]:
+    """1 for the best; equal numbers share a rank."""
+    ordered = sorted((value.number for value in values), reverse=column.better == "high")
+    return [ordered.index(value.number) + 1 for value in values]
+
+
+def _describe(first: Study, second: Study, told: Transfer) -> list[str]:
+    low, high = told.interval
+    lines = [
+        f"Kendall's tau-b {told.tau:.3f}, 95 % [{low:.3f}, {high:.3f}] by bootstrap over the {len(told.networks)} "
+        "networks: 1 is the same order, 0 none.",
+        f"Of {told.pairs:,} pairs that both devices tell apart, {len(told.flips)} are in the other order on the second"
+        + (" (bold rank: in one of them)." if told.flips else "."),
+    ]
+    if told.flips:
+        some = "; ".join(f"{a} before {b}" for a, b in told.flips[:LISTED_FLIPS])
+        more = f"; and {len(told.flips) - LISTED_FLIPS} more" if len(told.flips) > LISTED_FLIPS else ""
+        lines.append(f"Flips, better first on {first.name} and worse on {second.name}: {some}{more}.")
+    lines.append("On the front of: no other of these networks has a higher validation mIoU and a lower latency there.")
+    for study, at in ((first, 0), (second, 1)):
+        machines = dict.fromkeys(
+            describe_machine(profile.environment) for each in told.networks for profile in each.rows[at].profiles
+        )
+        lines += [f"{study.name} was measured on: {machine}." for machine in machines]
+    return [on_one_line(line) for line in lines]
