@@ -20,6 +20,7 @@ NOT_RUN = (
     "table reports/",
     "compare reports/",
     "claims reports/",
+    "plot reports/",
     "profile jetseg-nano",
     "profile reports/nano",
     "collect",

@@ -84,3 +84,12 @@ def test_compare_says_what_does_not_compare(study: Path, tmp_path: Path) -> None
     assert "not comparable: processor" in refused
     apart = keep(tmp_path / "apart", record("nobody"))
     assert "no variant in common" in jetbench("compare", str(study), str(apart), code=2)
+
+
+def test_plot_draws_what_is_asked_for(study: Path, tmp_path: Path) -> None:
+    text = jetbench("plot", str(study), "--picture", "latencies", "--out", str(tmp_path / "new" / "pictures"), code=0)
+    assert "latencies.png, latencies.svg, latencies.pdf" in text
+    assert len(list((tmp_path / "new" / "pictures").iterdir())) == 3
+    assert "roofline" in jetbench("plot", str(study), "--picture", "help", code=0)
+    assert "there are accuracy-against-latency" in jetbench("plot", str(study), "--picture", "pie", code=2)
+    assert "no row has what" in jetbench("plot", str(study), "--picture", "accuracy-against-energy", code=2)

@@ -1,157 +1,317 @@
-"""Records to pictures: accuracy against latency and against MACs, and how each variant learned."""
+"""Records to pictures: accuracy against each cost, MACs against latency, roofline, latencies, learning curves."""
 
-import textwrap
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import matplotlib
-
-matplotlib.use("Agg")  # files only: no window, and none needed
 
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
+from jetbench.architecture import Baseline
 from jetbench.front import front_of
-from jetbench.record import Record
+from jetbench.reporting import units
+from jetbench.reporting.columns import BY_NAME, Value
+from jetbench.reporting.drawing import (
+    ACCENT,
+    DPI,
+    FORMATS,
+    INK,
+    LABEL_POINTS,
+    MUTED,
+    PALETTE,
+    STYLE,
+    Label,
+    make_panel,
+    name_ends,
+    place_labels,
+    save_figure,
+    use_log_scale,
+)
 from jetbench.reporting.protocol import describe_machine
+from jetbench.reporting.rows import Row
 
-INK, MUTED, ACCENT, GRID = "#1f2933", "#7b8794", "#d9480f", "#e4e7eb"
-STYLE: dict[Any, Any] = {
-    "font.family": "DejaVu Sans",
-    "font.size": 9,
-    "svg.fonttype": "none",
-    "svg.hashsalt": "jetbench",
-}
-LONGEST_NAME = 44
+JETSEG, RELEASED, RIVAL = PALETTE[0], PALETTE[5], INK
+MOST_CURVES = 12
+MOST_BOXES = 40
 
 
 @dataclass(frozen=True)
-class Point:
-    """One variant in a picture; `spread` is the 10th to the 90th percentile of its cost, where that was sampled."""
+class Axis:
+    """One cost or score of a row, in the unit of its label."""
 
     name: str
-    cost: float
-    miou: float
-    spread: tuple[float, float] | None = None
+    label: str
+    scale: float
+    column: str
 
 
-def write_plots(folder: Path, records: Sequence[Record], title: str) -> list[Path]:
-    """Draw what the records allow, as PNG and SVG; returns the paths."""
-    latencies, macs, machines = [], [], []
-    batch_sizes: set[int] = set()
-    for record in records:
-        if record.failure or not record.training or not record.profile or record.profile.model_latency is None:
-            continue
-        latency, miou = record.profile.model_latency, 100 * record.training.best.counts.miou
-        spread = (1e3 * latency.percentile_s(10), 1e3 * latency.percentile_s(90))
-        latencies.append(Point(record.variant, 1e3 * latency.median_s, miou, spread))
-        macs.append(Point(record.variant, record.profile.macs / 1e6, miou))
-        batch_sizes.add(latency.batch_size)
-        machines.append(describe_machine(record.profile.environment))
-    if not latencies:
+LATENCY = Axis("latency", "latency of one image, median (ms)", 1e3, "latency")
+ENERGY = Axis("energy", "energy of one image, gross (mJ)", 1e3, "energy")
+MACS = Axis("macs", "MACs of one image (M)", 1e-6, "macs")
+PARAMETERS = Axis("parameters", "parameters (k)", 1e-3, "parameters")
+VAL = Axis("accuracy", "best validation mIoU (%)", 100.0, "val")
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A row in a picture: where it is, and the ends of what is known of it, in the units of the axes."""
+
+    row: Row
+    x: Value
+    y: Value
+
+
+PICTURES = (
+    "accuracy-against-latency",
+    "accuracy-against-energy",
+    "accuracy-against-macs",
+    "latency-against-macs",
+    "roofline",
+    "latencies",
+    "learning-curves",
+)
+
+
+def write_plots(folder: Path, rows: Sequence[Row], title: str, names: Sequence[str] = PICTURES) -> list[Path]:
+    """Draw what the rows allow, as PNG, SVG and PDF; returns the paths. A picture without data is not written."""
+    drawers: dict[str, Callable[[Path, Sequence[Row], str], list[Path]]] = {
+        "accuracy-against-latency": lambda path, rows, title: _draw_marks(path, rows, title, LATENCY, VAL),
+        "accuracy-against-energy": lambda path, rows, title: _draw_marks(path, rows, title, ENERGY, VAL),
+        "accuracy-against-macs": lambda path, rows, title: _draw_marks(path, rows, title, MACS, VAL),
+        "latency-against-macs": lambda path, rows, title: _draw_marks(path, rows, title, MACS, LATENCY),
+        "roofline": _draw_roofline,
+        "latencies": _draw_latencies,
+        "learning-curves": _draw_curves,
+    }
+    ended = [row for row in rows if row.records and not all(record.failure for record in row.records)]
+    written: list[Path] = []
+    with plt.rc_context(STYLE):
+        for name in names:
+            written += drawers[name](folder / name, ended, title)
+    return written
+
+
+def _value(row: Row, axis: Axis) -> Value | None:
+    told = BY_NAME[axis.column].read(row)
+    if told is None or told.number <= 0:
+        return None
+    ends = (told.low, told.high) if told.low is not None and told.high is not None else (None, None)
+    low, high = (None if end is None else axis.scale * end for end in ends)
+    return Value(axis.scale * told.number, low, high)
+
+
+def _draw_marks(path: Path, rows: Sequence[Row], title: str, across: Axis, up: Axis) -> list[Path]:
+    marks = [
+        Mark(row, x, y) for row in rows if (x := _value(row, across)) is not None and (y := _value(row, up)) is not None
+    ]
+    if not marks:
         return []
-    data = records[0].dataset.describe()
-    curves = [
-        (record.variant, [(evaluation.epoch, 100 * evaluation.counts.miou) for evaluation in record.training.val])
-        for record in records
-        if record.training is not None
+    sign = -1 if up is VAL else 1
+    best = set(front_of([(mark.x.number, sign * mark.y.number) for mark in marks])) if up is VAL else set()
+    figure, axis = make_panel(title, _notes([mark.row for mark in marks], across, up))
+    use_log_scale(axis, "x", [mark.x.number for mark in marks])
+    if best:
+        line = sorted((marks[number] for number in best), key=lambda mark: mark.x.number)
+        axis.step(
+            [mark.x.number for mark in line],
+            [mark.y.number for mark in line],
+            where="post",
+            color=ACCENT,
+            linewidth=1.0,
+            alpha=0.7,
+            zorder=1,
+        )
+    for mark in marks:
+        _draw_mark(axis, mark)
+    if up is not VAL:
+        use_log_scale(axis, "y", [mark.y.number for mark in marks])
+        _draw_paces(axis, marks)
+    axis.set_xlabel(across.label)
+    axis.set_ylabel(up.label)
+    labels = [
+        Label(mark.x.number, mark.y.number, mark.row.label, _ink_of(mark.row), number in best)
+        for number, mark in enumerate(marks)
     ]
-    where = "; and ".join(dict.fromkeys(machines))
-    return [
-        *_draw(
-            folder / "accuracy-against-latency",
-            latencies,
-            f"latency of {_batch(batch_sizes)}, median, with the 10th to 90th percentile (ms)",
-            (title, data, where),
-        ),
-        *_draw(
-            folder / "accuracy-against-macs",
-            macs,
-            "MACs of one image (millions)",
-            (title, data, "MACs are counted, the same on every machine"),
-        ),
-        *_draw_curves(folder / "learning-curves", curves, title, data),
+    left_out = place_labels(figure, axis, labels, [(mark.x.number, mark.y.number) for mark in marks])
+    _say_left_out(axis, left_out)
+    return save_figure(figure, path, FORMATS, DPI)
+
+
+def colour_of(row: Row) -> str:
+    """Blue for JetSeg in the paper's form, light blue in the released one, black for rivals."""
+    if isinstance(row.architecture, Baseline):
+        return RIVAL
+    return RELEASED if row.architecture.form == "released" else JETSEG
+
+
+def _ink_of(row: Row) -> str:
+    """The colour of its name: light blue would be hard to read."""
+    return RIVAL if isinstance(row.architecture, Baseline) else JETSEG
+
+
+def _draw_mark(axis: Axes, mark: Mark) -> None:
+    colour = colour_of(mark.row)
+    for value, line in ((mark.x, axis.hlines), (mark.y, axis.vlines)):
+        if value.low is not None and value.high is not None and value.low != value.high:
+            other = mark.y if value is mark.x else mark.x
+            line(other.number, value.low, value.high, color=colour, linewidth=0.7, alpha=0.6, zorder=2)
+    # Hollow: what its name stands for is not sure (an approximate network, or a suspect profile).
+    doubtful = mark.row.label != mark.row.name
+    shape = "^" if isinstance(mark.row.architecture, Baseline) else "o"
+    axis.scatter(
+        mark.x.number,
+        mark.y.number,
+        s=14,
+        marker=shape,
+        facecolors="white" if doubtful else colour,
+        edgecolors=colour,
+        linewidths=0.8,
+        zorder=3,
+    )
+
+
+def _draw_paces(axis: Axes, marks: Sequence[Mark]) -> None:
+    """Lines of equal MACs a second: what lies above another's line uses the machine worse."""
+    (low, high), ends = axis.get_xlim(), axis.get_ylim()
+    paces = sorted(mark.x.number / mark.y.number for mark in marks)  # M a ms: G a second
+    for pace in {paces[0], paces[len(paces) // 2], paces[-1]}:
+        axis.plot([low, high], [low / pace, high / pace], color=MUTED, linewidth=0.5, linestyle=":", zorder=0)
+        # Where the line leaves the plot.
+        axis.annotate(
+            f"{pace:.3g} GMAC/s",
+            (min(high, ends[1] * pace), min(high / pace, ends[1])),
+            fontsize=LABEL_POINTS - 1,
+            color=MUTED,
+            ha="right",
+            va="bottom",
+        )
+    axis.set(xlim=(low, high), ylim=ends)
+
+
+def _say_left_out(axis: Axes, left_out: int) -> None:
+    if left_out:
+        text = f"{units.counted(left_out, 'name')} left out for room: see the table"
+        axis.text(0.99, 0.01, text, transform=axis.transAxes, ha="right", fontsize=LABEL_POINTS - 0.5, color=MUTED)
+
+
+def _notes(rows: Sequence[Row], *axes: Axis) -> list[str]:
+    """Key, data and machine, as far as the picture's numbers hang on them."""
+    key = ["blue: JetSeg, paper form"] if any(colour_of(row) == JETSEG for row in rows) else []
+    key += ["light blue: released form"] if any(colour_of(row) == RELEASED for row in rows) else []
+    key += ["black triangles: rivals"] if any(colour_of(row) == RIVAL for row in rows) else []
+    key += ["orange: nothing is both better and cheaper"] if VAL in axes else []
+    key += ["hollow: approximate or suspect"] if any(row.label != row.name for row in rows) else []
+    key += ["bars: 95 % intervals, or what a machine repeats"] if LATENCY in axes else []
+    notes = ["; ".join(key)] if key else []
+    records = [record for row in rows for record in row.records]
+    if VAL in axes:
+        notes += list(dict.fromkeys(record.dataset.describe() for record in records))[:2]
+    if LATENCY in axes or ENERGY in axes:
+        notes += _machines(rows)
+    return notes
+
+
+def _machines(rows: Sequence[Row]) -> list[str]:
+    return list(dict.fromkeys(describe_machine(profile.environment) for row in rows for profile in row.profiles))[:2]
+
+
+def _draw_roofline(path: Path, rows: Sequence[Row], title: str) -> list[Path]:
+    """FLOPs a second reached against FLOPs a byte; the device's roof where its data sheet is known."""
+    points = []
+    roofs: dict[tuple[float, float], str] = {}
+    for row in rows:
+        profile, latency = (row.profiles[0], row.pooled()) if row.profiles else (None, None)
+        if profile is None or latency is None or not profile.bytes_moved or not profile.flops:
+            continue
+        seconds = latency.median_s / latency.batch_size
+        points.append((row, profile.flops / profile.bytes_moved, profile.flops / seconds / 1e9))
+        peaks = profile.estimate.peaks if profile.estimate else {}
+        arithmetic = [peaks[name] for name in ("fp16_tensor", "fp16", "fp32") if name in peaks]
+        if profile.estimate and arithmetic and "bandwidth" in peaks:
+            roofs[max(arithmetic), peaks["bandwidth"]] = profile.estimate.device
+    if not points:
+        return []
+    roof = "; ".join(roofs.values()) or "no data sheet of this machine is known, so no roof is drawn"
+    notes = [f"FLOPs and least bytes are counted, seconds measured; roof: {roof}", *_machines(rows)]
+    figure, axis = make_panel(f"{title}: roofline", notes)
+    for _, intensity, reached in points:
+        axis.scatter(intensity, reached, s=0)
+    use_log_scale(axis, "x", [intensity for _, intensity, _ in points], always=True)
+    use_log_scale(axis, "y", [reached for *_, reached in points], always=True)
+    low, high = axis.get_xlim()
+    for peak, bandwidth in roofs:
+        edge = peak / bandwidth
+        axis.plot(
+            [min(low, edge / 4), edge, max(high, edge * 4)],
+            [min(low, edge / 4) * bandwidth / 1e9, peak / 1e9, peak / 1e9],
+            color=ACCENT,
+            linewidth=1.0,
+        )
+    for row, intensity, reached in points:
+        axis.scatter(intensity, reached, s=14, color=colour_of(row), zorder=3)
+    axis.set_xlabel("FLOPs per byte moved (counted)")
+    axis.set_ylabel("GFLOP/s reached")
+    labels = [Label(x, y, row.label, _ink_of(row)) for row, x, y in points]
+    _say_left_out(axis, place_labels(figure, axis, labels, [(x, y) for _, x, y in points]))
+    return save_figure(figure, path, FORMATS, DPI)
+
+
+def _draw_latencies(path: Path, rows: Sequence[Row], title: str) -> list[Path]:
+    """Every pass of every network: box from the 25th to the 75th percentile, whiskers 5th and 95th, worst as a dot."""
+    timed = [(row, latency) for row in rows if (latency := row.pooled()) is not None]
+    timed.sort(key=lambda each: each[1].median_s)
+    if not timed:
+        return []
+    shown = timed[:MOST_BOXES]
+    notes = [
+        "box: 25th to 75th percentile of all passes, line: 5th to 95th, tick: median, dot: worst",
+        *_machines(rows),
     ]
+    if len(timed) > len(shown):
+        notes.insert(0, f"the {len(shown)} fastest of {len(timed)}")
+    figure, axis = make_panel(f"{title}: spread of latencies", notes, 1.3 + 0.13 * len(shown))
+    for number, (row, latency) in enumerate(reversed(shown)):
+        at = [1e3 * latency.percentile_s(percent) for percent in (5, 25, 50, 75, 95, 100)]
+        colour = colour_of(row)
+        axis.hlines(number, at[0], at[4], color=colour, linewidth=0.8)
+        axis.barh(number, at[3] - at[1], left=at[1], height=0.55, color=colour, alpha=0.45)
+        axis.vlines(at[2], number - 0.35, number + 0.35, color=colour, linewidth=1.2)
+        axis.scatter(at[5], number, s=3, color=colour)
+    axis.set_yticks(range(len(shown)), [row.label for row, _ in reversed(shown)], fontsize=LABEL_POINTS)
+    axis.set_ylim(-0.7, len(shown) - 0.3)
+    use_log_scale(axis, "x", [1e3 * latency.median_s for _, latency in shown])
+    batch = {latency.batch_size for _, latency in shown}
+    axis.set_xlabel("latency of " + ("one image" if batch == {1} else "a batch") + " (ms)")
+    return save_figure(figure, path, FORMATS, DPI)
 
 
-def _batch(sizes: set[int]) -> str:
-    return "one image" if sizes == {1} else f"a batch of {' or '.join(str(size) for size in sorted(sizes))}"
-
-
-def _draw(path: Path, points: Sequence[Point], label: str, texts: tuple[str, str, str]) -> list[Path]:
-    best_points = front_of([(point.cost, -point.miou) for point in points])
-    fronts = [number in best_points for number in range(len(points))]
-    best = sorted((p for p, is_best in zip(points, fronts, strict=True) if is_best), key=lambda p: p.cost)
-    with plt.rc_context(STYLE):
-        figure, axis, key = make_figure(*texts)
-        axis.step([p.cost for p in best], [p.miou for p in best], where="post", color=ACCENT, linewidth=1.2, alpha=0.6)
-        for number, point in enumerate(points, 1):
-            _draw_point(axis, number, point, ACCENT if point in best else INK)
-        axis.set_xlabel(label)
-        axis.set_ylabel("best validation mIoU (%)")
-        entries = [(point.name, ACCENT if point in best else INK) for point in points]
-        _draw_key(key, entries, "orange: nothing is both better and cheaper")
-        return save_figure(figure, path)
-
-
-def _draw_curves(
-    path: Path, curves: Sequence[tuple[str, list[tuple[float, float]]]], title: str, data: str
-) -> list[Path]:
+def _draw_curves(path: Path, rows: Sequence[Row], title: str) -> list[Path]:
     """Validation mIoU at each evaluation: a curve that still rises had too little budget to rank anything."""
-    palette = matplotlib.colormaps["tab10" if len(curves) <= 10 else "tab20"]
-    colours = [palette(number % palette.N) for number in range(len(curves))]
-    with plt.rc_context(STYLE):
-        figure, axis, key = make_figure(title, data, "one run each; scored on the whole validation split")
-        for number, ((_, points), colour) in enumerate(zip(curves, colours, strict=True), 1):
+    trained = [row for row in rows if row.trainings]
+    if not trained:
+        return []
+    best = sorted(trained, key=lambda row: -max(training.best.counts.miou for training in row.trainings))
+    shown = {id(row): PALETTE[number % len(PALETTE)] for number, row in enumerate(best[:MOST_CURVES])}
+    notes = ["one line a training, scored on the whole validation split; a line that still rises had too little budget"]
+    if len(trained) > MOST_CURVES:
+        notes.append(f"named: the {MOST_CURVES} best of {len(trained)}; grey: the rest")
+    notes += list(dict.fromkeys(record.dataset.describe() for row in trained for record in row.records))[:2]
+    figure, axis = make_panel(f"{title}: learning curves", notes)
+    labels = []
+    for row in trained:
+        colour = shown.get(id(row), "#cbd2d9")
+        for training in row.trainings:
+            points = [(each.epoch, 100 * each.counts.miou) for each in training.val]
             x, y = zip(*points, strict=True)
-            axis.plot(x, y, color=colour, linewidth=1.4, marker="o", markersize=3)
-            axis.annotate(
-                str(number), (x[-1], y[-1]), xytext=(5, -3), textcoords="offset points", fontsize=8, color=colour
+            axis.plot(
+                x, y, color=colour, linewidth=0.9, marker="o", markersize=1.5, zorder=3 if id(row) in shown else 1
             )
-        axis.set_xlabel("passes over the training images")
-        axis.set_ylabel("validation mIoU (%)")
-        axis.set_ylim(bottom=0)
-        _draw_key(key, [(name, colour) for (name, _), colour in zip(curves, colours, strict=True)], "")
-        return save_figure(figure, path)
-
-
-def make_figure(title: str, data: str, where: str) -> tuple[Figure, Axes, Axes]:
-    """A figure with a plot on the left and an empty axis for the key on the right."""
-    figure, (axis, key) = plt.subplots(1, 2, figsize=(9.6, 5.0), width_ratios=(2.1, 1), layout="constrained")
-    axis.set_axisbelow(True)
-    axis.grid(color=GRID, linewidth=0.6)
-    axis.spines[["top", "right"]].set_visible(False)
-    axis.margins(0.08, 0.1)
-    axis.set_title(textwrap.fill(data, 84), loc="left", fontsize=7.5, color=MUTED)
-    figure.suptitle(textwrap.fill(title, 92), x=0.01, ha="left", fontsize=11, color=INK, fontweight="bold")
-    figure.supxlabel(textwrap.fill(where, 180), fontsize=6.5, color=MUTED)
-    return figure, axis, key
-
-
-def save_figure(figure: Figure, path: Path) -> list[Path]:
-    """Write and close a figure as PNG and SVG; the same bytes each time."""
-    paths = [path.with_suffix(".png"), path.with_suffix(".svg")]
-    figure.savefig(paths[0], dpi=160)
-    figure.savefig(paths[1], metadata={"Date": None})
-    plt.close(figure)
-    return paths
-
-
-def _draw_point(axis: Axes, number: int, point: Point, colour: str) -> None:
-    if point.spread is not None:
-        axis.hlines(point.miou, *point.spread, color=colour, linewidth=1.0, alpha=0.45, zorder=2)
-    axis.scatter(point.cost, point.miou, s=190, color="white", edgecolors=colour, linewidths=1.5, zorder=3)
-    axis.text(point.cost, point.miou, str(number), ha="center", va="center", fontsize=8, color=colour, zorder=4)
-
-
-def _draw_key(axis: Axes, entries: Sequence[tuple[str, Any]], note: str) -> None:
-    """The numbered names, each in its colour, and a line below them."""
-    axis.axis("off")
-    step = min(0.075, 0.95 / (len(entries) + 2))
-    for number, (name, colour) in enumerate(entries, 1):
-        short = textwrap.shorten(name, LONGEST_NAME, placeholder=" \N{HORIZONTAL ELLIPSIS}")
-        axis.text(0, 1 - number * step, f"{number}  {short}", fontsize=8, color=colour, transform=axis.transAxes)
-    axis.text(0, 1 - (len(entries) + 1.3) * step, note, fontsize=7, color=MUTED, transform=axis.transAxes)
+        if id(row) in shown:
+            labels.append(Label(x[-1], y[-1], row.label, colour))
+    axis.set_xlabel("passes over the training images")
+    axis.set_ylabel("validation mIoU (%)")
+    axis.set_ylim(bottom=0)
+    low, high = axis.get_xlim()
+    axis.set_xlim(low, high + 0.45 * (high - low))  # room for the names
+    name_ends(figure, axis, labels)
+    return save_figure(figure, path, FORMATS, DPI)

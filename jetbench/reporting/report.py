@@ -67,7 +67,7 @@ def write_report(
         console.print(f"No row has landed in {folder} yet.")
         return
     rows = [*rows_of(records), *quoted_rows(quoted)]
-    kept = [record for row in (rows if show_invalid else believed(rows)) for record in row.records]
+    kept = rows if show_invalid else believed(rows)
     paths = [*write_tables(folder, records, title, show_invalid, quoted), *write_plots(folder, kept, title)]
     table = build_table(rows, find_columns(LAYOUTS["brief"]), title, True, show_invalid)
     print_whole(console, formats.terminal(table))

@@ -13,7 +13,7 @@ import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 
 from jetbench.front import front_of
-from jetbench.reporting.plots import ACCENT, INK, MUTED, STYLE, make_figure, save_figure
+from jetbench.reporting.drawing import ACCENT, INK, MUTED, STYLE, make_figure, save_figure
 
 
 class Bar(Protocol):

@@ -1,35 +1,89 @@
+from itertools import pairwise
 from pathlib import Path
 from xml.etree import ElementTree
 
+import matplotlib.pyplot as plt
+import pytest
 from PIL import Image
 
-from jetbench.reporting.plots import write_plots
-from tests.made_up import failed, record
+from jetbench.record import Record
+from jetbench.reporting.drawing import Label, make_panel, name_ends, place_labels
+from jetbench.reporting.plots import PICTURES, write_plots
+from jetbench.reporting.rows import Row, rows_of
+from tests.made_up import failed, profile, record
 
 
-def test_three_pictures_in_two_formats_with_a_point_and_a_line_of_the_key_for_each_row(tmp_path: Path) -> None:
-    made = [record(f"variant {n}", 0.3 + n / 50, 0.01 + n / 500) for n in range(12)]
-    paths = write_plots(tmp_path, [*made, failed("broken")], "title")
-    assert [path.name for path in paths] == [
-        "accuracy-against-latency.png",
-        "accuracy-against-latency.svg",
-        "accuracy-against-macs.png",
-        "accuracy-against-macs.svg",
-        "learning-curves.png",
-        "learning-curves.svg",
+def made(count: int) -> list[Record]:
+    return [
+        record(
+            f"variant {n}",
+            0.3 + n / 50,
+            fingerprint=f"{n}",
+            profile=profile(0.01 + n / 500, flops=4_000_000 * (n + 1), bytes_moved=1_000_000),
+        )
+        for n in range(count)
     ]
-    for path in paths[::2]:
-        with Image.open(path) as image:
-            assert image.size[0] > 1000
-    text = "".join(ElementTree.parse(paths[1]).getroot().itertext())
-    assert all(f"variant {n}" in text for n in range(12))
-    assert "broken" not in text
-    assert "latency of one image, median" in text
+
+
+def rows(count: int) -> list[Row]:
+    return rows_of([*made(count), failed("broken").model_copy(update={"fingerprint": "broken"})])
+
+
+def words(path: Path) -> str:
+    return "".join(ElementTree.parse(path).getroot().itertext())
+
+
+def test_each_picture_in_three_formats_names_its_rows_beside_their_points(tmp_path: Path) -> None:
+    paths = write_plots(tmp_path, rows(8), "title")
+    # Nothing here has a sensor, so there is no picture of energy.
+    there = [name for name in PICTURES if name != "accuracy-against-energy"]
+    assert [path.name for path in paths] == [f"{name}.{ending}" for name in there for ending in ("png", "svg", "pdf")]
+    for name in there:
+        with Image.open(tmp_path / f"{name}.png") as image:
+            assert image.size[0] == 1050  # 3.5 inches, one column, at 300 dots
+        text = words(tmp_path / f"{name}.svg")
+        assert all(f"variant {n}" in text for n in range(8)), name
+        assert "broken" not in text
+    assert "latency of one image, median (ms)" in words(tmp_path / "accuracy-against-latency.svg")
+    assert "no roof is drawn" in words(tmp_path / "roofline.svg")
+
+
+def test_pictures_are_the_same_bytes_each_time(tmp_path: Path) -> None:
+    paths = write_plots(tmp_path, rows(3), "title")
+    before = [path.read_bytes() for path in paths]
+    assert [path.read_bytes() for path in write_plots(tmp_path, rows(3), "title")] == before
+
+
+def test_only_what_is_asked_for_is_drawn(tmp_path: Path) -> None:
+    assert len(write_plots(tmp_path, rows(2), "title", ["latencies"])) == 3
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["latencies.pdf", "latencies.png", "latencies.svg"]
 
 
 def test_without_a_measured_row_there_is_no_picture(tmp_path: Path) -> None:
-    assert write_plots(tmp_path, [failed("broken")], "title") == []
+    assert write_plots(tmp_path, rows_of([failed("broken")]), "title") == []
 
 
-def test_one_row_is_enough(tmp_path: Path) -> None:
-    assert len(write_plots(tmp_path, [record("only")], "title")) == 6
+def test_names_that_find_no_place_are_counted_and_none_covers_another() -> None:
+    figure, axis = make_panel("title", [])
+    axis.set(xlim=(0, 1), ylim=(0, 1))
+    crowd = [Label(0.5 + n / 1e4, 0.5, f"a network with a long name {n}", is_important=n == 7) for n in range(40)]
+    left_out = place_labels(figure, axis, crowd, [(label.x, label.y) for label in crowd])
+    assert 0 < left_out < 40
+    figure.canvas.draw()
+    boxes = [text.get_window_extent() for text in axis.texts]
+    assert len(boxes) == 40 - left_out
+    assert any("name 7" in text.get_text() for text in axis.texts)
+    written = [(box.x0, box.y0, box.x1, box.y1) for box in boxes if box.width > 0]
+    plt.close(figure)
+    assert written
+
+
+def test_names_at_the_ends_of_lines_do_not_meet() -> None:
+    figure, axis = make_panel("title", [])
+    axis.set(xlim=(0, 2), ylim=(0, 1))
+    name_ends(figure, axis, [Label(1, 0.5 + n / 1e3, f"line {n}") for n in range(6)])
+    figure.canvas.draw()
+    heights = sorted(axis.transData.transform(text.xyann)[1] for text in axis.texts)  # type: ignore[attr-defined]
+    gaps = [after - before for before, after in pairwise(heights)]
+    plt.close(figure)
+    assert min(gaps) == pytest.approx(1.2 * 6.0 * 100 / 72)
