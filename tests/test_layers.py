@@ -19,7 +19,7 @@ LAYERS = [
     {"models", "sweep", "screen"},
     {"training", "profiling"},
     {"benchmark"},
-    {"session"},
+    {"session", "prediction"},
     {"bundle"},
     {"gateway"},
     {"execution", "trials"},

@@ -21,6 +21,8 @@ NOT_RUN = (
     "compare reports/",
     "claims reports/",
     "plot reports/",
+    "report reports/",
+    "predict ",
     "profile jetseg-nano",
     "profile reports/nano",
     "collect",

@@ -6,6 +6,7 @@ from jetbench.cli import experiments  # isort: skip
 from jetbench.cli import tables  # isort: skip
 from jetbench.cli import searching  # isort: skip
 from jetbench.cli import studies  # isort: skip
+from jetbench.cli import predicting  # isort: skip
 from jetbench.cli import profiles  # isort: skip
 from jetbench.cli import devices  # isort: skip
 from jetbench.cli.app import app, main
@@ -16,6 +17,7 @@ __all__ = [
     "experiments",
     "main",
     "networks",
+    "predicting",
     "profiles",
     "screening",
     "searching",

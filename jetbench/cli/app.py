@@ -107,7 +107,7 @@ def read_changes(pairs: list[str] | None) -> dict[str, Any]:
     return changes
 
 
-def check_folder(folder: Path, files: Sequence[str]) -> None:
+def check_folder(folder: Path, files: Sequence[str], option: str = "--reports") -> None:
     """Refuse, before the work begins, a folder that those files cannot be written to.
 
     Raises:
@@ -117,7 +117,7 @@ def check_folder(folder: Path, files: Sequence[str]) -> None:
     in_the_way = [name for name in files if (folder / name).is_dir()]
     if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK) or in_the_way:
         what = f"{in_the_way[0]} in it is a folder" if in_the_way else f"{there} is a file or not open to writing"
-        raise SpecError(f"{folder}: cannot be written to: {what}; give another folder with --reports")
+        raise SpecError(f"{folder}: cannot be written to: {what}; give another folder with {option}")
 
 
 def check_threads(key: str, threads: int) -> None:

@@ -290,3 +290,25 @@ def plot(
     if not written:
         raise SpecError(f"{', '.join(map(str, folders))}: no row has what these pictures show")
     console.print(f"Written to {folder}: {', '.join(path.name for path in written)}", highlight=False, soft_wrap=True)
+
+
+@app.command()
+def report(
+    folder: Annotated[Path, typer.Argument(metavar="STUDY", help="A report folder, for example reports/nano.")],
+    show_invalid: AllOption = False,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE", help="Where to write it; STUDY/report.html by default.")
+    ] = None,
+) -> None:
+    """Write a study as one HTML file that needs no network: table, plots, and a page for each variant.
+
+    What the networks see comes from their weights files, the images and the truth from the dataset where it is here.
+    """
+    from jetbench.reporting.page import write_page
+    from jetbench.reporting.studies import read_study
+
+    study, path = read_study(folder), out or folder / "report.html"
+    if path.is_dir() or not path.parent.is_dir():
+        raise SpecError(f"--out {path}: is a folder, or in one that is not there; give a file")
+    size = write_page(path, study, show_invalid).stat().st_size
+    console.print(f"Written to {path} ({size / 2**20:.1f} MiB).", highlight=False, soft_wrap=True, markup=False)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
@@ -18,6 +19,7 @@ from jetbench.training.auxiliary import joint_loss
 from jetbench.training.data import SegmentationData
 from jetbench.training.jetloss import build_loss
 from jetbench.training.metrics import evaluate
+from jetbench.training.samples import KEY, encode_ids, sample_indices
 
 CURVE_POINTS = 200
 WARM_UP = 0.3
@@ -94,7 +96,7 @@ def train(
         config: budget, loss, optimiser and seed.
         device: where to train; mixed precision is used on CUDA only.
         weights_file: safetensors file to write.
-        metadata: stored beside the weights in that file.
+        metadata: stored beside the weights in that file, with what the network says of a few test images.
         report: told the progress a few times a second.
         floors: the training ends at an evaluation that has a floor, if its best mIoU so far lies below it.
 
@@ -159,10 +161,12 @@ def train(
 
     model.load_state_dict(best)
     test = evaluate(model, prepare.stream("test"), num_classes)
+    shown = predict_samples(model, prepare)
     weights_file.parent.mkdir(exist_ok=True)  # not its parents: a folder that was moved away is not made anew
     partial = weights_file.with_suffix(".partial")
     try:
-        save_file({name: tensor.cpu().contiguous() for name, tensor in best.items()}, partial, dict(metadata or {}))
+        tensors = {name: tensor.cpu().contiguous() for name, tensor in best.items()}
+        save_file(tensors, partial, {**(metadata or {}), KEY: encode_ids(shown)})
         partial.replace(weights_file)
     finally:
         partial.unlink(missing_ok=True)  # half a file on a full disk
@@ -180,6 +184,15 @@ def train(
         auxiliary_weights=auxiliary_weights,
         stopped=stopped,
     )
+
+
+def predict_samples(model: nn.Module, prepare: "Normalise") -> npt.NDArray[np.uint8]:
+    """Class ids (N, H, W) of the test images that every report shows."""
+    images, _ = prepare("test", sample_indices(len(prepare.data.images["test"])))
+    model.eval()
+    with torch.inference_mode():
+        ids: npt.NDArray[np.uint8] = model(images).argmax(1).to(torch.uint8).cpu().numpy()
+    return ids
 
 
 def why_stopped(floors: Sequence[Floor], evaluation: int, best_miou: float) -> str | None:
