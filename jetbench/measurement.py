@@ -81,6 +81,21 @@ class Latency(Spec):
         return self.batch_size / self.median_s
 
 
+class NetworkPart(Spec):
+    """One part of a network: its counts for one image, and its seconds per batch with the device idle at both ends."""
+
+    name: str
+    parameters: int
+    macs: int
+    bytes_moved: int
+    samples_s: tuple[float, ...] = ()
+
+    @property
+    def median_s(self) -> float | None:
+        """Median seconds per batch; None where it was not timed."""
+        return statistics.median(self.samples_s) if self.samples_s else None
+
+
 class Comparison(Spec):
     """One network's time over the reference's, pass by pass in the same rounds; a tuple of ratios for each process.
 

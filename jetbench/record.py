@@ -15,6 +15,7 @@ from jetbench.measurement import (
     Comparison,
     Latency,
     Memory,
+    NetworkPart,
     Paced,
     Soak,
     Watch,
@@ -182,6 +183,7 @@ class Profile(Spec):
     peak_activation_bytes: int | None = None
     bytes_moved: int | None = None
     counters: tuple[CounterResult, ...] = ()
+    parts: tuple[NetworkPart, ...] = ()
     estimate: Estimate | None = None
     model_latency: Latency | None = None
     end_to_end_latency: Latency | None = None

@@ -21,6 +21,7 @@ from jetbench.measurement import (
     Latency,
     LatencyRun,
     Memory,
+    NetworkPart,
     Paced,
     Soak,
     Watch,
@@ -42,6 +43,7 @@ from jetbench.probe.timing import Stop, run_paced, run_soak, sample_rounds, time
 from jetbench.profiling.counts import count_with_fvcore, count_with_thop
 from jetbench.profiling.energy import capture_energy, read_energy
 from jetbench.profiling.environment import describe_environment, set_arithmetic
+from jetbench.profiling.layers import describe_parts, time_parts
 from jetbench.profiling.memory import measure_peak_memory
 from jetbench.profiling.roofline import estimate
 from jetbench.profiling.trace import trace_operations
@@ -83,6 +85,7 @@ class Findings(Spec):
     peak_activation_bytes: int | None = None
     bytes_moved: int | None = None
     counters: tuple[CounterResult, ...] = ()
+    parts: tuple[NetworkPart, ...] = ()
     notes: dict[str, str] = Field(default_factory=dict)
 
 
@@ -199,7 +202,8 @@ def measure_process(
     watch = Watch.model_validate(observer.finish())
     if "rest" in parts:
         report(0.9, "counts")
-        found[0] |= _count(loaded[0], found[0]["notes"])
+        samples = _time_parts(loaded[0], found[0]["notes"])
+        found[0] |= _count(loaded[0], found[0]["notes"], samples)
     environment = describe_environment(device, flushes, keeps)
     return ProcessFindings(
         networks=tuple(Findings(**each) for each in found), control=twin, watch=watch, environment=environment
@@ -273,7 +277,22 @@ def _measure_rest(
     return found
 
 
-def _count(loaded: _Loaded, notes: dict[str, str]) -> dict[str, Any]:
+def _time_parts(loaded: _Loaded, notes: dict[str, str]) -> dict[str, list[float]]:
+    """How long each part takes; nothing of a network that runs as a whole."""
+    config = loaded.config
+    if config.backend != "eager":
+        notes["layers"] = f"not measured: a {config.backend} network runs as a whole"
+        return {}
+    samples = time_parts(loaded.module, loaded.images)
+    count = len(next(iter(samples.values())))
+    notes["layers"] = (
+        f"median of {count} passes with the clock read at both ends of each part, the device idle there; it explains "
+        "the latency and is not it"
+    )
+    return samples
+
+
+def _count(loaded: _Loaded, notes: dict[str, str], samples: dict[str, list[float]]) -> dict[str, Any]:
     """Parameters, MACs and FLOPs of one image in float32, by our own count and by fvcore and thop."""
     plain = copy.deepcopy(loaded.module).cpu().float()
     images = torch.zeros(1, 3, *loaded.network.input_size)
@@ -295,7 +314,8 @@ def _count(loaded: _Loaded, notes: dict[str, str]) -> dict[str, Any]:
             tool = count.__name__.removeprefix("count_with_")
             counters.append(CounterResult(tool=tool, version="unknown", macs=None))
             notes[tool] = f"{tool} failed: {type(error).__name__}: {error}"
-    cost = add_up(trace_operations(plain, images.to("meta")))
+    operations = trace_operations(plain, images.to("meta"))
+    cost = add_up(operations)
     if cost.uncounted:
         notes["macs"] = f"operations without a rule of ours, in no total: {', '.join(sorted(cost.uncounted))}"
     return {
@@ -306,6 +326,7 @@ def _count(loaded: _Loaded, notes: dict[str, str]) -> dict[str, Any]:
         "peak_activation_bytes": cost.peak_activation_bytes,
         "bytes_moved": cost.bytes_moved,
         "counters": tuple(counters),
+        "parts": describe_parts(plain, operations, samples),
     }
 
 
@@ -370,6 +391,7 @@ def assemble(
         peak_activation_bytes=rest.peak_activation_bytes,
         bytes_moved=rest.bytes_moved,
         counters=rest.counters,
+        parts=rest.parts,
         estimate=roof,
         model_latency=Latency(batch_size=config.batch_size, runs=tuple(run.model for run in runs if run.model)),
         end_to_end_latency=Latency(

@@ -7,7 +7,7 @@ their weights files where they lie beside the records, the images and the truth 
 import base64
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from pydantic import TypeAdapter, ValidationError
 from jetbench.architecture import Architecture, Baseline
 from jetbench.errors import DataError
 from jetbench.experiment import DatasetConfig
+from jetbench.measurement import NetworkPart
 from jetbench.operations import Operation
 from jetbench.plan import Plan, plan_architecture
 from jetbench.record import DatasetInfo, Failure, Record
@@ -251,7 +252,7 @@ def _details(row: Row, study: Study) -> dict[str, Any]:
         "training": _describe_training(record),
         "environment": _environment(record),
         "published": [describe_figure(figure) for figure in record.architecture.reported],
-        **_network(record),
+        **_network(record, row),
         **_strip(record, study),
     }
     times = (
@@ -307,12 +308,20 @@ def _environment(record: Record) -> list[str]:
     return [*lines, f"Landed: {record.finished}", f"Key: {record.key}, network {record.fingerprint}"]
 
 
-def _network(record: Record) -> dict[str, Any]:
-    """The blocks to draw, and what each part costs; of a rival only where torch built it, which a page does not."""
+def _network(record: Record, row: Row) -> dict[str, Any]:
+    """The blocks to draw, and what each part costs; of a rival only what its profile has counted and timed."""
     architecture = record.architecture
+    parts = next((profile.parts for profile in row.profiles if profile.parts), ())
     if not isinstance(architecture, Architecture):
-        why = f"A rival's layers are in its code: jetbench show {architecture.network} lists what its parts cost."
-        return {"blocks": None, "decoder": None, "noblocks": why, "costs": [], "nocosts": why}
+        why = "A rival's layers are in its code, so there are no blocks to draw."
+        nocosts = f"This record says nothing of its parts; jetbench show {architecture.network} lists what they cost."
+        return {
+            "blocks": None,
+            "decoder": None,
+            "noblocks": why,
+            "costs": [_part(p) for p in parts],
+            "nocosts": nocosts,
+        }
     plan = plan_architecture(architecture, record.dataset.num_classes, record.dataset.size)
     return {
         "blocks": [_block(plan, number) for number in range(len(plan.blocks))],
@@ -321,7 +330,7 @@ def _network(record: Record) -> dict[str, Any]:
             "head": plan.decoder.head_channels,
             "taps": [{"block": tap.block, "channels": tap.channels} for tap in plan.decoder.taps],
         },
-        "costs": _costs(list_operations(plan)),
+        "costs": _costs(list_operations(plan), {part.name: part.median_s for part in parts}),
     }
 
 
@@ -345,16 +354,30 @@ def _block(plan: Plan, number: int) -> dict[str, Any]:
     }
 
 
-def _costs(operations: Sequence[Operation]) -> list[dict[str, Any]]:
-    """What each part costs, in the order in which they run."""
+def _part(part: NetworkPart) -> dict[str, Any]:
+    return {
+        "part": part.name,
+        "macs": part.macs,
+        "parameters": part.parameters,
+        "bytes": part.bytes_moved,
+        "seconds": part.median_s,
+    }
+
+
+def _costs(operations: Sequence[Operation], seconds: Mapping[str, float | None]) -> list[dict[str, Any]]:
+    """What each part costs, in the order in which they run, and how long it takes."""
     parts: dict[str, dict[str, Any]] = {}
     for operation in operations:
         part = parts.setdefault(
-            operation.part, {"part": operation.part, "macs": 0, "parameters": 0, "bytes": 0, "seconds": None}
+            operation.part,
+            {
+                **{"part": operation.part, "macs": 0, "parameters": 0, "bytes": 0},
+                "seconds": seconds.get(operation.part),
+            },
         )
         part["macs"] += operation.macs
         part["parameters"] += operation.parameters
-        part["bytes"] += operation.read_bytes + operation.parameter_bytes + sum(t.bytes for t in operation.makes)
+        part["bytes"] += operation.moved_bytes
     return list(parts.values())
 
 
