@@ -33,8 +33,8 @@ benchmark: $(STAMP) ## how fast counting and running jobs are, and counting at l
 	JETBENCH_EXAMPLES=2000 $(BIN)/python -m pytest tests/test_cost.py
 	$(BIN)/python -m pytest -m benchmarks -s tests/benchmarks
 
-tables: $(STAMP) ## write reports/paper/ again: equation 2 of the released nano
-	$(BIN)/python -m jetbench.reporting.equation2 reports/paper
+tables: $(STAMP) ## write reports/paper/ again, from the records in its folders
+	$(BIN)/python -m jetbench.reporting.paper reports/paper
 
 check: $(STAMP) ## formatting, lint and types; the Dockerfiles too
 	$(BIN)/ruff format --check

@@ -72,5 +72,6 @@ def _with_legend(picture: Image.Image, present: list[int], num_classes: int, ids
         y = picture.height + MARGIN + (place // columns) * LEGEND_ROW
         draw.rectangle((x, y, x + 10, y + 10), fill=tuple(int(value) for value in colours[number]))
         share = (ids == number).mean()
-        draw.text((x + 14, y - 1), f"{names[number]} {100 * share:.0f} %", fill="black")
+        told = f"{100 * share:.0f} %" if share >= 0.01 else "under 1 %"
+        draw.text((x + 14, y - 1), f"{names[number]} {told}", fill="black")
     return whole

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markup import escape
 
-from jetbench.cli.app import EXIT_WORSE, app, console, errors
+from jetbench.cli.app import EXIT_WORSE, app, check_folder, console, errors
 from jetbench.errors import SpecError
 
 if TYPE_CHECKING:
@@ -73,10 +73,12 @@ def table(
     if form == "csv" and columns is None and per == "network":
         show_text(_csv_of_all(studies), out)
         return
+    if per != "network" and (each_seed or (columns is not None and per != "device")):
+        raise SpecError(f"--per {per}: has columns and rows of its own; leave out --columns and --each-seed")
     if per == "axis":
         if len(studies) > 1:
             raise SpecError("--per axis: effects are told within one study; give one")
-        show_table(build_effects(studies[0], mixed), form, out)
+        show_table(build_effects(studies[0]), form, out)
     elif per == "device":
         if len(studies) != 2:
             raise SpecError("--per device: give two studies, of the same networks on two devices")
@@ -285,6 +287,7 @@ def plot(
     title = " and ".join(study.name for study in studies)
     build_table(kept, find_columns(["val", "latency", "macs"]), title, show_invalid=True)  # refuses what differs
     folder = out or studies[0].folder
+    check_folder(folder, [], option="--out")
     folder.mkdir(parents=True, exist_ok=True)
     written = write_plots(folder, kept, title, names)
     if not written:

@@ -24,7 +24,17 @@ def parts_of(module: nn.Module) -> dict[str, str]:
     if isinstance(module, JetSeg):
         blocks = {f"block {number}": f"encoder.blocks.{number}" for number in range(len(module.encoder.blocks))}
         return {**blocks, "decoder": "decoder"}
-    return {name: name for name, _ in module.named_children()}
+    return {path: path for path in _called(module)}
+
+
+def _called(module: nn.Module, above: str = "") -> list[str]:
+    """Paths of the outermost modules that are called: a list of modules is not, its members are."""
+    paths = []
+    for name, child in module.named_children():
+        path = f"{above}{name}"
+        is_list = isinstance(child, nn.ModuleList | nn.ModuleDict)
+        paths += _called(child, f"{path}.") if is_list else [path]
+    return paths
 
 
 def rest_of(module: nn.Module) -> str:
@@ -45,6 +55,7 @@ def time_parts(
     names = parts_of(module)
     ready = wait_for(images.device)
     spent = dict.fromkeys(names, 0.0)
+    ran: set[str] = set()
     began: dict[str, float] = {}
 
     def enter(name: str) -> Callable[..., None]:
@@ -58,6 +69,7 @@ def time_parts(
         def hook(*_: Any) -> None:
             ready()
             spent[name] += clock() - began.pop(name)
+            ran.add(name)
 
         return hook
 
@@ -84,7 +96,7 @@ def time_parts(
     finally:
         for each in hooks:
             each.remove()
-    return found
+    return {name: samples for name, samples in found.items() if name in ran or name == rest_of(module)}
 
 
 def describe_parts(

@@ -24,8 +24,8 @@ from jetbench.student import student_quantile
 Kind = Literal["described", "counted", "measured", "estimated", "reported"]
 
 REPEATABILITY = 0.025
-"""Half width, relative, of what a latency of fewer than six processes is taken for: medians of single processes on one
-machine went from 115 to 129 ms within and between ten runs (reports/LOG.md, 2026-11-24), 5 % around their middle."""
+"""Least half width, relative, of a latency: the headlines of ten runs on one machine lay within 4.6 % of each other,
+each of 6 to 12 processes (reports/LOG.md, 2026-11-24), so what an interval within one run says is not all."""
 
 
 @dataclass(frozen=True)
@@ -132,6 +132,8 @@ def _trained(pick: Callable[[TrainingResult], float | None]) -> Callable[[Row], 
         if len(found) == 1:
             return Value(found[0])
         mean, deviation = statistics.fmean(found), statistics.stdev(found)
+        if any(training.stopped for training in row.trainings):  # not what the whole training would have given
+            return Value(mean, spread=deviation)
         half = student_quantile(0.975, len(found) - 1) * deviation / len(found) ** 0.5
         return Value(mean, mean - half, mean + half, deviation)
 
@@ -141,17 +143,15 @@ def _trained(pick: Callable[[TrainingResult], float | None]) -> Callable[[Row], 
 def _timed(
     pick: Callable[[Latency], float], end_to_end: bool = False, inverse: bool = False
 ) -> Callable[[Row], Value | None]:
-    """A latency with its interval over processes, or what a machine repeats where there are fewer than six."""
+    """A latency with its interval over processes, but no narrower than what a machine repeats."""
 
     def read(row: Row) -> Value | None:
         latency = row.pooled(end_to_end)
         if latency is None:
             return None
-        number, interval = pick(latency), latency.interval_s
-        low, high = interval or (
-            latency.median_s * (1 - REPEATABILITY),
-            latency.median_s * (1 + REPEATABILITY),
-        )
+        number, interval = pick(latency), latency.interval_s or (latency.median_s, latency.median_s)
+        low = min(interval[0], latency.median_s * (1 - REPEATABILITY))
+        high = max(interval[1], latency.median_s * (1 + REPEATABILITY))
         if inverse:
             return Value(latency.batch_size / number, latency.batch_size / high, latency.batch_size / low)
         return Value(number, low, high)
@@ -175,19 +175,30 @@ def _profiled(pick: Callable[[Profile], float | None], is_exact: bool = False) -
         if not found:
             return None
         middle = statistics.median(found)
-        return exact(middle) if is_exact and len(set(found)) == 1 else Value(middle, min(found), max(found))
+        if is_exact and len(set(found)) == 1:
+            return exact(middle)
+        return Value(middle, *_mean_interval(found))
 
     return read
 
 
 def _energy(row: Row) -> Value | None:
-    """Gross joules per image; the ends are those of the windows."""
+    """Gross joules per image; the interval is of the windows' mean."""
     found = [p.energy for p in row.profiles if p.energy and p.energy.energy_j_per_image is not None]
     if not found:
         return None
     windows = [joules for energy in found for joules in energy.window_energies_j]
     middle = statistics.median(energy.energy_j_per_image or 0.0 for energy in found)
-    return Value(middle, min(windows, default=middle), max(windows, default=middle))
+    return Value(middle, *_mean_interval(windows))
+
+
+def _mean_interval(values: Sequence[float]) -> tuple[float | None, float | None]:
+    """The 95 % interval of a mean by Student's t; unknown of fewer than three values."""
+    if len(values) < 3:
+        return None, None
+    mean = statistics.fmean(values)
+    half = student_quantile(0.975, len(values) - 1) * statistics.stdev(values) / len(values) ** 0.5
+    return mean - half, mean + half
 
 
 def _estimated(profile: Profile) -> float | None:

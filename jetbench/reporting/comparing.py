@@ -4,17 +4,18 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from jetbench.errors import SpecError
 from jetbench.reporting import units
 from jetbench.reporting.columns import BY_NAME, Column, Value
 from jetbench.reporting.footnotes import Notes
-from jetbench.reporting.protocol import ALL, Needs, facts_of, varied_keys
+from jetbench.reporting.protocol import ALL, Needs, facts_of
 from jetbench.reporting.rows import Row
 from jetbench.reporting.studies import Study
 from jetbench.reporting.tables import Cell, Section, Table, TableRow, believed
+from jetbench.student import differences
 
 Outcome = Literal["better", "worse", "tie", "same", "not told", "gone", "new", "missing", "not comparable"]
 POINTS = ("val", "test")
@@ -147,19 +148,18 @@ def _rows(study: Study, show_invalid: bool) -> dict[str, Row]:
 
 def _why_not(pairs: Sequence[tuple[Row, Row]], needs: Needs) -> str:
     """The first fact in which a pair differs, with both values; empty where all agree."""
-    varied = varied_keys(record for pair in pairs for row in pair for record in row.records)
     for pair in pairs:
-        one, other = (_facts(row, needs, varied) for row in pair)
+        one, other = (_facts(row, needs) for row in pair)
         for name in one.keys() & other.keys() - {VERSION}:
             if one[name] != other[name]:
                 return f"{name}: {one[name]} against {other[name]}"
     return ""
 
 
-def _facts(row: Row, needs: Needs, varied: frozenset[str]) -> dict[str, str]:
+def _facts(row: Row, needs: Needs) -> dict[str, str]:
     facts: dict[str, str] = {}
     for record in row.records:
-        facts |= facts_of(record, (needs,), varied)
+        facts |= facts_of(record, (needs,), with_varied=True)  # a pair is the same variant: nothing is varied in it
     return facts
 
 
@@ -171,19 +171,35 @@ def _change(metric: str, one: Row, other: Row, differs: bool) -> Change:
         return Change(metric, before, after, outcome=outcome)
     if differs:
         return Change(metric, before, after, outcome="not comparable")
-    halves = [_half(metric, value) for value in (before, after)]
-    half = None if any(each is None for each in halves) else math.hypot(*(each or 0.0 for each in halves))
+    half = _half_of_change(metric, one, other, before, after)
     change = after.number - before.number
     amount = change if metric in POINTS else change / before.number if before.number else 0.0
     return Change(metric, before, after, amount, half, _outcome(column, before, after, amount, half))
 
 
-def _half(metric: str, value: Value) -> float | None:
-    """Half width of a value's interval, relative for all but points."""
+def _half_of_change(metric: str, one: Row, other: Row, before: Value, after: Value) -> float | None:
+    """Half width of the change's 95 % interval: of points by a t-test over the seeds, else from both intervals."""
+    if metric in POINTS:
+        scores = [_scores(metric, row) for row in (one, other)]
+        if not all(value.has_interval for value in (before, after)):
+            return None
+        (difference,) = differences(scores)
+        return difference.half if difference else None
+    halves = [_relative_half(value) for value in (before, after)]
+    return None if any(each is None for each in halves) else math.hypot(*(each or 0.0 for each in halves))
+
+
+def _scores(metric: str, row: Row) -> list[float]:
+    """Of each seed."""
+    column = BY_NAME[metric]
+    singles = [column.read(replace(row, records=(record,))) for record in row.records]
+    return [value.number for value in singles if value]
+
+
+def _relative_half(value: Value) -> float | None:
     if value.low is None or value.high is None:
         return None
-    half = (value.high - value.low) / 2
-    return half if metric in POINTS else half / value.number if value.number else 0.0
+    return (value.high - value.low) / 2 / value.number if value.number else 0.0
 
 
 def _outcome(column: Column, before: Value, after: Value, amount: float, half: float | None) -> Outcome:

@@ -25,17 +25,21 @@ CASES = "several things at once"
 
 @dataclass(frozen=True)
 class Effect:
-    """Mean of paired differences: relative, or in points of mIoU. `half` is None of a single pair."""
+    """Mean of paired differences, relative or in points of mIoU, and the ends of its interval; None of a single pair.
+
+    Of counts, which are exact, the ends are the least and the most.
+    """
 
     mean: float
-    half: float | None
+    low: float | None
+    high: float | None
     pairs: int
     is_exact: bool = False
 
     @property
     def is_told(self) -> bool:
         """Does the interval leave out 0?"""
-        return self.is_exact or (self.half is not None and abs(self.mean) > self.half)
+        return self.low is not None and self.high is not None and (self.low > 0 or self.high < 0)
 
 
 @dataclass(frozen=True)
@@ -51,39 +55,49 @@ class AxisValue:
 def list_effects(records: Sequence[Record]) -> list[AxisValue]:
     """The effect of each value over all pairs that differ in nothing else: variant against base value, seed by seed.
 
-    A pair is two variants of which one has the value and the other leaves that key as the base has it.
+    A pair is two records of one seed of which one has the value where the other has the base's, by what their networks
+    and recipes are, however the sweep spells it. A case that changes several things is paired with the base as a whole.
     """
-    by_changes = {_frozen(record.changes): record for record in records}
+    ended = [record for record in records if not (record.training and record.training.stopped)]
+    keys = list(dict.fromkeys(key for record in ended for key in record.changes if key != SEED))
+    base = next((record for record in ended if not _changed(record)), ended[0] if ended else None)
+    if base is None:
+        return []
+    usual = {key: str(_value_of(base, key)) for key in keys}
+    values = {id(record): {key: str(_value_of(record, key)) for key in keys} for record in ended}
     found: dict[tuple[str, str], list[tuple[Record, Record]]] = {}
-    values: dict[tuple[str, str], tuple[Any, Any]] = {}
-    for record in records:
-        changed = {key: value for key, value in record.changes.items() if key != SEED}
-        seed = {key: value for key, value in record.changes.items() if key == SEED}
-        partners = {
-            (key, str(value)): (value, base)
-            for key, value in changed.items()
-            if (base := by_changes.get(_frozen({k: v for k, v in record.changes.items() if k != key})))
-        }
-        for (key, text), (value, base) in partners.items():
-            found.setdefault((key, text), []).append((record, base))
-            values[key, text] = (value, _value_of(base, key))
-        if len(changed) > 1 and not partners and (base := by_changes.get(_frozen(seed))):
-            # A named case changes several things at once: it has an effect as a whole.
-            name = name_without_seed(record)
-            found.setdefault((CASES, name), []).append((record, base))
-            values[CASES, name] = (name, name_without_seed(base))
+    told: dict[tuple[str, str], tuple[Any, Any]] = {}
+    for one in ended:
+        whole = None
+        is_paired = False
+        for other in ended:
+            if other is one or other.training_config.seed != one.training_config.seed:
+                continue
+            touched = [key for key in keys if key in one.changes or key in other.changes]
+            apart = [key for key in touched if values[id(one)][key] != values[id(other)][key]]
+            if len(apart) == 1 and values[id(other)][apart[0]] == usual[apart[0]]:
+                name = (apart[0], values[id(one)][apart[0]])
+                found.setdefault(name, []).append((one, other))
+                told[name] = (_value_of(one, apart[0]), _value_of(other, apart[0]))
+                is_paired = True
+            elif len(apart) > 1 and not _changed(other):
+                whole = other
+        if whole is not None and not is_paired:
+            name = (CASES, name_without_seed(one))
+            found.setdefault(name, []).append((one, whole))
+            told[name] = (name[1], name_without_seed(whole))
     return [
-        AxisValue(name[0], *values[name], {metric: _effect(metric, pairs) for metric in METRICS})
+        AxisValue(name[0], *told[name], {metric: _effect(metric, pairs) for metric in METRICS})
         for name, pairs in found.items()
     ]
 
 
-def _frozen(changes: Mapping[str, Any]) -> str:
-    return str(sorted((key, str(value)) for key, value in changes.items()))
+def _changed(record: Record) -> list[str]:
+    return [key for key in record.changes if key != SEED]
 
 
 def _value_of(record: Record, key: str) -> Any:
-    """What a dotted key stands for in a record that does not change it."""
+    """What a dotted key stands for in a record's network or recipe."""
     if key == "base":
         return record.architecture.name
     top, _, rest = key.partition(".")
@@ -103,15 +117,19 @@ def _effect(metric: str, pairs: Sequence[tuple[Record, Record]]) -> Effect | Non
         told.append(new.number - old.number if metric in POINTS else math.log(new.number / old.number))
     if not told:
         return None
-    mean, half = statistics.fmean(told), None
-    if len(told) > 1:
+    mean, low, high = statistics.fmean(told), None, None
+    if exact:
+        low, high = min(told), max(told)
+    elif len(told) > 1:
         half = student_quantile(0.975, len(told) - 1) * statistics.stdev(told) / len(told) ** 0.5
-    if metric not in POINTS:
-        mean, half = math.expm1(mean), None if half is None else math.exp(mean) * math.sinh(half)
-    return Effect(mean, half, len(told), exact)
+        low, high = mean - half, mean + half
+    if metric in POINTS:
+        return Effect(mean, low, high, len(told))
+    ends = [None if end is None else math.expm1(end) for end in (low, high)]
+    return Effect(math.expm1(mean), ends[0], ends[1], len(told), exact)
 
 
-def build_effects(study: Study, mixed: bool = False) -> Table:
+def build_effects(study: Study) -> Table:
     """The effects as a table, an axis a section.
 
     Raises:
@@ -120,7 +138,7 @@ def build_effects(study: Study, mixed: bool = False) -> Table:
     rows = believed(rows_of(study.records, study.name))
     records = [record for row in rows for record in row.records]
     groups = group_rows(rows, ("counted", "trained", "measured"))
-    if len(groups) > 1 and not mixed:
+    if len(groups) > 1:
         raise SpecError(f"these rows do not compare:\n{describe_differences(groups)}")
     found = list_effects(records)
     if not found:
@@ -135,8 +153,8 @@ def build_effects(study: Study, mixed: bool = False) -> Table:
     pairs = sorted({effect.pairs for each in found for effect in each.effects.values() if effect})
     first = (
         f"Mean effect of a value against the base's, over pairs that differ in nothing else ({_pairs(pairs)}, "
-        "seed by seed): relative, or in points of mIoU, with the half width of its 95 % interval by Student's t. Bold: "
-        "the interval leaves out 0. Intervals hold one by one, not all together."
+        "seed by seed): relative, or in points of mIoU, with its 95 % interval by Student's t. Bold: the "
+        "interval leaves out 0. Intervals hold one by one, not all together."
     )
     told = Notes((first, *notes.essential), notes.details)
     return Table(f"{study.name}: effects by axis", columns, tuple(sections), told)
@@ -156,8 +174,11 @@ def _cell(metric: str, effect: Effect | None) -> Cell:
         return Cell(units.MISSING)
     unit = "" if metric in POINTS else " %"
     text = f"{100 * effect.mean:+.1f}"
-    if not effect.is_exact and effect.half is not None:
-        text += f" \N{PLUS-MINUS SIGN} {100 * effect.half:.1f}"
+    if effect.is_exact and effect.low is not None and effect.high is not None:
+        if 100 * (effect.high - effect.low) >= 0.1:
+            text = f"{100 * effect.low:+.1f} to {100 * effect.high:+.1f}"
+    elif effect.low is not None and effect.high is not None:
+        text += f" [{100 * effect.low:+.1f}, {100 * effect.high:+.1f}]"
     return Cell(text + unit, is_strong=effect.is_told and not effect.is_exact)
 
 

@@ -9,6 +9,7 @@ from jetbench.reporting.columns import Column
 from jetbench.reporting.protocol import describe_machine, describe_setting
 from jetbench.reporting.published import APPROXIMATE, describe_approximate, describe_published, describe_sources
 from jetbench.reporting.rows import Row
+from jetbench.rules import format_size
 from jetbench.verdict import judge
 
 
@@ -25,8 +26,8 @@ class Notes:
         return (*self.essential, *self.details)
 
 
-def footnotes(rows: Sequence[Row], columns: Sequence[Column]) -> Notes:
-    """What one must know to read those columns of those rows."""
+def footnotes(rows: Sequence[Row], columns: Sequence[Column], show_invalid: bool = False) -> Notes:
+    """What one must know to read those columns of those rows; `show_invalid`: they show what is invalid, too."""
     records = [record for row in rows for record in row.records]
     needs = {column.needs for column in columns}
     trained, measured = "trained" in needs, "measured" in needs
@@ -40,7 +41,7 @@ def footnotes(rows: Sequence[Row], columns: Sequence[Column]) -> Notes:
         lines += [f"Data: {data}." for data in dict.fromkeys(record.dataset.describe() for record in records)]
     if trained and records:
         lines += _describe_trainings(rows, records)
-        details.append(_describe_scoring(records[0]))
+        details += dict.fromkeys(_describe_scoring(record) for record in records)
     if "counted" in needs and records:
         details += _describe_counting(records)
     if measured:
@@ -48,7 +49,7 @@ def footnotes(rows: Sequence[Row], columns: Sequence[Column]) -> Notes:
         details += _describe_machine_state(records)
     lines += _describe_times(records)
     for row in rows:
-        lines += _describe_row(row, measured)
+        lines += _describe_row(row, measured, show_invalid)
     if trained:
         details += _describe_heads(records)
     if any(column.kind == "reported" for column in columns):
@@ -64,7 +65,8 @@ def _describe_scoring(record: Record) -> str:
     dataset = record.dataset
     return (
         "mIoU: mean IoU of the classes that occur in the split, one confusion matrix over the whole split at the size "
-        f"above. The best constant prediction scores {units.score(dataset.constant_miou['val'])} % on val, "
+        f"above ({dataset.name}, {format_size(dataset.size)}). The best constant prediction scores "
+        f"{units.score(dataset.constant_miou['val'])} % on val, "
         f"{units.score(dataset.constant_miou['test'])} % on test. "
         "Test was scored once, with the weights of the best val."
     )
@@ -92,7 +94,7 @@ def _describe_times(records: Sequence[Record]) -> list[str]:
     return [f"Rows landed on {days[0]}{f' to {days[-1]}' if len(days) > 1 else ''} (UTC)."] if days else []
 
 
-def _describe_row(row: Row, measured: bool) -> list[str]:
+def _describe_row(row: Row, measured: bool, show_invalid: bool) -> list[str]:
     lines = []
     for record in row.records:
         name = row.name
@@ -101,7 +103,8 @@ def _describe_row(row: Row, measured: bool) -> list[str]:
         if record.failure:
             lines.append(f"{name} failed ({record.failure.stage}, {record.failure.status}): {record.failure.reason}")
         if measured and record.profile and (verdict := judge(record.profile)).level in ("suspect", "invalid"):
-            left_out = " (left out of the table; `jetbench table --all` shows it)" if verdict.level == "invalid" else ""
+            is_out = verdict.level == "invalid" and not show_invalid
+            left_out = " (what it measured is left out; `--all` shows it)" if is_out else ""
             lines.append(f"{name} is {verdict}{left_out}.")
         if record.also_named:
             lines.append(f"{name} is the same network and training as {', '.join(record.also_named)}: run once.")

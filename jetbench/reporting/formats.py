@@ -100,7 +100,8 @@ def latex(table: Table) -> str:
             span = len(table.columns) + 1
             lines.append(f"    \\multicolumn{{{span}}}{{l}}{{\\emph{{{_tex(section.label)}}}}} \\\\")
         for row in section.rows:
-            name = f"\\textbf{{{_tex(row.name)}}}" if row.is_on_front else _tex(row.name)
+            # Braces: a name that begins with [ or * would be read as an argument of the line's end before it.
+            name = f"\\textbf{{{_tex(row.name)}}}" if row.is_on_front else f"{{{_tex(row.name)}}}"
             lines.append("    " + " & ".join([name, *(_tex_cell(cell) for cell in row.cells)]) + r" \\")
     lines += [r"    \bottomrule", r"  \end{tabular}", r"  \par\smallskip"]
     lines.append(r"  \parbox{\linewidth}{\scriptsize\raggedright")
@@ -226,6 +227,9 @@ def csv(table: Table) -> str:
     writer.writerow(["group", "variant", *(_with_kind(column) for column in table.columns)])
     for section in table.sections:
         for row in section.rows:
-            cells = ["" if cell.text == units.MISSING else cell.text.replace(",", "") for cell in row.cells]
+            cells = [
+                "" if cell.text == units.MISSING else cell.text if column.text else cell.text.replace(",", "")
+                for column, cell in zip(table.columns, row.cells, strict=True)
+            ]
             writer.writerow([section.label, row.name, *cells])
     return buffer.getvalue()

@@ -32,7 +32,7 @@ from jetbench.reporting.published import describe_figure, describe_kind
 from jetbench.reporting.ranking import Mark
 from jetbench.reporting.rows import Row, name_without_seed
 from jetbench.reporting.studies import Study
-from jetbench.reporting.tables import KINDS, Table, build_table
+from jetbench.reporting.tables import KINDS, Table, believed, build_table
 from jetbench.rules import format_size
 from jetbench.sweep import SEED, describe_changes
 from jetbench.training.data import load_data
@@ -80,7 +80,7 @@ def describe_study(study: Study, show_invalid: bool = False) -> dict[str, Any]:
     columns = [column for column in COLUMNS if column.name in names]
     columns.sort(key=lambda column: names.index(column.name))
     table = build_table(every, columns, study.title, mixed=True, show_invalid=show_invalid)
-    rows = [row for row in every if show_invalid or row.level != "invalid"]
+    rows = every if show_invalid else believed(every)
     samples, nosamples = _samples(study)
     axes = _axes(rows)
     cells = _placed(table, rows)
@@ -92,6 +92,7 @@ def describe_study(study: Study, show_invalid: bool = False) -> dict[str, Any]:
         "rows": [_row(row, columns, axes, *cells[id(row)]) for row in rows],
         "details": {_id_of(row): _details(row, study) for row in rows},
         "axes": axes,
+        "groups": list(dict.fromkeys(section.label for section in table.sections)),
         "notes": list(table.notes.essential),
         "more": [*table.notes.details, *table.sources],
         "failures": _failures(every),
@@ -123,20 +124,26 @@ def _id_of(row: Row) -> str:
     return row.records[0].key
 
 
-def _placed(table: Table, rows: Sequence[Row]) -> dict[int, tuple[bool, tuple[Mark | None, ...]]]:
-    """Of each row whether it is on the front, and the marks of its cells; the table stands in groups."""
+def _placed(table: Table, rows: Sequence[Row]) -> dict[int, tuple[str, bool, tuple[Mark | None, ...]]]:
+    """Of each row its group, whether it is on the front there, and the marks of its cells."""
     waiting: dict[str, list[Row]] = {}
     for row in rows:
         waiting.setdefault(on_one_line(row.label), []).append(row)
     found = {}
-    for placed in table.rows:
-        row = waiting[placed.name].pop(0)
-        found[id(row)] = (placed.is_on_front, tuple(cell.mark for cell in placed.cells))
+    for section in table.sections:
+        for placed in section.rows:
+            row = waiting[placed.name].pop(0)
+            found[id(row)] = (section.label, placed.is_on_front, tuple(cell.mark for cell in placed.cells))
     return found
 
 
 def _row(
-    row: Row, columns: Sequence[Column], axes: Sequence[dict[str, Any]], is_front: bool, marks: Sequence[Mark | None]
+    row: Row,
+    columns: Sequence[Column],
+    axes: Sequence[dict[str, Any]],
+    group: str,
+    is_front: bool,
+    marks: Sequence[Mark | None],
 ) -> dict[str, Any]:
     values, texts = {}, {}
     for column, mark in zip(columns, marks, strict=True):
@@ -152,6 +159,7 @@ def _row(
         "kind": describe_kind(row.architecture),
         "family": _family(row),
         "front": is_front,
+        "group": group,
         "doubt": doubt,
         "changes": describe_changes(changes),
         "values": values,
@@ -164,7 +172,10 @@ def _value(column: Column, value: Value, row: Row, mark: Mark | None) -> dict[st
     scale = SCALES.get(column.name, 1.0)
     told: dict[str, Any] = {"v": _short(scale * value.number), "t": column.cell(row)}
     if value.low is not None and value.high is not None and not value.is_exact:
-        told |= {"lo": _short(scale * value.low), "hi": _short(scale * value.high)}
+        low, high = scale * value.low, scale * value.high
+        if column.name in ("val", "val-last", "test"):
+            low, high = max(0.0, low), min(100.0, high)
+        told |= {"lo": _short(low), "hi": _short(high)}
     if mark is not None:
         told["mark"] = mark.place
         told["t"] += " =" if mark.is_tie else ""
@@ -223,9 +234,11 @@ def _describe_failure(failure: Failure) -> str:
 
 
 def _details(row: Row, study: Study) -> dict[str, Any]:
-    record = row.records[0]
+    # Of several seeds: one that was trained and measured, if there is one, speaks for what is not a mean.
+    record = max(row.records, key=lambda each: (each.training is not None) + (each.profile is not None))
     profile, training = record.profile, record.training
     told: dict[str, Any] = {
+        "seed": f"of seed {record.training_config.seed}" if len(row.records) > 1 else "",
         "about": _about(row),
         "verdict": row.level if row.profiles else units.MISSING,
         "reasons": list(dict.fromkeys(reason for each in row.profiles for reason in judge(each).reasons)),
@@ -248,7 +261,7 @@ def _details(row: Row, study: Study) -> dict[str, Any]:
             for each in row.records
             if each.training and each.training.loss_curve
         ],
-        "classes": _classes(record),
+        "classes": _classes(row),
         "training": _describe_training(record),
         "environment": _environment(record),
         "published": [describe_figure(figure) for figure in record.architecture.reported],
@@ -274,14 +287,21 @@ def _about(row: Row) -> str:
     return "; ".join(filter(None, parts))
 
 
-def _classes(record: Record) -> list[dict[str, Any]]:
-    if record.training is None:
+def _classes(row: Row) -> list[dict[str, Any]]:
+    """The IoU of each class in percent, the mean over the seeds."""
+    if not row.trainings:
         return []
-    val, test = record.training.best.counts.class_iou, record.training.test.class_iou
+    val = [training.best.counts.class_iou for training in row.trainings]
+    test = [training.test.class_iou for training in row.trainings]
     return [
-        {"name": name, "val": None if v is None else _short(100 * v), "test": None if t is None else _short(100 * t)}
-        for name, v, t in zip(record.dataset.class_names, val, test, strict=True)
+        {"name": name, "val": _mean([each[n] for each in val]), "test": _mean([each[n] for each in test])}
+        for n, name in enumerate(row.records[0].dataset.class_names)
     ]
+
+
+def _mean(scores: Sequence[float | None]) -> float | None:
+    told = [score for score in scores if score is not None]
+    return _short(100 * sum(told) / len(told)) if told else None
 
 
 def _describe_training(record: Record) -> str:

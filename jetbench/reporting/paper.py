@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from jetbench.catalog import load_jetseg
+from jetbench.catalog import load_architecture, load_jetseg
 from jetbench.cost import cost_of
 from jetbench.device import load_device
 from jetbench.errors import SpecError
@@ -17,7 +17,7 @@ from jetbench.plan import plan_architecture, plan_network
 from jetbench.profiling.listing import list_network
 from jetbench.profiling.roofline import estimate
 from jetbench.reporting import equation2, formats, units
-from jetbench.reporting.claims import CLASSES, PrintedRow, build_claims, judge_claims, read_table1
+from jetbench.reporting.claims import CLASSES, PrintedRow, build_claims, is_unchanged, judge_claims, read_table1
 from jetbench.reporting.columns import BY_NAME, Column, Kind, class_columns
 from jetbench.reporting.effects import build_effects
 from jetbench.reporting.footnotes import Notes, footnotes
@@ -25,7 +25,7 @@ from jetbench.reporting.published import mark_of
 from jetbench.reporting.report import write_tables
 from jetbench.reporting.rows import Row
 from jetbench.reporting.studies import Study, read_study
-from jetbench.reporting.tables import Cell, Section, Table, TableRow, build_table
+from jetbench.reporting.tables import Cell, Section, Table, TableRow, believed, build_table
 from jetbench.reporting.transfer import build_transfer
 from jetbench.rules import Size, format_size
 from jetbench.walk import list_operations
@@ -61,7 +61,7 @@ TABLE1 = (
 
 def build_table1(study: Study) -> Table:
     """The paper's table 1 as printed, what we count at its inputs, and what the study measured of the same networks."""
-    rows = {row.architecture.name: row for row in study.rows()}
+    rows = {row.architecture.name: row for row in believed(study.rows()) if is_unchanged(row)}
     printed = read_table1()
     classes = {"linknet": 11, "cgnet": 19, "dsanet": 11, "jetseg-nano-released": CLASSES}
     lines = [_table1_row(each, rows.get(each.network), classes.get(each.network)) for each in printed]
@@ -113,8 +113,6 @@ def _table1_row(printed: PrintedRow | None, row: Row | None, classes: int | None
 
 
 def _count(network: str, classes: int, size: Size) -> Cost:
-    from jetbench.catalog import load_architecture
-
     return add_up(list_network(plan_network(load_architecture(network), classes, size)))
 
 
@@ -138,8 +136,8 @@ def build_device_table(name: str, studies: Sequence[Study]) -> Table:
     profiled = {
         row.architecture.name: row
         for study in studies
-        for row in study.rows()
-        if any(profile.device == name and profile.model_latency for profile in row.profiles)
+        for row in believed([row for row in study.rows() if row.records])
+        if is_unchanged(row) and _was_run_so(row, name, device.size, device.dtype)
     }
     own: list[TableRow] = []
     others: list[TableRow] = []
@@ -178,6 +176,14 @@ def build_device_table(name: str, studies: Sequence[Study]) -> Table:
     )
     return Table(
         f"JetSeg on the {device.title}", DEVICE, (Section("", tuple(own)), Section("", tuple(others))), Notes(first)
+    )
+
+
+def _was_run_so(row: Row, device: str, size: Size, dtype: str) -> bool:
+    """Was it measured on that device as the table's caption says?"""
+    config, classes = row.records[0].profiling_config, row.records[0].dataset.num_classes
+    return (config.batch_size, config.dtype, classes) == (1, dtype, CLASSES) and any(
+        profile.device == device and profile.model_latency and profile.input_size == size for profile in row.profiles
     )
 
 

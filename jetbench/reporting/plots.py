@@ -95,9 +95,11 @@ def _value(row: Row, axis: Axis) -> Value | None:
     told = BY_NAME[axis.column].read(row)
     if told is None or told.number <= 0:
         return None
+    latency = row.pooled() if axis is LATENCY else None
+    scale = axis.scale / (latency.batch_size if latency else 1)  # an image's share of its batch
     ends = (told.low, told.high) if told.low is not None and told.high is not None else (None, None)
-    low, high = (None if end is None else axis.scale * end for end in ends)
-    return Value(axis.scale * told.number, low, high)
+    low, high = (None if end is None else scale * end for end in ends)
+    return Value(scale * told.number, low, high)
 
 
 def _draw_marks(path: Path, rows: Sequence[Row], title: str, across: Axis, up: Axis) -> list[Path]:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from jetbench.experiment import ProfilingConfig, TrainingConfig
+from jetbench.experiment import ProfilingConfig
 from jetbench.record import Environment, Record
 from jetbench.reporting.rows import Row
 from jetbench.rules import format_size
@@ -22,10 +22,10 @@ class Group:
     label: str = ""
 
 
-def facts_of(record: Record, needs: Iterable[Needs], varied: frozenset[str] = frozenset()) -> dict[str, str]:
+def facts_of(record: Record, needs: Iterable[Needs], with_varied: bool = False) -> dict[str, str]:
     """What the record's numbers hang on, by name. What was not measured hangs on nothing, and is left out.
 
-    `varied` are dotted keys of the training that a study varies on purpose: they are what its rows differ in.
+    What the record's variant changes of its study's training is its subject and no protocol, unless `with_varied`.
     """
     wanted, facts = set(needs), {}
     dataset, profile = record.dataset, record.profile
@@ -34,7 +34,7 @@ def facts_of(record: Record, needs: Iterable[Needs], varied: frozenset[str] = fr
         facts["classes"] = str(dataset.num_classes)
     if "trained" in wanted and record.training is not None:
         facts["data"] = f"{dataset.describe()} (digest {dataset.digest[:8]})"
-        facts |= _recipe_of(record.training_config, varied)
+        facts |= _recipe_of(record, frozenset() if with_varied else frozenset(record.changes))
     if "measured" in wanted and profile is not None and profile.model_latency is not None:
         facts |= _machine_of(profile.environment)
         config = record.profiling_config
@@ -42,6 +42,7 @@ def facts_of(record: Record, needs: Iterable[Needs], varied: frozenset[str] = fr
             "input": format_size(profile.input_size),
             "precision": config.dtype,
             "batch": str(config.batch_size),
+            **({"power sensor": f"{e.sensor}: {e.scope}"} if (e := profile.energy) else {}),
             "backend": config.backend + (", channels last" if config.channels_last else ""),
             "profiling": ", ".join(
                 f"{name} {value:g}"
@@ -55,13 +56,18 @@ def facts_of(record: Record, needs: Iterable[Needs], varied: frozenset[str] = fr
     return facts
 
 
-def _recipe_of(config: TrainingConfig, varied: frozenset[str]) -> dict[str, str]:
-    fields = config.model_dump(mode="json", exclude={"seed", "budget", "threads", "evaluations"})
+def _recipe_of(record: Record, varied: frozenset[str]) -> dict[str, str]:
+    """Each field of the recipe but the seed; a budget of seconds hangs on the machine that trains, too."""
+    config, training, environment = record.training_config, record.training, record.training_environment
+    fields: dict[str, object] = config.model_dump(mode="json", exclude={"seed", "threads", "mixed_precision"})
+    fields["budget"] = str(config.budget)
     if config.loss != "jetloss" or "training.loss" in varied:
         fields.pop("jetloss")
-    told = {name: value for name, value in fields.items() if not _is_varied(f"training.{name}", varied)}
-    recipe = {} if "training.budget" in varied else {"budget": str(config.budget)}
-    return recipe | {"recipe": ", ".join(f"{name} {value}" for name, value in told.items())}
+    told = {name: str(value) for name, value in fields.items() if not _is_varied(f"training.{name}", varied)}
+    told["mixed precision"] = str(training.mixed_precision) if training else "False"
+    if config.budget.unit == "seconds" and environment is not None:
+        told["trained on"] = f"{environment.device}, {environment.cpu}, {config.threads} threads"
+    return told
 
 
 def _is_varied(key: str, varied: frozenset[str]) -> bool:
@@ -85,21 +91,15 @@ def _machine_of(environment: Environment) -> dict[str, str]:
     return {name: str(value) for name, value in known.items()}
 
 
-def varied_keys(records: Iterable[Record]) -> frozenset[str]:
-    """Dotted keys of the training that some row changes from its study's."""
-    return frozenset(key for record in records for key in record.changes if key.startswith("training."))
-
-
 def group_rows(rows: Sequence[Row], needs: Iterable[Needs]) -> list[Group]:
     """Rows by what their numbers hang on; a row without numbers goes with the first group it does not contradict.
 
     One group without a label where all agree; else each is labelled by what the groups differ in.
     """
     wanted = tuple(needs)
-    varied = varied_keys(record for row in rows for record in row.records)
     groups: list[tuple[dict[str, str], list[Row]]] = []
     for row in rows:
-        told = _merged([facts_of(record, wanted, varied) for record in row.records])
+        told = _merged([facts_of(record, wanted) for record in row.records])
         for facts, members in groups:
             if all(facts.get(name, value) == value for name, value in told.items()):
                 facts.update(told)

@@ -13,6 +13,7 @@ from jetbench.reporting import formats
 from jetbench.reporting.columns import LAYOUTS, REPORTED, find_columns
 from jetbench.reporting.frame import frame
 from jetbench.reporting.plots import write_plots
+from jetbench.reporting.protocol import ALL, group_rows
 from jetbench.reporting.published import describe_published
 from jetbench.reporting.rows import Row, quoted_rows, rows_of
 from jetbench.reporting.sheets import print_whole
@@ -68,7 +69,11 @@ def write_report(
         return
     rows = [*rows_of(records), *quoted_rows(quoted)]
     kept = rows if show_invalid else believed(rows)
-    paths = [*write_tables(folder, records, title, show_invalid, quoted), *write_plots(folder, kept, title)]
+    # One picture holds rows of one protocol: of several, those with the most rows.
+    groups = group_rows([row for row in kept if row.records], ALL)
+    drawn = max(groups, key=lambda group: len(group.rows))
+    label = f"{title} ({drawn.label})" if drawn.label else title
+    paths = [*write_tables(folder, records, title, show_invalid, quoted), *write_plots(folder, drawn.rows, label)]
     table = build_table(rows, find_columns(LAYOUTS["brief"]), title, True, show_invalid)
     print_whole(console, formats.terminal(table))
     published = [row for row in rows if row.architecture.reported]

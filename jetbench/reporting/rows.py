@@ -1,7 +1,7 @@
 """Rows of a table: the records of one network and one recipe, seeds together; rivals that are only quoted."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from jetbench.architecture import AnyArchitecture, Baseline
@@ -45,6 +45,16 @@ class Row:
         doubt = {"suspect": " (?)", "invalid": " (INVALID)"}.get(self.level, "")
         return self.name + (quoted or mark_of(self.architecture)) + doubt
 
+    def without_invalid(self) -> "Row":
+        """The same without profiles that may not be believed: what was trained and counted stays."""
+        records = tuple(
+            record.model_copy(update={"profile": None})
+            if record.profile and judge(record.profile).level == "invalid"
+            else record
+            for record in self.records
+        )
+        return replace(self, records=records)
+
     def pooled(self, end_to_end: bool = False) -> Latency | None:
         """The latency over all processes of all seeds; None where nothing was timed."""
         found = [profile.end_to_end_latency if end_to_end else profile.model_latency for profile in self.profiles]
@@ -55,11 +65,22 @@ class Row:
 
 
 def rows_of(records: Sequence[Record], study: str = "", merge_seeds: bool = True) -> list[Row]:
-    """Rows in the order in which their first record stands; what differs in nothing but the seed is one row."""
-    groups: dict[Any, list[Record]] = {}
+    """Rows in the order in which their first record stands; what differs in nothing but the seed is one row.
+
+    Seeds that were measured on different machines, or by different versions, are rows of their own.
+    """
+    groups: dict[Any, list[list[Record]]] = {}
     for record in records:
-        groups.setdefault(_identity(record) if merge_seeds else record.key, []).append(record)
-    return [_row(group, study) for group in groups.values()]
+        alike = groups.setdefault(_identity(record) if merge_seeds else record.key, [])
+        told = _machine(record)
+        for group in alike:
+            known = next((machine for each in group if (machine := _machine(each))), None)
+            if told is None or known in (None, told):
+                group.append(record)
+                break
+        else:
+            alike.append([record])
+    return [_row(group, study) for alike in groups.values() for group in alike]
 
 
 def quoted_rows(rivals: Sequence[Baseline]) -> list[Row]:
@@ -70,15 +91,21 @@ def quoted_rows(rivals: Sequence[Baseline]) -> list[Row]:
 def _identity(record: Record) -> tuple[str, ...]:
     """What two records share that differ in nothing but the seed."""
     config = record.training_config.model_copy(update={"seed": 0})
-    environment = record.profile.environment if record.profile else None
     return (
         record.fingerprint,
         record.architecture.model_dump_json(),
         config.identity,
         record.dataset.model_dump_json(),
         record.profiling_config.model_dump_json(),
-        f"{environment.device} {environment.power_mode}" if environment else "",
     )
+
+
+def _machine(record: Record) -> tuple[Any, ...] | None:
+    """Where a record was measured; None where it was not, which contradicts no machine."""
+    if record.profile is None:
+        return None
+    e = record.profile.environment
+    return (record.profile.device, e.device, e.cpu, e.cores, e.threads, e.power_mode, e.driver, e.torch, e.jetbench)
 
 
 def _row(group: Sequence[Record], study: str) -> Row:

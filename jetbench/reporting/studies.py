@@ -49,15 +49,19 @@ def read_study(folder: Path) -> Study:
 
 
 def read_studies(folders: Sequence[Path]) -> list[Study]:
-    """Several studies; those whose folders are called alike have the folder above in their names too."""
+    """Several studies; of those whose folders are called alike, as many folders above as tell them apart.
+
+    Raises:
+        SpecError: one of them holds no study, or one is given twice.
+    """
     studies = [read_study(folder) for folder in folders]
-    names = [study.name for study in studies]
-    return [
-        replace(study, name=f"{study.folder.resolve().parent.name}/{study.name}")
-        if names.count(study.name) > 1
-        else study
-        for study in studies
-    ]
+    paths = [study.folder.resolve() for study in studies]
+    if len(set(paths)) < len(paths):
+        raise SpecError(f"{', '.join(map(str, folders))}: one folder is given twice")
+    depth = 1
+    while len({path.parts[-depth:] for path in paths}) < len(paths):
+        depth += 1
+    return [replace(study, name="/".join(path.parts[-depth:])) for study, path in zip(studies, paths, strict=True)]
 
 
 def rows_of_studies(studies: Sequence[Study], merge_seeds: bool = True) -> list[Row]:

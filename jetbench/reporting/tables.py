@@ -92,8 +92,8 @@ class Table:
 
 
 def believed(rows: Sequence[Row]) -> list[Row]:
-    """Rows without those whose profile is invalid; a row that failed, and so claims nothing, stays."""
-    return [row for row in rows if row.level != "invalid"]
+    """Rows without what was measured in a profile that is invalid; what was trained and counted stays."""
+    return [row.without_invalid() for row in rows]
 
 
 def build_table(
@@ -120,7 +120,7 @@ def build_table(
     # Of a rival that is only quoted there is nothing to show in other columns.
     quoted = [row for row in shown if not row.records and any(column.kind == "reported" for column in columns)]
     groups = group_rows([row for row in shown if row.records], needs)
-    notes = footnotes(rows, columns)
+    notes = footnotes(rows, columns, show_invalid)
     warning: tuple[str, ...] = ()
     if len(groups) > 1:
         if not mixed:
@@ -135,8 +135,7 @@ def build_table(
         plain = tuple(TableRow(row.label, tuple(Cell(column.cell(row)) for column in columns)) for row in quoted)
         sections = [*sections[:-1], Section(sections[-1].label, (*sections[-1].rows, *plain))] if sections else []
         sections = sections or [Section("", plain)]
-    few = any((latency := row.pooled()) and latency.interval_s is None for row in shown)
-    marks = _describe_marks(sections, columns, list(unranked), few)
+    marks = _describe_marks(sections, columns, list(unranked))
     notes = Notes((*warning, *marks, *notes.essential), notes.details)
     told = sources(rows) if any(column.kind == "reported" for column in columns) else []
     return Table(title, tuple(columns), tuple(sections), notes, tuple(told))
@@ -149,7 +148,9 @@ def _section(
     for column in columns:
         ranked: list[Mark | None] | None = [None] * len(rows)
         if column.better:
-            ranked = rank([column.read(row) for row in rows], column.better)
+            # What may not be believed is shown with --all, and takes no place.
+            values = [None if row.level == "invalid" else column.read(row) for row in rows]
+            ranked = rank(values, column.better)
         if ranked is None:
             unranked[column.heading] = None
         marks.append(ranked if ranked is not None else [None] * len(rows))
@@ -173,14 +174,12 @@ def front(rows: Sequence[Row]) -> set[int]:
     known = []
     for number, row in enumerate(rows):
         latency, miou = BY_NAME["latency"].read(row), BY_NAME["val"].read(row)
-        if latency and miou and not all(record.failure for record in row.records):
+        if latency and miou and row.level != "invalid" and not all(record.failure for record in row.records):
             known.append((number, latency.number, miou.number))
     return {known[at][0] for at in front_of([(latency, -miou) for _, latency, miou in known])}
 
 
-def _describe_marks(
-    sections: Sequence[Section], columns: Sequence[Column], unranked: Sequence[str], few: bool
-) -> list[str]:
+def _describe_marks(sections: Sequence[Section], columns: Sequence[Column], unranked: Sequence[str]) -> list[str]:
     rows = [row for section in sections for row in section.rows]
     lines = []
     if any(row.is_on_front for row in rows):
@@ -191,14 +190,14 @@ def _describe_marks(
         if any(mark.is_tie for mark in marks):
             line += f"; {TIE} behind a number: shares its place, for their 95 % intervals overlap"
         lines.append(line + ".")
-    if few and any(column.needs == "measured" and column.better for column in columns):
+    if any(column.name in ("latency", "fps", "fps-e2e") for column in columns):
         lines.append(
-            f"Latencies of fewer than six processes are taken to repeat within {100 * REPEATABILITY:g} % to each side, "
-            "as the same machine was seen to: nearer ones are ties."
+            f"A latency is taken to repeat within {100 * REPEATABILITY:g} % to each side at best, as the same machine "
+            "was seen to: nearer ones are ties."
         )
     if unranked:
         lines.append(
-            f"Not ranked, since a single training does not say how sure it is: {', '.join(unranked)}. "
-            "A sweep over training.seed: [0, 1, 2] does."
+            f"Not ranked, since a single training or reading does not say how sure it is: {', '.join(unranked)}. "
+            "Of trainings, seeds: [0, 1, 2] in the sweep does."
         )
     return lines

@@ -8,13 +8,27 @@ from jetbench.errors import SpecError
 from jetbench.reporting import units
 from jetbench.reporting.columns import BY_NAME, Column, Value
 from jetbench.reporting.footnotes import Notes, on_one_line
-from jetbench.reporting.protocol import describe_machine
+from jetbench.reporting.protocol import (
+    Needs,
+    describe_differences,
+    describe_machine,
+    describe_setting,
+    facts_of,
+    group_rows,
+)
 from jetbench.reporting.rows import Row
 from jetbench.reporting.studies import Study
 from jetbench.reporting.tables import Cell, Section, Table, TableRow, believed, front
+from jetbench.rules import format_size
 
 METRICS = ("latency", "fps-e2e", "memory", "power", "energy", "val", "test")
 RESAMPLES = 2000
+FEWEST_FOR_INTERVAL = 10
+OF_THE_DEVICE = (
+    *("device", "processor", "threads", "power mode", "jetson_clocks", "driver", "power sensor"),
+    *("freed memory", "denormals flushed", "TF32", "torch", "jetbench", "trained on", "mixed precision"),
+)
+"""Facts in which two devices may differ: they are what is compared."""
 LISTED_FLIPS = 12
 
 
@@ -33,7 +47,7 @@ class Transfer:
 
     networks: tuple[Shared, ...]
     tau: float
-    interval: tuple[float, float]
+    interval: tuple[float, float] | None
     flips: tuple[tuple[str, str], ...]
     """Pairs (a, b): a better than b in the first study and worse in the second, told apart in both."""
     pairs: int
@@ -57,8 +71,14 @@ def kendall_tau(pairs: Sequence[tuple[float, float]]) -> float | None:
     return (agree - disagree) / scale if scale else None
 
 
-def tau_interval(pairs: Sequence[tuple[float, float]]) -> tuple[float, float]:
-    """95 % interval of tau over networks: the bootstrap's percentiles, the same each time."""
+def tau_interval(pairs: Sequence[tuple[float, float]]) -> tuple[float, float] | None:
+    """95 % interval of tau over networks: the bootstrap's percentiles, the same each time.
+
+    None where resampling cannot tell: of fewer than ten networks, or where all stand in the same or the reverse order.
+    """
+    tau = kendall_tau(pairs)
+    if len(pairs) < FEWEST_FOR_INTERVAL or tau is None or abs(tau) == 1:
+        return None
     generator = random.Random(0)
     told = []
     for _ in range(RESAMPLES):
@@ -79,6 +99,7 @@ def measure_transfer(first: Study, second: Study, metric: str = "latency") -> Tr
         raise SpecError(f"{metric}: devices are compared by one of {', '.join(METRICS)}")
     column = BY_NAME[metric]
     rows = [{row.name: row for row in believed(study.rows()) if row.records} for study in (first, second)]
+    _check(first, second, rows, column)
     networks = []
     for name, row in rows[0].items():
         other = rows[1].get(name)
@@ -106,9 +127,36 @@ def measure_transfer(first: Study, second: Study, metric: str = "latency") -> Tr
     return Transfer(tuple(networks), tau, tau_interval(numbers), tuple(flips), pairs)
 
 
+def _check(first: Study, second: Study, rows: Sequence[dict[str, Row]], column: Column) -> None:
+    """Refuse what differs in more than the device.
+
+    Raises:
+        SpecError: rows of one study do not compare, or networks were run otherwise in the two.
+    """
+    needs: tuple[Needs, ...] = ("counted", column.needs) if column.needs else ("counted",)
+    for study, own in ((first, rows[0]), (second, rows[1])):
+        groups = group_rows(list(own.values()), needs)
+        if len(groups) > 1:
+            raise SpecError(f"{study.folder}: its rows do not compare:\n{describe_differences(groups)}")
+    for name, row in rows[0].items():
+        if name not in rows[1]:
+            continue
+        one, other = (_settings(each, needs) for each in (row, rows[1][name]))
+        for fact in one.keys() & other.keys():
+            if one[fact] != other[fact]:
+                raise SpecError(f"{name} differs in more than the device: {fact}: {one[fact]} against {other[fact]}")
+
+
+def _settings(row: Row, needs: Sequence[Needs]) -> dict[str, str]:
+    facts: dict[str, str] = {}
+    for record in row.records:
+        facts |= facts_of(record, needs, with_varied=True)
+    return {name: value for name, value in facts.items() if name not in OF_THE_DEVICE}
+
+
 def _order(one: Value, other: Value) -> int:
     """-1 where one is lower, 1 where it is higher, 0 where they cannot be told apart."""
-    if one.is_tied_with(other) or (not one.has_interval and one.number == other.number):
+    if not (one.has_interval and other.has_interval) or one.is_tied_with(other):
         return 0
     return -1 if one.number < other.number else 1
 
@@ -159,10 +207,14 @@ def _ranks(values: Sequence[Value], column: Column) -> list[int]:
 
 
 def _describe(first: Study, second: Study, told: Transfer) -> list[str]:
-    low, high = told.interval
+    span = "no interval: too few networks, or all in one order"
+    if told.interval is not None:
+        span = f"95 % [{told.interval[0]:.3f}, {told.interval[1]:.3f}] by bootstrap"
+    records = [record for each in told.networks for record in each.rows[0].records]
+    settings = dict.fromkeys(describe_setting(record.profiling_config) for record in records)
     lines = [
-        f"Kendall's tau-b {told.tau:.3f}, 95 % [{low:.3f}, {high:.3f}] by bootstrap over the {len(told.networks)} "
-        "networks: 1 is the same order, 0 none.",
+        f"Kendall's tau-b {told.tau:.3f} over {len(told.networks)} networks ({span}): 1 is the same order, 0 none.",
+        f"Both as: {'; or '.join(settings)}, at {format_size(told.networks[0].rows[0].records[0].dataset.size)}.",
         f"Of {told.pairs:,} pairs that both devices tell apart, {len(told.flips)} are in the other order on the second"
         + (" (bold rank: in one of them)." if told.flips else "."),
     ]

@@ -10,7 +10,7 @@ from jetbench.profiling.trace import trace_operations
 SIZE = (64, 96)
 
 
-@pytest.mark.parametrize("name", ["jetseg-nano", "fastscnn", "enet"])
+@pytest.mark.parametrize("name", ["jetseg-nano", "fastscnn", "enet", "segnet", "dfanet"])
 def test_the_parts_add_up_to_the_network(name: str) -> None:
     module = build_model(load_architecture(name), 11, SIZE).eval()
     operations = trace_operations(module, torch.zeros(1, 3, *SIZE, device="meta"))
@@ -21,7 +21,10 @@ def test_the_parts_add_up_to_the_network(name: str) -> None:
     assert all(part.median_s is None for part in parts)
     # The names are those by which costs are listed, so that times can stand beside them.
     by_part = {operation.part for operation in listed if operation.macs}
-    assert by_part <= {part.name for part in parts}
+    assert by_part <= {part.name.split(".")[0] for part in parts}
+    # Whatever computes is timed.
+    timed = time_parts(module, torch.zeros(1, 3, *SIZE))
+    assert {part.name for part in parts if part.macs} <= set(timed)
 
 
 def test_times_are_of_each_pass_and_the_rest_is_what_is_left() -> None:

@@ -53,7 +53,7 @@ def test_a_latency_is_better_worse_or_a_tie_by_its_interval() -> None:
     assert outcomes(found, "parameters") == ["same"] * 3
     # A limit is for what is worse, and a tie never is.
     assert found.failures(read_limits("latency:3%")) == [
-        "z: latency +10.0 \N{PLUS-MINUS SIGN} 0.7 % worse, more than latency:3% allows"
+        "z: latency +10.0 \N{PLUS-MINUS SIGN} 3.5 % worse, more than latency:3% allows"
     ]
     assert found.failures(read_limits("latency:11%")) == []
 
@@ -63,8 +63,8 @@ def test_accuracy_in_points_with_seeds_and_not_told_with_one_run() -> None:
     change = compare(before, after).pairs[0].changes["test"]
     assert change.outcome == "worse"
     assert change.amount == pytest.approx(-0.05)
-    # Two means of three with a deviation of a point each: t(0.975, 2) * sqrt(2 / 3) points.
-    assert change.half == pytest.approx(0.01 * 4.3027 * (2 / 3) ** 0.5, rel=1e-3)
+    # Two means of three with a deviation of a point each: t(0.975, 4) * sqrt(2 / 3) points.
+    assert change.half == pytest.approx(0.01 * 2.7764 * (2 / 3) ** 0.5, rel=1e-3)
     once = compare(study("a", record("x", 0.50)), study("b", record("x", 0.45)))
     assert outcomes(once, "test") == ["not told"]
     (said,) = once.failures(read_limits("miou:1"))

@@ -3,6 +3,7 @@ from typing import Any
 
 import pytest
 
+from jetbench import load_architecture
 from jetbench.errors import SpecError
 from jetbench.experiment import TrainingConfig
 from jetbench.record import Record
@@ -16,6 +17,7 @@ def run(changes: dict[str, Any], seed: int, miou: float, latency_s: float = 0.01
     name = name or describe_changes(changes) or "jetseg-nano"
     return record(
         f"{name}, seed={seed}",
+        architecture=load_architecture("jetseg-nano", **changes),
         key=f"{name}{seed}",
         changes={**changes, "training.seed": seed},
         fingerprint=name,
@@ -29,14 +31,14 @@ BASE = [run({}, seed, miou) for seed, miou in enumerate((0.50, 0.52, 0.51))]
 
 
 def test_the_effect_is_the_mean_of_pairs_of_one_seed_with_students_interval() -> None:
-    made = [*BASE, *(run({"groups": 4}, seed, miou, 0.012) for seed, miou in enumerate((0.53, 0.55, 0.57)))]
+    made = [*BASE, *(run({"groups": "gcd"}, seed, miou, 0.012) for seed, miou in enumerate((0.53, 0.55, 0.57)))]
     (found,) = list_effects(made)
-    assert (found.axis, found.value, found.instead_of) == ("groups", 4, "mean-divisor")
+    assert (found.axis, found.value, found.instead_of) == ("groups", "gcd", "mean-divisor")
     test = found.effects["test"]
     assert test
     # Differences 3, 3 and 6 points: mean 4, deviation 1.732, t(0.975, 2) = 4.3027.
     assert test.mean == pytest.approx(0.04)
-    assert test.half == pytest.approx(4.3027 * 0.01, rel=1e-3)
+    assert (test.low, test.high) == pytest.approx((0.04 - 0.043027, 0.04 + 0.043027), rel=1e-3)
     assert not test.is_told
     latency = found.effects["latency"]
     assert latency
@@ -48,9 +50,9 @@ def test_the_effect_is_the_mean_of_pairs_of_one_seed_with_students_interval() ->
 def test_a_grid_gives_pairs_at_each_value_of_the_other_axis() -> None:
     made = [
         run({}, 0, 0.50),
-        run({"groups": 4}, 0, 0.52),
+        run({"groups": "gcd"}, 0, 0.52),
         run({"activation": "relu"}, 0, 0.40),
-        run({"groups": 4, "activation": "relu"}, 0, 0.44),
+        run({"groups": "gcd", "activation": "relu"}, 0, 0.44),
     ]
     effects = {each.axis: each.effects["val"] for each in list_effects(made)}
     groups, activation = effects["groups"], effects["activation"]
@@ -68,19 +70,42 @@ def test_a_case_that_changes_several_things_has_an_effect_as_a_whole() -> None:
 
 
 def test_a_failed_seed_is_left_out_and_one_pair_has_no_interval() -> None:
-    lost = run({"groups": 4}, 1, 0.5).model_copy(update={"training": None})
-    (found,) = list_effects([*BASE, run({"groups": 4}, 0, 0.6), lost])
+    lost = run({"groups": "gcd"}, 1, 0.5).model_copy(update={"training": None})
+    (found,) = list_effects([*BASE, run({"groups": "gcd"}, 0, 0.6), lost])
     test = found.effects["test"]
     assert test
-    assert (test.pairs, test.half) == (1, None)
+    assert (test.pairs, test.low) == (1, None)
     assert not test.is_told
 
 
 def test_the_table_says_its_axes_and_nothing_to_pair_is_refused() -> None:
-    made = (*BASE, *(run({"groups": 4}, seed, 0.6) for seed in range(3)))
+    made = (*BASE, *(run({"groups": "gcd"}, seed, 0.6) for seed in range(3)))
     table = build_effects(Study(Path("x"), "x", "x", made))
     assert [section.label for section in table.sections] == ["groups, instead of mean-divisor"]
-    assert [row.name for row in table.rows] == ["4"]
+    assert [row.name for row in table.rows] == ["gcd"]
     assert "3 pairs" in table.notes.essential[0]
     with pytest.raises(SpecError, match="no two variants differ in one thing only"):
         build_effects(Study(Path("x"), "x", "x", tuple(BASE)))
+
+
+def test_pairs_are_told_by_what_networks_are_and_not_by_how_a_sweep_spells_them() -> None:
+    # The base leaves out its seed, and a variant names the base's own expansion.
+    base = run({}, 0, 0.50).model_copy(update={"changes": {}, "variant": "jetseg-nano"})
+    spelt = run({"expansion": 2, "groups": "gcd"}, 0, 0.56)
+    (found,) = list_effects([base, spelt])
+    assert (found.axis, found.value) == ("groups", "gcd")
+    test = found.effects["test"]
+    assert test
+    assert test.mean == pytest.approx(0.06)
+
+
+def test_a_fall_and_a_rise_are_told_by_the_same_measure() -> None:
+    falls = [run({"groups": "gcd"}, seed, 0.5, 0.01 * factor) for seed, factor in enumerate((0.85, 0.88, 0.93))]
+    rises = [run({"groups": "gcd"}, seed, 0.5, 0.01 / factor) for seed, factor in enumerate((0.85, 0.88, 0.93))]
+    told = []
+    for made in (falls, rises):
+        (found,) = list_effects([*BASE, *made])
+        latency = found.effects["latency"]
+        assert latency
+        told.append(latency.is_told)
+    assert told[0] == told[1]

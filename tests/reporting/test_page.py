@@ -17,7 +17,7 @@ from jetbench.record import Record
 from jetbench.reporting.page import TEMPLATE, describe_study, render, write_page
 from jetbench.reporting.studies import Study
 from jetbench.training.samples import KEY, encode_ids
-from tests.made_up import DATASET, failed, record
+from tests.made_up import DATASET, ENVIRONMENT, failed, profile, record
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="needs chromium")
@@ -216,3 +216,11 @@ def test_the_template_has_its_two_places() -> None:
     assert text.count("{{TITLE}}") == 1
     assert text.count("{{DATA}}") == 1
     assert "{{" not in render({"title": "x", "rows": []})
+
+
+def test_rows_of_different_machines_stand_in_groups_of_which_one_is_shown() -> None:
+    elsewhere = profile(0.005, environment=ENVIRONMENT.model_copy(update={"cpu": "another"}))
+    data = describe_study(study(record("a", 0.5, 0.01), record("b", 0.6, profile=elsewhere)))
+    assert len(data["groups"]) == 2
+    assert [row["group"] for row in data["rows"]] == data["groups"]
+    assert [row["front"] for row in data["rows"]] == [True, True]  # each in its own group

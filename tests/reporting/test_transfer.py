@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from jetbench.errors import SpecError
+from jetbench.experiment import ProfilingConfig
 from jetbench.record import Record
 from jetbench.reporting.studies import Study
 from jetbench.reporting.transfer import build_transfer, kendall_tau, measure_transfer, tau_interval
@@ -43,11 +44,18 @@ def test_tau_agrees_with_scipy_where_it_is() -> None:
 
 def test_the_interval_holds_tau_and_is_the_same_each_time() -> None:
     pairs = [(float(n), float(n ^ 1)) for n in range(12)]
-    low, high = tau_interval(pairs)
+    interval = tau_interval(pairs)
+    assert interval
+    low, high = interval
     tau = kendall_tau(pairs)
     assert tau
     assert low <= tau <= high
     assert tau_interval(pairs) == (low, high)
+
+
+def test_few_networks_or_one_order_have_no_interval() -> None:
+    assert tau_interval([(float(n), float(n ^ 1)) for n in range(6)]) is None
+    assert tau_interval([(float(n), float(n)) for n in range(20)]) is None
 
 
 def test_flips_are_pairs_told_apart_on_both_devices_in_the_other_order() -> None:
@@ -67,3 +75,12 @@ def test_flips_are_pairs_told_apart_on_both_devices_in_the_other_order() -> None
 def test_too_few_networks_in_common_are_refused() -> None:
     with pytest.raises(SpecError, match="2 networks in common"):
         measure_transfer(on("here", a=0.01, b=0.02, x=0.03), on("there", a=0.01, b=0.02, y=0.03))
+
+
+def test_more_than_the_device_must_not_differ() -> None:
+    here, there = on("here", a=0.01, b=0.02, c=0.03), on("there", a=0.01, b=0.02, c=0.03)
+    batched = tuple(
+        each.model_copy(update={"profiling_config": ProfilingConfig(batch_size=8)}) for each in there.records
+    )
+    with pytest.raises(SpecError, match="more than the device: batch: 1 against 8"):
+        measure_transfer(here, Study(Path("x"), "x", "x", batched))
