@@ -30,8 +30,8 @@ from jetbench.reporting.transfer import build_transfer
 from jetbench.rules import Size, format_size
 from jetbench.walk import list_operations
 
-RIVALS, RIVALS_ELSEWHERE, ABLATION, LOSSES = "realtime", "realtime-elsewhere", "ablation", "losses"
-STUDIES = (RIVALS, RIVALS_ELSEWHERE, ABLATION, LOSSES)
+RIVALS, RIVALS_ELSEWHERE, ABLATION = "realtime", "realtime-elsewhere", "ablation"
+STUDIES = (RIVALS, RIVALS_ELSEWHERE, ABLATION)
 DEVICES = ("workstation", "agx", "nano")
 FORMS = ("", "-released")
 
