@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 PER = ("network", "class", "axis", "device")
 FORMATS = ("terminal", "markdown", "latex", "html", "csv")
 StudiesArgument = Annotated[
-    list[Path], typer.Argument(metavar="STUDY...", help="Report folders, for example reports/nano.")
+    list[Path], typer.Argument(metavar="STUDY", help="Report folders, for example reports/nano.")
 ]
 MixedOption = Annotated[
     bool, typer.Option("--mixed", help="Show rows of different protocols in groups, each ranked by itself.")

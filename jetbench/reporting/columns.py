@@ -73,6 +73,13 @@ class Column:
     text: Callable[[Row], str] | None = None
     better: Literal["low", "high"] | None = None
     short: str = ""
+    holds_numbers: bool = False
+    """Are its words numbers, to be set as such?"""
+
+    @property
+    def is_number(self) -> bool:
+        """Is it set to the right, as numbers are?"""
+        return self.text is None or self.holds_numbers
 
     def cell(self, row: Row) -> str:
         """What stands in the table: a number with its spread over seeds, words, or a dash."""

@@ -231,7 +231,7 @@ def build_comparison(found: Comparison) -> Table:
 
 
 def _as_text(column: Column) -> Column:
-    return Column(column.name, column.heading, column.kind, text=lambda row: "", short=column.brief)
+    return Column(column.name, column.heading, column.kind, text=lambda row: "", short=column.brief, holds_numbers=True)
 
 
 def _describe(found: Comparison, shown: Iterable[str]) -> list[str]:

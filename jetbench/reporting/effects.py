@@ -184,4 +184,4 @@ def _cell(metric: str, effect: Effect | None) -> Cell:
 
 def _as_text(column: Column) -> Column:
     heading = column.heading.split(" (")[0] + (" (points)" if column.name in POINTS else "")
-    return Column(column.name, heading, column.kind, text=lambda row: "")
+    return Column(column.name, heading, column.kind, text=lambda row: "", holds_numbers=True)

@@ -19,6 +19,7 @@ from jetbench.reporting.tables import KINDS, TIE, Cell, Table
 ONE_COLUMN, BOTH_COLUMNS = 252.0, 516.0
 SIZES = (("footnotesize", 8.0), ("scriptsize", 7.0))
 COLUMN_GAP = 3.0  # \tabcolsep, on both sides of each column
+PROSE_EMS = 40.0  # a wider column of words holds sentences
 NARROW, WIDE = "iljtfr.,:;|!'()[] ", "mwMW%@ABCDEFGHKNOPQRSUVXYZ"
 
 LAST_LETTER = 0x180  # of Latin with its accents
@@ -44,7 +45,7 @@ SPECIAL = {
 def markdown(table: Table) -> str:
     """A page: title, table with the class of each number under its heading, notes, sources."""
     headings = ["variant", *(_with_kind(column) for column in table.columns)]
-    alignment = [":--", *(":--" if column.text else "--:" for column in table.columns)]
+    alignment = [":--", *("--:" if column.is_number else ":--" for column in table.columns)]
     lines = [f"# {table.title}", "", _pipe(headings), _pipe(alignment)]
     for section in table.sections:
         if section.label:
@@ -90,8 +91,7 @@ def latex(table: Table) -> str:
     ]
     lines += [f"\\begin{{{environment}}}", r"  \centering", f"  \\caption{{{_tex(table.title)}.}}"]
     lines += [f"  \\{size}", f"  \\setlength{{\\tabcolsep}}{{{COLUMN_GAP:g}pt}}"]
-    letters = "".join("l" if column.text else "r" for column in table.columns)
-    lines += [f"  \\begin{{tabular}}{{l{letters}}}", r"    \toprule"]
+    lines += [f"  \\begin{{tabular}}{{l{_letters(table, size)}}}", r"    \toprule"]
     lines += _kind_lines(table.columns)
     lines.append("    " + " & ".join(["model", *(_tex(column.brief) for column in table.columns)]) + r" \\")
     for section in table.sections:
@@ -130,9 +130,9 @@ def _kind_lines(columns: Sequence[Column]) -> list[str]:
 
 def _fit(table: Table) -> tuple[str, float, bool]:
     """Type size, width in points, and whether it goes over both columns."""
-    rows = [["model", *(column.brief for column in table.columns)]]
-    rows += [[row.name, *(cell.marked for cell in row.cells)] for row in table.rows]
-    ems = sum(max(_ems(row[at]) for row in rows) for at in range(len(table.columns) + 1))
+    if _prose(table):
+        return SIZES[-1][0], BOTH_COLUMNS, True  # its lines are broken to fit
+    ems = sum(_widest(table))
     gaps = 2 * COLUMN_GAP * (len(table.columns) + 1)
     found = [(name, ems * points + gaps) for name, points in SIZES]
     for star, room in ((False, ONE_COLUMN), (True, BOTH_COLUMNS)):
@@ -140,6 +140,35 @@ def _fit(table: Table) -> tuple[str, float, bool]:
             if width <= room:
                 return name, width, star
     return (*found[-1], True)
+
+
+def _widest(table: Table) -> list[float]:
+    """How wide each column is, the names' first."""
+    rows = [["model", *(column.brief for column in table.columns)]]
+    rows += [[row.name, *(cell.marked for cell in row.cells)] for row in table.rows]
+    return [max(_ems(row[at]) for row in rows) for at in range(len(table.columns) + 1)]
+
+
+def _prose(table: Table) -> list[int]:
+    """Numbers of the columns that hold sentences, whose lines must be broken."""
+    widths = _widest(table)[1:]
+    return [at for at, column in enumerate(table.columns) if not column.is_number and widths[at] > PROSE_EMS]
+
+
+def _letters(table: Table, size: str) -> str:
+    """How each column is set: right, left, or sentences in what room the others leave."""
+    prose, widths, points = _prose(table), _widest(table), dict(SIZES)[size]
+    gaps = 2 * COLUMN_GAP * (len(table.columns) + 1)
+    left = BOTH_COLUMNS - gaps - points * sum(w for at, w in enumerate(widths) if at - 1 not in prose)
+    whole = sum(widths[at + 1] for at in prose)
+    letters = []
+    for at, column in enumerate(table.columns):
+        if at in prose:
+            share = max(40.0, left * (0.5 / len(prose) + 0.5 * widths[at + 1] / whole))
+            letters.append(f"p{{{share:.0f}pt}}")
+        else:
+            letters.append("r" if column.is_number else "l")
+    return "".join(letters)
 
 
 def _ems(text: str) -> float:
@@ -204,7 +233,9 @@ def terminal(table: Table) -> RichTable:
     for column in table.columns:
         kind = {"counted": "counted", "measured": "measured", "estimated": "ESTIMATE", "reported": "reported"}
         under = f"\n[dim]{kind[column.kind]}[/]" if column.kind in kind else ""
-        shown.add_column(column.brief + under, justify="left" if column.text else "right", no_wrap=not column.text)
+        shown.add_column(
+            column.brief + under, justify="right" if column.is_number else "left", no_wrap=column.is_number
+        )
     for section in table.sections:
         if section.label:
             shown.add_row(f"[italic]{escape_markup(section.label)}[/]")
@@ -228,7 +259,7 @@ def csv(table: Table) -> str:
     for section in table.sections:
         for row in section.rows:
             cells = [
-                "" if cell.text == units.MISSING else cell.text if column.text else cell.text.replace(",", "")
+                "" if cell.text == units.MISSING else cell.text.replace(",", "") if column.is_number else cell.text
                 for column, cell in zip(table.columns, row.cells, strict=True)
             ]
             writer.writerow([section.label, row.name, *cells])

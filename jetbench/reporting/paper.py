@@ -34,11 +34,12 @@ RIVALS, RIVALS_ELSEWHERE, ABLATION = "realtime", "realtime-elsewhere", "ablation
 STUDIES = (RIVALS, RIVALS_ELSEWHERE, ABLATION)
 DEVICES = ("workstation", "agx", "nano")
 FORMS = ("", "-released")
+WORDS = ("input", "pretrained", "augmentation")
 
 
 def text_column(name: str, heading: str, kind: Kind, short: str = "") -> Column:
     """A column whose cells are made elsewhere."""
-    return Column(name, heading, kind, text=lambda row: "", short=short)
+    return Column(name, heading, kind, text=lambda row: "", short=short, holds_numbers=name not in WORDS)
 
 
 TABLE1 = (
@@ -53,7 +54,7 @@ TABLE1 = (
     text_column("twice", "2 x MACs (G)", "counted", "x 2"),
     text_column("eq2", "eq. 2 (G)", "counted", "eq. 2"),
     text_column("latency", "latency (ms)", "measured", "ms"),
-    text_column("fps-here", "FPS ", "measured"),
+    text_column("fps-here", "FPS", "measured"),
     text_column("val", "val mIoU (%)", "measured", "val %"),
     text_column("test", "test mIoU (%)", "measured", "test %"),
 )
@@ -123,8 +124,8 @@ DEVICE = (
     text_column("memory", "weights and peak activations (MiB)", "counted", "MiB"),
     text_column("estimate", "latency at best (ms)", "estimated", "ms"),
     text_column("estimate-fps", "FPS at best", "estimated", "FPS"),
-    text_column("latency", "latency (ms)", "measured", "ms "),
-    text_column("fps", "FPS ", "measured"),
+    text_column("latency", "latency (ms)", "measured", "ms"),
+    text_column("fps", "FPS", "measured"),
     text_column("power", "power (W)", "measured", "W"),
     text_column("energy", "energy (mJ)", "measured", "mJ"),
 )

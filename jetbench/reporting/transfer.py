@@ -192,7 +192,7 @@ def build_transfer(first: Study, second: Study, metric: str = "latency") -> Tabl
         Column("first", f"{first.name}: {unit}", column.kind),
         Column("first-rank", "rank", column.kind),
         Column("second", f"{second.name}: {unit}", column.kind),
-        Column("second-rank", "rank ", column.kind),
+        Column("second-rank", "rank", column.kind),
         Column("ratio", "second / first", column.kind),
         Column("front", "on the front of", "described", text=lambda row: ""),
     )
