@@ -147,7 +147,10 @@ def build_effects(study: Study) -> Table:
     sections = []
     for axis in dict.fromkeys(each.axis for each in found):
         members = [each for each in found if each.axis == axis]
-        instead = describe_changes({axis: members[0].instead_of}).partition("=")[2] or str(members[0].instead_of)
+        usual = members[0].instead_of
+        instead = describe_changes({axis: usual}).partition("=")[2] or str(usual)
+        if usual is None:
+            instead = "the base's own"  # which a rule of its form gives
         sections.append(Section(f"{axis}, instead of {instead}", tuple(_row(each) for each in members)))
     notes = footnotes(rows, [BY_NAME[metric] for metric in METRICS])
     pairs = sorted({effect.pairs for each in found for effect in each.effects.values() if effect})
