@@ -6,6 +6,7 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from jetbench.architecture import Baseline
 from jetbench.front import front_of
@@ -31,6 +32,8 @@ from jetbench.reporting.protocol import describe_machine
 from jetbench.reporting.rows import Row
 
 JETSEG, RELEASED, RIVAL = PALETTE[0], PALETTE[5], INK
+AT_THE_END = ("accuracy-against-latency", "accuracy-against-macs", "latency-against-macs", "learning-curves")
+"""What a sweep draws when it ends; the rest, and PDF, `jetbench plot` does."""
 MOST_CURVES = 12
 MOST_BOXES = 40
 
@@ -72,13 +75,19 @@ PICTURES = (
 )
 
 
-def write_plots(folder: Path, rows: Sequence[Row], title: str, names: Sequence[str] = PICTURES) -> list[Path]:
-    """Draw what the rows allow, as PNG, SVG and PDF; returns the paths. A picture without data is not written."""
-    drawers: dict[str, Callable[[Path, Sequence[Row], str], list[Path]]] = {
-        "accuracy-against-latency": lambda path, rows, title: _draw_marks(path, rows, title, LATENCY, VAL),
-        "accuracy-against-energy": lambda path, rows, title: _draw_marks(path, rows, title, ENERGY, VAL),
-        "accuracy-against-macs": lambda path, rows, title: _draw_marks(path, rows, title, MACS, VAL),
-        "latency-against-macs": lambda path, rows, title: _draw_marks(path, rows, title, MACS, LATENCY),
+def write_plots(
+    folder: Path,
+    rows: Sequence[Row],
+    title: str,
+    names: Sequence[str] = PICTURES,
+    formats: Sequence[str] = FORMATS,
+) -> list[Path]:
+    """Draw what the rows allow, in each format; returns the paths. A picture without data is not written."""
+    drawers: dict[str, Callable[[Sequence[Row], str], Figure | None]] = {
+        "accuracy-against-latency": lambda rows, title: _draw_marks(rows, title, LATENCY, VAL),
+        "accuracy-against-energy": lambda rows, title: _draw_marks(rows, title, ENERGY, VAL),
+        "accuracy-against-macs": lambda rows, title: _draw_marks(rows, title, MACS, VAL),
+        "latency-against-macs": lambda rows, title: _draw_marks(rows, title, MACS, LATENCY),
         "roofline": _draw_roofline,
         "latencies": _draw_latencies,
         "learning-curves": _draw_curves,
@@ -87,7 +96,9 @@ def write_plots(folder: Path, rows: Sequence[Row], title: str, names: Sequence[s
     written: list[Path] = []
     with plt.rc_context(STYLE):
         for name in names:
-            written += drawers[name](folder / name, ended, title)
+            figure = drawers[name](ended, title)
+            if figure is not None:
+                written += save_figure(figure, folder / name, formats, DPI)
     return written
 
 
@@ -102,12 +113,12 @@ def _value(row: Row, axis: Axis) -> Value | None:
     return Value(scale * told.number, low, high)
 
 
-def _draw_marks(path: Path, rows: Sequence[Row], title: str, across: Axis, up: Axis) -> list[Path]:
+def _draw_marks(rows: Sequence[Row], title: str, across: Axis, up: Axis) -> Figure | None:
     marks = [
         Mark(row, x, y) for row in rows if (x := _value(row, across)) is not None and (y := _value(row, up)) is not None
     ]
     if not marks:
-        return []
+        return None
     sign = -1 if up is VAL else 1
     best = set(front_of([(mark.x.number, sign * mark.y.number) for mark in marks])) if up is VAL else set()
     figure, axis = make_panel(title, _notes([mark.row for mark in marks], across, up))
@@ -136,7 +147,7 @@ def _draw_marks(path: Path, rows: Sequence[Row], title: str, across: Axis, up: A
     ]
     left_out = place_labels(figure, axis, labels, [(mark.x.number, mark.y.number) for mark in marks])
     _say_left_out(axis, left_out)
-    return save_figure(figure, path, FORMATS, DPI)
+    return figure
 
 
 def colour_of(row: Row) -> str:
@@ -217,7 +228,7 @@ def _machines(rows: Sequence[Row]) -> list[str]:
     return list(dict.fromkeys(describe_machine(profile.environment) for row in rows for profile in row.profiles))[:2]
 
 
-def _draw_roofline(path: Path, rows: Sequence[Row], title: str) -> list[Path]:
+def _draw_roofline(rows: Sequence[Row], title: str) -> Figure | None:
     """FLOPs a second reached against FLOPs a byte; the device's roof where its data sheet is known."""
     points = []
     roofs: dict[tuple[float, float], str] = {}
@@ -232,7 +243,7 @@ def _draw_roofline(path: Path, rows: Sequence[Row], title: str) -> list[Path]:
         if profile.estimate and arithmetic and "bandwidth" in peaks:
             roofs[max(arithmetic), peaks["bandwidth"]] = profile.estimate.device
     if not points:
-        return []
+        return None
     roof = "; ".join(roofs.values()) or "no data sheet of this machine is known, so no roof is drawn"
     notes = [f"FLOPs and least bytes are counted, seconds measured; roof: {roof}", *_machines(rows)]
     figure, axis = make_panel(f"{title}: roofline", notes)
@@ -255,15 +266,15 @@ def _draw_roofline(path: Path, rows: Sequence[Row], title: str) -> list[Path]:
     axis.set_ylabel("GFLOP/s reached")
     labels = [Label(x, y, row.label, _ink_of(row)) for row, x, y in points]
     _say_left_out(axis, place_labels(figure, axis, labels, [(x, y) for _, x, y in points]))
-    return save_figure(figure, path, FORMATS, DPI)
+    return figure
 
 
-def _draw_latencies(path: Path, rows: Sequence[Row], title: str) -> list[Path]:
+def _draw_latencies(rows: Sequence[Row], title: str) -> Figure | None:
     """Every pass of every network: box from the 25th to the 75th percentile, whiskers 5th and 95th, worst as a dot."""
     timed = [(row, latency) for row in rows if (latency := row.pooled()) is not None]
     timed.sort(key=lambda each: each[1].median_s)
     if not timed:
-        return []
+        return None
     shown = timed[:MOST_BOXES]
     notes = [
         "box: 25th to 75th percentile of all passes, line: 5th to 95th, tick: median, dot: worst",
@@ -284,14 +295,14 @@ def _draw_latencies(path: Path, rows: Sequence[Row], title: str) -> list[Path]:
     use_log_scale(axis, "x", [1e3 * latency.median_s for _, latency in shown])
     batch = {latency.batch_size for _, latency in shown}
     axis.set_xlabel("latency of " + ("one image" if batch == {1} else "a batch") + " (ms)")
-    return save_figure(figure, path, FORMATS, DPI)
+    return figure
 
 
-def _draw_curves(path: Path, rows: Sequence[Row], title: str) -> list[Path]:
+def _draw_curves(rows: Sequence[Row], title: str) -> Figure | None:
     """Validation mIoU at each evaluation: a curve that still rises had too little budget to rank anything."""
     trained = [row for row in rows if row.trainings]
     if not trained:
-        return []
+        return None
     best = sorted(trained, key=lambda row: -max(training.best.counts.miou for training in row.trainings))
     shown = {id(row): PALETTE[number % len(PALETTE)] for number, row in enumerate(best[:MOST_CURVES])}
     notes = ["one line a training, scored on the whole validation split; a line that still rises had too little budget"]
@@ -316,4 +327,4 @@ def _draw_curves(path: Path, rows: Sequence[Row], title: str) -> list[Path]:
     low, high = axis.get_xlim()
     axis.set_xlim(low, high + 0.45 * (high - low))  # room for the names
     name_ends(figure, axis, labels)
-    return save_figure(figure, path, FORMATS, DPI)
+    return figure

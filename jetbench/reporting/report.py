@@ -12,7 +12,7 @@ from jetbench.record import Record
 from jetbench.reporting import formats
 from jetbench.reporting.columns import LAYOUTS, REPORTED, find_columns
 from jetbench.reporting.frame import frame
-from jetbench.reporting.plots import write_plots
+from jetbench.reporting.plots import AT_THE_END, write_plots
 from jetbench.reporting.protocol import ALL, group_rows
 from jetbench.reporting.published import describe_published
 from jetbench.reporting.rows import Row, quoted_rows, rows_of
@@ -73,7 +73,8 @@ def write_report(
     groups = group_rows([row for row in kept if row.records], ALL)
     drawn = max(groups, key=lambda group: len(group.rows))
     label = f"{title} ({drawn.label})" if drawn.label else title
-    paths = [*write_tables(folder, records, title, show_invalid, quoted), *write_plots(folder, drawn.rows, label)]
+    paths = write_tables(folder, records, title, show_invalid, quoted)
+    paths += write_plots(folder, drawn.rows, label, AT_THE_END, ("png", "svg"))
     table = build_table(rows, find_columns(LAYOUTS["brief"]), title, True, show_invalid)
     print_whole(console, formats.terminal(table))
     published = [row for row in rows if row.architecture.reported]
