@@ -293,6 +293,7 @@ def _fewer_flops(claim: Claim, evidence: Evidence) -> Ruling:
 
 def _losses(score: Column, when: str) -> Callable[[Claim, Evidence], Ruling]:
     """JetLoss against the other losses: the same network and recipe, several seeds each, in one study."""
+    split = "test" if score is BY_NAME["test"] else "validation"
 
     def judge(claim: Claim, evidence: Evidence) -> Ruling:
         told = [text for study in {row.study: None for row in evidence.rows} for text in _compare(evidence, study)]
@@ -324,7 +325,7 @@ def _losses(score: Column, when: str) -> Callable[[Claim, Evidence], Ruling]:
                     (
                         change.mean > 0 and not change.is_tie,
                         f"{when}, {ours.architecture.name}, JetLoss {100 * change.mean:+.1f} \N{PLUS-MINUS SIGN} "
-                        f"{100 * change.half:.1f} points of validation mIoU against {loss}, {word} "
+                        f"{100 * change.half:.1f} points of {split} mIoU against {loss}, {word} "
                         f"({len(ours.trainings)} and {len(theirs.trainings)} seeds, "
                         f"{ours.records[0].training_config.budget}, {ours.records[0].dataset.name}, {study})",
                     )
@@ -447,7 +448,7 @@ JUDGES: dict[str, Callable[[Claim, Evidence], Ruling]] = {
     "fewer-parameters": _fewer_parameters,
     "fewer-flops": _fewer_flops,
     "jetloss-converges-faster": _losses(HALFWAY, "halfway"),
-    "jetloss-better": _losses(BY_NAME["val"], "at its best"),
+    "jetloss-better": _losses(BY_NAME["test"], "at the end"),
     "accuracy": _accuracy,
     "three-devices": _three_devices,
     "row-linknet": _linknet,
