@@ -75,3 +75,9 @@ def differences(groups: Sequence[Sequence[float]], level: float = 0.95) -> list[
         half = t * math.sqrt(squares / degrees * (1 / len(group) + 1 / len(base)))
         found.append(Difference(statistics.fmean(group) - statistics.fmean(base), half))
     return found
+
+
+def paired_difference(values: Sequence[float], level: float = 0.95) -> Difference:
+    """The mean of differences of pairs and the half width of its interval; at least two of them."""
+    t = student_quantile(1 - (1 - level) / 2, len(values) - 1)
+    return Difference(statistics.fmean(values), t * statistics.stdev(values) / math.sqrt(len(values)))

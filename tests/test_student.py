@@ -4,7 +4,7 @@ import statistics
 
 import pytest
 
-from jetbench.student import differences, student_cdf, student_quantile, upper_prediction
+from jetbench.student import differences, paired_difference, student_cdf, student_quantile, upper_prediction
 
 
 def test_quantiles_are_those_of_the_closed_forms() -> None:
@@ -42,3 +42,11 @@ def test_intervals_of_several_hold_together() -> None:
         groups = [[generator.gauss(0, 1) for _ in range(3)] for _ in range(5)]
         wrong += any(found is not None and not found.is_tie for found in differences(groups))
     assert 0.02 < wrong / 2000 < 0.06
+
+
+def test_a_paired_difference_is_students_interval_of_the_differences() -> None:
+    found = paired_difference([0.03, 0.03, 0.06])
+    # Mean 4, deviation 1.732, t(0.975, 2) = 4.3027 over the root of 3.
+    assert found.mean == pytest.approx(0.04)
+    assert found.half == pytest.approx(0.043027, rel=1e-3)
+    assert found.is_tie

@@ -28,7 +28,7 @@ from jetbench.reporting.studies import Study
 from jetbench.reporting.tables import Cell, Section, Table, TableRow, believed
 from jetbench.rules import format_size
 from jetbench.spec import Size, Spec, parse_spec, read_yaml
-from jetbench.student import differences
+from jetbench.student import paired_difference
 from jetbench.walk import list_operations
 
 Verdict = Literal["reproduced", "not reproduced", "contradicts itself", "untestable here"]
@@ -292,7 +292,7 @@ def _fewer_flops(claim: Claim, evidence: Evidence) -> Ruling:
 
 
 def _losses(score: Column, when: str) -> Callable[[Claim, Evidence], Ruling]:
-    """JetLoss against the other losses: the same network and recipe, several seeds each, in one study."""
+    """JetLoss against the other losses: the same network and recipe, seed by seed, in one study."""
     split = "test" if score is BY_NAME["test"] else "validation"
 
     def judge(claim: Claim, evidence: Evidence) -> Ruling:
@@ -317,16 +317,18 @@ def _losses(score: Column, when: str) -> Callable[[Claim, Evidence], Ruling]:
                 loss = theirs.records[0].training_config.loss
                 if loss in ("jetloss", "jetloss-released") or _but_loss(ours) != _but_loss(theirs):
                     continue
-                (change,) = differences([_scores(theirs, score), _scores(ours, score)])
-                if change is None:
+                one, other = _scores(ours, score), _scores(theirs, score)
+                pairs = [one[seed] - other[seed] for seed in one if seed in other]
+                if len(pairs) < MIN_SEEDS:
                     continue
+                change = paired_difference(pairs)
                 word = "a tie" if change.is_tie else "told apart"
                 found.append(
                     (
                         change.mean > 0 and not change.is_tie,
                         f"{when}, {ours.architecture.name}, JetLoss {100 * change.mean:+.1f} \N{PLUS-MINUS SIGN} "
                         f"{100 * change.half:.1f} points of {split} mIoU against {loss}, {word} "
-                        f"({len(ours.trainings)} and {len(theirs.trainings)} seeds, "
+                        f"({len(pairs)} seeds, each with both, "
                         f"{ours.records[0].training_config.budget}, {ours.records[0].dataset.name}, {study})",
                     )
                 )
@@ -335,12 +337,13 @@ def _losses(score: Column, when: str) -> Callable[[Claim, Evidence], Ruling]:
     return judge
 
 
-def _scores(row: Row, score: Column) -> list[float]:
-    return [
-        value.number
+def _scores(row: Row, score: Column) -> dict[int, float]:
+    """Of each seed."""
+    return {
+        record.training_config.seed: value.number
         for record in row.records
         if (value := score.read(Row(row.name, row.architecture, (record,)))) is not None
-    ]
+    }
 
 
 def _but_loss(row: Row) -> tuple[str, str]:
