@@ -73,7 +73,7 @@ def test_show_prints_blocks_and_json_with_the_same_totals() -> None:
         (("sweep", "nano", "--dataset", "camvid:/nowhere"), "/nowhere: no such folder"),
         (("sweep", "nano", "--budget", "soon"), "'soon' is not a budget"),
         (("sweep", "nano", "--name", "a/b", "--dry-run"), "name"),
-        (("sweep", "missing.yaml"), "bundled: camvid"),
+        (("sweep", "missing.yaml"), "none of the bundled sweeps; bundled: "),
         (("table", "nowhere"), "is no report folder"),
         (("profile", "weights.safetensors"), "no such weights file"),
         (("profile", "jetseg-nano", "--threads", "9999"), "--threads=9999 is more than the"),
