@@ -100,6 +100,11 @@ def expand_sweep(sweep: Sweep, num_classes: int, input_size: tuple[int, int]) ->
     return tuple(found.values())
 
 
+def variant_names(sweep: Sweep) -> list[str]:
+    """The names that a sweep gives its variants, in its order; those of what is the same network are among them."""
+    return [name for name, _ in _with_seeds(sweep)]
+
+
 def _with_seeds(sweep: Sweep) -> Iterator[tuple[str, dict[str, Any]]]:
     """What is wanted, once with each of the sweep's seeds."""
     if len(set(sweep.seeds)) < len(sweep.seeds):

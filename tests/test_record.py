@@ -23,7 +23,7 @@ def test_fps_is_taken_at_the_median() -> None:
 def test_the_first_of_equal_evaluations_is_the_best() -> None:
     made = record("a").training
     assert made is not None
-    first = made.val[0]
+    first = made.val[-1]
     twice = made.model_copy(update={"val": (first, first.model_copy(update={"step": 20}))})
     assert twice.best.step == 10
     assert twice.last.step == 20

@@ -7,16 +7,20 @@ from typing import Any
 
 from jetbench.architecture import Baseline
 from jetbench.errors import SpecError
+from jetbench.experiment import Sweep
 from jetbench.folder import RECORDS, SWEEP, read_records
 from jetbench.record import Record
 from jetbench.reporting.rows import Row, quoted_rows, rows_of
-from jetbench.spec import read_yaml
-from jetbench.sweep import read_quoted
+from jetbench.spec import parse_spec, read_yaml
+from jetbench.sweep import read_quoted, variant_names
 
 
 @dataclass(frozen=True)
 class Study:
-    """What a report folder holds; of a variant that was run on other data or another device too, the newest counts."""
+    """What a report folder holds, in its sweep's order.
+
+    Of a variant that was run on other data or another device too, the newest counts.
+    """
 
     folder: Path
     name: str
@@ -43,9 +47,20 @@ def read_study(folder: Path) -> Study:
     if not records:
         raise SpecError(f"{folder}: holds no {RECORDS} with a finished row; run a sweep first")
     asked = read_yaml(folder / SWEEP) if (folder / SWEEP).exists() else {}
+    order = _order_of(asked)
+    records.sort(key=lambda record: order.get(record.variant, len(order)))  # what is not in it keeps its place, after
     name, description = str(asked.get("name", folder.name)), asked.get("description")
     title = f"{name}: {description}" if description else name
     return Study(folder, folder.resolve().name, title, tuple(records), read_quoted(asked.get("quoted") or ()), asked)
+
+
+def _order_of(asked: dict[str, Any]) -> dict[str, int]:
+    """Where each variant stands in a sweep; nothing of a search, whose networks stand as they landed."""
+    try:
+        names = variant_names(parse_spec(Sweep, asked, SWEEP))
+    except SpecError:
+        return {}
+    return {name: number for number, name in enumerate(names)}
 
 
 def read_studies(folders: Sequence[Path]) -> list[Study]:

@@ -88,7 +88,10 @@ class Study:
     def marks(self) -> list[dict[str, Any]]:
         """What the jobs noted."""
         path = self.base / "marks.jsonl"
-        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+        if not path.exists():
+            return []
+        # The last line may be on its way.
+        return [json.loads(line) for line in path.read_text().splitlines(True) if line.endswith("\n")]
 
     def working(self) -> list[dict[str, Any]]:
         """Where jobs that work now began."""
