@@ -155,7 +155,7 @@ def small_memory() -> Iterator[Callable[[], None]]:
 @pytest.mark.parametrize(
     ("eats", "reason"),
     [
-        ("memory 64", "the process was killed by the kernel, which had no memory left"),
+        ("memory 512", "the process was killed by the kernel, which had no memory left"),
         (
             "memory slowly",
             r"held 0\.\d\d GiB when 0\.\d\d of 0\.39 GiB of memory were left; ended before the kernel would",
