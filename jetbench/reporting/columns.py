@@ -27,6 +27,10 @@ REPEATABILITY = 0.025
 """Least half width, relative, of a latency: the headlines of ten runs on one machine lay within 4.6 % of each other,
 each of 6 to 12 processes (reports/LOG.md, 2026-11-24), so what an interval within one run says is not all."""
 
+REPEATABILITY_OF_FEW, ENOUGH_PROCESSES = 0.06, 6
+"""The same of fewer than six processes: medians of single ones went from 115 to 129 ms in those runs, and those of one
+network by up to 13 % in the ablation (reports/LOG.md, 2026-11-25)."""
+
 
 @dataclass(frozen=True)
 class Value:
@@ -157,8 +161,9 @@ def _timed(
         if latency is None:
             return None
         number, interval = pick(latency), latency.interval_s or (latency.median_s, latency.median_s)
-        low = min(interval[0], latency.median_s * (1 - REPEATABILITY))
-        high = max(interval[1], latency.median_s * (1 + REPEATABILITY))
+        repeats = REPEATABILITY if len(latency.runs) >= ENOUGH_PROCESSES else REPEATABILITY_OF_FEW
+        low = min(interval[0], latency.median_s * (1 - repeats))
+        high = max(interval[1], latency.median_s * (1 + repeats))
         if inverse:
             return Value(latency.batch_size / number, latency.batch_size / high, latency.batch_size / low)
         return Value(number, low, high)

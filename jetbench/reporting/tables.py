@@ -7,7 +7,7 @@ from typing import Literal
 from jetbench.errors import SpecError
 from jetbench.front import front_of
 from jetbench.reporting import units
-from jetbench.reporting.columns import BY_NAME, REPEATABILITY, Column, Kind
+from jetbench.reporting.columns import BY_NAME, ENOUGH_PROCESSES, REPEATABILITY, REPEATABILITY_OF_FEW, Column, Kind
 from jetbench.reporting.footnotes import Notes, footnotes, on_one_line, sources
 from jetbench.reporting.protocol import Needs, describe_differences, group_rows
 from jetbench.reporting.ranking import Mark, rank
@@ -192,8 +192,9 @@ def _describe_marks(sections: Sequence[Section], columns: Sequence[Column], unra
         lines.append(line + ".")
     if any(column.name in ("latency", "fps", "fps-e2e") for column in columns):
         lines.append(
-            f"A latency is taken to repeat within {100 * REPEATABILITY:g} % to each side at best, as the same machine "
-            "was seen to: nearer ones are ties."
+            f"A latency is taken to repeat within {100 * REPEATABILITY:g} % to each side at best, of fewer than "
+            f"{ENOUGH_PROCESSES} processes within {100 * REPEATABILITY_OF_FEW:g} %, as machines were seen to: nearer "
+            "ones are ties."
         )
     if unranked:
         lines.append(

@@ -142,9 +142,9 @@ def test_latencies_whose_intervals_overlap_share_their_place() -> None:
 
 
 def test_latencies_of_few_processes_are_told_apart_only_beyond_what_a_machine_repeats() -> None:
-    made = different(record("a", latency_s=0.0100), record("b", latency_s=0.0104), record("c", latency_s=0.0112))
+    made = different(record("a", latency_s=0.0100), record("b", latency_s=0.0111), record("c", latency_s=0.0114))
     assert marks(made, "latency") == ["best=", "best=", "second"]
-    assert any("taken to repeat within 2.5 %" in note for note in notes(made))
+    assert any("fewer than 6 processes within 6 %" in note for note in notes(made))
 
 
 def test_one_training_each_ranks_no_accuracy_and_says_so_and_several_do() -> None:
