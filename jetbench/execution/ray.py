@@ -34,7 +34,7 @@ if os.environ.get("RAY_AUTH_TOKEN") or (Path.home() / ".ray" / "auth_token").is_
 
 try:
     import ray
-    from ray.exceptions import OutOfMemoryError, RayError, RayTaskError
+    from ray.exceptions import ActorDiedError, OutOfMemoryError, RayError, RayTaskError
 except ModuleNotFoundError:
     raise SpecError("--ray needs Ray: pip install 'jetbench[ray]'") from None
 
@@ -59,15 +59,41 @@ def _version() -> str:
 VERSION = _version()
 
 
+Name = tuple[str, str, int]  # of a job: its variant's key, its stage and its attempt
+
+
 class Mailbox:
-    """An actor that keeps what jobs report until the driver takes it."""
+    """An actor between the driver and its jobs: keeps what they report until the driver takes it, and calls them off.
+
+    `ray.cancel` would do the latter, but a job that ends as it is cancelled makes Ray abort the driver's process.
+    """
 
     def __init__(self) -> None:
         self._letters: list[dict[str, Any]] = []
+        self._begun: set[Name] = set()
+        self._called_off: set[Name] = set()
+        self._is_closed = False
 
-    def put(self, letter: dict[str, Any]) -> None:
-        """From a job."""
+    def begin(self, name: Name) -> bool:
+        """From a job that has been placed; whether it is still wanted."""
+        is_wanted = not self._is_closed and name not in self._called_off
+        if is_wanted:
+            self._begun.add(name)
+        return is_wanted
+
+    def put(self, letter: dict[str, Any]) -> bool:
+        """From a job that runs; whether it is still wanted."""
         self._letters.append(letter)
+        return not self._is_closed
+
+    def call_off(self, name: Name) -> None:
+        """By the driver: a job that has not begun is not to begin."""
+        self._called_off.add(name)
+
+    def close(self) -> set[Name]:
+        """By the driver: all jobs are to end, and none is to begin; returns those that have begun."""
+        self._is_closed = True
+        return self._begun
 
     def take(self) -> list[dict[str, Any]]:
         """By the driver."""
@@ -83,9 +109,11 @@ def supervise(job: Job, weights: bytes | None, worker: str, version: str, mailbo
         weights: the content of that file, for a profile of trained weights.
         worker: the module that runs the job.
         version: of jetbench at the driver.
-        mailbox: told how far the job is.
+        mailbox: told how far the job is; says whether it is still wanted.
     """
     here = socket.gethostname()
+    if not _is_wanted(mailbox.begin.remote(_name(job))):
+        return {"status": "lost", "reason": "called off before it began", "seconds": 0.0, "log": (0, b""), "host": here}
     if version != VERSION:
         reason = f"{here} has jetbench {VERSION}; the driver has {version}: install the same on all machines"
         return {"status": "unable", "reason": reason, "seconds": 0.0, "log": (0, b""), "host": here}
@@ -106,9 +134,14 @@ def supervise(job: Job, weights: bytes | None, worker: str, version: str, mailbo
         log = _Log(folder / "log.txt")
         try:
             executor.submit(own)
-            last = -LETTER_EVERY_S
+            last, answer = -LETTER_EVERY_S, None
             while not (ended := executor.poll()):
-                if time.monotonic() - last >= LETTER_EVERY_S:
+                if answer is not None and ray.wait([answer], timeout=0)[0]:
+                    if not _is_wanted(answer):
+                        ended = [Outcome(own, "lost", "called off", None, executor.running()[0].seconds)]
+                        break
+                    answer = None
+                if answer is None and time.monotonic() - last >= LETTER_EVERY_S:
                     last = time.monotonic()
                     told = executor.running()[0]
                     letter = {
@@ -117,7 +150,7 @@ def supervise(job: Job, weights: bytes | None, worker: str, version: str, mailbo
                         "seconds": told.seconds,
                         "log": log.more(MAX_LOG_PART),
                     }
-                    mailbox.put.remote({"key": job.key, "stage": job.stage, "attempt": job.attempt, **letter})
+                    answer = mailbox.put.remote({"key": job.key, "stage": job.stage, "attempt": job.attempt, **letter})
                 time.sleep(0.1)
         finally:
             executor.stop()
@@ -131,6 +164,20 @@ def supervise(job: Job, weights: bytes | None, worker: str, version: str, mailbo
             "envelope": read_json(folder / "result.json") if outcome.status == "ok" else None,
             "weights": file.read_bytes() if job.stage == "train" and outcome.status == "ok" else None,
         }
+
+
+def _name(job: Job) -> Name:
+    return job.key, job.stage, job.attempt
+
+
+def _is_wanted(answer: Any) -> bool:
+    """What the mailbox answers; one that is made anew is trusted to want the job, one that is gone for good is not."""
+    try:
+        return bool(ray.get(answer))
+    except ActorDiedError:
+        return False
+    except RayError:
+        return True
 
 
 def _tidy_up() -> None:
@@ -223,7 +270,7 @@ class RayExecutor:
         self._supervise = ray.remote(num_cpus=0, max_retries=0)(supervise)
         self._letters: Any = None
         self._sent: dict[Any, _Sent] = {}
-        self._by_job: dict[tuple[str, str, int], _Sent] = {}
+        self._by_job: dict[Name, _Sent] = {}
         self._nodes: list[dict[str, float]] = []
         self._asked = self._answered = time.monotonic() - CLUSTER_EVERY_S
         self._profiler: tuple[str, str] | None = None
@@ -284,7 +331,7 @@ class RayExecutor:
             job, weights, self._worker, VERSION, self._mailbox
         )
         sent = _Sent(job, (job.folder / "log.txt").stat().st_size)
-        self._sent[reference] = self._by_job[job.key, job.stage, job.attempt] = sent
+        self._sent[reference] = self._by_job[_name(job)] = sent
 
     def poll(self) -> list[Outcome]:
         """See `Executor`."""
@@ -301,10 +348,10 @@ class RayExecutor:
             else:
                 outcome = self._give_up(sent, there, now)
                 if outcome is not None:
-                    ray.cancel(reference, force=True)
+                    self._mailbox.call_off.remote(_name(sent.job))
             if outcome is not None:
                 del self._sent[reference]
-                self._by_job.pop((sent.job.key, sent.job.stage, sent.job.attempt), None)
+                self._by_job.pop(_name(sent.job), None)
                 ended.append(outcome)
         return ended
 
@@ -411,13 +458,16 @@ class RayExecutor:
     def stop(self) -> None:
         """See `Executor`; the connection stays, for the next executor."""
         try:
-            for is_forced in () if self._is_lost else (False, True):
-                left = [reference for reference, sent in self._sent.items() if sent.reply is None]
-                for reference in left:
-                    with contextlib.suppress(RayError, ValueError):
-                        ray.cancel(reference, force=is_forced)
-                if left:  # a node gives its job the time that this machine would
-                    ray.wait(left, num_returns=len(left), timeout=2 * GRACE_S)
+            if not self._is_lost:
+                with contextlib.suppress(RayError, ValueError):
+                    begun = ray.get(self._mailbox.close.remote(), timeout=GRACE_S)
+                    left = [
+                        reference
+                        for reference, sent in self._sent.items()
+                        if sent.reply is None and _name(sent.job) in begun
+                    ]
+                    if left:  # a node gives its job the time that this machine would
+                        ray.wait(left, num_returns=len(left), timeout=2 * GRACE_S)
         finally:
             self._sent.clear()
             self._by_job.clear()
