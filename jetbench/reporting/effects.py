@@ -2,11 +2,13 @@
 
 import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from jetbench.architecture import Baseline
 from jetbench.errors import SpecError
+from jetbench.plan import plan_network
 from jetbench.record import Record
 from jetbench.reporting import units
 from jetbench.reporting.columns import BY_NAME, Column
@@ -15,8 +17,9 @@ from jetbench.reporting.protocol import describe_differences, group_rows
 from jetbench.reporting.rows import Row, name_without_seed, rows_of
 from jetbench.reporting.studies import Study
 from jetbench.reporting.tables import Cell, Section, Table, TableRow, believed
+from jetbench.spec import override, parse_spec
 from jetbench.student import student_quantile
-from jetbench.sweep import SEED, describe_changes
+from jetbench.sweep import SEED, TRAINING, describe_changes
 
 METRICS = ("parameters", "macs", "latency", "memory", "val", "test")
 POINTS = ("val", "test")
@@ -64,7 +67,14 @@ def list_effects(records: Sequence[Record]) -> list[AxisValue]:
     if base is None:
         return []
     usual = {key: str(_value_of(base, key)) for key in keys}
-    values = {id(record): {key: str(_value_of(record, key)) for key in keys} for record in ended}
+    is_same = _comparer(base)
+    values = {
+        id(record): {
+            key: usual[key] if (text := str(_value_of(record, key))) == usual[key] or is_same(record, key) else text
+            for key in keys
+        }
+        for record in ended
+    }
     found: dict[tuple[str, str], list[tuple[Record, Record]]] = {}
     told: dict[tuple[str, str], tuple[Any, Any]] = {}
     for one in ended:
@@ -90,6 +100,27 @@ def list_effects(records: Sequence[Record]) -> list[AxisValue]:
         AxisValue(name[0], *told[name], {metric: _effect(metric, pairs) for metric in METRICS})
         for name, pairs in found.items()
     ]
+
+
+def _comparer(base: Record) -> Callable[[Record, str], bool]:
+    """Whether a field's value in a record's network spells out what a rule gives the base, which leaves it open."""
+    known: dict[tuple[str, str], bool] = {}
+    classes, size = base.dataset.num_classes, base.dataset.size
+
+    def is_same(record: Record, key: str) -> bool:
+        if _value_of(base, key) is not None or key.startswith(TRAINING) or type(base.architecture) is Baseline:
+            return False
+        value: Any = record.architecture.model_dump(mode="json")
+        for part in key.split("."):
+            value = value.get(part) if isinstance(value, dict) else None
+        if (key, str(value)) not in known:
+            raw = base.architecture.model_dump(mode="json")
+            spelt = parse_spec(type(base.architecture), override(raw, {key: value}), base.variant)
+            plans = [plan_network(network, classes, size).fingerprint for network in (base.architecture, spelt)]
+            known[key, str(value)] = plans[0] == plans[1]
+        return known[key, str(value)]
+
+    return is_same
 
 
 def _changed(record: Record) -> list[str]:

@@ -64,7 +64,7 @@ def test_a_grid_gives_pairs_at_each_value_of_the_other_axis() -> None:
 
 
 def test_a_case_that_changes_several_things_has_an_effect_as_a_whole() -> None:
-    changes = {"stages.s1.attention": "none", "stages.s2.attention": "none"}
+    changes = {"stages.s2.attention": "none", "stages.s3.attention": "none"}
     found = list_effects([*BASE, *(run(changes, seed, 0.4, name="no attention") for seed in range(3))])
     assert [(each.axis, each.value) for each in found] == [(CASES, "no attention")]
 
@@ -95,6 +95,16 @@ def test_pairs_are_told_by_what_networks_are_and_not_by_how_a_sweep_spells_them(
     (found,) = list_effects([base, spelt])
     assert (found.axis, found.value) == ("groups", "gcd")
     test = found.effects["test"]
+    assert test
+    assert test.mean == pytest.approx(0.06)
+
+
+def test_a_value_that_a_rule_gives_the_base_is_the_bases_own() -> None:
+    spelt = run({"jetconv.branches": "3a 5a 7a", "groups": "gcd"}, 0, 0.56)
+    other = run({"jetconv.branches": "3a", "groups": "gcd"}, 0, 0.5)
+    found = {(each.axis, str(each.value)): each.effects["test"] for each in list_effects([*BASE, spelt, other])}
+    assert [axis for axis, _ in found] == ["groups", "jetconv.branches"]
+    test = found["groups", "gcd"]
     assert test
     assert test.mean == pytest.approx(0.06)
 

@@ -7,9 +7,10 @@ import pytest
 from matplotlib.text import Text
 from PIL import Image
 
+from jetbench.energy import Energy, PowerSample
 from jetbench.record import Record
 from jetbench.reporting.drawing import Label, make_panel, name_ends, place_labels
-from jetbench.reporting.plots import PICTURES, write_plots
+from jetbench.reporting.plots import ENERGY, PICTURES, _value, write_plots
 from jetbench.reporting.rows import Row, rows_of
 from tests.made_up import failed, profile, record
 
@@ -47,6 +48,29 @@ def test_each_picture_in_three_formats_names_its_rows_beside_their_points(tmp_pa
         assert "broken" not in text
     assert "latency of one image, median (ms)" in words(tmp_path / "accuracy-against-latency.svg")
     assert "no roof is drawn" in words(tmp_path / "roofline.svg")
+
+
+def test_energy_is_drawn_in_millijoules_with_the_interval_of_its_windows(tmp_path: Path) -> None:
+    """No sensor is here: the samples are made up."""
+    drawn = []
+    for n in range(3):
+        # 2, 3 and 4 W for 10 s and 500 images each: 40, 60 and 80 mJ, some windows a little more.
+        watts = 2.0 + n
+        samples = [PowerSample(at_s=t / 2, power_w={"all": watts * (1 + t // 20 / 100)}) for t in range(81)]
+        load = tuple((10.0 * k, 10.0 * k + 10, 500) for k in range(1, 4))
+        energy = Energy(
+            sensor="made up", interval_s=0.5, scope="made up", total_rails=("all",), images_per_pass=1,
+            samples=tuple(samples), idle=((0.0, 10.0),), load=load,
+        )  # fmt: skip
+        drawn.append(record(f"v{n}", 0.3 + n / 10, fingerprint=f"{n}", profile=profile(0.01, energy=energy)))
+    (png, svg, _) = write_plots(tmp_path, rows_of(drawn), "title", ["accuracy-against-energy"])
+    text = words(svg)
+    assert "energy of one image, gross (mJ)" in text
+    assert all(f"v{n}" in text for n in range(3))
+    assert png.is_file()
+    values = [_value(row, ENERGY) for row in rows_of(drawn)]
+    assert [round(value.number) for value in values if value] == [41, 61, 82]
+    assert all(value.low and value.high and value.low < value.number < value.high for value in values if value)
 
 
 def test_pictures_are_the_same_bytes_each_time(tmp_path: Path) -> None:
