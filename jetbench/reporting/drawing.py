@@ -132,6 +132,7 @@ def _write(axis: Axes, label: Label, offset: tuple[float, float]) -> None:
         fontsize=LABEL_POINTS,
         color=label.colour,
         fontweight="bold" if label.is_important else "normal",
+        bbox={"facecolor": "white", "alpha": 0.75, "edgecolor": "none", "pad": 0.2},  # a name may stand on a line
         arrowprops={"arrowstyle": "-", "color": label.colour, "linewidth": 0.4, "shrinkA": 0} if far else None,
     )
 
