@@ -1,9 +1,45 @@
 """REU and TanhExp, the activations of JetSeg (section 2.2), and the plain rivals to sweep against them."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
 from jetbench.architecture import ActivationName
+
+CUT = 20
+
+
+def _trains_eagerly(module: nn.Module, x: Tensor) -> bool:
+    """Does a pass keep what backward needs, operation by operation?
+
+    Only then is there something to save. Compilers fuse by themselves, counters and exporters see plain operations, and
+    mixed precision chooses the type of each of these.
+    """
+    return (
+        module.training
+        and x.requires_grad
+        and not torch.compiler.is_compiling()
+        and x.device.type in ("cpu", "cuda")  # not on meta, which only shapes live on
+        and not torch.is_autocast_enabled(x.device.type)
+    )
+
+
+class _FusedREU(torch.autograd.Function):
+    """REU that keeps its input alone and passes over memory less often: e = exp(min(x, 0)), dx = (1 + min(x, 0)) e."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.save_for_backward(x)
+        return x.clamp(max=0).exp_().mul_(x)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        (x,) = ctx.saved_tensors
+        slope: Tensor = x.clamp(max=0)
+        exponential = slope.exp()
+        return slope.add_(1).mul_(exponential).mul_(gradient)
 
 
 class REU(nn.Module):
@@ -13,7 +49,27 @@ class REU(nn.Module):
     """
 
     def forward(self, x: Tensor) -> Tensor:
+        if _trains_eagerly(self, x):
+            fused: Tensor = _FusedREU.apply(x)  # type: ignore[no-untyped-call]
+            return fused
         return x * x.clamp(max=0).exp()
+
+
+class _FusedTanhExp(torch.autograd.Function):
+    """TanhExp that keeps x and t = tanh(e), e = exp(x): dx = t + x (1 - t^2) e."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        tangent = x.clamp(max=CUT).exp_().tanh_()
+        ctx.save_for_backward(x, tangent)
+        return x * tangent
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        x, tangent = ctx.saved_tensors
+        slope: Tensor = x.clamp(max=CUT).exp_().mul_(x).mul_(1 - tangent * tangent)
+        return slope.add_(tangent).mul_(gradient)
 
 
 class TanhExp(nn.Module):
@@ -23,7 +79,10 @@ class TanhExp(nn.Module):
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        return x * torch.tanh(x.clamp(max=20).exp())
+        if _trains_eagerly(self, x):
+            fused: Tensor = _FusedTanhExp.apply(x)  # type: ignore[no-untyped-call]
+            return fused
+        return x * torch.tanh(x.clamp(max=CUT).exp())
 
 
 ACTIVATIONS: dict[ActivationName, type[nn.Module]] = {

@@ -133,7 +133,9 @@ def load_data(config: DatasetConfig, report: ReportProgress | None = None) -> Se
             "JETBENCH_CACHE to another folder"
         ) from None
     if data is None:
-        raise DataError(f"{folder}: reads back other than it was written; set JETBENCH_CACHE to a folder on a sound disk")
+        raise DataError(
+            f"{folder}: reads back other than it was written; set JETBENCH_CACHE to a folder on a sound disk"
+        )
     return data
 
 

@@ -32,3 +32,25 @@ def test_gradients_are_finite_everywhere_and_right(name: ActivationName) -> None
     assert torch.isfinite(extreme.grad).all()
     usual = torch.tensor([-2.5, -1.2, -0.3, 0.4, 2.6], dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(act, usual)
+
+
+@pytest.mark.parametrize("name", ["reu", "tanhexp"])
+def test_what_trains_gives_the_values_and_gradients_of_the_plain_operations(name: ActivationName) -> None:
+    act = ACTIVATIONS[name]()
+    x = torch.linspace(-100, 30, 4001, requires_grad=True)
+    gradient = torch.linspace(1, 2, 4001)
+    found = []
+    for act.training in (True, False):
+        y = act(x)
+        found.append((y.detach(), *torch.autograd.grad(y, x, gradient)))
+    assert type(act.train()(x).grad_fn).__name__.startswith("_Fused")
+    torch.testing.assert_close(found[0], found[1], rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize("name", ["reu", "tanhexp"])
+def test_mixed_precision_keeps_the_plain_operations(name: ActivationName) -> None:
+    act = ACTIVATIONS[name]()
+    x = torch.linspace(-10, 10, 64).bfloat16().requires_grad_()
+    with torch.autocast("cpu", torch.bfloat16):
+        y = act(x)
+    assert not type(y.grad_fn).__name__.startswith("_Fused")
