@@ -18,7 +18,7 @@ from pydantic import (
 
 from jetbench.spec import Size, Spec, parse_bytes, parse_count, parse_joules, parse_short_seconds
 
-LossName = Literal["jetloss", "cross-entropy", "jetloss-released"]
+LossName = Literal["jetloss", "cross-entropy", "weighted-cross-entropy", "focal", "dice", "lovasz", "jetloss-released"]
 BudgetUnit = Literal["steps", "epochs", "seconds"]
 DeviceName = Literal["auto", "cpu", "cuda"]
 DType = Literal["fp32", "fp16", "bf16"]

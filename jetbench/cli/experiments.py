@@ -38,6 +38,16 @@ if TYPE_CHECKING:
     from jetbench.training.data import Source
 
 
+LossOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="Train by jetloss, cross-entropy, weighted-cross-entropy, focal, dice, lovasz, or jetloss-released, which "
+        "does not learn.",
+    ),
+]
+
+
 @app.command()
 def sweep(
     name: Annotated[
@@ -51,6 +61,7 @@ def sweep(
     budget: Annotated[
         str | None, typer.Option(help="Train each variant so long: 300steps, 20epochs, 60s or 2min.")
     ] = None,
+    loss: LossOption = None,
     study: Annotated[str | None, typer.Option("--name", help="Name of the report folder.")] = None,
     reports: Annotated[Path, typer.Option(help="Where report folders are.")] = Path("reports"),
     device: Annotated[
@@ -75,7 +86,7 @@ def sweep(
 
     wait_s = read_wait(wait)
     check_storage(storage)
-    asked = read_sweep(name, _sweep_changes(name, dataset, size, budget, study, device, settings))
+    asked = read_sweep(name, _sweep_changes(name, dataset, size, budget, loss, study, device, settings))
     quoted = read_quoted(asked.quoted)
     source = _open_source(asked, dry_run)
     variants = expand_sweep(asked, len(source.class_names), source.size)
@@ -156,6 +167,7 @@ def _sweep_changes(
     dataset: str | None,
     size: str | None,
     budget: str | None,
+    loss: str | None,
     study: str | None,
     device: str | None,
     settings: list[str] | None,
@@ -165,7 +177,8 @@ def _sweep_changes(
 
     changes: dict[str, Any] = dataset_changes(dataset, read_sweep(name).dataset) if dataset is not None else {}
     changes |= read_changes(settings)
-    plain = {"training.budget": budget, "name": study, ("device" if device in TORCH_DEVICES else "board"): device}
+    plain = {"training.budget": budget, "training.loss": loss, "name": study}
+    plain["device" if device in TORCH_DEVICES else "board"] = device
     changes |= {key: value for key, value in plain.items() if value is not None}
     if size is not None:
         changes["dataset.size"] = read_size(size)

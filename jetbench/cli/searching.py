@@ -24,7 +24,7 @@ from jetbench.cli.app import (
     say_stopped,
     terminated_as_interrupted,
 )
-from jetbench.cli.experiments import dataset_changes
+from jetbench.cli.experiments import LossOption, dataset_changes
 from jetbench.cli.places import (
     WAIT,
     JobsOption,
@@ -77,6 +77,7 @@ def search_space(
     seed: Annotated[int | None, typer.Option(min=0, help="Seed of the proposals.")] = None,
     trainings: Annotated[int | None, typer.Option(min=1, help="How many networks are trained.")] = None,
     budget: Annotated[str | None, typer.Option(help="Train each so long: 300steps, 20epochs, 60s or 2min.")] = None,
+    loss: LossOption = None,
     dataset: Annotated[str | None, typer.Option(metavar="NAME[:PATH]", help="streets, camvid or camvid:PATH.")] = None,
     device: Annotated[
         str | None, typer.Option(help="A name from `jetbench devices`, or cpu or cuda. Default: this machine.")
@@ -127,6 +128,7 @@ def search_space(
         "seed": seed,
         "trainings": trainings,
         "training.budget": budget,
+        "training.loss": loss,
         "name": study,
         ("device" if device in TORCH_DEVICES else "board"): device,
     }

@@ -1,4 +1,4 @@
-"""JetLoss (section 2.4) in the form that learns, the released code's form that cannot, and cross-entropy.
+"""JetLoss (section 2.4) in the form that learns, and the released code's form that cannot.
 
 The paper prints JetLoss as a sum of scores to be maximised; we minimise sum_c W_c (1 - score_c) for each term. What
 the release minimises are the scores themselves, so that it trains away from the labels: `jetloss-released` is kept to
@@ -6,13 +6,13 @@ show that, not to be used.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from jetbench.experiment import JetLossConfig, TrainingConfig
+from jetbench.experiment import JetLossConfig
 from jetbench.training.labels import CLASSES_32, VOID
 
 SMOOTHING_PIXELS = 1.0
@@ -49,7 +49,9 @@ class JetLoss(nn.Module):
         self.config = config
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
-        true_positives, predicted, actual = soft_counts(logits.float().softmax(dim=1), target)
+        # Half precision ends at 65,504, which counts of pixels pass at once.
+        scores = (logits.float() if logits.dtype != torch.float64 else logits).softmax(dim=1)
+        true_positives, predicted, actual = soft_counts(scores, target)
         union = predicted + actual - true_positives
         e = SMOOTHING_PIXELS
         terms = (
@@ -57,7 +59,7 @@ class JetLoss(nn.Module):
             (self.config.precision, (true_positives + e) / (predicted + e)),
             (self.config.batch_iou, (true_positives + e) / (union + e)),
         )
-        weights = self.class_weights * (actual > 0)
+        weights = self.class_weights.to(scores.dtype) * (actual > 0)
         weights = weights / weights.sum().clamp(min=torch.finfo(weights.dtype).tiny)
         losses = [strength * (weights * (1 - score)).sum() for strength, score in terms]
         return torch.stack(losses).sum()
@@ -65,15 +67,13 @@ class JetLoss(nn.Module):
 
 def soft_counts(scores: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Soft true positives, predicted and actual pixels of each class over the batch, (K,) each, void left out."""
-    num_classes = scores.shape[1]
     known = target != VOID
-    ids = torch.where(known, target, 0).long()
-    at_target = scores.gather(1, ids.unsqueeze(1)).squeeze(1)  # (N, H, W)
-    zeros = scores.new_zeros(num_classes)
-    true_positives = zeros.index_add(0, ids[known], at_target[known])
-    predicted = (scores * known.unsqueeze(1)).sum(dim=(0, 2, 3))
-    actual = torch.bincount(ids[known], minlength=num_classes).to(scores.dtype)
-    return true_positives, predicted, actual
+    ids = torch.where(known, target, 0).unsqueeze(1)
+    # Sums over a mask are taken pairwise: adding pixel by pixel would lose the small ones of a large batch.
+    actual_mask = torch.zeros_like(scores).scatter_(1, ids, known.unsqueeze(1).to(scores.dtype))
+    true_positives = (actual_mask * scores).sum(dim=(0, 2, 3))
+    predicted = torch.where(known.unsqueeze(1), scores, 0.0).sum(dim=(0, 2, 3))
+    return true_positives, predicted, actual_mask.sum(dim=(0, 2, 3))
 
 
 class ReleasedJetLoss(nn.Module):
@@ -101,14 +101,3 @@ class ReleasedJetLoss(nn.Module):
             union = actual[:, b] + predicted[:, b] - hits[:, b]
             background = 10 * ((hits[:, b] + e) / (union + e)).mean().clamp(min=0)
         return (10 * shares.mean() * (recall + precision + background)).clamp(min=0)
-
-
-def build_loss(config: TrainingConfig, class_pixels: Sequence[int]) -> Callable[[Tensor, Tensor], Tensor]:
-    """The loss that `config` names, for data with these training pixels per class."""
-    match config.loss:
-        case "cross-entropy":
-            return nn.CrossEntropyLoss(ignore_index=VOID)
-        case "jetloss-released":
-            return ReleasedJetLoss()
-        case "jetloss":
-            return JetLoss(effective_number_weights(class_pixels, config.jetloss), config.jetloss)

@@ -17,7 +17,7 @@ from jetbench.experiment import Floor, TrainingConfig
 from jetbench.record import Evaluation, TrainingResult
 from jetbench.training.auxiliary import joint_loss
 from jetbench.training.data import SegmentationData
-from jetbench.training.jetloss import build_loss
+from jetbench.training.losses import build_loss
 from jetbench.training.metrics import evaluate
 from jetbench.training.samples import KEY, encode_ids, sample_indices
 
@@ -104,9 +104,7 @@ def train(
         DivergedError: the loss, or an output that was scored, was not finite.
     """
     num_classes = data.info.num_classes
-    loss_function = build_loss(config, data.class_pixels)
-    if isinstance(loss_function, nn.Module):
-        loss_function = loss_function.to(device)
+    loss_function = build_loss(config, data.class_pixels).to(device)
     optimizer = torch.optim.AdamW(model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
     auxiliary_weights: tuple[float, ...] = getattr(model, "auxiliary_weights", ())
     mixed = config.mixed_precision and device.type == "cuda"

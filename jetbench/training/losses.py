@@ -1,0 +1,140 @@
+"""build_loss: JetLoss and the usual losses to hold it against, all of logits and class ids with void left out.
+
+Ours and not a library's: those that have all of them bring a vision stack along, and none leaves out void everywhere.
+The tests hold them against kornia's.
+"""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from jetbench.experiment import TrainingConfig
+from jetbench.training.jetloss import (
+    SMOOTHING_PIXELS,
+    JetLoss,
+    ReleasedJetLoss,
+    effective_number_weights,
+    soft_counts,
+)
+from jetbench.training.labels import VOID
+
+FOCUS = 2.0
+ENET_OFFSET = 1.02
+
+
+def log_probabilities(logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Of each pixel: the log-probability of its own class, that class (0 for void), and whether it has one.
+
+    (N, K, H, W) and (N, H, W) -> three of (N, H, W); in single precision whatever the logits are in.
+    """
+    known = target != VOID
+    ids = torch.where(known, target, 0)
+    logs = logits.float() if logits.dtype != torch.float64 else logits
+    own = logs.log_softmax(dim=1).gather(1, ids.unsqueeze(1)).squeeze(1)
+    return own, ids, known
+
+
+class CrossEntropy(nn.Module):
+    """Mean of -log p over pixels with a class, each weighing as its class does. Without weights all weigh 1.
+
+    logits (N, K, H, W) and target (N, H, W) -> a scalar; 0 of a batch without such a pixel.
+    """
+
+    class_weights: Tensor | None
+
+    def __init__(self, class_weights: Tensor | None = None) -> None:
+        super().__init__()
+        self.register_buffer("class_weights", class_weights)
+
+    def forward(self, logits: Tensor, target: Tensor) -> Tensor:
+        own, ids, known = log_probabilities(logits, target)
+        weights = known.to(own.dtype)
+        if self.class_weights is not None:
+            weights = weights * self.class_weights.to(own.dtype)[ids]
+        return -(own * weights).sum() / weights.sum().clamp(min=torch.finfo(own.dtype).tiny)
+
+
+class Focal(nn.Module):
+    """Focal loss (Lin et al., 2017, eq. 4): mean of -(1 - p)^2 log p over pixels with a class; no class weights.
+
+    logits (N, K, H, W) and target (N, H, W) -> a scalar.
+    """
+
+    def forward(self, logits: Tensor, target: Tensor) -> Tensor:
+        own, _, known = log_probabilities(logits, target)
+        losses = -((1 - own.exp()).clamp(min=0) ** FOCUS) * own
+        return (losses * known).sum() / known.sum().clamp(min=1)
+
+
+class Dice(nn.Module):
+    """Soft Dice (Milletari et al., 2016): 1 - (2 TP + 1) / (predicted + actual + 1), the mean over the batch's classes.
+
+    logits (N, K, H, W) and target (N, H, W) -> a scalar. Counts are summed over the batch; classes that are absent
+    from it are left out.
+    """
+
+    def forward(self, logits: Tensor, target: Tensor) -> Tensor:
+        scores = (logits.float() if logits.dtype != torch.float64 else logits).softmax(dim=1)
+        true_positives, predicted, actual = soft_counts(scores, target)
+        e = SMOOTHING_PIXELS
+        losses = 1 - (2 * true_positives + e) / (predicted + actual + e)
+        present = actual > 0
+        return (losses * present).sum() / present.sum().clamp(min=1)
+
+
+class Lovasz(nn.Module):
+    """Lovász-softmax (Berman et al., 2018): the convex extension of 1 - IoU, the mean over the batch's classes.
+
+    logits (N, K, H, W) and target (N, H, W) -> a scalar. Errors are sorted over the whole batch, so it costs a sort of
+    all pixels for each class that is present.
+    """
+
+    def forward(self, logits: Tensor, target: Tensor) -> Tensor:
+        scores = (logits.float() if logits.dtype != torch.float64 else logits).softmax(dim=1)
+        known = target != VOID
+        scores, ids = scores.movedim(1, -1)[known], target[known]  # (P, K), (P,)
+        losses = []
+        for label in torch.unique(ids).tolist():
+            actual = ids == label
+            errors, order = torch.where(actual, 1 - scores[:, label], scores[:, label]).sort(descending=True)
+            losses.append((errors * jaccard_slope(actual[order]).to(errors.dtype)).sum())
+        return torch.stack(losses).mean() if losses else 0.0 * logits.sum()
+
+
+def jaccard_slope(actual: Tensor) -> Tensor:
+    """What each further wrong pixel adds to 1 - IoU, pixels in order of their errors: booleans (P,) -> (P,), float64.
+
+    Counts are whole numbers, so nothing is lost however many pixels there are.
+    """
+    hits = actual.cumsum(0)
+    total = hits[-1]
+    ranks = torch.arange(1, len(actual) + 1, device=actual.device)
+    distance = 1 - (total - hits).double() / (total + ranks - hits).double()
+    return torch.diff(distance, prepend=distance.new_zeros(1))
+
+
+def enet_weights(class_pixels: Sequence[int]) -> Tensor:
+    """ENet's class weights 1 / ln(1.02 + p) (Paszke et al., 2016), p the share of labelled pixels: float32 (K,)."""
+    total = sum(class_pixels)
+    return torch.tensor([1 / math.log(ENET_OFFSET + pixels / total) for pixels in class_pixels])
+
+
+def build_loss(config: TrainingConfig, class_pixels: Sequence[int]) -> nn.Module:
+    """The loss that `config` names, for data with these training pixels per class."""
+    match config.loss:
+        case "cross-entropy":
+            return CrossEntropy()
+        case "weighted-cross-entropy":
+            return CrossEntropy(enet_weights(class_pixels))
+        case "focal":
+            return Focal()
+        case "dice":
+            return Dice()
+        case "lovasz":
+            return Lovasz()
+        case "jetloss-released":
+            return ReleasedJetLoss()
+        case "jetloss":
+            return JetLoss(effective_number_weights(class_pixels, config.jetloss), config.jetloss)
