@@ -22,7 +22,8 @@ from jetbench.training.loop import Report, train
 class TrainRequest(Spec):
     """Train `architecture` on `dataset` and write its best weights to `weights_file`.
 
-    `digest` is the data's where it was asked for; where this runs, it must be the same.
+    `digest` is the data's where it was asked for; where this runs, it must be the same. With a `checkpoint_file` a
+    training that was killed goes on from there.
     """
 
     architecture: AnyArchitecture
@@ -32,6 +33,7 @@ class TrainRequest(Spec):
     device: str
     weights_file: str
     floors: tuple[Floor, ...] = ()
+    checkpoint_file: str | None = None
 
 
 class TrainReply(Spec):
@@ -75,7 +77,8 @@ def run_training(request: TrainRequest, report: Report) -> TrainReply:
     with machine_shared():
         report(0.0, "begins")
         result = train(
-            model, data, request.training, device, Path(request.weights_file), metadata, report, request.floors
+            *(model, data, request.training, device, Path(request.weights_file), metadata, report, request.floors),
+            checkpoint_file=Path(request.checkpoint_file) if request.checkpoint_file else None,
         )
     return TrainReply(training=result, environment=describe_environment(device, flushes))
 

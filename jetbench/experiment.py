@@ -95,8 +95,49 @@ class JetLossConfig(Spec):
     batch_iou: NonNegativeFloat = 1.0
 
 
+class AugmentationConfig(Spec):
+    """What may happen to training images: by default nothing, as in the paper.
+
+    `flip`: mirrored, one in two. `scale` [a, b]: enlarged by a factor between a and b, and shifted. `light`: the
+    normalised pixels times 1 +- light, plus +- light.
+    """
+
+    flip: bool = False
+    scale: tuple[PositiveFloat, PositiveFloat] = (1.0, 1.0)
+    light: Annotated[float, Field(ge=0, lt=1)] = 0.0
+
+    @field_validator("scale")
+    @classmethod
+    def _ordered(cls, value: tuple[float, float]) -> tuple[float, float]:
+        if value[0] > value[1]:
+            raise ValueError(f"expected the smaller factor first: [{value[1]:g}, {value[0]:g}]")
+        return value
+
+    @property
+    def moves(self) -> bool:
+        """Do pixels change their place?"""
+        return self.flip or self.scale != (1.0, 1.0)
+
+    @property
+    def is_on(self) -> bool:
+        """Does anything happen at all?"""
+        return self.moves or self.light > 0
+
+    def describe(self) -> str:
+        """In a few words; empty if nothing happens."""
+        parts = ["mirrored"] if self.flip else []
+        if self.scale != (1.0, 1.0):
+            parts.append(f"scaled by {self.scale[0]:g} to {self.scale[1]:g}")
+        if self.light:
+            parts.append(f"light +-{self.light:g}")
+        return ", ".join(parts)
+
+
 class TrainingConfig(Spec):
-    """A brief training from scratch with AdamW."""
+    """A brief training from scratch with AdamW.
+
+    `deterministic` has torch refuse operations that do not give the same result each time; on a CPU all of them do.
+    """
 
     budget: Budget = Budget(amount=300, unit="steps")
     loss: LossName = "jetloss"
@@ -106,9 +147,11 @@ class TrainingConfig(Spec):
     weight_decay: NonNegativeFloat = 1e-4
     schedule: Literal["one-cycle", "constant"] = "one-cycle"
     evaluations: PositiveInt = 5
+    augmentation: AugmentationConfig = AugmentationConfig()
     seed: Seed = 0
     threads: PositiveInt = 1
     mixed_precision: bool = True
+    deterministic: bool = False
 
     @property
     def identity(self) -> str:

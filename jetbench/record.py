@@ -82,7 +82,9 @@ class TrainingResult(Spec):
     """One training: its curve and its scores. `test` was scored once, with the weights of the best validation.
 
     `stopped` says why it ended before its budget, where a search's stopping rule ended it. `auxiliary_weights` are
-    those of the heads that only training used.
+    those of the heads that only training used. `resumed` are the steps at which it went on after a kill.
+    `phase_seconds` are those of data, network (forward, loss, backward, optimiser), evaluation and checkpoints, and
+    `processor_seconds` what they took of processors; `seconds` has data and network alone.
     """
 
     steps: int
@@ -96,6 +98,9 @@ class TrainingResult(Spec):
     mixed_precision: bool = False
     auxiliary_weights: tuple[float, ...] = ()
     stopped: str | None = None
+    resumed: tuple[int, ...] = ()
+    phase_seconds: dict[str, float] = Field(default_factory=dict)
+    processor_seconds: float | None = None
 
     @property
     def best(self) -> Evaluation:

@@ -16,6 +16,7 @@ from jetbench.probe.alone import WAITING, die_with
 from jetbench.record import RECORD_VERSION, Status
 
 REPORT_EVERY_S = 0.25
+CHECKPOINT = "checkpoint"
 # What a stage needs and takes seconds to load.
 HEAVY = ("jetbench.benchmark", "jetbench.session")
 
@@ -48,10 +49,14 @@ def main(folder: Path, run: RunStage = run_stage) -> int:
         print(f"{folder}: no request.json to run", file=sys.stderr)
         return 2
     reporter = Reporter(folder)
+    if request["stage"] == "train":
+        # Of this job, wherever it runs: a further attempt in this folder goes on from it.
+        request["train"]["checkpoint_file"] = str(folder / CHECKPOINT)
     try:
         try:
             result = run(request, reporter)
             write_json(folder / "result.json", {**reporter.describe(request), "result": result})
+            (folder / CHECKPOINT).unlink(missing_ok=True)
             return 0
         except DivergedError as error:
             told = failure("diverged", str(error))

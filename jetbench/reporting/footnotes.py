@@ -82,9 +82,10 @@ def _describe_trainings(rows: Sequence[Row], records: Sequence[Record]) -> list[
         spread = f"Means over {how_many} trainings, \N{PLUS-MINUS SIGN} their standard deviation; "
     else:
         spread = "One training per row: differences that another seed could undo rank nothing; "
+    without = "" if any(r.training_config.augmentation.is_on for r in records) else ", without augmentation"
     return [
         f"Training: {'; or '.join(recipes)}; seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}.",
-        f"{spread}all from random weights, without augmentation, and no network's own recipe was used.",
+        f"{spread}all from random weights{without}, and no network's own recipe was used.",
     ]
 
 
@@ -127,13 +128,14 @@ def on_one_line(text: str) -> str:
 def _describe_training(record: Record) -> str:
     config = record.training_config
     mixed = ", mixed precision" if record.training and record.training.mixed_precision else ""
+    changed = config.augmentation.describe()
     loss: str = config.loss
     if loss == "jetloss":
         beta = config.jetloss.beta
         loss += f" (rare_share {config.jetloss.rare_share:g})" if beta is None else f" (beta {beta:g})"
     return (
         f"{loss}, {config.budget}, batch {config.batch_size}, AdamW {config.learning_rate:g} {config.schedule}, "
-        f"{config.threads} thread{'s' * (config.threads > 1)}{mixed}"
+        f"{config.threads} thread{'s' * (config.threads > 1)}{mixed}{f', images {changed}' if changed else ''}"
     )
 
 

@@ -59,8 +59,11 @@ def facts_of(record: Record, needs: Iterable[Needs], with_varied: bool = False) 
 def _recipe_of(record: Record, varied: frozenset[str]) -> dict[str, str]:
     """Each field of the recipe but the seed; a budget of seconds hangs on the machine that trains, too."""
     config, training, environment = record.training_config, record.training, record.training_environment
-    fields: dict[str, object] = config.model_dump(mode="json", exclude={"seed", "threads", "mixed_precision"})
+    fields: dict[str, object] = config.model_dump(
+        mode="json", exclude={"seed", "threads", "mixed_precision", "deterministic"}
+    )
     fields["budget"] = str(config.budget)
+    fields["augmentation"] = config.augmentation.describe() or "none"
     if config.loss != "jetloss" or "training.loss" in varied:
         fields.pop("jetloss")
     told = {name: str(value) for name, value in fields.items() if not _is_varied(f"training.{name}", varied)}

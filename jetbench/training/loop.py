@@ -1,10 +1,15 @@
 """train: a brief, seeded training from scratch with AdamW, scored with one confusion matrix per split."""
 
+import contextlib
+import itertools
+import json
 import math
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,16 +17,20 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+import jetbench
 from jetbench.errors import DivergedError
 from jetbench.experiment import Floor, TrainingConfig
 from jetbench.record import Evaluation, TrainingResult
+from jetbench.training.augment import augment
 from jetbench.training.auxiliary import joint_loss
+from jetbench.training.checkpoint import Checkpoint
 from jetbench.training.data import SegmentationData
 from jetbench.training.losses import build_loss
 from jetbench.training.metrics import evaluate
 from jetbench.training.samples import KEY, encode_ids, sample_indices
 
 CURVE_POINTS = 200
+PHASES = ("data", "network", "evaluation", "checkpoints")
 WARM_UP = 0.3
 EVALUATION_BATCH = 8
 
@@ -86,6 +95,7 @@ def train(
     metadata: Mapping[str, str] | None = None,
     report: Report = lambda share, text: None,
     floors: Sequence[Floor] = (),
+    checkpoint_file: Path | None = None,
 ) -> TrainingResult:
     """Train `model` in place and save the weights of its best validation score.
 
@@ -99,89 +109,222 @@ def train(
         metadata: stored beside the weights in that file, with what the network says of a few test images.
         report: told the progress a few times a second.
         floors: the training ends at an evaluation that has a floor, if its best mIoU so far lies below it.
+        checkpoint_file: where the state is kept now and then; a training that finds its own there goes on from it. It
+            stays until the caller removes it.
 
     Raises:
         DivergedError: the loss, or an output that was scored, was not finite.
+        OSError: the weights or the checkpoint cannot be written; what was there before is whole.
     """
-    num_classes = data.info.num_classes
-    loss_function = build_loss(config, data.class_pixels).to(device)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
-    auxiliary_weights: tuple[float, ...] = getattr(model, "auxiliary_weights", ())
-    mixed = config.mixed_precision and device.type == "cuda"
-    scaler = torch.amp.GradScaler(device.type, enabled=mixed)
-    schedule = Schedule(config, len(data.images["train"]))
-    prepare = Normalise(data, device)
+    checkpoint = None
+    if checkpoint_file is not None:
+        checkpoint = Checkpoint(checkpoint_file, _identity(data, config, device, metadata))
+    with _deterministic(config.deterministic):
+        return _Training(model, data, config, device, checkpoint).run(weights_file, metadata or {}, report, floors)
 
-    evaluations: list[Evaluation] = []
-    best: dict[str, Tensor] = {}
-    best_miou = -1.0
-    stopped: str | None = None
-    curve: list[tuple[int, float]] = []
-    recent: list[float] = []
-    window = max(1, math.ceil((schedule.total_steps or 0) / CURVE_POINTS))
-    model.train()
-    for indices in endless_batches(schedule.images, config.batch_size, config.seed):
-        begin = time.perf_counter()
-        for group in optimizer.param_groups:
-            group["lr"] = schedule.learning_rate
-        images, target = prepare("train", indices)
-        with torch.autocast(device.type, enabled=mixed):
-            outputs = model(images)
-        outputs = outputs if isinstance(outputs, tuple) else (outputs,)
-        loss = joint_loss(outputs, target, auxiliary_weights, loss_function)
-        value = float(loss.detach())
-        if not math.isfinite(value):
-            raise DivergedError(
-                f"the loss was {value} at step {schedule.step + 1}, learning rate {schedule.learning_rate:.2g}"
-            )
-        optimizer.zero_grad(set_to_none=True)
-        scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
-        scaler.step(optimizer)
-        scaler.update()
+
+def _identity(
+    data: SegmentationData, config: TrainingConfig, device: torch.device, metadata: Mapping[str, str] | None
+) -> str:
+    """All that a training's result depends on, for its checkpoint."""
+    about = {
+        "network": (metadata or {}).get("jetbench", ""),
+        "config": config.identity,
+        "data": data.info.digest,
+        "device": device.type,
+        "versions": f"jetbench {jetbench.__version__}, torch {torch.__version__}",
+    }
+    return json.dumps(about, sort_keys=True)
+
+
+@contextlib.contextmanager
+def _deterministic(asked: bool) -> Iterator[None]:
+    """Have torch take only what gives the same result each time, and say so where there is no such thing."""
+    if not asked:
+        yield
+        return
+    before = torch.are_deterministic_algorithms_enabled(), torch.backends.cudnn.benchmark
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # as cuBLAS wants it for that
+    torch.use_deterministic_algorithms(True)
+    torch.backends.cudnn.benchmark = False
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before[0])
+        torch.backends.cudnn.benchmark = before[1]
+
+
+class _Training:
+    """One training and all of its state between two steps."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        data: SegmentationData,
+        config: TrainingConfig,
+        device: torch.device,
+        checkpoint: Checkpoint | None,
+    ) -> None:
+        self.model, self.data, self.config, self.device = model, data, config, device
+        self.loss = build_loss(config, data.class_pixels).to(device)
+        self.optimizer = torch.optim.AdamW(
+            model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
+        )
+        self.auxiliary_weights: tuple[float, ...] = getattr(model, "auxiliary_weights", ())
+        self.mixed = config.mixed_precision and device.type == "cuda"
+        self.scaler = torch.amp.GradScaler(device.type, enabled=self.mixed)
+        self.schedule = Schedule(config, len(data.images["train"]))
+        self.prepare = Normalise(data, device)
+        self.evaluations: list[Evaluation] = []
+        self.best: dict[str, Tensor] = {}
+        self.best_miou = -1.0
+        self.curve: list[tuple[int, float]] = []
+        self.recent: list[float] = []
+        self.resumed: list[int] = []
+        self.seconds = dict.fromkeys(PHASES, 0.0)
+        self.processor_s = 0.0
+        self.checkpoint = checkpoint
+        if checkpoint is not None and (state := checkpoint.load()) is not None:
+            self._restore(state)
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """All that changes from step to step."""
+        return {
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": self.scaler.state_dict(),
+            "step": self.schedule.step,
+            "training_s": self.schedule.seconds,
+            "evaluations": [evaluation.model_dump_json() for evaluation in self.evaluations],
+            "best": self.best,
+            "best_miou": self.best_miou,
+            "curve": self.curve,
+            "recent": self.recent,
+            "resumed": self.resumed,
+            "seconds": self.seconds,
+            "processor_s": self.processor_s,
+            "generator": torch.get_rng_state(),
+            "cuda_generator": torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else None,
+        }
+
+    def _restore(self, state: dict[str, Any]) -> None:
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.scaler.load_state_dict(state["scaler"])
+        self.schedule.step, self.schedule.seconds = state["step"], state["training_s"]
+        self.evaluations = [Evaluation.model_validate_json(text) for text in state["evaluations"]]
+        self.best = {name: tensor.to(self.device) for name, tensor in state["best"].items()}
+        self.best_miou = state["best_miou"]
+        self.curve = [(step, value) for step, value in state["curve"]]
+        self.recent, self.seconds, self.processor_s = state["recent"], state["seconds"], state["processor_s"]
+        self.resumed = [*state["resumed"], self.schedule.step]
+        torch.set_rng_state(state["generator"])
+        if state["cuda_generator"] is not None:
+            torch.cuda.set_rng_state(state["cuda_generator"], self.device)
+
+    @contextlib.contextmanager
+    def _timed(self, phase: str) -> Iterator[None]:
+        begin = time.perf_counter(), time.process_time()
+        yield
+        self.seconds[phase] += time.perf_counter() - begin[0]
+        self.processor_s += time.process_time() - begin[1]
+
+    def run(
+        self, weights_file: Path, metadata: Mapping[str, str], report: Report, floors: Sequence[Floor]
+    ) -> TrainingResult:
+        """Train to the end of the budget, or to a floor that is missed."""
+        config, schedule = self.config, self.schedule
+        window = max(1, math.ceil((schedule.total_steps or 0) / CURVE_POINTS))
+        stopped: str | None = None
+        self.model.train()
+        batches = endless_batches(schedule.images, config.batch_size, config.seed)
+        for indices in itertools.islice(batches, schedule.step, None):
+            value = self._step(indices)
+            self.recent.append(value)
+            if len(self.recent) == window:
+                self.curve.append((schedule.step, sum(self.recent) / len(self.recent)))
+                self.recent.clear()
+            if schedule.progress * config.evaluations >= len(self.evaluations) + 1 or schedule.progress >= 1:
+                self._evaluate()
+                if schedule.progress < 1:
+                    stopped = why_stopped(floors, len(self.evaluations), self.best_miou)
+            scored = f", val mIoU {self.evaluations[-1].counts.miou:.3f}" if self.evaluations else ""
+            report(schedule.progress, f"step {schedule.step}, loss {value:.3f}{scored}")
+            if schedule.progress >= 1 or stopped:
+                break
+            if self.checkpoint is not None and self.checkpoint.is_due:
+                with self._timed("checkpoints"):
+                    self.checkpoint.save(self.state)
+
+        self.model.load_state_dict(self.best)
+        with self._timed("evaluation"):
+            test = evaluate(self.model, self.prepare.stream("test"), self.data.info.num_classes)
+            shown = predict_samples(self.model, self.prepare)
+        save_weights(weights_file, self.best, {**metadata, KEY: encode_ids(shown)})
+        weights = getattr(self.loss, "class_weights", None)
+        return TrainingResult(
+            steps=schedule.step,
+            epochs=schedule.epoch,
+            seconds=schedule.seconds,
+            loss_curve=tuple(self.curve),
+            val=tuple(self.evaluations),
+            test=test,
+            weights_file=weights_file.name,
+            class_weights=None if weights is None else tuple(weights.tolist()),
+            mixed_precision=self.mixed,
+            auxiliary_weights=self.auxiliary_weights,
+            stopped=stopped,
+            resumed=tuple(self.resumed),
+            phase_seconds=self.seconds,
+            processor_seconds=self.processor_s,
+        )
+
+    def _step(self, indices: list[int]) -> float:
+        """One step of the optimiser; returns the loss before it."""
+        schedule, begin = self.schedule, time.perf_counter()
+        with self._timed("data"):
+            images, target = self.prepare("train", indices)
+            images, target = augment(images, target, self.config.augmentation, self.config.seed, schedule.step)
+        with self._timed("network"):
+            for group in self.optimizer.param_groups:
+                group["lr"] = schedule.learning_rate
+            with torch.autocast(self.device.type, enabled=self.mixed):
+                outputs = self.model(images)
+            outputs = outputs if isinstance(outputs, tuple) else (outputs,)
+            loss = joint_loss(outputs, target, self.auxiliary_weights, self.loss)
+            value = float(loss.detach())
+            if not math.isfinite(value):
+                raise DivergedError(
+                    f"the loss was {value} at step {schedule.step + 1}, learning rate {schedule.learning_rate:.2g}"
+                )
+            self.optimizer.zero_grad(set_to_none=True)
+            self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+            self.scaler.step(self.optimizer)
+            self.scaler.update()
         schedule.step += 1
         schedule.seconds += time.perf_counter() - begin
-        recent.append(value)
-        if len(recent) == window:
-            curve.append((schedule.step, sum(recent) / len(recent)))
-            recent.clear()
-        if schedule.progress * config.evaluations >= len(evaluations) + 1 or schedule.progress >= 1:
-            counts = evaluate(model, prepare.stream("val"), num_classes)
-            evaluations.append(Evaluation(step=schedule.step, epoch=schedule.epoch, counts=counts))
-            if counts.miou > best_miou:
-                best_miou = counts.miou
-                best = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
-            if schedule.progress < 1:
-                stopped = why_stopped(floors, len(evaluations), best_miou)
-        scored = f", val mIoU {evaluations[-1].counts.miou:.3f}" if evaluations else ""
-        report(schedule.progress, f"step {schedule.step}, loss {value:.3f}{scored}")
-        if schedule.progress >= 1 or stopped:
-            break
+        return value
 
-    model.load_state_dict(best)
-    test = evaluate(model, prepare.stream("test"), num_classes)
-    shown = predict_samples(model, prepare)
-    weights_file.parent.mkdir(exist_ok=True)  # not its parents: a folder that was moved away is not made anew
-    partial = weights_file.with_suffix(".partial")
+    def _evaluate(self) -> None:
+        with self._timed("evaluation"):
+            counts = evaluate(self.model, self.prepare.stream("val"), self.data.info.num_classes)
+        self.evaluations.append(Evaluation(step=self.schedule.step, epoch=self.schedule.epoch, counts=counts))
+        if counts.miou > self.best_miou:
+            self.best_miou = counts.miou
+            self.best = {name: tensor.detach().clone() for name, tensor in self.model.state_dict().items()}
+
+
+def save_weights(path: Path, weights: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
+    """Write a safetensors file; on a full disk nothing is left of it, and what was there before stays."""
+    path.parent.mkdir(exist_ok=True)  # not its parents: a folder that was moved away is not made anew
+    partial = path.with_suffix(".partial")
     try:
-        tensors = {name: tensor.cpu().contiguous() for name, tensor in best.items()}
-        save_file(tensors, partial, {**(metadata or {}), KEY: encode_ids(shown)})
-        partial.replace(weights_file)
+        tensors = {name: tensor.cpu().contiguous() for name, tensor in weights.items()}
+        save_file(tensors, partial, dict(metadata))
+        partial.replace(path)
     finally:
-        partial.unlink(missing_ok=True)  # half a file on a full disk
-    weights = getattr(loss_function, "class_weights", None)
-    return TrainingResult(
-        steps=schedule.step,
-        epochs=schedule.epoch,
-        seconds=schedule.seconds,
-        loss_curve=tuple(curve),
-        val=tuple(evaluations),
-        test=test,
-        weights_file=weights_file.name,
-        class_weights=None if weights is None else tuple(weights.tolist()),
-        mixed_precision=mixed,
-        auxiliary_weights=auxiliary_weights,
-        stopped=stopped,
-    )
+        partial.unlink(missing_ok=True)
 
 
 def predict_samples(model: nn.Module, prepare: "Normalise") -> npt.NDArray[np.uint8]:

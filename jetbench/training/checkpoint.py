@@ -1,0 +1,70 @@
+"""Checkpoint: all that a training needs to go on at the same step as if it had not been killed."""
+
+import contextlib
+import io
+import os
+import pickle
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+EVERY_S = 20.0
+LARGEST_SHARE = 0.02
+"""Of a training's time that may go into checkpoints."""
+
+
+class Checkpoint:
+    """One file that is replaced as a whole, now and then.
+
+    It belongs to one training: `identity` is all that its result depends on. What is there of another, or damaged, is
+    as good as nothing.
+    """
+
+    def __init__(self, path: Path, identity: str) -> None:
+        self.path, self.identity = path, identity
+        self._last, self._cost_s = time.monotonic(), 0.0
+
+    @property
+    def is_due(self) -> bool:
+        """Is it time to save? Less often where it takes long."""
+        return time.monotonic() - self._last >= max(EVERY_S, self._cost_s / LARGEST_SHARE)
+
+    def save(self, state: Mapping[str, Any]) -> None:
+        """Replace what was saved.
+
+        Raises:
+            OSError: the disk is full or gone; what was saved before is still there.
+        """
+        begin = time.monotonic()
+        # To memory first: torch's own writer ends the process where a disk is full.
+        buffer = io.BytesIO()
+        torch.save({**state, "identity": self.identity}, buffer)
+        partial = self.path.with_suffix(".partial")
+        try:
+            with partial.open("wb") as file:
+                file.write(buffer.getbuffer())
+                file.flush()
+                os.fsync(file.fileno())
+            partial.replace(self.path)
+        finally:
+            partial.unlink(missing_ok=True)
+        self._last = time.monotonic()
+        self._cost_s = self._last - begin
+
+    def load(self) -> dict[str, Any] | None:
+        """What was saved of this training; None if there is nothing to go on from."""
+        try:
+            state = torch.load(self.path, map_location="cpu", weights_only=True)
+        except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError):
+            return None
+        if not isinstance(state, dict) or state.get("identity") != self.identity:
+            return None
+        return state
+
+    def remove(self) -> None:
+        """There is a result: nothing to go on from is needed."""
+        with contextlib.suppress(OSError):
+            self.path.unlink(missing_ok=True)

@@ -1,0 +1,85 @@
+import pytest
+import torch
+
+from jetbench.errors import SpecError
+from jetbench.experiment import AugmentationConfig, TrainingConfig
+from jetbench.spec import parse_spec
+from jetbench.training.augment import augment
+from jetbench.training.labels import VOID
+
+
+def batch(count: int = 8, height: int = 20, width: int = 30) -> tuple[torch.Tensor, torch.Tensor]:
+    """Images whose first channel says where a pixel was across, the second where down, the third its class."""
+    down, across = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+    target = ((across // 10) + 3 * (down // 10)).expand(count, -1, -1).clone()
+    target[:, :, 0] = VOID
+    image = torch.stack([across.float(), down.float(), (across // 10 + 3 * (down // 10)).float()])
+    return image.expand(count, -1, -1, -1).clone(), target
+
+
+def test_by_default_nothing_happens() -> None:
+    images, target = batch()
+    after = augment(images, target, AugmentationConfig(), seed=0, step=0)
+    assert after[0] is images
+    assert after[1] is target
+
+
+def test_a_batch_hangs_on_seed_and_step_alone() -> None:
+    images, target = batch()
+    config = AugmentationConfig(flip=True, scale=(0.7, 1.5), light=0.2)
+    first, again, later, other = (
+        augment(images, target, config, seed, step) for seed, step in ((0, 5), (0, 5), (0, 6), (1, 5))
+    )
+    assert torch.equal(first[0], again[0])
+    assert torch.equal(first[1], again[1])
+    assert not torch.equal(first[0], later[0])
+    assert not torch.equal(first[0], other[0])
+
+
+def test_about_half_are_mirrored_with_their_labels_to_the_pixel() -> None:
+    images, target = batch(64)
+    after, labels = augment(images, target, AugmentationConfig(flip=True), seed=0, step=0)
+    mirrored = 0
+    for number in range(64):
+        if torch.equal(labels[number], target[number]):
+            torch.testing.assert_close(after[number], images[number], rtol=1e-4, atol=1e-3)
+        else:
+            mirrored += 1
+            assert torch.equal(labels[number], target[number].flip(1))
+            torch.testing.assert_close(after[number], images[number].flip(2), rtol=1e-4, atol=1e-3)
+    assert 16 < mirrored < 48
+
+
+@pytest.mark.parametrize("scale", [(1.4, 2.0), (0.5, 0.8)])
+def test_labels_go_where_pixels_go_and_what_is_outside_is_void(scale: tuple[float, float]) -> None:
+    images, target = batch(32)
+    after, labels = augment(images, target, AugmentationConfig(scale=scale), seed=0, step=0)
+    known = labels != VOID
+    # Nearest and bilinear may differ by a class at an edge; elsewhere the third channel is the label.
+    same = (after[:, 2].round() == labels)[known]
+    assert same.float().mean() > 0.93
+    share = (known.float().mean() / (target != VOID).float().mean()).item()
+    if scale[0] > 1:
+        assert share > 0.9
+        # Neighbours are nearer to each other by the factor.
+        steps = (after[:, 0, 10, 5:25] - after[:, 0, 10, 4:24]).median(dim=1).values
+        assert (1 / scale[1] - 0.01 <= steps).all()
+        assert (steps <= 1 / scale[0] + 0.01).all()
+    else:
+        assert scale[0] ** 2 < share < scale[1] ** 2 + 0.1
+        assert (after[:, 2][labels == VOID].abs().min()) == 0
+
+
+def test_light_changes_pixels_evenly_and_no_label() -> None:
+    images, target = batch()
+    after, labels = augment(images, target, AugmentationConfig(light=0.3), seed=0, step=0)
+    assert labels is target
+    for number in range(8):
+        gain = (after[number, 0, 0, 10] - after[number, 0, 0, 0]) / 10
+        assert 0.7 <= gain <= 1.3
+        torch.testing.assert_close(after[number], gain * images[number] + after[number, 0, 0, 0])
+
+
+def test_a_scale_the_wrong_way_round_is_an_error() -> None:
+    with pytest.raises(SpecError, match="the smaller factor first"):
+        parse_spec(TrainingConfig, {"augmentation": {"scale": [2, 1]}}, "x")
