@@ -81,3 +81,17 @@ def paired_difference(values: Sequence[float], level: float = 0.95) -> Differenc
     """The mean of differences of pairs and the half width of its interval; at least two of them."""
     t = student_quantile(1 - (1 - level) / 2, len(values) - 1)
     return Difference(statistics.fmean(values), t * statistics.stdev(values) / math.sqrt(len(values)))
+
+
+def welch_difference(one: tuple[float, float, int], other: tuple[float, float, int], level: float = 0.95) -> Difference:
+    """The second mean less the first, each given with its deviation and count (two at least), by Welch's test.
+
+    Degrees of freedom are rounded down, which makes the interval a little wider.
+    """
+    shares = [deviation**2 / count for _, deviation, count in (one, other)]
+    total = sum(shares)
+    if total == 0:
+        return Difference(other[0] - one[0], 0.0)
+    degrees = total**2 / sum(share**2 / (count - 1) for share, (*_, count) in zip(shares, (one, other), strict=True))
+    half = student_quantile(1 - (1 - level) / 2, max(1, math.floor(degrees + 1e-9))) * math.sqrt(total)
+    return Difference(other[0] - one[0], half)

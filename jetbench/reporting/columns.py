@@ -1,5 +1,6 @@
 """The columns a table can have, by name: class of the number, unit, which way is better, and how sure each value is."""
 
+import math
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from jetbench.reporting.protocol import Needs
 from jetbench.reporting.published import HEADINGS, describe_kind, reported_cell
 from jetbench.reporting.rows import Row
 from jetbench.rules import format_size
-from jetbench.student import student_quantile
+from jetbench.student import student_quantile, welch_difference
 
 Kind = Literal["described", "counted", "measured", "estimated", "reported"]
 
@@ -32,15 +33,25 @@ REPEATABILITY_OF_FEW, ENOUGH_PROCESSES = 0.06, 6
 network by up to 13 % in the ablation (reports/LOG.md, 2026-11-25)."""
 
 
+BETWEEN_SESSIONS = 0.15
+"""Least half width, relative, of a change of latency from one study to another: one network, on one processor, was
+13 % slower an hour later (reports/LOG.md, 2026-11-28). Measured in turn (`jetbench profile A B`) far less is told."""
+
+
 @dataclass(frozen=True)
 class Value:
-    """A number in SI units; the ends between which it is taken to be, equal where it is exact, None where unknown."""
+    """A number in SI units; the ends between which it is taken to be, equal where it is exact, None where unknown.
+
+    `spread` is the standard deviation over `count` seeds, shown behind the number. `session` is the study in which a
+    time was measured.
+    """
 
     number: float
     low: float | None = None
     high: float | None = None
     spread: float | None = None
-    """Standard deviation over seeds, shown behind the number."""
+    count: int = 0
+    session: str | None = None
 
     @property
     def is_exact(self) -> bool:
@@ -53,10 +64,29 @@ class Value:
         return self.low is not None and self.high is not None
 
     def is_tied_with(self, other: "Value") -> bool:
-        """Do their intervals overlap?"""
+        """Can their difference not be told from 0, by its 95 % interval? Not so of what has no interval."""
         if self.low is None or self.high is None or other.low is None or other.high is None:
             return False
-        return self.low <= other.high and other.low <= self.high
+        less, more = sorted((self, other), key=lambda each: each.number)
+        return more.number - less.number <= half_of_difference(less, more)
+
+
+def half_of_difference(less: Value, more: Value) -> float:
+    """Half the width of the 95 % interval of a difference: Welch's of seeds, else both half widths in quadrature."""
+    if less.spread is not None and more.spread is not None and min(less.count, more.count) > 1:
+        ours, theirs = (less.number, less.spread, less.count), (more.number, more.spread, more.count)
+        return welch_difference(ours, theirs).half
+    half = math.hypot((less.high or less.number) - less.number, more.number - (more.low or more.number))
+    if less.session != more.session:
+        half = max(half, BETWEEN_SESSIONS * less.number)
+    return half
+
+
+def relative_half(value: Value) -> float | None:
+    """Half the width of a value's interval, relative to it; None where that is unknown."""
+    if value.low is None or value.high is None:
+        return None
+    return (value.high - value.low) / 2 / value.number if value.number else 0.0
 
 
 def exact(number: float | None) -> Value | None:
@@ -146,7 +176,7 @@ def _trained(pick: Callable[[TrainingResult], float | None]) -> Callable[[Row], 
         if any(training.stopped for training in row.trainings):  # not what the whole training would have given
             return Value(mean, spread=deviation)
         half = student_quantile(0.975, len(found) - 1) * deviation / len(found) ** 0.5
-        return Value(mean, mean - half, mean + half, deviation)
+        return Value(mean, mean - half, mean + half, deviation, len(found))
 
     return read
 
@@ -165,8 +195,9 @@ def _timed(
         low = min(interval[0], latency.median_s * (1 - repeats))
         high = max(interval[1], latency.median_s * (1 + repeats))
         if inverse:
-            return Value(latency.batch_size / number, latency.batch_size / high, latency.batch_size / low)
-        return Value(number, low, high)
+            ends = latency.batch_size / high, latency.batch_size / low
+            return Value(latency.batch_size / number, *ends, session=row.study)
+        return Value(number, low, high, session=row.study)
 
     return read
 

@@ -9,7 +9,7 @@ from typing import Literal
 
 from jetbench.errors import SpecError
 from jetbench.reporting import units
-from jetbench.reporting.columns import BY_NAME, Column, Value
+from jetbench.reporting.columns import BETWEEN_SESSIONS, BY_NAME, Column, Value, relative_half
 from jetbench.reporting.footnotes import Notes
 from jetbench.reporting.protocol import ALL, Needs, facts_of
 from jetbench.reporting.rows import Row
@@ -20,6 +20,7 @@ from jetbench.student import differences
 Outcome = Literal["better", "worse", "tie", "same", "not told", "gone", "new", "missing", "not comparable"]
 POINTS = ("val", "test")
 """Compared by their difference in points; everything else by its ratio."""
+TIMED = ("latency", "fps-e2e", "energy")
 METRICS = ("latency", "fps-e2e", "memory", "energy", "val", "test", "parameters", "macs", "eq2")
 ALIASES = {"miou": "test", "e2e": "fps-e2e"}
 VERSION = "jetbench"  # two versions of it are what a comparison is often about
@@ -185,8 +186,11 @@ def _half_of_change(metric: str, one: Row, other: Row, before: Value, after: Val
             return None
         (difference,) = differences(scores)
         return difference.half if difference else None
-    halves = [_relative_half(value) for value in (before, after)]
-    return None if any(each is None for each in halves) else math.hypot(*(each or 0.0 for each in halves))
+    halves = [relative_half(value) for value in (before, after)]
+    if any(each is None for each in halves):
+        return None
+    half = math.hypot(*(each or 0.0 for each in halves))
+    return max(half, BETWEEN_SESSIONS) if metric in TIMED else half
 
 
 def _scores(metric: str, row: Row) -> list[float]:
@@ -194,12 +198,6 @@ def _scores(metric: str, row: Row) -> list[float]:
     column = BY_NAME[metric]
     singles = [column.read(replace(row, records=(record,))) for record in row.records]
     return [value.number for value in singles if value]
-
-
-def _relative_half(value: Value) -> float | None:
-    if value.low is None or value.high is None:
-        return None
-    return (value.high - value.low) / 2 / value.number if value.number else 0.0
 
 
 def _outcome(column: Column, before: Value, after: Value, amount: float, half: float | None) -> Outcome:
@@ -239,6 +237,12 @@ def _describe(found: Comparison, shown: Iterable[str]) -> list[str]:
         f"How the second has changed against the first, {units.counted(len(found.pairs), 'variant')} paired by name: "
         "relative, or in points of mIoU, with the half width of the 95 % interval; a tie is a change within it.",
     ]
+    if any(metric in TIMED for metric in shown):
+        lines.append(
+            f"From one study to another a machine repeats a latency within {100 * BETWEEN_SESSIONS:g} % at best, as "
+            "was seen: a change within that is a tie. `jetbench profile A B` measures networks in turn, which tells "
+            "smaller differences."
+        )
     for metric in shown:
         if metric in found.differing:
             lines.append(f"{BY_NAME[metric].heading} does not compare: {found.differing[metric]}.")

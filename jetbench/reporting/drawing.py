@@ -1,8 +1,9 @@
 """How pictures look: one column of a paper wide, colours that every eye tells apart, names beside what they name."""
 
+import math
 import textwrap
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,13 +37,14 @@ DPI = 300
 
 @dataclass(frozen=True)
 class Label:
-    """A name to stand near a point in data coordinates; more important ones are placed first."""
+    """A name to stand near a point in data coordinates; bold if it is important. Lower `order` is placed first."""
 
     x: float
     y: float
     text: str
     colour: str = INK
     is_important: bool = False
+    order: int = 0
 
 
 def make_panel(title: str, notes: Sequence[str], height_in: float = 3.1) -> tuple[Figure, Axes]:
@@ -77,51 +79,124 @@ def use_log_scale(axis: Axes, which: str, values: Iterable[float], always: bool 
     chosen.set_minor_formatter(NullFormatter())
 
 
-def place_labels(figure: Figure, axis: Axes, labels: Sequence[Label], marks: Sequence[tuple[float, float]]) -> int:
-    """Write names beside their points where they cover no mark and no other name; returns how many found no place.
+Box = tuple[float, float, float, float]
+LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+NEAR_POINTS = 6.0
+"""A name that stands further from its point than this gets a line to it."""
 
-    What is important is placed first, and a name that has to stand further off gets a line to its point.
+
+def name_points(figure: Figure, axis: Axes, labels: Sequence[Label], marks: Sequence[tuple[float, float]]) -> None:
+    """Write names beside their points; those that find no place are letters there, with their names below the plot."""
+    plain = {text for text in axis.texts}
+    spelt: list[Label] = []
+    for _ in range(8):  # a longer text below makes the plot smaller, so that another name may find no place
+        for text in [text for text in axis.texts if text not in plain]:
+            text.remove()
+        lettered = [_with_letter(label, spelt) for label in labels]
+        left_out = place_labels(figure, axis, lettered, marks)
+        fresh = [label for label in labels if _with_letter(label, spelt) in left_out and label not in spelt]
+        if not fresh:
+            break
+        told = len(spelt)
+        spelt += fresh[: len(LETTERS) - told]
+        key = "; ".join(f"{LETTERS[number]}\N{NO-BREAK SPACE}{label.text}" for number, label in enumerate(spelt))
+        _set_key(figure, key)
+
+
+def _with_letter(label: Label, spelt: Sequence[Label]) -> Label:
+    return replace(label, text=LETTERS[spelt.index(label)], order=-1) if label in spelt else label
+
+
+def _set_key(figure: Figure, key: str) -> None:
+    """Put the names that letters stand for above the notes."""
+    notes = figure.get_supxlabel()
+    kept = notes[notes.index(END_OF_KEY) + 1 :] if END_OF_KEY in notes else notes
+    figure.supxlabel(
+        textwrap.fill(key, 84) + f"{END_OF_KEY}{kept}", x=0.01, ha="left", fontsize=NOTE_POINTS, color=MUTED
+    )
+
+
+END_OF_KEY = "\n\N{ZERO WIDTH SPACE}"
+
+
+def place_labels(
+    figure: Figure, axis: Axes, labels: Sequence[Label], marks: Sequence[tuple[float, float]]
+) -> list[Label]:
+    """Write names where they cover no mark, no other name and no line to one; returns those that found no place.
+
+    A name stands nearer to its own point than to any other, or has a line to it.
     """
     figure.canvas.draw()
     scale = figure.dpi / 72
-    taken = [_around(axis.transData.transform(mark), 3.0 * scale) for mark in marks]
+    points = [axis.transData.transform(mark) for mark in marks]
+    taken = [_around(point, 3.0 * scale) for point in points]
+    lines: list[tuple[Any, Any]] = []
     frame = axis.get_window_extent()
-    left_out = 0
-    for label in sorted(labels, key=lambda each: (not each.is_important, each.x)):
+    left_out = []
+    for label in sorted(labels, key=lambda each: (each.order, not each.is_important, each.x)):
         centre = axis.transData.transform((label.x, label.y))
-        width, height = 0.56 * LABEL_POINTS * scale * len(label.text), 1.15 * LABEL_POINTS * scale
+        width, height = 0.6 * LABEL_POINTS * scale * len(label.text), 1.15 * LABEL_POINTS * scale
+        others = [point for point in points if abs(point[0] - centre[0]) + abs(point[1] - centre[1]) > scale]
         for distance, across, up in _spots():
             x, y = centre[0] + across * distance * scale, centre[1] + up * distance * scale
             left = x if across > 0 else x - width if across < 0 else x - width / 2
             box = (left, y - height / 2, left + width, y + height / 2)
-            inside = frame.x0 <= box[0] and box[2] <= frame.x1 and frame.y0 <= box[1] and box[3] <= frame.y1
-            if inside and not any(_overlap(box, other) for other in taken):
-                taken.append(box)
-                _write(axis, label, (across * distance, up * distance))
-                break
+            if not (frame.x0 <= box[0] and box[2] <= frame.x1 and frame.y0 <= box[1] and box[3] <= frame.y1):
+                continue
+            if any(_overlap(box, other) for other in taken) or any(_crosses(line, box) for line in lines):
+                continue
+            nearest = min((_distance(box, point) for point in others), default=float("inf"))
+            has_line = distance > NEAR_POINTS or nearest < 1.4 * _distance(box, centre) + scale
+            line = (centre, (left if across > 0 else left + width if across < 0 else x, y))
+            if has_line and any(_crosses(line, other) for other in taken if not _inside(other, centre)):
+                continue
+            taken.append(box)
+            if has_line:
+                lines.append(line)
+            _write(axis, label, (across * distance, up * distance), has_line)
+            break
         else:
-            left_out += 1
+            left_out.append(label)
     return left_out
 
 
 def _spots() -> Iterable[tuple[float, float, float]]:
     """Where a name may stand: distance in points, and direction across and up."""
-    for distance in (5.0, 9.0, 14.0, 20.0, 28.0):
+    for distance in (5.0, 9.0, 14.0, 20.0, 28.0, 38.0, 50.0):
         for across, up in ((1, 0), (-1, 0), (1, 0.7), (-1, 0.7), (1, -0.7), (-1, -0.7), (0, 1.1), (0, -1.1)):
             yield distance, across, up
 
 
-def _around(centre: Any, half: float) -> tuple[float, float, float, float]:
+def _around(centre: Any, half: float) -> Box:
     return (centre[0] - half, centre[1] - half, centre[0] + half, centre[1] + half)
 
 
-def _overlap(one: tuple[float, float, float, float], other: tuple[float, float, float, float]) -> bool:
+def _overlap(one: Box, other: Box) -> bool:
     return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
 
 
-def _write(axis: Axes, label: Label, offset: tuple[float, float]) -> None:
+def _inside(box: Box, point: Any) -> bool:
+    return bool(box[0] <= point[0] <= box[2] and box[1] <= point[1] <= box[3])
+
+
+def _distance(box: Box, point: Any) -> float:
+    across = max(box[0] - point[0], 0.0, point[0] - box[2])
+    up = max(box[1] - point[1], 0.0, point[1] - box[3])
+    return math.hypot(across, up)
+
+
+def _crosses(line: tuple[Any, Any], box: Box) -> bool:
+    """Does a line pass over a box? Looked at in steps of a few dots."""
+    (x0, y0), (x1, y1) = line
+    steps = 2 + int(max(abs(x1 - x0), abs(y1 - y0)) // 6)
+    return any(_inside(box, (x0 + (x1 - x0) * n / steps, y0 + (y1 - y0) * n / steps)) for n in range(1, steps))
+
+
+def _write(axis: Axes, label: Label, offset: tuple[float, float], has_line: bool) -> None:
     alignment = "left" if offset[0] > 0 else "right" if offset[0] < 0 else "center"
-    far = max(map(abs, offset)) > 10
+    across = {"left": 0.0, "right": 1.0, "center": 0.5}[alignment]
+    end = (across, 0.5) if alignment != "center" else (0.5, 0.0 if offset[1] > 0 else 1.0)
+    line = {"arrowstyle": "-", "color": label.colour, "linewidth": 0.4, "shrinkA": 0, "relpos": end}
     axis.annotate(
         label.text,
         (label.x, label.y),
@@ -133,7 +208,7 @@ def _write(axis: Axes, label: Label, offset: tuple[float, float]) -> None:
         color=label.colour,
         fontweight="bold" if label.is_important else "normal",
         bbox={"facecolor": "white", "alpha": 0.75, "edgecolor": "none", "pad": 0.2},  # a name may stand on a line
-        arrowprops={"arrowstyle": "-", "color": label.colour, "linewidth": 0.4, "shrinkA": 0} if far else None,
+        arrowprops=line if has_line else None,
     )
 
 
@@ -159,7 +234,10 @@ def name_ends(figure: Figure, axis: Axes, labels: Sequence[Label]) -> None:
             fontsize=LABEL_POINTS,
             color=label.colour,
             va="center",
-            arrowprops={"arrowstyle": "-", "color": label.colour, "linewidth": 0.4, "shrinkA": 0, "shrinkB": 1},
+            arrowprops={
+                **{"arrowstyle": "-", "color": label.colour, "linewidth": 0.4, "shrinkA": 0, "shrinkB": 1},
+                "relpos": (0.0, 0.5),
+            },
         )
 
 

@@ -1,7 +1,8 @@
 """Records to pictures: accuracy against each cost, MACs against latency, roofline, latencies, learning curves."""
 
+import statistics
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -10,7 +11,6 @@ from matplotlib.figure import Figure
 
 from jetbench.architecture import Baseline
 from jetbench.front import front_of
-from jetbench.reporting import units
 from jetbench.reporting.columns import BY_NAME, Value
 from jetbench.reporting.drawing import (
     ACCENT,
@@ -24,11 +24,12 @@ from jetbench.reporting.drawing import (
     Label,
     make_panel,
     name_ends,
-    place_labels,
+    name_points,
     save_figure,
     use_log_scale,
 )
 from jetbench.reporting.protocol import describe_machine
+from jetbench.reporting.ranking import front_of_told
 from jetbench.reporting.rows import Row
 
 JETSEG, RELEASED, RIVAL = PALETTE[0], PALETTE[5], INK
@@ -108,9 +109,8 @@ def _value(row: Row, axis: Axis) -> Value | None:
         return None
     latency = row.pooled() if axis is LATENCY else None
     scale = axis.scale / (latency.batch_size if latency else 1)  # an image's share of its batch
-    ends = (told.low, told.high) if told.low is not None and told.high is not None else (None, None)
-    low, high = (None if end is None else scale * end for end in ends)
-    return Value(scale * told.number, low, high)
+    low, high, spread = (None if part is None else scale * part for part in (told.low, told.high, told.spread))
+    return replace(told, number=scale * told.number, low=low, high=high, spread=spread)
 
 
 def _draw_marks(rows: Sequence[Row], title: str, across: Axis, up: Axis) -> Figure | None:
@@ -119,18 +119,20 @@ def _draw_marks(rows: Sequence[Row], title: str, across: Axis, up: Axis) -> Figu
     ]
     if not marks:
         return None
-    sign = -1 if up is VAL else 1
-    best = set(front_of([(mark.x.number, sign * mark.y.number) for mark in marks])) if up is VAL else set()
-    figure, axis = make_panel(title, _notes([mark.row for mark in marks], across, up))
+    best = front_of_told([(mark.x, mark.y) for mark in marks]) if up is VAL else set()
+    # Where it is not known how sure the accuracies are, the numbers alone make a line, and no name is singled out.
+    by_numbers = set(front_of([(mark.x.number, -mark.y.number) for mark in marks])) if up is VAL else set()
+    figure, axis = make_panel(title, _notes([mark.row for mark in marks], across, up, bool(best)))
     use_log_scale(axis, "x", [mark.x.number for mark in marks])
-    if best:
-        line = sorted((marks[number] for number in best), key=lambda mark: mark.x.number)
+    if by_numbers:
+        line = sorted((marks[number] for number in best or by_numbers), key=lambda mark: mark.x.number)
         axis.step(
             [mark.x.number for mark in line],
             [mark.y.number for mark in line],
             where="post",
             color=ACCENT,
             linewidth=1.0,
+            linestyle="-" if best else (0, (3, 2)),
             alpha=0.7,
             zorder=1,
         )
@@ -142,12 +144,16 @@ def _draw_marks(rows: Sequence[Row], title: str, across: Axis, up: Axis) -> Figu
     axis.set_xlabel(across.label)
     axis.set_ylabel(up.label)
     labels = [
-        Label(mark.x.number, mark.y.number, mark.row.label, _ink_of(mark.row), number in best)
+        Label(mark.x.number, mark.y.number, mark.row.label, _ink_of(mark.row), number in best, _order_of(mark.row))
         for number, mark in enumerate(marks)
     ]
-    left_out = place_labels(figure, axis, labels, [(mark.x.number, mark.y.number) for mark in marks])
-    _say_left_out(axis, left_out)
+    name_points(figure, axis, labels, [(mark.x.number, mark.y.number) for mark in marks])
     return figure
+
+
+def _order_of(row: Row) -> int:
+    """JetSeg's networks are named before their rivals: they are what a picture is about."""
+    return int(isinstance(row.architecture, Baseline))
 
 
 def colour_of(row: Row) -> str:
@@ -187,7 +193,11 @@ def _draw_paces(axis: Axes, marks: Sequence[Mark]) -> None:
     """Lines of equal MACs a second: what lies above another's line uses the machine worse."""
     (low, high), ends = axis.get_xlim(), axis.get_ylim()
     paces = sorted(mark.x.number / mark.y.number for mark in marks)  # M a ms: G a second
-    for pace in {paces[0], paces[len(paces) // 2], paces[-1]}:
+    shown: list[float] = []
+    for pace in (paces[0], paces[-1], paces[len(paces) // 2]):
+        if any(1 / 3 < pace / other < 3 for other in shown):
+            continue  # their figures would meet
+        shown.append(pace)
         axis.plot([low, high], [low / pace, high / pace], color=MUTED, linewidth=0.5, linestyle=":", zorder=0)
         # Where the line leaves the plot.
         axis.annotate(
@@ -201,19 +211,17 @@ def _draw_paces(axis: Axes, marks: Sequence[Mark]) -> None:
     axis.set(xlim=(low, high), ylim=ends)
 
 
-def _say_left_out(axis: Axes, left_out: int) -> None:
-    if left_out:
-        text = f"{units.counted(left_out, 'name')} left out for room: see the table"
-        axis.text(0.99, 0.01, text, transform=axis.transAxes, ha="right", fontsize=LABEL_POINTS - 0.5, color=MUTED)
-
-
-def _notes(rows: Sequence[Row], *axes: Axis) -> list[str]:
+def _notes(rows: Sequence[Row], across: Axis, up: Axis, is_told: bool) -> list[str]:
     """Key, data and machine, as far as the picture's numbers hang on them."""
+    axes = (across, up)
     key = ["blue: JetSeg, paper form"] if any(colour_of(row) == JETSEG for row in rows) else []
     key += ["light blue: released form"] if any(colour_of(row) == RELEASED for row in rows) else []
     key += ["black triangles: rivals"] if any(colour_of(row) == RIVAL for row in rows) else []
-    key += ["orange: nothing is both better and cheaper"] if VAL in axes else []
-    key += ["hollow: approximate or suspect"] if any(row.label != row.name for row in rows) else []
+    if VAL in axes and is_told:
+        key += ["orange, bold: nothing else is told to be better in one and not worse in the other"]
+    elif VAL in axes:
+        key += ["dashed: the best numbers of one training each; other seeds may change it"]
+    key += ["hollow: approximate, ended early or suspect"] if any(row.label != row.name for row in rows) else []
     key += ["bars: 95 % intervals, or what a machine repeats"] if LATENCY in axes else []
     notes = ["; ".join(key)] if key else []
     records = [record for row in rows for record in row.records]
@@ -264,8 +272,8 @@ def _draw_roofline(rows: Sequence[Row], title: str) -> Figure | None:
         axis.scatter(intensity, reached, s=14, color=colour_of(row), zorder=3)
     axis.set_xlabel("FLOPs per byte moved (counted)")
     axis.set_ylabel("GFLOP/s reached")
-    labels = [Label(x, y, row.label, _ink_of(row)) for row, x, y in points]
-    _say_left_out(axis, place_labels(figure, axis, labels, [(x, y) for _, x, y in points]))
+    labels = [Label(x, y, row.label, _ink_of(row), order=_order_of(row)) for row, x, y in points]
+    name_points(figure, axis, labels, [(x, y) for _, x, y in points])
     return figure
 
 
@@ -303,23 +311,33 @@ def _draw_curves(rows: Sequence[Row], title: str) -> Figure | None:
     trained = [row for row in rows if row.trainings]
     if not trained:
         return None
-    best = sorted(trained, key=lambda row: -max(training.best.counts.miou for training in row.trainings))
-    shown = {id(row): PALETTE[number % len(PALETTE)] for number, row in enumerate(best[:MOST_CURVES])}
-    notes = ["one line a training, scored on the whole validation split; a line that still rises had too little budget"]
+    best = sorted(trained, key=lambda row: -_mean_curve(row)[-1][1])
+    shown = {id(row): number for number, row in enumerate(best[:MOST_CURVES])}
+    several = any(len(row.trainings) > 1 for row in trained)
+    what = "a network, the mean of its seeds" if several else "a training"
+    notes = [f"one line {what}, scored on the whole validation split; a line that still rises had too little budget"]
     if len(trained) > MOST_CURVES:
         notes.append(f"named: the {MOST_CURVES} best of {len(trained)}; grey: the rest")
     notes += list(dict.fromkeys(record.dataset.describe() for row in trained for record in row.records))[:2]
     figure, axis = make_panel(f"{title}: learning curves", notes)
     labels = []
     for row in trained:
-        colour = shown.get(id(row), "#cbd2d9")
-        for training in row.trainings:
-            points = [(each.epoch, 100 * each.counts.miou) for each in training.val]
-            x, y = zip(*points, strict=True)
-            axis.plot(
-                x, y, color=colour, linewidth=0.9, marker="o", markersize=1.5, zorder=3 if id(row) in shown else 1
-            )
-        if id(row) in shown:
+        at = shown.get(id(row))
+        # As many styles as names: a colour comes again only with other dashes.
+        colour = "#cbd2d9" if at is None else PALETTE[at % len(PALETTE)]
+        style = "-" if at is None or at < len(PALETTE) else (0, (4, 1.5))
+        x, y = zip(*_mean_curve(row), strict=True)
+        axis.plot(
+            x,
+            y,
+            color=colour,
+            linewidth=0.9,
+            linestyle=style,
+            marker="o",
+            markersize=1.5,
+            zorder=1 if at is None else 3,
+        )
+        if at is not None:
             labels.append(Label(x[-1], y[-1], row.label, colour))
     axis.set_xlabel("passes over the training images")
     axis.set_ylabel("validation mIoU (%)")
@@ -328,3 +346,12 @@ def _draw_curves(rows: Sequence[Row], title: str) -> Figure | None:
     axis.set_xlim(low, high + 0.45 * (high - low))  # room for the names
     name_ends(figure, axis, labels)
     return figure
+
+
+def _mean_curve(row: Row) -> list[tuple[float, float]]:
+    """Passes and mIoU (%) of each evaluation, the mean of the seeds as far as all of them went."""
+    evaluations = zip(*(training.val for training in row.trainings), strict=False)
+    return [
+        (statistics.fmean(each.epoch for each in group), 100 * statistics.fmean(each.counts.miou for each in group))
+        for group in evaluations
+    ]

@@ -39,11 +39,22 @@ class Row:
         return max((judge(profile).level for profile in self.profiles), key=WORST.index, default="valid")
 
     @property
+    def is_failed(self) -> bool:
+        """Did every one of its jobs fail? It takes no place then."""
+        return bool(self.records) and all(record.failure for record in self.records)
+
+    @property
+    def is_stopped(self) -> bool:
+        """Did a training of it end before its budget? Its accuracy takes no place then."""
+        return any(training.stopped for training in self.trainings)
+
+    @property
     def label(self) -> str:
-        """Its name, marked where the network is approximate or only quoted, or its profile suspect or invalid."""
+        """Its name, marked where it is approximate or only quoted, failed or ended early, or its profile in doubt."""
         quoted = " (quoted)" if isinstance(self.architecture, Baseline) and not self.records else ""
+        state = " (failed)" if self.is_failed else " (ended early)" if self.is_stopped else ""
         doubt = {"suspect": " (?)", "invalid": " (INVALID)"}.get(self.level, "")
-        return self.name + (quoted or mark_of(self.architecture)) + doubt
+        return self.name + (quoted or mark_of(self.architecture)) + state + doubt
 
     def without_invalid(self) -> "Row":
         """The same without profiles that may not be believed: what was trained and counted stays."""

@@ -5,12 +5,20 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from jetbench.errors import SpecError
-from jetbench.front import front_of
 from jetbench.reporting import units
-from jetbench.reporting.columns import BY_NAME, ENOUGH_PROCESSES, REPEATABILITY, REPEATABILITY_OF_FEW, Column, Kind
+from jetbench.reporting.columns import (
+    BETWEEN_SESSIONS,
+    BY_NAME,
+    ENOUGH_PROCESSES,
+    REPEATABILITY,
+    REPEATABILITY_OF_FEW,
+    Column,
+    Kind,
+    Value,
+)
 from jetbench.reporting.footnotes import Notes, footnotes, on_one_line, sources
-from jetbench.reporting.protocol import Needs, describe_differences, group_rows
-from jetbench.reporting.ranking import Mark, rank
+from jetbench.reporting.protocol import describe_differences, group_rows
+from jetbench.reporting.ranking import Mark, Ranking, front_of_told, rank
 from jetbench.reporting.rows import Row
 
 TIE = "="
@@ -129,39 +137,38 @@ def build_table(
                 f"{describe_differences(groups)}"
             )
         warning = ("NOT COMPARABLE between the groups, each of which is ranked by itself.",)
-    unranked: dict[str, None] = {}
-    sections = [_section(group.label, group.rows, columns, needs, unranked) for group in groups if group.rows]
+    problems: dict[str, str] = {}
+    sections = [_section(group.label, group.rows, columns, problems) for group in groups if group.rows]
     if quoted:
         plain = tuple(TableRow(row.label, tuple(Cell(column.cell(row)) for column in columns)) for row in quoted)
         sections = [*sections[:-1], Section(sections[-1].label, (*sections[-1].rows, *plain))] if sections else []
         sections = sections or [Section("", plain)]
-    marks = _describe_marks(sections, columns, list(unranked))
+    marks = _describe_marks(sections, columns, problems, len({row.study for row in shown if row.profiles}) > 1)
     notes = Notes((*warning, *marks, *notes.essential), notes.details)
     told = sources(rows) if any(column.kind == "reported" for column in columns) else []
     return Table(title, tuple(columns), tuple(sections), notes, tuple(told))
 
 
-def _section(
-    label: str, rows: Sequence[Row], columns: Sequence[Column], needs: Sequence[Needs], unranked: dict[str, None]
-) -> Section:
-    marks: list[list[Mark | None]] = []
+def _section(label: str, rows: Sequence[Row], columns: Sequence[Column], problems: dict[str, str]) -> Section:
+    rankings: list[Ranking] = []
     for column in columns:
-        ranked: list[Mark | None] | None = [None] * len(rows)
+        ranking = Ranking((None,) * len(rows))
         if column.better:
-            # What may not be believed is shown with --all, and takes no place.
-            values = [None if row.level == "invalid" else column.read(row) for row in rows]
-            ranked = rank(values, column.better)
-        if ranked is None:
-            unranked[column.heading] = None
-        marks.append(ranked if ranked is not None else [None] * len(rows))
-    # Without a latency and an accuracy on show there is no front to see.
-    best = front(rows) if {"trained", "measured"} <= set(needs) else set()
+            ranking = rank([_rankable(row, column) for row in rows], column.better)
+        if ranking.problem:
+            problems[column.heading] = ranking.problem
+        rankings.append(ranking)
+    # A front of what does not stand beside it cannot be seen.
+    best = front(rows) if {"val", "latency"} <= {column.name for column in columns} else set()
     return Section(
         label,
         tuple(
             TableRow(
                 on_one_line(row.label),
-                tuple(Cell(on_one_line(column.cell(row)), marks[at][number]) for at, column in enumerate(columns)),
+                tuple(
+                    Cell(on_one_line(column.cell(row)), ranking.marks[number])
+                    for column, ranking in zip(columns, rankings, strict=True)
+                ),
                 number in best,
             )
             for number, row in enumerate(rows)
@@ -169,36 +176,54 @@ def _section(
     )
 
 
+def _rankable(row: Row, column: Column) -> Value | None:
+    """What takes part in the places of a column: nothing that failed, may not be believed, or ended early."""
+    if row.level == "invalid" or row.is_failed or (column.needs == "trained" and row.is_stopped):
+        return None
+    return column.read(row)
+
+
 def front(rows: Sequence[Row]) -> set[int]:
-    """Numbers of the rows that no other beats in both validation mIoU and latency, by their numbers alone."""
+    """Numbers of the rows that no other beats in latency and validation mIoU, see `ranking.front_of_told`."""
     known = []
     for number, row in enumerate(rows):
-        latency, miou = BY_NAME["latency"].read(row), BY_NAME["val"].read(row)
-        if latency and miou and row.level != "invalid" and not all(record.failure for record in row.records):
-            known.append((number, latency.number, miou.number))
-    return {known[at][0] for at in front_of([(latency, -miou) for _, latency, miou in known])}
+        latency, miou = (_rankable(row, BY_NAME[name]) for name in ("latency", "val"))
+        if latency and miou:
+            known.append((number, (latency, miou)))
+    return {known[at][0] for at in front_of_told([values for _, values in known])}
 
 
-def _describe_marks(sections: Sequence[Section], columns: Sequence[Column], unranked: Sequence[str]) -> list[str]:
+def _describe_marks(
+    sections: Sequence[Section], columns: Sequence[Column], problems: dict[str, str], has_several_studies: bool
+) -> list[str]:
     rows = [row for section in sections for row in section.rows]
     lines = []
     if any(row.is_on_front for row in rows):
-        lines.append("A bold name: no other row has both a higher validation mIoU and a lower latency.")
+        lines.append(
+            "A bold name: no other row is told to be faster or to have a higher validation mIoU without being told to "
+            "be worse in the other."
+        )
     marks = [cell.mark for row in rows for cell in row.cells if cell.mark]
     if marks:
         line = "Bold: the best of its column; underlined: the second"
         if any(mark.is_tie for mark in marks):
-            line += f"; {TIE} behind a number: shares its place, for their 95 % intervals overlap"
+            line += f"; {TIE} behind a number: shares its place, their difference cannot be told from 0 (95 %)"
         lines.append(line + ".")
     if any(column.name in ("latency", "fps", "fps-e2e") for column in columns):
-        lines.append(
+        line = (
             f"A latency is taken to repeat within {100 * REPEATABILITY:g} % to each side at best, of fewer than "
-            f"{ENOUGH_PROCESSES} processes within {100 * REPEATABILITY_OF_FEW:g} %, as machines were seen to: nearer "
-            "ones are ties."
+            f"{ENOUGH_PROCESSES} processes within {100 * REPEATABILITY_OF_FEW:g} %, as machines were seen to"
         )
-    if unranked:
+        if has_several_studies:
+            line += f", and from one study to another within {100 * BETWEEN_SESSIONS:g} %"
+        lines.append(line + ": nearer ones are ties.")
+    unsure = [heading for heading, problem in problems.items() if problem == "unsure"]
+    tied = [heading for heading, problem in problems.items() if problem == "tied"]
+    if unsure:
         lines.append(
-            f"Not ranked, since a single training or reading does not say how sure it is: {', '.join(unranked)}. "
+            f"Not ranked, since a single training or reading does not say how sure it is: {', '.join(unsure)}. "
             "Of trainings, seeds: [0, 1, 2] in the sweep does."
         )
+    if tied:
+        lines.append(f"Not ranked, since more than half of the rows cannot be told from the best: {', '.join(tied)}.")
     return lines

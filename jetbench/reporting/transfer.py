@@ -168,6 +168,7 @@ def build_transfer(first: Study, second: Study, metric: str = "latency") -> Tabl
     networks = sorted(told.networks, key=lambda each: each.values[0].number, reverse=column.better == "high")
     ranks = [_ranks([each.values[at] for each in networks], column) for at in (0, 1)]
     fronts = [front([each.rows[at] for each in networks]) for at in (0, 1)]
+    has_fronts = any(fronts)  # not of one training each
     flipped = {name for pair in told.flips for name in pair}
     rows = []
     for number, each in enumerate(networks):
@@ -184,7 +185,7 @@ def build_transfer(first: Study, second: Study, metric: str = "latency") -> Tabl
                     Cell(str(ranks[1][number]), is_strong=each.name in flipped),
                     Cell(f"{ratio:.2f}"),
                     Cell({(0,): first.name, (1,): second.name, (0, 1): "both"}.get(tuple(on), units.MISSING)),
-                ),
+                )[: None if has_fronts else -1],
             )
         )
     unit = column.heading
@@ -195,9 +196,10 @@ def build_transfer(first: Study, second: Study, metric: str = "latency") -> Tabl
         Column("second-rank", "rank", column.kind),
         Column("ratio", "second / first", column.kind),
         Column("front", "on the front of", "described", text=lambda row: ""),
-    )
+    )[: None if has_fronts else -1]
     title = f"{column.heading.split(' (')[0]} on two devices: {first.name} and {second.name}"
-    return Table(title, columns, (Section("", tuple(rows)),), Notes(tuple(_describe(first, second, told))))
+    notes = Notes(tuple(_describe(first, second, told, has_fronts)))
+    return Table(title, columns, (Section("", tuple(rows)),), notes)
 
 
 def _ranks(values: Sequence[Value], column: Column) -> list[int]:
@@ -206,7 +208,7 @@ def _ranks(values: Sequence[Value], column: Column) -> list[int]:
     return [ordered.index(value.number) + 1 for value in values]
 
 
-def _describe(first: Study, second: Study, told: Transfer) -> list[str]:
+def _describe(first: Study, second: Study, told: Transfer, has_fronts: bool) -> list[str]:
     span = "no interval: too few networks, or all in one order"
     if told.interval is not None:
         span = f"95 % [{told.interval[0]:.3f}, {told.interval[1]:.3f}] by bootstrap"
@@ -222,7 +224,16 @@ def _describe(first: Study, second: Study, told: Transfer) -> list[str]:
         some = "; ".join(f"{a} before {b}" for a, b in told.flips[:LISTED_FLIPS])
         more = f"; and {len(told.flips) - LISTED_FLIPS} more" if len(told.flips) > LISTED_FLIPS else ""
         lines.append(f"Flips, better first on {first.name} and worse on {second.name}: {some}{more}.")
-    lines.append("On the front of: no other of these networks has a higher validation mIoU and a lower latency there.")
+    if has_fronts:
+        lines.append(
+            "On the front of: no other of these networks is told to be faster there, or to have a higher validation "
+            "mIoU, without being told to be worse in the other."
+        )
+    for study, other in ((first, second), (second, first)):
+        names = {each.name for each in told.networks}
+        alone = [row.name for row in study.rows() if row.records and row.name not in names]
+        if alone:
+            lines.append(f"Not in it, of {study.name}: {', '.join(alone)}; {other.name} has no such value of them.")
     for study, at in ((first, 0), (second, 1)):
         machines = dict.fromkeys(
             describe_machine(profile.environment) for each in told.networks for profile in each.rows[at].profiles

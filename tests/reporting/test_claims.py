@@ -9,7 +9,7 @@ from jetbench.record import Record
 from jetbench.reporting.claims import JUDGES, NETWORK, VERDICTS, build_claims, judge_claims, read_claims, read_table1
 from jetbench.reporting.formats import markdown
 from jetbench.reporting.studies import Study
-from tests.made_up import ENVIRONMENT, latency, profile, record, training
+from tests.made_up import ENVIRONMENT, failed, latency, profile, record, training
 
 WITHOUT_A_STUDY = {
     "parameters": "reproduced",
@@ -27,7 +27,7 @@ WITHOUT_A_STUDY = {
     "three-devices": "contradicts itself",
     "row-linknet": "not reproduced",
     "row-cgnet": "not reproduced",
-    "row-dsanet": "contradicts itself",
+    "row-dsanet": "not reproduced",
     "adscnet": "not reproduced",
 }
 
@@ -109,7 +109,8 @@ def losses(jetloss: list[float], other: list[float]) -> Study:
     [
         ([0.50, 0.52, 0.51], [0.40, 0.41, 0.40], "reproduced", "told apart"),
         ([0.40, 0.41, 0.40], [0.50, 0.52, 0.51], "not reproduced", "told apart"),
-        ([0.50, 0.56, 0.53], [0.52, 0.53, 0.54], "not reproduced", "a tie"),
+        ([0.50, 0.56, 0.53], [0.52, 0.53, 0.54], "untestable here", "a tie"),
+        ([0.500, 0.502, 0.501], [0.501, 0.502, 0.500], "not reproduced", "a tie"),
         ([0.50, 0.51], [0.40, 0.41], "untestable here", ""),
     ],
 )
@@ -134,3 +135,24 @@ def test_table_1_is_kept_as_printed() -> None:
     assert list(rows) == ["LinkNet", "CGNet", "DSANet", "MFENet", "JetSeg"]
     assert rows["JetSeg"].input == (512, 512)
     assert rows["MFENet"].input is None
+
+
+def beside_rival(name: str, ours_s: float, theirs_s: float) -> Study:
+    rival = load_architecture("dsanet")
+    theirs = record("dsanet", latency_s=theirs_s, architecture=rival, fingerprint="dsanet", changes={"base": "dsanet"})
+    ours = record("ours", latency_s=ours_s, architecture=load_architecture("jetseg-nano-released"), fingerprint="ours")
+    return Study(Path(name), name, name, (ours, theirs))
+
+
+def test_every_machines_evidence_is_told_whatever_the_order_and_only_studies_that_were_used_are_named() -> None:
+    fast, slow = beside_rival("fast", 0.01, 0.02), beside_rival("slow", 0.01, 0.0104)
+    told = []
+    for given in ([fast, slow], [slow, fast]):
+        rulings = judge_claims([*given, Study(Path("x"), "idle", "idle", (failed("z"),))])
+        (ruling,) = [ruling for ruling in rulings if ruling.claim.name == "twice-as-fast"]
+        assert "2.00 \N{PLUS-MINUS SIGN} 0.17 times as fast as dsanet (at" in ruling.evidence
+        assert "1.04 \N{PLUS-MINUS SIGN} 0.09 times as fast as dsanet, a tie (at" in ruling.evidence
+        told.append({note for note in build_claims(rulings, given).notes.all if "Measured evidence" in note})
+    assert told == [{"Measured evidence from fast, slow."}, {"Measured evidence from slow, fast."}]
+    nothing = [Study(Path("x"), "idle", "idle", (failed("z"),))]
+    assert any("Nothing in the studies" in note for note in build_claims(judge_claims(nothing), nothing).notes.all)

@@ -1,18 +1,23 @@
+import math
+import re
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pytest
 from matplotlib.text import Text
 from PIL import Image
 
 from jetbench.energy import Energy, PowerSample
+from jetbench.experiment import TrainingConfig
 from jetbench.record import Record
-from jetbench.reporting.drawing import Label, make_panel, name_ends, place_labels
-from jetbench.reporting.plots import ENERGY, PICTURES, _value, write_plots
+from jetbench.reporting.drawing import Label, make_panel, name_ends, name_points, place_labels
+from jetbench.reporting.plots import ENERGY, PICTURES, _draw_curves, _value, write_plots
 from jetbench.reporting.rows import Row, rows_of
-from tests.made_up import failed, profile, record
+from tests.made_up import failed, profile, record, training
 
 
 def made(count: int) -> list[Record]:
@@ -73,6 +78,26 @@ def test_energy_is_drawn_in_millijoules_with_the_interval_of_its_windows(tmp_pat
     assert all(value.low and value.high and value.low < value.number < value.high for value in values if value)
 
 
+def test_a_curve_is_the_mean_of_its_seeds_and_no_two_names_share_a_colour_and_dashes() -> None:
+    made = [
+        each.model_copy(update={"fingerprint": f"{n}", "training": training(0.3 + n / 50 + seed / 100)})
+        for n in range(12)
+        for seed, each in enumerate(
+            record(
+                f"n{n}, seed={s}", key=f"{n}{s}", changes={"training.seed": s}, training_config=TrainingConfig(seed=s)
+            )
+            for s in range(3)
+        )
+    ]
+    figure = _draw_curves(rows_of(made), "title")
+    assert figure
+    lines = figure.axes[0].get_lines()
+    assert len(lines) == 12
+    assert len({(line.get_color(), str(line.get_linestyle())) for line in lines}) == 12
+    assert np.asarray(lines[0].get_ydata())[-1] == pytest.approx(31.0)
+    plt.close(figure)
+
+
 def test_pictures_are_the_same_bytes_each_time(tmp_path: Path) -> None:
     paths = write_plots(tmp_path, rows(3), "title")
     before = [path.read_bytes() for path in paths]
@@ -88,22 +113,56 @@ def test_without_a_measured_row_there_is_no_picture(tmp_path: Path) -> None:
     assert write_plots(tmp_path, rows_of([failed("broken")]), "title") == []
 
 
-def test_names_that_find_no_place_are_counted_and_none_covers_another() -> None:
-    figure, axis = make_panel("title", [])
+def test_names_that_find_no_place_are_letters_that_the_note_spells_out() -> None:
+    figure, axis = make_panel("title", ["a note"])
     axis.set(xlim=(0, 1), ylim=(0, 1))
-    crowd = [Label(0.5 + n / 1e4, 0.5, f"a network with a long name {n}", is_important=n == 7) for n in range(40)]
-    left_out = place_labels(figure, axis, crowd, [(label.x, label.y) for label in crowd])
-    assert 0 < left_out < 40
+    grid = [(x / 10, y / 10) for x in range(2, 9) for y in range(3, 8)]
+    crowd = [
+        Label(
+            x,
+            y,
+            f"a network with a long name {n}",
+        )
+        for n, (x, y) in enumerate(grid)
+    ]
+    name_points(figure, axis, crowd, grid)
     figure.canvas.draw()
+    key = figure.get_supxlabel()
+    assert "a note" in key
+    told = {text.get_text() for text in axis.texts}
+    named = {word for word in told if len(word) > 1}
+    letters = told - named
+    spelt = dict(re.findall(r"(\w)\N{NO-BREAK SPACE}([\w\s]+?)(?:;|\N{ZERO WIDTH SPACE})", key))
+    assert letters == set(spelt)
+    assert named | {" ".join(name.split()) for name in spelt.values()} == {label.text for label in crowd}
     boxes = [Text.get_window_extent(text) for text in axis.texts]  # without the line to its point
-    assert len(boxes) == 40 - left_out
-    assert any("name 7" in text.get_text() for text in axis.texts)
     plt.close(figure)
     for number, one in enumerate(boxes):
         for other in boxes[:number]:
             across = min(one.x1, other.x1) - max(one.x0, other.x0)
-            up = min(one.y1, other.y1) - max(one.y0, other.y0)
-            assert across <= 0 or up <= 0.25 * one.height  # a box has room above and below its letters
+            assert across <= 1 or min(one.y1, other.y1) - max(one.y0, other.y0) <= 1
+
+
+def test_a_name_is_nearer_to_its_own_point_than_to_another_or_has_a_line_to_it() -> None:
+    figure, axis = make_panel("title", [])
+    axis.set(xlim=(0, 1), ylim=(0, 1))
+    points = [(0.5, 0.5), (0.5, 0.56), (0.53, 0.5), (0.2, 0.8)]
+    place_labels(figure, axis, [Label(x, y, f"n{n}") for n, (x, y) in enumerate(points)], points)
+    figure.canvas.draw()
+    texts: dict[str, Any] = {text.get_text(): text for text in axis.texts}
+    plt.close(figure)
+    assert len(texts) == 4
+    assert texts["n3"].arrow_patch is None
+    for number, point in enumerate(points):
+        text = texts[f"n{number}"]
+        box = Text.get_window_extent(text)
+
+        def distance(at: tuple[float, float], box: Any = box) -> float:
+            x, y = axis.transData.transform(at)
+            return math.hypot(max(box.x0 - x, 0, x - box.x1), max(box.y0 - y, 0, y - box.y1))
+
+        nearest = min(points, key=distance)
+        assert nearest == point or text.arrow_patch is not None
 
 
 def test_names_at_the_ends_of_lines_do_not_meet() -> None:
