@@ -66,7 +66,7 @@ def write_bundle(folder: Path, case: Case, device: Device) -> float:
         "weights_bytes": sum(tensor.nbytes for tensor in model.state_dict().values()),
         "jetbench": jetbench.__version__,
     }
-    (folder / "request.json").write_text(json.dumps(request))
+    (folder / "request.json").write_text(json.dumps(request), encoding="utf-8")
     return difference
 
 
@@ -77,7 +77,7 @@ def collect(path: Path) -> tuple[ProfileRecord, Device]:
         SpecError: it is no such file.
     """
     try:
-        told = json.loads(path.read_text())
+        told = json.loads(path.read_text(encoding="utf-8"))
         case, device = Case.model_validate(told["bundle"]["case"]), Device.model_validate(told["bundle"]["device"])
         found = [_read_process(each, case, device) for each in told["processes"]]
         # In a container the board's device tree is hidden; its host's jtop tells.

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import yaml
+from pydantic import ValidationError
 
 from jetbench.errors import StudyError
 from jetbench.experiment import Search, Sweep
@@ -64,9 +65,9 @@ def study_id(folder: Path) -> str:
     path = folder / IDENTITY
     if not path.exists():
         partial = path.with_suffix(".partial")
-        partial.write_text(secrets.token_hex(8))
+        partial.write_text(secrets.token_hex(8), encoding="utf-8")
         partial.replace(path)
-    return path.read_text().strip()
+    return path.read_text(encoding="utf-8").strip()
 
 
 def keep_sweep(folder: Path, sweep: Sweep | Search) -> None:
@@ -86,7 +87,7 @@ def keep_sweep(folder: Path, sweep: Sweep | Search) -> None:
         if held == asked:
             return
     partial = path.with_suffix(".partial")
-    partial.write_text(yaml.safe_dump(asked, sort_keys=False, allow_unicode=True))
+    partial.write_text(yaml.safe_dump(asked, sort_keys=False, allow_unicode=True), encoding="utf-8")
     partial.replace(path)
 
 
@@ -110,7 +111,10 @@ def read_records(folder: Path) -> list[Record]:
     if not path.exists():
         return []
     found: dict[str, Record] = {}
-    *lines, _ = path.read_text().split("\n")
+    try:
+        *lines, _ = path.read_text(encoding="utf-8-sig").split("\n")
+    except UnicodeDecodeError as error:
+        raise StudyError(f"{path}: byte {error.start} is no UTF-8: something else has written to it") from None
     for number, line in enumerate(lines, 1):
         try:
             raw = json.loads(line)
@@ -119,14 +123,22 @@ def read_records(folder: Path) -> list[Record]:
         try:
             record = Record.model_validate(raw)
         except ValueError as error:
-            reason = str(error).splitlines()[0]
+            reason = _first_problem(error)
             raise StudyError(
-                f"{path}:{number}: not a record of version {RECORD_VERSION} ({reason}); another version of jetbench "
-                "wrote it: use that one, or a new --name"
+                f"{path}:{number}: not a record of version {RECORD_VERSION} ({reason}); if another version of jetbench "
+                "wrote it, use that one or a new --name; if it was damaged, delete this line: the other rows are kept"
             ) from None
         found.pop(record.key, None)
         found[record.key] = record
     return list(found.values())
+
+
+def _first_problem(error: ValueError) -> str:
+    if not isinstance(error, ValidationError):
+        return str(error).splitlines()[0]
+    first = error.errors(include_url=False)[0]
+    more = f", and {error.error_count() - 1} more" if error.error_count() > 1 else ""
+    return f"{'.'.join(map(str, first['loc']))}: {first['msg']}{more}"
 
 
 def is_worth_a_retry(record: Record) -> bool:

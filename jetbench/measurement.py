@@ -4,9 +4,9 @@ Raw samples are kept; medians and intervals are properties, so that nothing can 
 """
 
 import statistics
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, PositiveFloat
 
 from jetbench.probe.timing import median_interval
 from jetbench.spec import Spec
@@ -15,7 +15,7 @@ from jetbench.spec import Spec
 class LatencyRun(Spec):
     """One process's passes. Seconds per batch, in the order in which they ran."""
 
-    samples_s: tuple[float, ...]
+    samples_s: Annotated[tuple[PositiveFloat, ...], Field(min_length=1)]
     cpu_s: tuple[float, ...] = ()
     warmup_s: tuple[float, ...] = ()
     settled: bool | None = None

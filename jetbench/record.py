@@ -5,7 +5,7 @@ None means "not measured", with the reason in `Profile.notes`; 0 is a measuremen
 
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from jetbench.architecture import AnyArchitecture
 from jetbench.energy import Energy
@@ -56,6 +56,12 @@ class ClassCounts(Spec):
     true_positives: tuple[int, ...]
     false_positives: tuple[int, ...]
     false_negatives: tuple[int, ...]
+
+    @model_validator(mode="after")
+    def _of_labelled_pixels(self) -> "ClassCounts":
+        if sum(self.true_positives) + sum(self.false_negatives) < 1:
+            raise ValueError("no labelled pixel was counted")
+        return self
 
     @property
     def class_iou(self) -> tuple[float | None, ...]:

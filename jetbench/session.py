@@ -316,7 +316,7 @@ def in_fresh_process(request: ProcessRequest, report: Report) -> ProcessFindings
     """
     with tempfile.TemporaryDirectory(prefix="jetbench-") as name:
         folder = Path(name)
-        (folder / "request.json").write_text(request.model_dump_json())
+        (folder / "request.json").write_text(request.model_dump_json(), encoding="utf-8")
         environment = {**os.environ, "OMP_NUM_THREADS": str(request.cases[0].config.threads), "PYTHONSAFEPATH": "1"}
         environment.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")  # as NVML counts cards
         process = subprocess.Popen(
@@ -339,14 +339,14 @@ def in_fresh_process(request: ProcessRequest, report: Report) -> ProcessFindings
             process.wait()
             raise
         try:
-            return ProcessFindings.model_validate_json((folder / "findings.json").read_text())
+            return ProcessFindings.model_validate_json((folder / "findings.json").read_text(encoding="utf-8"))
         except FileNotFoundError:
             raise ProfilingError(_describe_end(folder, process.returncode, errors, request)) from None
 
 
 def _read_progress(folder: Path) -> tuple[float, str]:
     try:
-        told = json.loads((folder / "progress.json").read_text())
+        told = json.loads((folder / "progress.json").read_text(encoding="utf-8"))
         return float(told["share"]), str(told["text"])
     except (OSError, ValueError):
         return 0.0, "starting"
@@ -355,7 +355,7 @@ def _read_progress(folder: Path) -> tuple[float, str]:
 def _describe_end(folder: Path, code: int, errors: str, request: ProcessRequest) -> str:
     failure = folder / "failure.txt"
     if failure.exists():
-        return failure.read_text()
+        return failure.read_text(encoding="utf-8")
     label = request.cases[0].label
     if code == -signal.SIGKILL:
         return f"{label}: its process was killed (the kernel does that when memory runs out)"
@@ -374,17 +374,17 @@ def main(folder: Path, parent: int) -> int:
         if time.monotonic() - last > 0.1:
             last = time.monotonic()
             partial = folder / "progress.tmp"
-            partial.write_text(json.dumps({"share": share, "text": text}))
+            partial.write_text(json.dumps({"share": share, "text": text}), encoding="utf-8")
             partial.replace(folder / "progress.json")
 
-    request = ProcessRequest.model_validate_json((folder / "request.json").read_text())
+    request = ProcessRequest.model_validate_json((folder / "request.json").read_text(encoding="utf-8"))
     try:
         found = measure(request, report)
     except JetbenchError as error:
-        (folder / "failure.txt").write_text(str(error))
+        (folder / "failure.txt").write_text(str(error), encoding="utf-8")
         return 2
     partial = folder / "findings.tmp"
-    partial.write_text(found.model_dump_json())
+    partial.write_text(found.model_dump_json(), encoding="utf-8")
     partial.replace(folder / "findings.json")
     return 0
 

@@ -18,9 +18,9 @@ from jetbench.errors import SpecError
 
 
 class Spec(BaseModel):
-    """Frozen data that rejects keys it does not know."""
+    """Frozen data that rejects keys it does not know, and numbers that are none."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 SpecT = TypeVar("SpecT", bound=Spec)

@@ -8,7 +8,7 @@ PACKAGE = Path(__file__).parent.parent / "jetbench"
 # Each may import from rooms below it and from its own; rooms on one line do not know each other.
 LAYERS = [
     {"errors"},
-    {"spec", "student"},
+    {"spec", "student", "textfile"},
     {"probe", "publication"},
     {"architecture", "energy", "experiment", "front", "measurement"},
     {"rules", "record", "catalog"},

@@ -8,6 +8,7 @@ from rich.markup import escape
 
 from jetbench.cli.app import EXIT_WORSE, app, check_folder, console, errors
 from jetbench.errors import SpecError
+from jetbench.textfile import write_whole
 
 if TYPE_CHECKING:
     from jetbench.reporting.studies import Study
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 PER = ("network", "class", "axis", "device")
 FORMATS = ("terminal", "markdown", "latex", "html", "csv")
+ENDINGS = {".md": "markdown", ".tex": "latex", ".html": "html", ".htm": "html", ".csv": "csv", ".txt": "markdown"}
 StudiesArgument = Annotated[
     list[Path], typer.Argument(metavar="STUDY", help="Report folders, for example reports/nano.")
 ]
@@ -22,6 +24,12 @@ MixedOption = Annotated[
     bool, typer.Option("--mixed", help="Show rows of different protocols in groups, each ranked by itself.")
 ]
 AllOption = Annotated[bool, typer.Option("--all", help="Show rows whose profile is invalid too.")]
+FormatOption = Annotated[
+    str | None,
+    typer.Option(
+        "--style", metavar="FORMAT", help="terminal, markdown, latex, html or csv; as --out ends, else terminal."
+    ),
+]
 OutOption = Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Write it there instead of printing it.")]
 
 
@@ -61,7 +69,7 @@ def table(
         for column in COLUMNS:
             console.print(f"{column.name:20} {column.heading}, {column.kind}", highlight=False)
         return
-    layout, form = _read_style(style)
+    layout, form = _read_style(style, out)
     if per not in PER:
         raise SpecError(f"--per {per}: expected one of {', '.join(PER)}")
     studies = read_studies(folders)
@@ -87,8 +95,8 @@ def table(
         show_table(_build(studies, layout, columns, per, each_seed, mixed, show_invalid), form, out)
 
 
-def _read_style(style: str | None) -> tuple[str, str]:
-    """Layout and format; `latex` alone is the paper's layout, any other format the brief one."""
+def _read_style(style: str | None, out: Path | None) -> tuple[str, str]:
+    """Layout and format; by how `out` ends where that is not said. LaTeX alone is the paper's layout, else brief."""
     from jetbench.reporting.columns import LAYOUTS
 
     layout = form = None
@@ -103,7 +111,28 @@ def _read_style(style: str | None) -> tuple[str, str]:
                 f"--style {style}: expected one of {', '.join(LAYOUTS)}, or one of {', '.join(FORMATS)}, or both: "
                 "paper,latex"
             )
-    return layout or ("paper" if form == "latex" else "brief"), form or "terminal"
+    form = form_of(form, out)
+    return layout or ("paper" if form == "latex" else "brief"), form
+
+
+def _read_format(style: str | None, out: Path | None) -> str:
+    """A format without a layout."""
+    if style is not None and style not in FORMATS:
+        raise SpecError(f"--style {style}: expected one of {', '.join(FORMATS)}")
+    return form_of(style, out)
+
+
+def form_of(form: str | None, out: Path | None) -> str:
+    """The format asked for, or else that of the file's ending.
+
+    Raises:
+        SpecError: the ending is of no format, and none was asked for.
+    """
+    if form is not None or out is None:
+        return form or "terminal"
+    if out.suffix.lower() not in ENDINGS:
+        raise SpecError(f"--out {out}: which format? End its name in {', '.join(ENDINGS)}, or say --style")
+    return ENDINGS[out.suffix.lower()]
 
 
 def _build(
@@ -147,9 +176,12 @@ def show_table(table: "Table", form: str, out: Path | None) -> None:
     from jetbench.reporting.sheets import print_whole
 
     if form == "terminal" and out is None:
-        print_whole(console, formats.terminal(table))
-        print_notes(console, table.notes.all)
+        is_plain = not console.is_terminal
+        print_whole(console, formats.terminal(table, is_plain))
+        print_notes(console, [*formats.explain_signs(table, is_plain), *table.notes.all])
         return
+    if form == "latex" and (trouble := formats.what_does_not_fit(table)):
+        errors.print(f"[yellow]note:[/] {escape(trouble)}", highlight=False, soft_wrap=True)
     make = {
         "terminal": formats.markdown,  # a file has no colours
         "markdown": formats.markdown,
@@ -167,7 +199,10 @@ def show_text(text: str, out: Path | None) -> None:
         return
     if out.is_dir() or not out.parent.is_dir():
         raise SpecError(f"--out {out}: is a folder, or in one that is not there; give a file")
-    out.write_text(text)
+    try:
+        write_whole(out, text)
+    except OSError as error:
+        raise SpecError(f"--out {out}: cannot be written to ({error.strerror})") from None
     console.print(f"Written to {out}.", highlight=False, soft_wrap=True, markup=False)
 
 
@@ -182,7 +217,7 @@ def compare(
             help="Exit with 4 where a metric is worse than that: latency:3%,miou:1 (points). A tie is never worse.",
         ),
     ] = None,
-    style: Annotated[str, typer.Option(help="Its format: terminal, markdown, latex, html or csv.")] = "terminal",
+    style: FormatOption = None,
     show_invalid: AllOption = False,
     out: OutOption = None,
 ) -> None:
@@ -195,8 +230,7 @@ def compare(
     from jetbench.reporting.studies import read_studies
 
     limits = read_limits(fail_on) if fail_on is not None else []
-    if style not in FORMATS:
-        raise SpecError(f"--style {style}: expected one of {', '.join(FORMATS)}")
+    form = _read_format(style, out)
     first, second = read_studies([before, after])
     found = compare_studies(first, second, show_invalid)
     if not found.pairs:
@@ -208,7 +242,7 @@ def compare(
     if undecided:
         metric = undecided[0].metric
         raise SpecError(f"--fail-on {undecided[0].asked}: not comparable: {found.differing[metric]}")
-    show_table(build_comparison(found), style, out)
+    show_table(build_comparison(found), form, out)
     failures = found.failures(limits)
     for line in failures:
         errors.print(f"[bold red]worse:[/] {escape(line)}", highlight=False, soft_wrap=True)
@@ -221,7 +255,7 @@ def claims(
     folders: Annotated[
         list[Path] | None, typer.Argument(metavar="[STUDY...]", help="Report folders whose records are evidence.")
     ] = None,
-    style: Annotated[str, typer.Option(help="Its format: terminal, markdown, latex, html or csv.")] = "terminal",
+    style: FormatOption = None,
     out: OutOption = None,
 ) -> None:
     """What the JetSeg paper claims: reproduced, not reproduced, contradicting itself, or untestable here, and why.
@@ -232,13 +266,12 @@ def claims(
     from jetbench.reporting.report import print_notes
     from jetbench.reporting.studies import read_studies
 
-    if style not in FORMATS:
-        raise SpecError(f"--style {style}: expected one of {', '.join(FORMATS)}")
+    form = _read_format(style, out)
     studies = read_studies(folders or ())
     rulings = judge_claims(studies)
     table = build_claims(rulings, studies)
-    if style != "terminal" or out is not None:
-        show_table(table, style, out)
+    if form != "terminal" or out is not None:
+        show_table(table, form, out)
         return
     colours = {"reproduced": "green", "not reproduced": "red", "contradicts itself": "magenta"}
     for ruling in rulings:
@@ -288,8 +321,11 @@ def plot(
     build_table(kept, find_columns(["val", "latency", "macs"]), title, show_invalid=True)  # refuses what differs
     folder = out or studies[0].folder
     check_folder(folder, [], option="--out")
-    folder.mkdir(parents=True, exist_ok=True)
-    written = write_plots(folder, kept, title, names)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        written = write_plots(folder, kept, title, names)
+    except OSError as error:
+        raise SpecError(f"--out {folder}: cannot be written to ({error.strerror})") from None
     if not written:
         raise SpecError(f"{', '.join(map(str, folders))}: no row has what these pictures show")
     console.print(f"Written to {folder}: {', '.join(path.name for path in written)}", highlight=False, soft_wrap=True)
@@ -313,5 +349,8 @@ def report(
     study, path = read_study(folder), out or folder / "report.html"
     if path.is_dir() or not path.parent.is_dir():
         raise SpecError(f"--out {path}: is a folder, or in one that is not there; give a file")
-    size = write_page(path, study, show_invalid).stat().st_size
+    try:
+        size = write_page(path, study, show_invalid).stat().st_size
+    except OSError as error:
+        raise SpecError(f"{path}: cannot be written to ({error.strerror}); say where with --out") from None
     console.print(f"Written to {path} ({size / 2**20:.1f} MiB).", highlight=False, soft_wrap=True, markup=False)

@@ -20,7 +20,7 @@ def write_json(path: Path, value: dict[str, Any]) -> None:
     """
     partial = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
-        partial.write_text(json.dumps(value))
+        partial.write_text(json.dumps(value), encoding="utf-8")
         partial.replace(path)
     except OSError:
         with contextlib.suppress(OSError):
@@ -31,7 +31,7 @@ def write_json(path: Path, value: dict[str, Any]) -> None:
 def read_json(path: Path) -> dict[str, Any] | None:
     """The object in a file; None if there is no such file or no such object."""
     try:
-        value = json.loads(path.read_text())
+        value = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
     return value if isinstance(value, dict) else None

@@ -34,7 +34,7 @@ def main() -> int:
     parser.add_argument("--parent", type=int, help=argparse.SUPPRESS)
     asked = parser.parse_args()
     try:
-        request = json.loads((asked.bundle / "request.json").read_text())
+        request = json.loads((asked.bundle / "request.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         print("error: {}: no bundle that can be read ({})".format(asked.bundle, error), file=sys.stderr)
         return 2
@@ -43,7 +43,7 @@ def main() -> int:
         print(json.dumps(measure(asked.bundle, request, asked.one)))
         return 0
     try:
-        (asked.bundle / "result.tmp").write_text("")
+        (asked.bundle / "result.tmp").write_text("", encoding="utf-8")
     except OSError as error:
         print("error: {}: cannot write here ({})".format(asked.bundle, error.strerror), file=sys.stderr)
         return 2
@@ -56,7 +56,7 @@ def main() -> int:
         return 1
     result = asked.bundle / "result.json"
     partial = asked.bundle / "result.tmp"
-    partial.write_text(json.dumps({"processes": found, "bundle": request, "finished_s": time.time()}))
+    partial.write_text(json.dumps({"processes": found, "bundle": request, "finished_s": time.time()}), encoding="utf-8")
     partial.replace(result)
     print("written: {}. Bring it back for: jetbench collect result.json".format(result.resolve()), file=sys.stderr)
     return 0

@@ -56,7 +56,7 @@ def _device_name(device: torch.device) -> str:
 def _driver() -> str | None:
     """Version of the NVIDIA kernel driver."""
     try:
-        return Path("/sys/module/nvidia/version").read_text().strip() or None
+        return Path("/sys/module/nvidia/version").read_text(encoding="utf-8").strip() or None
     except OSError:
         return None
 
@@ -64,7 +64,7 @@ def _driver() -> str | None:
 def cpu_name() -> str:
     """The processor's name as the kernel gives it."""
     try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
             if line.startswith(("model name", "Model")):
                 return line.split(":", 1)[1].strip()
     except OSError:
@@ -84,8 +84,8 @@ def _clocks() -> tuple[float, ...] | None:
     files = sorted(Path("/sys/devices/system/cpu").glob("cpu[0-9]*/cpufreq/scaling_cur_freq"))
     try:
         if files:
-            return tuple(int(file.read_text()) / 1000 for file in files)
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+            return tuple(int(file.read_text(encoding="utf-8")) / 1000 for file in files)
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
         return tuple(float(line.split(":")[1]) for line in lines if line.startswith("cpu MHz")) or None
     except (OSError, ValueError):
         return None

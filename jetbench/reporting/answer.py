@@ -275,16 +275,16 @@ def write_answer(folder: Path, rows: Sequence[Row], search: Search, described: s
     if trained is not None:
         where = f" at {format_size(trained.dataset.size)}, {trained.dataset.num_classes} classes"
         lines += ["", *_how_to_go_on(rows, where, format_size(trained.dataset.size))]
-    (folder / ANSWER).write_text("\n".join(lines) + "\n")
+    (folder / ANSWER).write_text("\n".join(lines) + "\n", encoding="utf-8")
     path = folder / f"{FRONT}.yaml"
-    path.write_text(yaml.safe_dump(_as_sweep(rows, search), sort_keys=False, allow_unicode=True))
+    path.write_text(yaml.safe_dump(_as_sweep(rows, search), sort_keys=False, allow_unicode=True), encoding="utf-8")
     written = [folder / ANSWER, path]
     for row in rows[1:]:
         path = folder / FRONT / f"{row.name}.yaml"
         # What is None follows from the form; a network's own name and story, not the base's.
         raw = row.architecture.model_dump(mode="json", exclude_none=True, exclude={"paper", "reported"})
         raw |= {"name": row.name, "description": f"found by {title}{where}"}
-        path.write_text(yaml.safe_dump(raw, sort_keys=False, allow_unicode=True))
+        path.write_text(yaml.safe_dump(raw, sort_keys=False, allow_unicode=True), encoding="utf-8")
         written.append(path)
         best = max(
             row.kept, key=lambda record: record.training.best.counts.miou if record.training else 0, default=None
@@ -387,5 +387,5 @@ def write_proposals(folder: Path, fates: Sequence[Fate], axes: Sequence[str]) ->
         about = [record.variant, "; ".join(record.also_named), outcome, fate.limit, fate.excess, reason]
         writer.writerow([*about, *fate.known.values(), *(record.changes.get(axis) for axis in axes)])
     path = folder / PROPOSALS
-    path.write_text(text.getvalue())
+    path.write_text(text.getvalue(), encoding="utf-8")
     return path

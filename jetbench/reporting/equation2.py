@@ -205,7 +205,7 @@ def write(folder: Path) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     texts = {"equation-2.md": markdown(), "equation-2.csv": frame().to_csv(index=False)}
     for name, text in texts.items():
-        (folder / name).write_text(text)
+        (folder / name).write_text(text, encoding="utf-8")
     return [folder / name for name in texts]
 
 

@@ -1,5 +1,6 @@
 """A table in a format: Markdown, LaTeX with booktabs, HTML, the terminal. The same bytes each time."""
 
+import re
 from collections.abc import Sequence
 from csv import writer as csv_writer
 from html import escape as escape_html
@@ -13,13 +14,14 @@ from jetbench.reporting import units
 from jetbench.reporting.columns import Column
 from jetbench.reporting.footnotes import on_one_line
 from jetbench.reporting.published import APPROXIMATE
-from jetbench.reporting.tables import KINDS, TIE, Cell, Table
+from jetbench.reporting.tables import KINDS, TIE, Cell, Section, Table, TableRow
 
 # Widths of a line of text in points: one column and both columns of a two-column article (IEEE, CVPR: 252 and 516).
 ONE_COLUMN, BOTH_COLUMNS = 252.0, 516.0
 SIZES = (("footnotesize", 8.0), ("scriptsize", 7.0))
 COLUMN_GAP = 3.0  # \tabcolsep, on both sides of each column
 PROSE_EMS = 40.0  # a wider column of words holds sentences
+PAGE_LINES = 68  # of the small type, on a page with a caption
 NARROW, WIDE = "iljtfr.,:;|!'()[] ", "mwMW%@ABCDEFGHKNOPQRSUVXYZ"
 
 LAST_LETTER = 0x180  # of Latin with its accents
@@ -46,15 +48,20 @@ def markdown(table: Table) -> str:
     """A page: title, table with the class of each number under its heading, notes, sources."""
     headings = ["variant", *(_with_kind(column) for column in table.columns)]
     alignment = [":--", *("--:" if column.is_number else ":--" for column in table.columns)]
-    lines = [f"# {table.title}", "", _pipe(headings), _pipe(alignment)]
+    lines = [f"# {_escape_tags(table.title)}", "", _pipe(headings), _pipe(alignment)]
     for section in table.sections:
         if section.label:
-            lines.append(_pipe([f"*{section.label}*", *[""] * len(table.columns)]))
+            lines.append(_pipe([f"*{_escape_markdown(section.label)}*", *[""] * len(table.columns)]))
         for row in section.rows:
-            name = f"**{row.name}**" if row.is_on_front else row.name
+            name = f"**{_escape_markdown(row.name)}**" if row.is_on_front else _escape_markdown(row.name)
             lines.append(_pipe([name, *(_markdown_cell(cell) for cell in row.cells)]))
-    lines += ["", *(f"- {note}" for note in (*table.notes.all, *table.sources)), ""]
+    lines += ["", *(f"- {_escape_tags(note)}" for note in (*table.notes.all, *table.sources)), ""]
     return "\n".join(lines)
+
+
+def _escape_tags(text: str) -> str:
+    """Of our own sentences, which may have `code`, only what comes from elsewhere could be a tag."""
+    return text.replace("<", "\\<")
 
 
 def _with_kind(column: Column) -> str:
@@ -63,11 +70,17 @@ def _with_kind(column: Column) -> str:
 
 
 def _markdown_cell(cell: Cell) -> str:
-    return {"bold": f"**{cell.marked}**", "underlined": f"<ins>{cell.marked}</ins>"}.get(cell.weight, cell.marked)
+    text = _escape_markdown(cell.marked)
+    return {"bold": f"**{text}**", "underlined": f"<ins>{text}</ins>"}.get(cell.weight, text)
+
+
+def _escape_markdown(text: str) -> str:
+    """Names and reasons come from anywhere: no tag, link or stress comes of them, and no further column."""
+    return re.sub(r"([\\`*<|])", r"\\\1", on_one_line(text)).replace("](", "]\\(")
 
 
 def _pipe(row: Sequence[str]) -> str:
-    return "| " + " | ".join(on_one_line(cell).replace("|", "\\|") for cell in row) + " |"
+    return "| " + " | ".join(on_one_line(cell) for cell in row) + " |"
 
 
 def latex(table: Table) -> str:
@@ -77,37 +90,77 @@ def latex(table: Table) -> str:
     first comment says which, and by how much it is too wide where neither is enough.
     """
     size, width, star = _fit(table)
-    room = BOTH_COLUMNS if star else ONE_COLUMN
-    if width > room:
-        fit = f"some {width:.0f} pt wide, which is more than both columns ({BOTH_COLUMNS:g} pt): choose fewer --columns"
+    if (trouble := what_does_not_fit(table)) is not None:
+        fit = trouble
     elif star:
         fit = f"some {width:.0f} pt wide, so it goes over both columns; one has {ONE_COLUMN:g} pt"
     else:
         fit = f"some {width:.0f} pt wide: fits one column of {ONE_COLUMN:g} pt"
     environment = "table*" if star else "table"
     lines = [
-        f"% Needs \\usepackage{{booktabs}}; {fit}.",
+        f"% Needs \\usepackage{{booktabs}}{' and array' * bool(_prose(table))}; {fit}.",
         *(f"% {note}" for note in (*table.notes.details, *table.sources)),
     ]
-    lines += [f"\\begin{{{environment}}}", r"  \centering", f"  \\caption{{{_tex(table.title)}.}}"]
-    lines += [f"  \\{size}", f"  \\setlength{{\\tabcolsep}}{{{COLUMN_GAP:g}pt}}"]
-    lines += [f"  \\begin{{tabular}}{{l{_letters(table, size)}}}", r"    \toprule"]
-    lines += _kind_lines(table.columns)
-    lines.append("    " + " & ".join(["model", *(_tex(column.brief) for column in table.columns)]) + r" \\")
-    for section in table.sections:
-        lines.append(r"    \midrule")
-        if section.label:
-            span = len(table.columns) + 1
-            lines.append(f"    \\multicolumn{{{span}}}{{l}}{{\\emph{{{_tex(section.label)}}}}} \\\\")
-        for row in section.rows:
-            # Braces: a name that begins with [ or * would be read as an argument of the line's end before it.
-            name = f"\\textbf{{{_tex(row.name)}}}" if row.is_on_front else f"{{{_tex(row.name)}}}"
-            lines.append("    " + " & ".join([name, *(_tex_cell(cell) for cell in row.cells)]) + r" \\")
+    letters = _letters(table, size)
+    head = [f"  \\{size}", f"  \\setlength{{\\tabcolsep}}{{{COLUMN_GAP:g}pt}}"]
+    head += [f"  \\begin{{tabular}}{{l{letters}}}", r"    \toprule", *_kind_lines(table.columns)]
+    head.append("    " + " & ".join(["model", *(_tex(column.brief) for column in table.columns)]) + r" \\")
+    for number, sections in enumerate(_pages(table, size)):
+        if number:
+            lines += [r"    \bottomrule", r"  \end{tabular}", f"\\end{{{environment}}}"]
+        title = f"{_tex(table.title)}{' (continued)' if number else ''}"
+        lines += [f"\\begin{{{environment}}}", r"  \centering", f"  \\caption{{{title}.}}", *head]
+        lines += _body(sections, len(table.columns))
     lines += [r"    \bottomrule", r"  \end{tabular}", r"  \par\smallskip"]
     lines.append(r"  \parbox{\linewidth}{\scriptsize\raggedright")
     lines += [f"    {_tex(note)}" for note in (*_spelt_out(table.columns), *table.notes.essential)]
     lines += ["  }", f"\\end{{{environment}}}", ""]
     return "\n".join(lines)
+
+
+def what_does_not_fit(table: Table) -> str | None:
+    """How much too wide its LaTeX is for both columns of a page; None if it is not."""
+    _, width, _ = _fit(table)
+    if width <= BOTH_COLUMNS:
+        return None
+    return f"some {width:.0f} pt wide, which is more than both columns ({BOTH_COLUMNS:g} pt): choose fewer --columns"
+
+
+def _pages(table: Table, size: str) -> list[tuple[Section, ...]]:
+    """The sections as they go on one page each: a table of sentences may be longer than a page."""
+    prose = _prose(table)
+    if not prose:
+        return [table.sections]
+    widths = dict(zip(prose, _prose_widths(table, size), strict=True))
+    points = dict(SIZES)[size]
+    pages: list[list[Section]] = [[]]
+    left = PAGE_LINES
+    for section in table.sections:
+        rows: list[TableRow] = []
+        for row in section.rows:
+            lines = max(1 + int(1.15 * points * _ems(row.cells[at].marked) / width) for at, width in widths.items())
+            if lines > left and (rows or pages[-1]):
+                pages[-1] += [Section(section.label, tuple(rows))] if rows else []
+                pages.append([])
+                rows, left = [], PAGE_LINES
+            rows.append(row)
+            left -= lines
+        pages[-1].append(Section(section.label, tuple(rows)))
+    return [tuple(page) for page in pages]
+
+
+def _body(sections: Sequence[Section], columns: int) -> list[str]:
+    lines = []
+    for section in sections:
+        lines.append(r"    \midrule")
+        if section.label:
+            span = columns + 1
+            lines.append(f"    \\multicolumn{{{span}}}{{l}}{{\\emph{{{_tex(section.label)}}}}} \\\\")
+        for row in section.rows:
+            # Braces: a name that begins with [ or * would be read as an argument of the line's end before it.
+            name = f"\\textbf{{{_tex(row.name)}}}" if row.is_on_front else f"{{{_tex(row.name)}}}"
+            lines.append("    " + " & ".join([name, *(_tex_cell(cell) for cell in row.cells)]) + r" \\")
+    return lines
 
 
 def _spelt_out(columns: Sequence[Column]) -> list[str]:
@@ -157,18 +210,25 @@ def _prose(table: Table) -> list[int]:
 
 def _letters(table: Table, size: str) -> str:
     """How each column is set: right, left, or sentences in what room the others leave."""
-    prose, widths, points = _prose(table), _widest(table), dict(SIZES)[size]
-    gaps = 2 * COLUMN_GAP * (len(table.columns) + 1)
-    left = BOTH_COLUMNS - gaps - points * sum(w for at, w in enumerate(widths) if at - 1 not in prose)
-    whole = sum(widths[at + 1] for at in prose)
+    widths = dict(zip(_prose(table), _prose_widths(table, size), strict=True))
     letters = []
     for at, column in enumerate(table.columns):
-        if at in prose:
-            share = max(40.0, left * (0.5 / len(prose) + 0.5 * widths[at + 1] / whole))
-            letters.append(f"p{{{share:.0f}pt}}")
+        if at in widths:
+            # Sentences in a narrow column are not stretched to its edges.
+            letters.append(f">{{\\raggedright\\arraybackslash}}p{{{widths[at]:.0f}pt}}")
         else:
             letters.append("r" if column.is_number else "l")
     return "".join(letters)
+
+
+def _prose_widths(table: Table, size: str) -> list[float]:
+    """Points that each column of sentences gets of what the others leave."""
+    prose, widths, points = _prose(table), _widest(table), dict(SIZES)[size]
+    gaps = 2 * COLUMN_GAP * (len(table.columns) + 1)
+    # The small sizes of the type are wider for their height.
+    left = BOTH_COLUMNS - gaps - 1.1 * points * sum(w for at, w in enumerate(widths) if at - 1 not in prose)
+    whole = sum(widths[at + 1] for at in prose)
+    return [max(40.0, left * (0.5 / len(prose) + 0.5 * widths[at + 1] / whole)) for at in prose]
 
 
 def _ems(text: str) -> float:
@@ -226,8 +286,21 @@ def _html_cell(cell: Cell) -> str:
     return {"bold": f"<b>{text}</b>", "underlined": f"<u>{text}</u>"}.get(cell.weight, text)
 
 
-def terminal(table: Table) -> RichTable:
-    """The table for a terminal; the class of each number stands dim under its heading."""
+PLAIN = {"bold": " *", "underlined": " +", "": ""}
+
+
+def explain_signs(table: Table, is_plain: bool) -> list[str]:
+    """What stands for bold and underlined where there is neither; nothing where neither is needed."""
+    weights = {cell.weight for row in table.rows for cell in row.cells}
+    signs = [sign for weight, sign in (("bold", "* is bold"), ("underlined", "+ underlined")) if weight in weights]
+    return [f"Without colours: {', '.join(signs)}."] if is_plain and signs else []
+
+
+def terminal(table: Table, is_plain: bool = False) -> RichTable:
+    """The table for a terminal; the class of each number stands dim under its heading.
+
+    Where there is neither bold nor underlined, as in a pipe, signs stand for them.
+    """
     shown = RichTable(title=f"\n[bold]{escape_markup(table.title)}", title_justify="left", box=None, pad_edge=False)
     shown.add_column("variant", overflow="fold", min_width=16)
     for column in table.columns:
@@ -241,7 +314,8 @@ def terminal(table: Table) -> RichTable:
             shown.add_row(f"[italic]{escape_markup(section.label)}[/]")
         for row in section.rows:
             name = escape_markup(row.name)
-            cells = [_terminal_cell(cell) for cell in row.cells]
+            cells = [_terminal_cell(cell) + PLAIN[cell.weight] * is_plain for cell in row.cells]
+            name += PLAIN["bold"] * (is_plain and row.is_on_front)
             shown.add_row(f"[bold green]{name}[/]" if row.is_on_front else name, *cells)
     return shown
 

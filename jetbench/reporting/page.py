@@ -35,6 +35,7 @@ from jetbench.reporting.studies import Study
 from jetbench.reporting.tables import KINDS, Table, believed, build_table
 from jetbench.rules import format_size
 from jetbench.sweep import SEED, describe_changes
+from jetbench.textfile import write_whole
 from jetbench.training.data import load_data
 from jetbench.training.samples import class_names_of, colours_of, read_predictions, sample_indices
 from jetbench.verdict import judge
@@ -62,14 +63,18 @@ def write_page(path: Path, study: Study, show_invalid: bool = False) -> Path:
         study: what to show.
         show_invalid: rows whose profile is invalid stand in it too, marked.
     """
-    path.write_text(render(describe_study(study, show_invalid)))
+    write_whole(path, render(describe_study(study, show_invalid)))
     return path
 
 
 def render(data: dict[str, Any]) -> str:
     """The page with its data in it. Nothing in the data can end the script that holds it."""
-    text = json.dumps(data, ensure_ascii=True, separators=(",", ":")).replace("<", "\\u003c").replace("&", "\\u0026")
-    page = TEMPLATE.read_text()
+    text = (
+        json.dumps(data, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+        .replace("<", "\\u003c")
+        .replace("&", "\\u0026")
+    )
+    page = TEMPLATE.read_text(encoding="utf-8")
     return page.replace("{{TITLE}}", escape(data["title"])).replace("{{DATA}}", text)
 
 
@@ -90,7 +95,7 @@ def describe_study(study: Study, show_invalid: bool = False) -> dict[str, Any]:
         "subtitle": f"{units.counted(len(rows), 'row')}; {info.describe()}",
         "columns": [_column(column) for column in columns],
         "rows": [_row(row, columns, axes, *cells[id(row)]) for row in rows],
-        "details": {_id_of(row): _details(row, study) for row in rows},
+        "details": {_id_of(row): _details(row, study, whole) for row, whole in zip(rows, every, strict=True)},
         "axes": axes,
         "groups": list(dict.fromkeys(section.label for section in table.sections)),
         "notes": list(table.notes.essential),
@@ -233,15 +238,16 @@ def _describe_failure(failure: Failure) -> str:
     return f"{failure.stage}, {failure.status}: {failure.reason}"
 
 
-def _details(row: Row, study: Study) -> dict[str, Any]:
+def _details(row: Row, study: Study, whole: Row) -> dict[str, Any]:
+    """`whole` is the row with what was left out of it as invalid."""
     # Of several seeds: one that was trained and measured, if there is one, speaks for what is not a mean.
     record = max(row.records, key=lambda each: (each.training is not None) + (each.profile is not None))
     profile, training = record.profile, record.training
     told: dict[str, Any] = {
         "seed": f"of seed {record.training_config.seed}" if len(row.records) > 1 else "",
         "about": _about(row),
-        "verdict": row.level if row.profiles else units.MISSING,
-        "reasons": list(dict.fromkeys(reason for each in row.profiles for reason in judge(each).reasons)),
+        "verdict": whole.level if whole.profiles else units.MISSING,
+        "reasons": list(dict.fromkeys(reason for each in whole.profiles for reason in judge(each).reasons)),
         "failure": "; ".join(
             f"{r.failure.stage}, {r.failure.status}: {r.failure.reason}" for r in row.records if r.failure
         ),
@@ -269,7 +275,11 @@ def _details(row: Row, study: Study) -> dict[str, Any]:
         **_strip(record, study),
     }
     times = (
-        profile.notes.get("layers", "how long each part takes was not measured") if profile else "nothing was measured"
+        profile.notes.get("layers", "how long each part takes was not measured")
+        if profile
+        else "what was measured is invalid, and left out (`jetbench report --all` shows it)"
+        if whole.profiles
+        else "nothing was measured"
     )
     told["times"] = f"Counted for one image. Time: {times}."
     if training is None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from jetbench.catalog import load_architecture, load_jetseg
 from jetbench.cost import cost_of
 from jetbench.device import load_device
-from jetbench.errors import SpecError
+from jetbench.errors import JetbenchError, SpecError
 from jetbench.operations import Cost, add_up
 from jetbench.plan import plan_architecture, plan_network
 from jetbench.profiling.listing import list_network
@@ -28,6 +28,7 @@ from jetbench.reporting.studies import Study, read_study
 from jetbench.reporting.tables import Cell, Section, Table, TableRow, believed, build_table
 from jetbench.reporting.transfer import build_transfer
 from jetbench.rules import Size, format_size
+from jetbench.textfile import write_whole
 from jetbench.walk import list_operations
 
 RIVALS, RIVALS_ELSEWHERE, ABLATION = "realtime", "realtime-elsewhere", "ablation"
@@ -160,7 +161,8 @@ def build_device_table(name: str, studies: Sequence[Study]) -> Table:
             else:
                 texts += [units.milliseconds(best.seconds), units.fps(best.throughput_fps)]
                 about = (
-                    f"At best: {'; '.join(best.sources)}; each kernel by its FLOPs or bytes, nothing fused, no cache"
+                    f"At best, of a {best.device}: {'; '.join(best.sources)}; each kernel by its FLOPs or bytes, "
+                    "nothing fused, no cache"
                 )
             row = profiled.get(network)
             texts += [
@@ -214,7 +216,7 @@ def write(folder: Path) -> list[Path]:
         table = build()
         for suffix, text in (("md", formats.markdown(table)), ("tex", formats.latex(table))):
             path = folder / f"{name}.{suffix}"
-            path.write_text(text)
+            write_whole(path, text)
             paths.append(path)
     return paths
 
@@ -229,5 +231,10 @@ def _build_classes(study: Study) -> Table:
 
 
 if __name__ == "__main__":
-    for path in write(Path(sys.argv[1])):
-        print(path)
+    if len(sys.argv) != 2 or sys.argv[1].startswith("-"):
+        sys.exit("usage: python -m jetbench.reporting.paper FOLDER   (make tables: reports/paper)")
+    try:
+        for path in write(Path(sys.argv[1])):
+            print(path)
+    except (JetbenchError, OSError) as error:
+        sys.exit(f"error: {error}")

@@ -166,10 +166,10 @@ def describe_profile(record: ProfileRecord, device: Device) -> dict[str, Any]:
 def write_profiles(folder: Path, records: Sequence[ProfileRecord], device: Device) -> list[Path]:
     """Append the records to a folder's records.jsonl, and write figures.csv and table.md of these records."""
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / RECORDS).open("a") as file:
+    with (folder / RECORDS).open("a", encoding="utf-8") as file:
         file.writelines(record.model_dump_json() + "\n" for record in records)
-    (folder / FIGURES).write_text(_figures_csv(records, device))
-    (folder / TABLE).write_text(_markdown(records, device))
+    (folder / FIGURES).write_text(_figures_csv(records, device), encoding="utf-8")
+    (folder / TABLE).write_text(_markdown(records, device), encoding="utf-8")
     return [folder / name for name in (RECORDS, FIGURES, TABLE)]
 
 

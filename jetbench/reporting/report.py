@@ -40,7 +40,7 @@ def write_tables(
         "table.csv": frame(records, quoted).to_csv(index=False),
     }
     for name, text in texts.items():
-        (folder / name).write_text(text)
+        (folder / name).write_text(text, encoding="utf-8")
     return [folder / name for name in texts]
 
 
@@ -76,11 +76,12 @@ def write_report(
     paths = write_tables(folder, records, title, show_invalid, quoted)
     paths += write_plots(folder, drawn.rows, label, AT_THE_END, ("png", "svg"))
     table = build_table(rows, find_columns(LAYOUTS["brief"]), title, True, show_invalid)
-    print_whole(console, formats.terminal(table))
+    is_plain = not console.is_terminal
+    print_whole(console, formats.terminal(table, is_plain))
     published = [row for row in rows if row.architecture.reported]
     if published:
         _print_published(console, published)
-    print_notes(console, table.notes.all)
+    print_notes(console, [*formats.explain_signs(table, is_plain), *table.notes.all])
     if published:
         print_notes(console, describe_published([(row.name, row.architecture) for row in rows]))
         console.print(

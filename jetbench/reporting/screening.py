@@ -156,8 +156,10 @@ def write_screening(
         sweep_path.unlink(missing_ok=True)
         survivor_frame(result.space, kept).to_csv(folder / "survivors.csv", index=False)
         if chosen:
-            sweep_path.write_text(_sweep_text(result, chosen, by, largest))
-        (folder / "screening.json").write_text(json.dumps(_provenance(result, by, largest, len(kept)), indent=2) + "\n")
+            sweep_path.write_text(_sweep_text(result, chosen, by, largest), encoding="utf-8")
+        (folder / "screening.json").write_text(
+            json.dumps(_provenance(result, by, largest, len(kept)), indent=2) + "\n", encoding="utf-8"
+        )
     except OSError as error:
         raise SpecError(f"{folder}: cannot be written to ({error}); give another folder with --reports") from None
 

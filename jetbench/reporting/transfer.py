@@ -190,9 +190,9 @@ def build_transfer(first: Study, second: Study, metric: str = "latency") -> Tabl
         )
     unit = column.heading
     columns = (
-        Column("first", f"{first.name}: {unit}", column.kind),
+        Column("first", f"{first.name}: {unit}", column.kind, short=first.name),
         Column("first-rank", "rank", column.kind),
-        Column("second", f"{second.name}: {unit}", column.kind),
+        Column("second", f"{second.name}: {unit}", column.kind, short=second.name),
         Column("second-rank", "rank", column.kind),
         Column("ratio", "second / first", column.kind),
         Column("front", "on the front of", "described", text=lambda row: ""),

@@ -238,7 +238,7 @@ def main(out: Path, folders: Sequence[Path], again: bool = False) -> None:
             f"ended {stopped} ({stopped / total:.0%}), saving {saved:.0%} of the training time, and {lost} of the "
             f"{front} that are on a final front.",
         ]
-    (out / "comparison.md").write_text("\n".join(lines) + "\n")
+    (out / "comparison.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
     print("\n".join(lines))
 
 

@@ -94,11 +94,11 @@ def open_search(
         def keep(under_way: Mapping[str, Mapping[str, str]]) -> None:
             partial = path.with_suffix(".partial")
             with suppress(OSError):  # only a convenience, which ends no search
-                partial.write_text(json.dumps(under_way))
+                partial.write_text(json.dumps(under_way), encoding="utf-8")
                 partial.replace(path)
 
         try:
-            asked = json.loads(path.read_text())
+            asked = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError):
             asked = {}  # only a convenience: other networks take the place of those that were under way
         try:

@@ -142,7 +142,7 @@ def load_data(config: DatasetConfig, report: ReportProgress | None = None) -> Se
 def _open_cache(folder: Path) -> SegmentationData | None:
     """What is kept in a folder; None where it is not there, not whole, or not what was written."""
     try:
-        meta = json.loads((folder / "meta.json").read_text())
+        meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
         for name, digest in meta["files"].items():
             if _hash_file(folder / name) != digest:
                 return None
@@ -169,7 +169,7 @@ def _hash_file(path: Path) -> str:
 @contextlib.contextmanager
 def _one_at_a_time(folder: Path) -> Iterator[None]:
     """Hold the lock of a cache folder; where the file system has no locks, several may build, and the first wins."""
-    with folder.with_name(f"{folder.name}.lock").open("w") as file:
+    with folder.with_name(f"{folder.name}.lock").open("w", encoding="utf-8") as file:
         with contextlib.suppress(OSError):
             fcntl.flock(file, fcntl.LOCK_EX)
         yield
@@ -265,7 +265,7 @@ def _decode_into(source: Source, folder: Path, report: ReportProgress | None) ->
         "std": std.tolist(),
         "class_pixels": class_pixels["train"].tolist(),
     }
-    (folder / "meta.json").write_text(json.dumps(meta))
+    (folder / "meta.json").write_text(json.dumps(meta), encoding="utf-8")
 
 
 def _list_problems(source: Source, problems: list[str]) -> str:

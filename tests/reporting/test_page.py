@@ -13,8 +13,10 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from jetbench.experiment import TrainingConfig
 from jetbench.record import Record
 from jetbench.reporting.page import TEMPLATE, describe_study, render, write_page
+from jetbench.reporting.rows import name_without_seed
 from jetbench.reporting.studies import Study
 from jetbench.training.samples import KEY, encode_ids
 from tests.made_up import DATASET, ENVIRONMENT, failed, profile, record
@@ -25,22 +27,39 @@ NASTY = "</script><b>\"'&{{DATA}}"
 
 
 def study(*records: Record, folder: Path = Path("study"), **asked: Any) -> Study:
-    networks = tuple(each.model_copy(update={"fingerprint": each.variant}) for each in records)
+    networks = tuple(each.model_copy(update={"fingerprint": name_without_seed(each)}) for each in records)
     return Study(folder, "study", "A study: of things", networks, (), asked)
+
+
+def sure(name: str, miou: float, latency_s: float, **more: Any) -> list[Record]:
+    """Three seeds, so near each other that it is known how good the network is."""
+    changes = more.pop("changes", {})
+    return [
+        record(
+            f"{name}, seed={seed}",
+            miou + (seed - 1) / 1000,
+            latency_s,
+            key=f"{name}{seed}",
+            changes={**changes, "training.seed": seed},
+            training_config=TrainingConfig(seed=seed),
+            **more,
+        )
+        for seed in range(3)
+    ]
 
 
 def three() -> Study:
     return study(
-        record("fast", 0.4, 0.010, changes={"groups": 1}),
-        record("good", 0.6, 0.020, changes={"groups": 4}),
-        record("worse", 0.3, 0.030),
+        *sure("fast", 0.4, 0.010, changes={"groups": 1}),
+        *sure("good", 0.6, 0.020, changes={"groups": 4}),
+        *sure("worse", 0.3, 0.030),
         failed(NASTY, "the loss was nan <here>"),
     )
 
 
 def test_the_data_has_rows_pages_failures_and_no_empty_column() -> None:
     data = describe_study(three())
-    assert [row["label"] for row in data["rows"]] == ["fast", "good", "worse", NASTY]
+    assert [row["label"] for row in data["rows"]] == ["fast", "good", "worse", f"{NASTY} (failed)"]
     assert [row["front"] for row in data["rows"]] == [True, True, False, False]
     assert set(data["details"]) == {row["id"] for row in data["rows"]}
     assert data["failures"] == [{"name": NASTY, "text": "train, diverged: the loss was nan <here>"}]
@@ -51,9 +70,9 @@ def test_the_data_has_rows_pages_failures_and_no_empty_column() -> None:
     assert latency["v"] == 10.0
     assert latency["lo"] < 10.0 < latency["hi"]
     assert data["axes"] == [{"name": "groups", "label": "groups", "values": ["(base)", "1", "4"], "base": "(base)"}]
-    blocks = data["details"]["fast"]["blocks"]
+    blocks = data["details"]["fast0"]["blocks"]
     assert blocks[0]["stage"] == "S0"
-    assert sum(part["macs"] for part in data["details"]["fast"]["costs"]) > 0
+    assert sum(part["macs"] for part in data["details"]["fast0"]["costs"]) > 0
 
 
 def test_the_page_is_one_file_without_network_and_cannot_be_broken_out_of(tmp_path: Path) -> None:
@@ -168,6 +187,8 @@ document.querySelector('[data-sort="latency"]').click(); say("slowest", names())
 say("focus", document.activeElement.dataset.sort);
 const filter = document.getElementById("filter");
 filter.value = "ms<25 val>35"; filter.oninput(); say("filtered", names());
+filter.value = "lat < 2.5e1 nonsense<3 p90>x"; filter.oninput(); say("spelt", names());
+say("trouble", document.getElementById("count").textContent);
 filter.value = ""; filter.oninput();
 document.getElementById("frontonly").click(); say("front", names());
 document.getElementById("theme").click(); say("theme", document.documentElement.dataset.theme);
@@ -182,7 +203,7 @@ setTimeout(() => {
 
 @needs_browser
 def test_sorting_filtering_themes_and_the_keyboard(tmp_path: Path) -> None:
-    made = study(record("fast", 0.4, 0.010), record("good", 0.6, 0.020), record("worse", 0.3, 0.030))
+    made = study(*sure("fast", 0.4, 0.010), *sure("good", 0.6, 0.020), *sure("worse", 0.3, 0.030))
     dom, complaints = browse(write_page(tmp_path / "report.html", made), USE)
     assert complaints == ""
     told = dict(re.findall(r'data-([a-z]+)="([^"]*)"', re.findall(r"<body[^>]*>", dom)[0]))
@@ -191,6 +212,10 @@ def test_sorting_filtering_themes_and_the_keyboard(tmp_path: Path) -> None:
     assert told["focus"] == "latency"
     assert told["filtered"] == "good fast"  # still sorted
     assert told["front"] == "good fast"
+    assert told["spelt"] == "good fast"
+    assert told["trouble"] == (
+        "2 of 3 rows; left aside: no number here is called nonsense; x is no number (as in p90&gt;10)"
+    )
     assert told["theme"] in ("dark", "light")
     assert "latency median (ms): " in told["tip"]
     assert told["page"].endswith(" true")
@@ -220,7 +245,34 @@ def test_the_template_has_its_two_places() -> None:
 
 def test_rows_of_different_machines_stand_in_groups_of_which_one_is_shown() -> None:
     elsewhere = profile(0.005, environment=ENVIRONMENT.model_copy(update={"cpu": "another"}))
-    data = describe_study(study(record("a", 0.5, 0.01), record("b", 0.6, profile=elsewhere)))
+    data = describe_study(study(*sure("a", 0.5, 0.01), *sure("b", 0.6, 0.01, profile=elsewhere)))
     assert len(data["groups"]) == 2
     assert [row["group"] for row in data["rows"]] == data["groups"]
     assert [row["front"] for row in data["rows"]] == [True, True]  # each in its own group
+
+
+SMALL = """
+const out = (within, but) => [...document.querySelectorAll(within)].filter(e => e.getClientRects().length
+  && !e.closest(but) && e.getBoundingClientRect().right > innerWidth + 1).map(e => e.tagName + "." + e.className);
+const say = (name, told) => document.body.setAttribute("data-" + name, told.join(" ") || "fits");
+say("overview", out("main *", ".scroll, .wide"));
+location.hash = document.querySelector("#table tbody a").getAttribute("href");
+setTimeout(() => { say("variant", out("#variant *", ".wide"));
+  document.body.setAttribute("data-scrolls", document.documentElement.scrollWidth > innerWidth); }, 100);
+"""
+
+
+@needs_browser
+def test_on_a_telephone_nothing_sticks_out(tmp_path: Path) -> None:
+    dom, complaints = browse(write_page(tmp_path / "report.html", three()), SMALL, window_size="390,844")
+    assert complaints == ""
+    told = dict(re.findall(r'data-([a-z]+)="([^"]*)"', re.findall(r"<body[^>]*>", dom)[0]))
+    assert told == {"overview": "fits", "variant": "fits", "scrolls": "false"}
+
+
+def test_the_page_of_an_invalid_row_says_that_something_was_left_out_and_why() -> None:
+    wrong = profile(0.01, notes={"output": "it is not finite"})
+    (detail,) = describe_study(study(record("a", profile=wrong)))["details"].values()
+    assert detail["verdict"] == "invalid"
+    assert detail["reasons"]
+    assert "is invalid, and left out" in detail["times"]
