@@ -1,5 +1,17 @@
-"""python -m jetbench."""
+"""python -m jetbench, and the command jetbench."""
 
-from jetbench.cli import main
+import sys
 
-main()
+
+def main() -> None:
+    """Load the command line and run it; Ctrl-C while it loads is a stop like any other."""
+    try:
+        from jetbench.cli import main as run
+    except KeyboardInterrupt:
+        print("Stopped.", file=sys.stderr)
+        sys.exit(130)
+    run()
+
+
+if __name__ == "__main__":
+    main()

@@ -44,6 +44,41 @@ def test_columns_by_name_to_a_file(study: Path, tmp_path: Path) -> None:
     assert "is a folder" in jetbench("table", str(study), "--style", "html", "--out", str(tmp_path), code=2)
 
 
+@pytest.mark.parametrize(
+    ("name", "begins"), [("t.tex", "% Needs"), ("t.html", "<table>"), ("t.csv", "variant,"), ("t.md", "# one")]
+)
+def test_a_file_has_the_format_of_its_ending(study: Path, tmp_path: Path, name: str, begins: str) -> None:
+    jetbench("table", str(study), "--out", str(tmp_path / name), code=0)
+    assert (tmp_path / name).read_text().startswith(begins)
+    assert "which format?" in jetbench("table", str(study), "--out", str(tmp_path / "t.pdf"), code=2)
+
+
+def test_what_cannot_be_written_to_is_an_error_and_what_was_there_stays(study: Path, tmp_path: Path) -> None:
+    (tmp_path / "keep.md").write_text("mine")
+    for out in ("/proc/x.md", "/dev/full"):
+        said = jetbench("table", str(study), "--style", "markdown", "--out", out, code=2)
+        assert f"--out {out}: cannot be written to" in said
+    assert "cannot be written to" in jetbench("plot", str(study), "--out", "/proc/x", code=2)
+    # A dash in a locale without one.
+    jetbench(
+        *("table", str(study), "--style", "markdown", "--out", str(tmp_path / "keep.md")),
+        code=0, LC_ALL="C", PYTHONUTF8="0", PYTHONCOERCECLOCALE="0",
+    )  # fmt: skip
+    assert "\N{EM DASH}" in (tmp_path / "keep.md").read_text()
+
+
+def test_a_pipe_has_signs_for_what_a_terminal_has_in_bold(tmp_path: Path) -> None:
+    made = keep(tmp_path / "one", *(record(f"n{n}", latency_s=n / 100) for n in (1, 2, 3)))
+    text = jetbench("table", str(made), "--style", "brief", "--columns", "latency", code=0)
+    assert "10.0 *" in text
+    assert "20.0 +" in text
+    assert "Without colours: * is bold, + underlined." in text
+
+
+def test_latex_that_is_too_wide_says_so_aloud(study: Path) -> None:
+    assert "note: some" in jetbench("table", str(study), "--style", "wide,latex", code=0)
+
+
 def test_two_studies_of_two_machines_are_refused_or_grouped(study: Path, tmp_path: Path) -> None:
     elsewhere = profile(0.03, environment=ENVIRONMENT.model_copy(update={"cpu": "another"}))
     other = keep(tmp_path / "two", record("fast", 0.4, profile=elsewhere))

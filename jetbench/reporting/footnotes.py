@@ -45,7 +45,7 @@ def footnotes(rows: Sequence[Row], columns: Sequence[Column], show_invalid: bool
     if "counted" in needs and records:
         details += _describe_counting(records)
     if measured:
-        lines += _describe_measuring(records)
+        lines += [*_describe_measuring(records), *_describe_unprofiled(records)]
         details += _describe_machine_state(records)
     lines += _describe_times(records)
     for row in rows:
@@ -56,7 +56,9 @@ def footnotes(rows: Sequence[Row], columns: Sequence[Column], show_invalid: bool
         lines += describe_published(named)
     approximate = describe_approximate(named)
     if approximate:
-        lines.append(f"{APPROXIMATE}: not in every point the published network; what was assumed is listed.")
+        lines.append(
+            f"{APPROXIMATE}: not in every point the published network; `jetbench show NAME` lists what was assumed."
+        )
     details += approximate
     return Notes(tuple(map(on_one_line, lines)), tuple(map(on_one_line, details)))
 
@@ -87,6 +89,16 @@ def _describe_trainings(rows: Sequence[Row], records: Sequence[Record]) -> list[
         f"Training: {'; or '.join(recipes)}; seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}.",
         f"{spread}all from random weights{without}, and no network's own recipe was used.",
     ]
+
+
+def _describe_unprofiled(records: Sequence[Record]) -> list[str]:
+    """Why rows that ended well have a dash for all that a profile measures."""
+    without = [record.variant for record in records if record.profile is None and record.failure is None]
+    if not without:
+        return []
+    whole = len(without) == sum(record.failure is None for record in records)
+    names = "no row" if whole else f"not {', '.join(without[:6])}{' and others' if len(without) > 6 else ''}"
+    return [f"Profiled: {names}, as was asked for, so what a profile measures is a dash there."]
 
 
 def _describe_times(records: Sequence[Record]) -> list[str]:

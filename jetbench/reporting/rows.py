@@ -49,10 +49,18 @@ class Row:
         return any(training.stopped for training in self.trainings)
 
     @property
+    def _state(self) -> str:
+        if not self.is_failed:
+            return "ended early" if self.is_stopped else ""
+        statuses = {record.failure.status for record in self.records if record.failure}
+        known = {"stopped": "ended early", "over a limit": "over a limit"}
+        return known.get(statuses.pop(), "failed") if len(statuses) == 1 else "failed"
+
+    @property
     def label(self) -> str:
         """Its name, marked where it is approximate or only quoted, failed or ended early, or its profile in doubt."""
         quoted = " (quoted)" if isinstance(self.architecture, Baseline) and not self.records else ""
-        state = " (failed)" if self.is_failed else " (ended early)" if self.is_stopped else ""
+        state = f" ({self._state})" if self._state else ""
         doubt = {"suspect": " (?)", "invalid": " (INVALID)"}.get(self.level, "")
         return self.name + (quoted or mark_of(self.architecture)) + state + doubt
 
