@@ -137,6 +137,7 @@ class TrainingConfig(Spec):
     """A brief training from scratch with AdamW.
 
     `deterministic` has torch refuse operations that do not give the same result each time; on a CPU all of them do.
+    With `proxies` the untrained network's zero-cost proxies are kept beside the result.
     """
 
     budget: Budget = Budget(amount=300, unit="steps")
@@ -152,6 +153,7 @@ class TrainingConfig(Spec):
     threads: PositiveInt = 1
     mixed_precision: bool = True
     deterministic: bool = False
+    proxies: bool = False
 
     @property
     def identity(self) -> str:

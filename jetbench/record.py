@@ -90,7 +90,8 @@ class TrainingResult(Spec):
     `stopped` says why it ended before its budget, where a search's stopping rule ended it. `auxiliary_weights` are
     those of the heads that only training used. `resumed` are the steps at which it went on after a kill.
     `phase_seconds` are those of data, network (forward, loss, backward, optimiser), evaluation and checkpoints, and
-    `processor_seconds` what they took of processors; `seconds` has data and network alone.
+    `processor_seconds` what they took of processors; `seconds` has data and network alone. `proxies` are zero-cost
+    proxies of the network before its training, where they were asked for.
     """
 
     steps: int
@@ -107,6 +108,7 @@ class TrainingResult(Spec):
     resumed: tuple[int, ...] = ()
     phase_seconds: dict[str, float] = Field(default_factory=dict)
     processor_seconds: float | None = None
+    proxies: dict[str, float] = Field(default_factory=dict)
 
     @property
     def best(self) -> Evaluation:

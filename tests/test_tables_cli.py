@@ -97,7 +97,9 @@ def test_two_studies_of_two_machines_are_refused_or_grouped(study: Path, tmp_pat
 def test_the_iou_of_each_class(study: Path) -> None:
     text = jetbench("table", str(study), "--per", "class", "--style", "markdown", code=0)
     assert "| variant | test mIoU (%), measured | road, measured | sky, measured | car, measured |" in text
-    assert "expected one of network, class, axis, device" in jetbench("table", str(study), "--per", "pixel", code=2)
+    assert "expected one of network, class, axis, device, budget" in jetbench(
+        "table", str(study), "--per", "pixel", code=2
+    )
 
 
 def test_compare_has_an_exit_code_for_ci(study: Path, tmp_path: Path) -> None:

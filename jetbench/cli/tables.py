@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from jetbench.reporting.studies import Study
     from jetbench.reporting.tables import Table
 
-PER = ("network", "class", "axis", "device")
+PER = ("network", "class", "axis", "device", "budget")
 FORMATS = ("terminal", "markdown", "latex", "html", "csv")
 ENDINGS = {".md": "markdown", ".tex": "latex", ".html": "html", ".htm": "html", ".csv": "csv", ".txt": "markdown"}
 StudiesArgument = Annotated[
@@ -47,7 +47,10 @@ def table(
     ] = None,
     per: Annotated[
         str,
-        typer.Option(help="network; class (IoU of each); axis (what each value changes); device (how two rank)."),
+        typer.Option(
+            help="network; class (IoU of each); axis (what each value changes); device (how two rank); budget (how "
+            "brief trainings and proxies rank, against the first study's longest)."
+        ),
     ] = "network",
     each_seed: Annotated[bool, typer.Option("--each-seed", help="A row for each seed, not their mean.")] = False,
     mixed: MixedOption = False,
@@ -59,6 +62,7 @@ def table(
     Bold is the best of a column and underlined the second; = marks what cannot be told apart. Rows that were measured
     in different ways are refused, unless --mixed.
     """
+    from jetbench.reporting.budgets import build_budgets
     from jetbench.reporting.columns import COLUMNS
     from jetbench.reporting.effects import build_effects
     from jetbench.reporting.report import write_report
@@ -87,6 +91,8 @@ def table(
         if len(studies) > 1:
             raise SpecError("--per axis: effects are told within one study; give one")
         show_table(build_effects(studies[0]), form, out)
+    elif per == "budget":
+        show_table(build_budgets(studies), form, out)
     elif per == "device":
         if len(studies) != 2:
             raise SpecError("--per device: give two studies, of the same networks on two devices")

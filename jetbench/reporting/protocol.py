@@ -60,7 +60,7 @@ def _recipe_of(record: Record, varied: frozenset[str]) -> dict[str, str]:
     """Each field of the recipe but the seed; a budget of seconds hangs on the machine that trains, too."""
     config, training, environment = record.training_config, record.training, record.training_environment
     fields: dict[str, object] = config.model_dump(
-        mode="json", exclude={"seed", "threads", "mixed_precision", "deterministic"}
+        mode="json", exclude={"seed", "threads", "mixed_precision", "deterministic", "proxies"}
     )
     fields["budget"] = str(config.budget)
     fields["augmentation"] = config.augmentation.describe() or "none"

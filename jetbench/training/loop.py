@@ -27,6 +27,7 @@ from jetbench.training.checkpoint import Checkpoint
 from jetbench.training.data import SegmentationData
 from jetbench.training.losses import build_loss
 from jetbench.training.metrics import evaluate
+from jetbench.training.proxies import measure_proxies
 from jetbench.training.samples import KEY, encode_ids, sample_indices
 
 CURVE_POINTS = 200
@@ -183,6 +184,7 @@ class _Training:
         self.resumed: list[int] = []
         self.seconds = dict.fromkeys(PHASES, 0.0)
         self.processor_s = 0.0
+        self.proxies: dict[str, float] = {}
         self.checkpoint = checkpoint
         if checkpoint is not None and (state := checkpoint.load()) is not None:
             self._restore(state)
@@ -204,6 +206,7 @@ class _Training:
             "resumed": self.resumed,
             "seconds": self.seconds,
             "processor_s": self.processor_s,
+            "proxies": self.proxies,
             "generator": torch.get_rng_state(),
             "cuda_generator": torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else None,
         }
@@ -218,6 +221,7 @@ class _Training:
         self.best_miou = state["best_miou"]
         self.curve = [(step, value) for step, value in state["curve"]]
         self.recent, self.seconds, self.processor_s = state["recent"], state["seconds"], state["processor_s"]
+        self.proxies = state["proxies"]
         self.resumed = [*state["resumed"], self.schedule.step]
         torch.set_rng_state(state["generator"])
         if state["cuda_generator"] is not None:
@@ -238,6 +242,9 @@ class _Training:
         window = max(1, math.ceil((schedule.total_steps or 0) / CURVE_POINTS))
         stopped: str | None = None
         self.model.train()
+        if config.proxies and schedule.step == 0:
+            first = next(endless_batches(schedule.images, config.batch_size, config.seed))
+            self.proxies = measure_proxies(self.model, *self.prepare("train", first))
         batches = endless_batches(schedule.images, config.batch_size, config.seed)
         for indices in itertools.islice(batches, schedule.step, None):
             value = self._step(indices)
@@ -278,6 +285,7 @@ class _Training:
             resumed=tuple(self.resumed),
             phase_seconds=self.seconds,
             processor_seconds=self.processor_s,
+            proxies=self.proxies,
         )
 
     def _step(self, indices: list[int]) -> float:
