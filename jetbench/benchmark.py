@@ -1,5 +1,6 @@
 """The centre: one variant in, trained weights out, with all that is needed to build and profile them again."""
 
+import hashlib
 from pathlib import Path
 
 import torch
@@ -15,7 +16,8 @@ from jetbench.probe.alone import WAITING, machine_shared
 from jetbench.profiling.environment import describe_environment, set_arithmetic
 from jetbench.record import Environment, TrainingResult
 from jetbench.spec import Spec
-from jetbench.training.data import load_data
+from jetbench.training.data import SegmentationData, load_data
+from jetbench.training.distillation import Teacher
 from jetbench.training.loop import Report, train
 
 
@@ -63,6 +65,9 @@ def run_training(request: TrainRequest, report: Report) -> TrainReply:
             f"the data here are not those of the study: {data.info.describe()}, digest {data.info.digest}; there "
             f"{request.digest}"
         )
+    teacher, taught_by = None, None
+    if request.training.teacher is not None:
+        teacher, taught_by = _load_teacher(Path(request.training.teacher), data, device)
     torch.manual_seed(request.training.seed)
     model = build_model(request.architecture, data.info.num_classes, data.info.size).to(device)
     saved = SavedNetwork(
@@ -72,15 +77,35 @@ def run_training(request: TrainRequest, report: Report) -> TrainReply:
         mean=data.mean,
         std=data.std,
     )
-    metadata = {"jetbench": saved.model_dump_json()}
+    metadata = {"jetbench": saved.model_dump_json(), **({"teacher": taught_by} if taught_by else {})}
     report(0.0, WAITING)
     with machine_shared():
         report(0.0, "begins")
         result = train(
             *(model, data, request.training, device, Path(request.weights_file), metadata, report, request.floors),
             checkpoint_file=Path(request.checkpoint_file) if request.checkpoint_file else None,
+            teacher=teacher,
         )
+    if taught_by is not None:
+        result = result.model_copy(update={"teacher": taught_by})
     return TrainReply(training=result, environment=describe_environment(device, flushes))
+
+
+def _load_teacher(path: Path, data: SegmentationData, device: torch.device) -> tuple[Teacher, str]:
+    """The teacher in a weights file, and what a record calls it.
+
+    Raises:
+        SpecError: it is no such file, or its network has other classes.
+    """
+    model, saved = load_network(path)
+    if saved.num_classes != data.info.num_classes:
+        raise SpecError(
+            f"training.teacher: {path} has {saved.num_classes} classes, the data {data.info.num_classes}: a teacher "
+            "must have been trained on the same ones"
+        )
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()[:12]
+    teacher = Teacher(model, (saved.mean, saved.std), (data.mean, data.std), device)
+    return teacher, f"{saved.architecture.name} ({digest})"
 
 
 def load_network(path: Path) -> tuple[nn.Module, SavedNetwork]:

@@ -133,11 +133,19 @@ class AugmentationConfig(Spec):
         return ", ".join(parts)
 
 
+class DistillationConfig(Spec):
+    """How much a teacher's soft answers count beside the labels (1), and at which temperature they are taken."""
+
+    weight: NonNegativeFloat = 1.0
+    temperature: PositiveFloat = 2.0
+
+
 class TrainingConfig(Spec):
     """A brief training from scratch with AdamW.
 
     `deterministic` has torch refuse operations that do not give the same result each time; on a CPU all of them do.
-    With `proxies` the untrained network's zero-cost proxies are kept beside the result.
+    With `proxies` the untrained network's zero-cost proxies are kept beside the result. `teacher` is a weights file of
+    ours, whose network's answers the training is to follow too.
     """
 
     budget: Budget = Budget(amount=300, unit="steps")
@@ -154,6 +162,8 @@ class TrainingConfig(Spec):
     mixed_precision: bool = True
     deterministic: bool = False
     proxies: bool = False
+    teacher: str | None = None
+    distillation: DistillationConfig = DistillationConfig()
 
     @property
     def identity(self) -> str:
@@ -263,7 +273,8 @@ class Sweep(Spec):
 
     `quoted` are rivals of which the tables show what is published, without running them. `board` is the device that
     profiles (`jetbench devices`); None is this machine, or, with --ray, whichever holds the token `profiler`. A job
-    that holds more than `memory_limit` is ended. With `seeds` every variant is trained once with each of them.
+    that holds more than `memory_limit` is ended. With `seeds` every variant is trained once with each of them. Without
+    `profile` it is trained only.
     """
 
     name: str
@@ -276,6 +287,7 @@ class Sweep(Spec):
     dataset: DatasetConfig = StreetsConfig()
     training: TrainingConfig = TrainingConfig()
     profiling: ProfilingConfig = ProfilingConfig()
+    profile: bool = True
     board: str | None = None
     device: DeviceName = "auto"
     timeout_s: PositiveFloat = 6 * 3600.0

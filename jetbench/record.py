@@ -91,7 +91,8 @@ class TrainingResult(Spec):
     those of the heads that only training used. `resumed` are the steps at which it went on after a kill.
     `phase_seconds` are those of data, network (forward, loss, backward, optimiser), evaluation and checkpoints, and
     `processor_seconds` what they took of processors; `seconds` has data and network alone. `proxies` are zero-cost
-    proxies of the network before its training, where they were asked for.
+    proxies of the network before its training, where they were asked for. `teacher` names the network that it followed
+    beside the labels, with a hash of its weights.
     """
 
     steps: int
@@ -109,6 +110,7 @@ class TrainingResult(Spec):
     phase_seconds: dict[str, float] = Field(default_factory=dict)
     processor_seconds: float | None = None
     proxies: dict[str, float] = Field(default_factory=dict)
+    teacher: str | None = None
 
     @property
     def best(self) -> Evaluation:

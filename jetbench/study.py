@@ -47,7 +47,7 @@ def run_study(
     executor: Executor,
     view: View,
     retry_failed: bool = False,
-    stages: tuple[Stage, ...] = TRAIN_AND_PROFILE,
+    stages: tuple[Stage, ...] | None = None,
     storage: str | None = None,
     storage_wait_s: float = STORAGE_WAIT_S,
 ) -> list[Record]:
@@ -62,7 +62,7 @@ def run_study(
         executor: who runs the jobs; stopped before this returns or raises.
         view: who is shown the progress.
         retry_failed: run again what has landed as a failure.
-        stages: what is done with each variant.
+        stages: what is done with each variant; as the sweep says by default.
         storage: address of the database of the Optuna study; study.db in the folder by default.
         storage_wait_s: how long a folder or storage that cannot be written to is waited for.
 
@@ -76,7 +76,7 @@ def run_study(
         keys = [variant_key(variant, sweep, dataset, device) for variant in variants]
         trials, tell = sweep_trials(folder, sweep.name, dict(zip(keys, variants, strict=True)), storage)
         held.callback(trials.close)
-        chooser = Listed(variants, tell, stages)
+        chooser = Listed(variants, tell, stages or (TRAIN_AND_PROFILE if sweep.profile else ("train",)))
         driver = Driver(
             *(folder, sweep, chooser, dataset, device, executor, view, trials, storage_wait_s),
             check_folder=check_folder,

@@ -1,5 +1,6 @@
 """sweep: train and profile every variant of a sweep, and land them in tables."""
 
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -35,6 +36,7 @@ from jetbench.reporting.sheets import print_variants
 if TYPE_CHECKING:
     from jetbench.experiment import DatasetConfig, Sweep
     from jetbench.record import Record
+    from jetbench.sweep import Variant
     from jetbench.training.data import Source
 
 
@@ -93,6 +95,7 @@ def sweep(
     if dry_run:
         print_variants(console, asked, variants)
         return
+    _check_teachers(variants)
     few, batch = source.counts["train"], max(variant.training.batch_size for variant in variants)
     if batch > few:
         raise SpecError(f"training.batch_size={batch} is more than the {few} training images")
@@ -160,6 +163,16 @@ def _open_source(asked: "Sweep", dry_run: bool) -> "Source":
             raise
     console.print("[dim]No CamVid is there: counted for its 11-class form.[/]")
     return assumed_camvid(asked.dataset)
+
+
+def _check_teachers(variants: "Sequence[Variant]") -> None:
+    """Refuse, before anything is trained, teachers that are not there."""
+    for variant in variants:
+        if variant.training.teacher is not None and not Path(variant.training.teacher).is_file():
+            raise SpecError(
+                f"{variant.name}: training.teacher: {variant.training.teacher}: no such weights file; give one that a "
+                "sweep has kept, such as reports/NAME/weights/....safetensors"
+            )
 
 
 def _sweep_changes(

@@ -141,13 +141,16 @@ def _describe_training(record: Record) -> str:
     config = record.training_config
     mixed = ", mixed precision" if record.training and record.training.mixed_precision else ""
     changed = config.augmentation.describe()
+    teacher = record.training.teacher if record.training else config.teacher
+    how = config.distillation
+    taught = f", taught by {teacher} (weight {how.weight:g}, temperature {how.temperature:g})" if teacher else ""
     loss: str = config.loss
     if loss == "jetloss":
         beta = config.jetloss.beta
         loss += f" (rare_share {config.jetloss.rare_share:g})" if beta is None else f" (beta {beta:g})"
     return (
         f"{loss}, {config.budget}, batch {config.batch_size}, AdamW {config.learning_rate:g} {config.schedule}, "
-        f"{config.threads} thread{'s' * (config.threads > 1)}{mixed}{f', images {changed}' if changed else ''}"
+        f"{config.threads} thread{'s' * (config.threads > 1)}{mixed}{f', images {changed}' if changed else ''}{taught}"
     )
 
 

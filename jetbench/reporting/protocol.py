@@ -63,6 +63,8 @@ def _recipe_of(record: Record, varied: frozenset[str]) -> dict[str, str]:
         mode="json", exclude={"seed", "threads", "mixed_precision", "deterministic", "proxies"}
     )
     fields["budget"] = str(config.budget)
+    if config.teacher is None:
+        fields.pop("distillation")
     fields["augmentation"] = config.augmentation.describe() or "none"
     if config.loss != "jetloss" or "training.loss" in varied:
         fields.pop("jetloss")

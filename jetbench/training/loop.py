@@ -25,6 +25,7 @@ from jetbench.training.augment import augment
 from jetbench.training.auxiliary import joint_loss
 from jetbench.training.checkpoint import Checkpoint
 from jetbench.training.data import SegmentationData
+from jetbench.training.distillation import Teacher, distillation_loss
 from jetbench.training.losses import build_loss
 from jetbench.training.metrics import evaluate
 from jetbench.training.proxies import measure_proxies
@@ -97,6 +98,7 @@ def train(
     report: Report = lambda share, text: None,
     floors: Sequence[Floor] = (),
     checkpoint_file: Path | None = None,
+    teacher: Teacher | None = None,
 ) -> TrainingResult:
     """Train `model` in place and save the weights of its best validation score.
 
@@ -112,6 +114,7 @@ def train(
         floors: the training ends at an evaluation that has a floor, if its best mIoU so far lies below it.
         checkpoint_file: where the state is kept now and then; a training that finds its own there goes on from it. It
             stays until the caller removes it.
+        teacher: whose answers it follows beside the labels.
 
     Raises:
         DivergedError: the loss, or an output that was scored, was not finite.
@@ -121,7 +124,9 @@ def train(
     if checkpoint_file is not None:
         checkpoint = Checkpoint(checkpoint_file, _identity(data, config, device, metadata))
     with _deterministic(config.deterministic):
-        return _Training(model, data, config, device, checkpoint).run(weights_file, metadata or {}, report, floors)
+        return _Training(model, data, config, device, checkpoint, teacher).run(
+            weights_file, metadata or {}, report, floors
+        )
 
 
 def _identity(
@@ -130,6 +135,7 @@ def _identity(
     """All that a training's result depends on, for its checkpoint."""
     about = {
         "network": (metadata or {}).get("jetbench", ""),
+        "teacher": (metadata or {}).get("teacher", ""),
         "config": config.identity,
         "data": data.info.digest,
         "device": device.type,
@@ -165,8 +171,9 @@ class _Training:
         config: TrainingConfig,
         device: torch.device,
         checkpoint: Checkpoint | None,
+        teacher: Teacher | None = None,
     ) -> None:
-        self.model, self.data, self.config, self.device = model, data, config, device
+        self.model, self.data, self.config, self.device, self.teacher = model, data, config, device, teacher
         self.loss = build_loss(config, data.class_pixels).to(device)
         self.optimizer = torch.optim.AdamW(
             model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
@@ -299,8 +306,11 @@ class _Training:
                 group["lr"] = schedule.learning_rate
             with torch.autocast(self.device.type, enabled=self.mixed):
                 outputs = self.model(images)
+                answers = None if self.teacher is None else self.teacher(images)
             outputs = outputs if isinstance(outputs, tuple) else (outputs,)
             loss = joint_loss(outputs, target, self.auxiliary_weights, self.loss)
+            if answers is not None:
+                loss = loss + distillation_loss(outputs[0], answers, self.config.distillation)
             value = float(loss.detach())
             if not math.isfinite(value):
                 raise DivergedError(
