@@ -97,7 +97,7 @@ def test_two_studies_of_two_machines_are_refused_or_grouped(study: Path, tmp_pat
 def test_the_iou_of_each_class(study: Path) -> None:
     text = jetbench("table", str(study), "--per", "class", "--style", "markdown", code=0)
     assert "| variant | test mIoU (%), measured | road, measured | sky, measured | car, measured |" in text
-    assert "expected one of network, class, axis, device, budget" in jetbench(
+    assert "expected one of network, class, evaluation, axis, device, budget" in jetbench(
         "table", str(study), "--per", "pixel", code=2
     )
 
@@ -130,3 +130,9 @@ def test_plot_draws_what_is_asked_for(study: Path, tmp_path: Path) -> None:
     assert "roofline" in jetbench("plot", str(study), "--picture", "help", code=0)
     assert "there are accuracy-against-latency" in jetbench("plot", str(study), "--picture", "pie", code=2)
     assert "no row has what" in jetbench("plot", str(study), "--picture", "accuracy-against-energy", code=2)
+
+
+def test_how_trainings_converge(study: Path) -> None:
+    text = jetbench("table", str(study), "--per", "evaluation", "--style", "markdown", code=0)
+    assert "| variant | val mIoU after 50% (%), measured | val mIoU after 100% (%), measured | test mIoU" in text
+    assert "| good | 60.0 | 60.0 | 60.0 |" in text

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from jetbench.reporting.studies import Study
     from jetbench.reporting.tables import Table
 
-PER = ("network", "class", "axis", "device", "budget")
+PER = ("network", "class", "evaluation", "axis", "device", "budget")
 FORMATS = ("terminal", "markdown", "latex", "html", "csv")
 ENDINGS = {".md": "markdown", ".tex": "latex", ".html": "html", ".htm": "html", ".csv": "csv", ".txt": "markdown"}
 StudiesArgument = Annotated[
@@ -48,8 +48,8 @@ def table(
     per: Annotated[
         str,
         typer.Option(
-            help="network; class (IoU of each); axis (what each value changes); device (how two rank); budget (how "
-            "brief trainings and proxies rank, against the first study's longest)."
+            help="network; class (IoU of each); evaluation (how they converge); axis (what each value changes); device "
+            "(how two rank); budget (how brief trainings and proxies rank, against the first study's longest)."
         ),
     ] = "network",
     each_seed: Annotated[bool, typer.Option("--each-seed", help="A row for each seed, not their mean.")] = False,
@@ -150,7 +150,7 @@ def _build(
     mixed: bool,
     show_invalid: bool,
 ) -> "Table":
-    from jetbench.reporting.columns import LAYOUTS, class_columns, find_columns
+    from jetbench.reporting.columns import LAYOUTS, class_columns, evaluation_columns, find_columns
     from jetbench.reporting.studies import rows_of_studies
     from jetbench.reporting.tables import build_table
 
@@ -159,6 +159,9 @@ def _build(
     if per == "class":
         chosen = class_columns(rows)
         title += ", IoU of each class on test (%)"
+    elif per == "evaluation":
+        chosen = evaluation_columns([row for row in rows if row.records])
+        title += ", as the trainings went on"
     else:
         names = LAYOUTS[layout] if columns is None else tuple(name.strip() for name in columns.split(","))
         chosen = find_columns(names)

@@ -424,6 +424,31 @@ def class_columns(rows: Sequence[Row]) -> tuple[Column, ...]:
     return (BY_NAME["test"], *(_class_column(number, name) for number, name in enumerate(classes)))
 
 
+def evaluation_columns(rows: Sequence[Row]) -> tuple[Column, ...]:
+    """A column for the validation mIoU at each evaluation, as a share of the budget, and the test mIoU at the end.
+
+    Raises:
+        SpecError: the rows were scored at different shares of their budgets, or never.
+    """
+    shares = {
+        tuple(round(evaluation.step / training.steps, 2) for evaluation in training.val)
+        for row in rows
+        for training in row.trainings
+        if not training.stopped
+    }
+    if len(shares) != 1:
+        reason = f"were scored at {len(shares)} different sets of times" if shares else "have no training that ended"
+        raise SpecError(f"the rows {reason}; give studies with the same training.evaluations")
+    (times,) = shares
+    return (*(_evaluation_column(number, share) for number, share in enumerate(times)), BY_NAME["test"])
+
+
+def _evaluation_column(number: int, share: float) -> Column:
+    read = _trained(lambda training: training.val[number].counts.miou if number < len(training.val) else None)
+    heading, short = f"val mIoU after {share:.0%} (%)", f"{share:.0%}"
+    return Column(f"val-{share:g}", heading, "measured", "trained", read, units.score, better="high", short=short)
+
+
 def _class_column(number: int, name: str) -> Column:
     read = _trained(lambda training: training.test.class_iou[number])
     return Column(f"iou-{name}", name, "measured", "trained", read, units.score, better="high")
