@@ -1,7 +1,6 @@
 """A study's Optuna side: landed records as finished trials in its storage, for Optuna's own tools to read."""
 
 import json
-import math
 import threading
 import time
 import warnings
@@ -215,8 +214,7 @@ def sweep_trials(
         training, profile = record.training, record.profile
         values = None
         if record.failure is None and training and profile and profile.model_latency:
-            found = [training.best.counts.miou, profile.model_latency.median_s]
-            values = found if all(map(math.isfinite, found)) else None
+            values = [training.best.counts.miou, profile.model_latency.median_s]
         trials.tell(record, params[record.key], values)
 
     return trials, tell

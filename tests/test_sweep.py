@@ -76,7 +76,7 @@ def test_every_variant_that_cannot_be_built_is_named_before_anything_runs() -> N
         ({"training": {"budget": "ten steps"}}, "'ten steps' is not a budget; write 300steps"),
         ({"training": {"budget": 300}}, "300 has no unit; write 300steps"),
         ({"training": {"budget": "2.5 steps"}}, "whole number of steps"),
-        ({"training": {"loss": "dice"}}, "training.loss"),
+        ({"training": {"loss": "hinge"}}, "training.loss"),
         ({"dataset": {"name": "cityscapes"}}, "dataset"),
         ({"dataset": {"name": "streets", "size": "320"}}, "HEIGHTxWIDTH"),
         ({"name": "../x"}, "name"),

@@ -5,7 +5,6 @@ passes is trained, and a training that cannot reach the front any more is ended.
 made anew from the records: they are the truth.
 """
 
-import math
 import re
 import warnings
 from collections import Counter
@@ -309,13 +308,13 @@ class Searcher:
         return [known.get(name) for name in self.goals if name != "miou"]
 
     def values(self, record: Record) -> list[float] | None:
-        """The objectives of a record in their order, all finite; None if it has not all of them."""
+        """The objectives of a record in their order; None if it has not all of them."""
         if record.training is None:
             return None
         known = Quantities.of(self.space.cost(record.architecture), record.profile)
         values = [miou_of(record) if name == "miou" else known.get(name) for name in self.goals]
-        finite = [value for value in values if value is not None and math.isfinite(value)]
-        return finite if len(finite) == len(values) else None
+        there = [value for value in values if value is not None]
+        return there if len(there) == len(values) else None
 
     def learn(self, record: Record) -> None:
         """See `driver.Chooser`."""

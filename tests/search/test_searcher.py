@@ -1,4 +1,3 @@
-import math
 import statistics
 from collections.abc import Callable
 
@@ -150,14 +149,6 @@ def test_every_sampler_goes_on_after_a_stop_and_repeats_nothing(sampler: str, dr
     assert len({record.fingerprint for record in first + second}) == 14
     assert len({record.variant for record in first + second}) == 14
     assert resumed.finished == 14
-
-
-def test_no_value_that_is_not_finite_reaches_the_study(drive: Drive) -> None:
-    searcher = Searcher(small_space(objectives=["miou", "latency"], sampler="random"))
-    drive(searcher, latency_s=math.inf, most=3)
-    states = [trial.state for trial in searcher.study.trials]
-    assert TrialState.COMPLETE not in states
-    assert states.count(TrialState.FAIL) == 3
 
 
 def test_a_training_that_was_ended_early_is_told_but_on_no_front(drive: Drive) -> None:
