@@ -94,7 +94,16 @@ def variant_key(variant: Variant, asked: Sweep | Search, dataset: DatasetInfo, d
         asked.profiling.model_dump_json(),
         device,
     ]
+    if variant.training.teacher is not None:
+        parts.append(_digest_of(Path(variant.training.teacher)))  # not its path alone: another may stand there later
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+
+
+def _digest_of(path: Path) -> str:
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError:
+        return ""
 
 
 class Driver:

@@ -111,8 +111,10 @@ def read_records(folder: Path) -> list[Record]:
     if not path.exists():
         return []
     found: dict[str, Record] = {}
+    whole = path.read_bytes()
+    whole = whole[: whole.rfind(b"\n") + 1]
     try:
-        *lines, _ = path.read_text(encoding="utf-8-sig").split("\n")
+        *lines, _ = whole.decode("utf-8-sig").split("\n")
     except UnicodeDecodeError as error:
         raise StudyError(f"{path}: byte {error.start} is no UTF-8: something else has written to it") from None
     for number, line in enumerate(lines, 1):

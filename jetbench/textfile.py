@@ -17,11 +17,13 @@ def write_whole(path: Path, text: str) -> None:
     target = path.resolve()  # of a link, the file that it leads to
     partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
     try:
-        partial.write_text(text, encoding="utf-8")
+        with partial.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
         if target.exists():
             partial.chmod(target.stat().st_mode)
         partial.replace(target)
-    except OSError:
+    finally:
         with contextlib.suppress(OSError):
-            partial.unlink()
-        raise
+            partial.unlink(missing_ok=True)

@@ -59,3 +59,9 @@ def test_bytes_of_another_encoding_are_told_and_a_byte_order_mark_is_none_of_a_r
     (folder / RECORDS).write_bytes(content + b"\xff\xfe\n")
     with pytest.raises(StudyError, match=f"byte {len(content)} is no UTF-8"):
         read_records(folder)
+
+
+def test_half_a_letter_that_a_killed_driver_left_is_no_record(folder: Path) -> None:
+    with (folder / RECORDS).open("ab") as file:
+        file.write('{"variant": "\N{GREEK SMALL LETTER ALPHA}'.encode()[:-1])
+    assert [each.variant for each in read_records(folder)] == ["a", "b"]

@@ -22,6 +22,7 @@ def test_what_cannot_be_written_leaves_what_was_there(tmp_path: Path) -> None:
     with pytest.raises(UnicodeEncodeError):
         write_whole(path, "half a character: \ud800")
     assert path.read_text() == "old"
+    assert os.listdir(tmp_path) == ["a.md"]
     with pytest.raises(OSError, match="No space left"):
         write_whole(Path("/dev/full"), "x" * 100_000)
 

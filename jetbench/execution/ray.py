@@ -84,10 +84,11 @@ class Mailbox:
     def put(self, letter: dict[str, Any]) -> bool:
         """From a job that runs; whether it is still wanted."""
         self._letters.append(letter)
-        return not self._is_closed
+        name = (letter["key"], letter["stage"], letter["attempt"])
+        return not self._is_closed and name not in self._called_off
 
     def call_off(self, name: Name) -> None:
-        """By the driver: a job that has not begun is not to begin."""
+        """By the driver: one job is not to begin, or to end if it just has."""
         self._called_off.add(name)
 
     def close(self) -> set[Name]:
@@ -106,7 +107,7 @@ def supervise(job: Job, weights: bytes | None, worker: str, version: str, mailbo
 
     Args:
         job: its folder and the weights file in its request are the driver's.
-        weights: the content of that file, for a profile of trained weights.
+        weights: the content of the file that the job reads: a profile's trained weights, a training's teacher.
         worker: the module that runs the job.
         version: of jetbench at the driver.
         mailbox: told how far the job is; says whether it is still wanted.
@@ -126,9 +127,13 @@ def supervise(job: Job, weights: bytes | None, worker: str, version: str, mailbo
         if stage_request.get("weights_file"):
             file /= Path(stage_request["weights_file"]).name
             stage_request["weights_file"] = str(file)
-        if weights is not None:
+        if weights is not None and job.stage == "profile":
             file.parent.mkdir()
             file.write_bytes(weights)
+        elif weights is not None:
+            teacher = folder / "teacher.safetensors"
+            teacher.write_bytes(weights)
+            stage_request["training"] = {**stage_request["training"], "teacher": str(teacher)}
         own = replace(job, folder=folder, request={**job.request, job.stage: stage_request})
         executor = LocalExecutor(job.needs, 1, worker, ())
         log = _Log(folder / "log.txt")
@@ -322,8 +327,9 @@ class RayExecutor:
         write_json(job.folder / "request.json", {**job.request, "attempt": job.attempt})
         (job.folder / "log.txt").touch()
         weights = None
-        file = job.request[job.stage].get("weights_file")
-        if job.stage == "profile" and file:
+        asked = job.request[job.stage]
+        file = asked.get("weights_file") if job.stage == "profile" else asked.get("training", {}).get("teacher")
+        if file:
             weights = Path(file).read_bytes()
         needs = {RAY_NAMES.get(name, name): count for name, count in job.needs.items()}
         place = {"num_cpus": needs.pop("CPU", 0), "num_gpus": needs.pop("GPU", 0), "resources": needs}

@@ -56,7 +56,8 @@ def main(folder: Path, run: RunStage = run_stage) -> int:
         try:
             result = run(request, reporter)
             write_json(folder / "result.json", {**reporter.describe(request), "result": result})
-            (folder / CHECKPOINT).unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                (folder / CHECKPOINT).unlink(missing_ok=True)
             return 0
         except DivergedError as error:
             told = failure("diverged", str(error))

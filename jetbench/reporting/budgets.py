@@ -8,7 +8,7 @@ from jetbench.errors import SpecError
 from jetbench.record import Record
 from jetbench.reporting import units
 from jetbench.reporting.columns import Column, counts_of
-from jetbench.reporting.footnotes import Notes
+from jetbench.reporting.footnotes import Notes, describe_training
 from jetbench.reporting.studies import Study
 from jetbench.reporting.tables import Cell, Section, Table, TableRow
 from jetbench.reporting.transfer import kendall_tau, tau_interval
@@ -122,14 +122,14 @@ def list_ways(studies: Sequence[Study]) -> tuple[list[Way], Way, str]:
                 title += ", by val"
             ways.append(Way(title, _means(records, _val), _mean_of(records, _seconds), len(own)))
     if len(seeds) > 1:
-        # What no way can pass: the same long training with another seed.
+        # How well the long training foresees itself: one of its seeds against the mean of the others.
         one, rest = (
             [record for record in longest if (record.training_config.seed == seeds[0]) == is_first]
             for is_first in (True, False)
         )
         title = f"{budget}, seed {seeds[0]} against the others"
         ways.append(Way(title, _means(one, _test), _mean_of(one, _seconds), truth=_means(rest, _test)))
-    ways += _proxies([record for study in studies for record in study.records])
+    ways += _proxies(longest)  # of the reference's own data and size: they hang on both
     return ways, reference, about
 
 
@@ -139,7 +139,7 @@ def _mean_of(records: Sequence[Record], pick: Callable[[Record], float | None]) 
 
 
 def _proxies(records: Sequence[Record]) -> list[Way]:
-    """Counts, and proxies of networks before their training: the mean over all that measured them."""
+    """Counts, and proxies of networks before their training: the mean over the seeds."""
     ways = []
     counted: dict[str, Callable[[Record], float | None]] = {
         "MACs": lambda record: counts_of(record).macs,
@@ -227,17 +227,14 @@ def _row(told: Foresight, reference: Way) -> TableRow:
 
 def _describe_recipes(studies: Sequence[Study]) -> list[str]:
     lines = [
-        "Bold: the interval leaves out 0, or the pick is within a point of the best. Networks are paired by name.",
+        "Bold: the interval lies above 0, or the pick is within a point of the best. Networks are paired by name. "
+        "Counts and proxies are those at the reference's data and size.",
     ]
     for study in studies:
-        config = next(record.training_config for record in study.records if record.training)
-        environments = dict.fromkeys(
-            f"{e.device}, {e.cpu}, {config.threads} thread{'s' * (config.threads > 1)}"
-            for record in study.records
-            if (e := record.training_environment)
-        )
-        lines.append(
-            f"{study.name}: {config.loss}, batch {config.batch_size}, AdamW {config.learning_rate:g} "
-            f"{config.schedule}; {study.records[0].dataset.describe()}; trained on {'; '.join(environments)}."
-        )
+        trained = [record for record in study.records if record.training]
+        environments = dict.fromkeys(f"{e.device}, {e.cpu}" for r in trained if (e := r.training_environment))
+        recipes = dict.fromkeys(describe_training(record) for record in trained)
+        data = dict.fromkeys(record.dataset.describe() for record in trained)
+        told = [*data, f"trained by {'; or '.join(recipes)}", f"on {' and '.join(environments)}"] if trained else []
+        lines.append(f"{study.name}: {'; '.join(told) or 'no training ended in it'}.")
     return lines

@@ -75,7 +75,7 @@ def _describe_scoring(record: Record) -> str:
 
 
 def _describe_trainings(rows: Sequence[Row], records: Sequence[Record]) -> list[str]:
-    recipes = dict.fromkeys(_describe_training(record) for record in records)
+    recipes = dict.fromkeys(describe_training(record) for record in records)
     seeds = sorted({record.training_config.seed for record in records})
     counts = sorted({len(row.trainings) for row in rows if row.trainings})
     several = counts and counts[-1] > 1
@@ -137,7 +137,8 @@ def on_one_line(text: str) -> str:
     return " ".join(text.split())
 
 
-def _describe_training(record: Record) -> str:
+def describe_training(record: Record) -> str:
+    """A record's recipe in one phrase, without its seed."""
     config = record.training_config
     mixed = ", mixed precision" if record.training and record.training.mixed_precision else ""
     changed = config.augmentation.describe()

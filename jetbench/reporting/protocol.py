@@ -65,6 +65,8 @@ def _recipe_of(record: Record, varied: frozenset[str]) -> dict[str, str]:
     fields["budget"] = str(config.budget)
     if config.teacher is None:
         fields.pop("distillation")
+    elif training is not None:
+        fields["teacher"] = training.teacher  # by its weights, wherever they stand
     fields["augmentation"] = config.augmentation.describe() or "none"
     if config.loss != "jetloss" or "training.loss" in varied:
         fields.pop("jetloss")

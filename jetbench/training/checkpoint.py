@@ -1,9 +1,8 @@
 """Checkpoint: all that a training needs to go on at the same step as if it had not been killed."""
 
-import contextlib
+import hashlib
 import io
 import os
-import pickle
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 import torch
 
 EVERY_S = 20.0
+DIGEST_BYTES = 32
 LARGEST_SHARE = 0.02
 """Of a training's time that may go into checkpoints."""
 
@@ -39,13 +39,15 @@ class Checkpoint:
             OSError: the disk is full or gone; what was saved before is still there.
         """
         begin = time.monotonic()
-        # To memory first: torch's own writer ends the process where a disk is full.
+        # To memory first: torch's own writer ends the process where a disk is full, and its reader checks no content.
         buffer = io.BytesIO()
         torch.save({**state, "identity": self.identity}, buffer)
+        content = buffer.getbuffer()
         partial = self.path.with_suffix(".partial")
         try:
             with partial.open("wb") as file:
-                file.write(buffer.getbuffer())
+                file.write(hashlib.sha256(content).digest())
+                file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
             partial.replace(self.path)
@@ -57,14 +59,11 @@ class Checkpoint:
     def load(self) -> dict[str, Any] | None:
         """What was saved of this training; None if there is nothing to go on from."""
         try:
-            state = torch.load(self.path, map_location="cpu", weights_only=True)
-        except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError):
+            told = self.path.read_bytes()
+        except OSError:
             return None
-        if not isinstance(state, dict) or state.get("identity") != self.identity:
+        digest, content = told[:DIGEST_BYTES], told[DIGEST_BYTES:]
+        if hashlib.sha256(content).digest() != digest:
             return None
-        return state
-
-    def remove(self) -> None:
-        """There is a result: nothing to go on from is needed."""
-        with contextlib.suppress(OSError):
-            self.path.unlink(missing_ok=True)
+        state: dict[str, Any] = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+        return state if state["identity"] == self.identity else None

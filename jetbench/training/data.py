@@ -182,6 +182,8 @@ def _build_cache(source: Source, folder: Path, report: ReportProgress | None) ->
         _remove_abandoned(folder.parent)
         building = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f"{folder.name}{BUILDING}"))
         _decode_into(source, building, report)
+        if _open_cache(folder) is not None:  # where a file system has no locks, another may have been first
+            return
         if folder.exists():  # and is wrong: who has it open keeps what it has
             folder.rename(building / "wrong")
         try:
@@ -199,8 +201,9 @@ def _build_cache(source: Source, folder: Path, report: ReportProgress | None) ->
 def _remove_abandoned(caches: Path) -> None:
     """Remove what builds left that were killed long ago."""
     for left in caches.glob(f"*{BUILDING}*"):
-        if time.time() - left.stat().st_mtime > ABANDONED_AFTER_S:
-            shutil.rmtree(left, ignore_errors=True)
+        with contextlib.suppress(OSError):  # another process has just finished it
+            if time.time() - left.stat().st_mtime > ABANDONED_AFTER_S:
+                shutil.rmtree(left, ignore_errors=True)
 
 
 def _new_array(path: Path, shape: tuple[int, ...]) -> Array:

@@ -32,7 +32,7 @@ from jetbench.training.proxies import measure_proxies
 from jetbench.training.samples import KEY, encode_ids, sample_indices
 
 CURVE_POINTS = 200
-PHASES = ("data", "network", "evaluation", "checkpoints")
+PHASES = ("proxies", "data", "network", "evaluation", "checkpoints")
 WARM_UP = 0.3
 EVALUATION_BATCH = 8
 
@@ -122,7 +122,7 @@ def train(
     """
     checkpoint = None
     if checkpoint_file is not None:
-        checkpoint = Checkpoint(checkpoint_file, _identity(data, config, device, metadata))
+        checkpoint = Checkpoint(checkpoint_file, _identity(data, config, device, metadata, floors))
     with _deterministic(config.deterministic):
         return _Training(model, data, config, device, checkpoint, teacher).run(
             weights_file, metadata or {}, report, floors
@@ -130,7 +130,11 @@ def train(
 
 
 def _identity(
-    data: SegmentationData, config: TrainingConfig, device: torch.device, metadata: Mapping[str, str] | None
+    data: SegmentationData,
+    config: TrainingConfig,
+    device: torch.device,
+    metadata: Mapping[str, str] | None,
+    floors: Sequence[Floor],
 ) -> str:
     """All that a training's result depends on, for its checkpoint."""
     about = {
@@ -139,6 +143,7 @@ def _identity(
         "config": config.identity,
         "data": data.info.digest,
         "device": device.type,
+        "floors": [floor.model_dump(mode="json") for floor in floors],
         "versions": f"jetbench {jetbench.__version__}, torch {torch.__version__}",
     }
     return json.dumps(about, sort_keys=True)
@@ -150,15 +155,16 @@ def _deterministic(asked: bool) -> Iterator[None]:
     if not asked:
         yield
         return
-    before = torch.are_deterministic_algorithms_enabled(), torch.backends.cudnn.benchmark
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # as cuBLAS wants it for that
+    before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    benchmarks = torch.backends.cudnn.benchmark
+    os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"  # as cuBLAS wants it for that
     torch.use_deterministic_algorithms(True)
     torch.backends.cudnn.benchmark = False
     try:
         yield
     finally:
-        torch.use_deterministic_algorithms(before[0])
-        torch.backends.cudnn.benchmark = before[1]
+        torch.use_deterministic_algorithms(before[0], warn_only=before[1])
+        torch.backends.cudnn.benchmark = benchmarks
 
 
 class _Training:
@@ -238,6 +244,8 @@ class _Training:
     def _timed(self, phase: str) -> Iterator[None]:
         begin = time.perf_counter(), time.process_time()
         yield
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)  # what was asked of it is this phase's, and not the next one's
         self.seconds[phase] += time.perf_counter() - begin[0]
         self.processor_s += time.process_time() - begin[1]
 
@@ -251,7 +259,8 @@ class _Training:
         self.model.train()
         if config.proxies and schedule.step == 0:
             first = next(endless_batches(schedule.images, config.batch_size, config.seed))
-            self.proxies = measure_proxies(self.model, *self.prepare("train", first))
+            with self._timed("proxies"):
+                self.proxies = measure_proxies(self.model, *self.prepare("train", first))
         batches = endless_batches(schedule.images, config.batch_size, config.seed)
         for indices in itertools.islice(batches, schedule.step, None):
             value = self._step(indices)

@@ -86,7 +86,9 @@ def naswot(model: nn.Module, images: Tensor) -> float:
     """Log-determinant of how alike the images' activation patterns are, each pattern the signs before activations.
 
     The kernel counts agreeing signs of each pair of images, scaled to 1 for an image with itself, so that networks of
-    different sizes compare: the more the patterns differ, the nearer to 0 from below.
+    different sizes compare: the more the patterns differ, the nearer to 0 from below. Minus infinity of fewer than two
+    images, and where two have one pattern. It sees activations that are modules, which all of JetSeg's are; rivals that
+    call functions instead are seen in part, so it compares within a family.
     """
     kernel = torch.zeros(len(images), len(images), dtype=torch.float64)
     count = 0
@@ -104,6 +106,6 @@ def naswot(model: nn.Module, images: Tensor) -> float:
     finally:
         for handle in handles:
             handle.remove()
-    if not count:
+    if not count or len(images) < 2 or int(torch.linalg.matrix_rank(kernel / count)) < len(images):
         return -math.inf
     return float(torch.linalg.slogdet(kernel / count).logabsdet)

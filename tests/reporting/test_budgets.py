@@ -91,3 +91,20 @@ def test_too_few_networks_or_no_training_is_an_error() -> None:
         build_budgets([study(*LONG[:3])])
     with pytest.raises(SpecError, match="no training ended"):
         build_budgets([study(*(each.model_copy(update={"training": None}) for each in LONG))])
+
+
+def test_counts_and_proxies_are_those_of_the_references_size() -> None:
+    large = [
+        each.model_copy(update={"dataset": each.dataset.model_copy(update={"size": (256, 384)})}) for each in BRIEF[:6]
+    ]
+    alone, together = ({way.name: way.values for way in list_ways(given)[0]} for given in (
+        [study(*LONG)], [study(*LONG), study(*large)]
+    ))  # fmt: skip
+    for name in ("MACs, untrained", "synflow, untrained"):
+        assert alone[name] == together[name]
+
+
+def test_a_study_without_a_training_is_said_and_breaks_nothing() -> None:
+    other = study(*(each.model_copy(update={"training": None}) for each in BRIEF))
+    table = build_budgets([study(*LONG), other])
+    assert any(note.endswith("no training ended in it.") for note in table.notes.all)

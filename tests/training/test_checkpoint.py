@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 
 from jetbench import build_model, load_architecture
 from jetbench.execution.worker import CHECKPOINT
-from jetbench.experiment import TrainingConfig
+from jetbench.experiment import Floor, TrainingConfig
 from jetbench.record import TrainingResult
 from jetbench.training import checkpoint as module
 from jetbench.training.checkpoint import Checkpoint
@@ -48,7 +48,9 @@ def run(
 AUGMENTED = {"augmentation": {"flip": True, "scale": [0.7, 1.4], "light": 0.2}}
 
 
-@pytest.mark.parametrize("more", [{}, AUGMENTED, {"loss": "cross-entropy", "budget": "2.25 epochs"}], ids=str)
+@pytest.mark.parametrize(
+    "more", [{}, AUGMENTED, {"loss": "cross-entropy", "budget": "2.25 epochs", "proxies": True}], ids=str
+)
 def test_after_a_kill_it_goes_on_at_the_same_step_with_the_same_result(
     streets: SegmentationData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, more: dict[str, Any]
 ) -> None:
@@ -63,7 +65,7 @@ def test_after_a_kill_it_goes_on_at_the_same_step_with_the_same_result(
             run(streets, killed, until, **more)
     found = run(streets, killed, **more)
     assert found.resumed == (4, 6)
-    for field in ("steps", "epochs", "loss_curve", "val", "test", "class_weights"):
+    for field in ("steps", "epochs", "loss_curve", "val", "test", "class_weights", "proxies"):
         assert getattr(found, field) == getattr(expected, field), field
     one, other = (load_file(folder / "w.safetensors") for folder in (whole, killed))
     assert all(torch.equal(one[name], other[name]) for name in one)
@@ -89,6 +91,25 @@ def test_what_is_drawn_at_random_in_a_network_goes_on_too(tmp_path: Path, monkey
     assert found.test == expected.test
 
 
+def test_a_floor_that_came_later_is_no_floor_of_the_same_training(
+    streets: SegmentationData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "EVERY_S", 0.0)
+    with pytest.raises(KilledError):
+        run(streets, tmp_path, 2)
+    torch.manual_seed(0)
+    model = build_model(load_architecture("jetseg-nano"), 11, streets.info.size)
+    asked = TrainingConfig.model_validate({"budget": "9 steps", "batch_size": 4, "evaluations": 3})
+    floor = Floor(evaluation=1, of=3, miou=1.0, why="made up")
+    found = train(
+        *(model, streets, asked, CPU, tmp_path / "w.safetensors", {}),
+        floors=[floor],
+        checkpoint_file=tmp_path / CHECKPOINT,
+    )
+    assert found.resumed == ()
+    assert found.stopped
+
+
 @pytest.mark.parametrize("other", [{"seed": 1}, {"learning_rate": 0.02}, {"loss": "dice"}], ids=str)
 def test_the_checkpoint_of_another_training_is_not_gone_on_from(
     streets: SegmentationData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, other: dict[str, Any]
@@ -108,6 +129,9 @@ def test_a_damaged_checkpoint_is_as_good_as_none(tmp_path: Path, content: bytes 
     whole = saved.path.read_bytes()
     saved.path.write_bytes(whole[: len(whole) // 2] if content is None else content)
     assert saved.load() is None
+    for at in range(0, len(whole), 97):  # torch's reader would take many of them for what was saved
+        saved.path.write_bytes(whole[:at] + bytes([whole[at] ^ 4]) + whole[at + 1 :])
+        assert saved.load() is None
 
 
 def test_it_takes_no_more_than_its_share_of_the_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

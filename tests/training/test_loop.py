@@ -35,6 +35,33 @@ def test_the_same_seed_gives_the_same_training(streets: SegmentationData, tmp_pa
     assert first.loss_curve != other.loss_curve
 
 
+def test_the_deterministic_mode_gives_the_same_and_puts_back_what_it_found(
+    streets: SegmentationData, tmp_path: Path
+) -> None:
+    plain, _ = run(streets, tmp_path, config("2 steps"))
+    before = torch.are_deterministic_algorithms_enabled(), torch.backends.cudnn.benchmark
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    try:
+        strict, _ = run(streets, tmp_path, config("2 steps", deterministic=True))
+        assert torch.is_deterministic_algorithms_warn_only_enabled()
+    finally:
+        torch.use_deterministic_algorithms(before[0])
+    assert (torch.are_deterministic_algorithms_enabled(), torch.backends.cudnn.benchmark) == before
+    assert strict.loss_curve == plain.loss_curve
+    assert strict.test == plain.test
+
+
+def test_a_record_says_where_the_seconds_went(streets: SegmentationData, tmp_path: Path) -> None:
+    result, _ = run(streets, tmp_path, config("4 steps", proxies=True))
+    phases = result.phase_seconds
+    assert set(phases) == {"proxies", "data", "network", "evaluation", "checkpoints"}
+    assert phases["checkpoints"] == 0
+    assert phases["data"] + phases["network"] == pytest.approx(result.seconds, rel=0.05)
+    assert result.processor_seconds
+    assert 0 < result.processor_seconds < 1.5 * sum(phases.values())
+    assert set(result.proxies) == {"synflow", "gradient-norm", "naswot"}
+
+
 @pytest.mark.parametrize("loss", ["jetloss", "cross-entropy"])
 def test_a_short_training_lowers_the_loss_and_beats_the_constant(
     streets: SegmentationData, tmp_path: Path, loss: str
