@@ -13,6 +13,7 @@ from jetbench.errors import DataError, SpecError
 from jetbench.experiment import DatasetConfig, Floor, TrainingConfig
 from jetbench.models.build import build_model
 from jetbench.probe.alone import WAITING, machine_shared
+from jetbench.probe.machine import keep_freed_memory
 from jetbench.profiling.environment import describe_environment, set_arithmetic
 from jetbench.record import Environment, TrainingResult
 from jetbench.spec import Spec
@@ -59,6 +60,8 @@ def run_training(request: TrainRequest, report: Report) -> TrainReply:
     """Build, seed and train one network; its weights are saved with all that is needed to build it again."""
     device = torch.device(request.device)
     flushes = set_arithmetic(request.training.threads, flush_denormals=True)
+    # Half of a step would else go into taking the same memory from the system again and again.
+    keeps = keep_freed_memory() if device.type == "cpu" else False
     data = load_data(request.dataset)
     if request.digest not in (None, data.info.digest):
         raise DataError(
@@ -88,7 +91,7 @@ def run_training(request: TrainRequest, report: Report) -> TrainReply:
         )
     if taught_by is not None:
         result = result.model_copy(update={"teacher": taught_by})
-    return TrainReply(training=result, environment=describe_environment(device, flushes))
+    return TrainReply(training=result, environment=describe_environment(device, flushes, keeps))
 
 
 def _load_teacher(path: Path, data: SegmentationData, device: torch.device) -> tuple[Teacher, str]:
