@@ -128,7 +128,7 @@ class OurLoop:
 
 
 def serve(kind: str, orders: Connection) -> None:
-    """Make steps on demand and tell their seconds; in a process of its own, since how memory is freed is a process's."""
+    """Make steps on demand and tell their seconds; in a process of its own, as how memory is freed is a process's."""
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
     if kind == "ours":
