@@ -201,7 +201,7 @@ def build_budgets(studies: Sequence[Study]) -> Table:
         "Kendall's tau-b: 1 is the same order, 0 none; in brackets 95 % over networks by bootstrap, where there are "
         "ten at least. Of the better half: how many of its networks the way has in its own. Lost: test mIoU of the "
         "best network less that of the way's pick. Seconds: data, network, scoring and checkpoints on the machine that "
-        "trained; several seeds cost as many times.",
+        "trained (of older records data and network alone); several seeds cost as many times.",
         *_describe_recipes(studies),
     )
     return Table("How brief is enough", columns, (Section("", rows),), Notes(first))
