@@ -17,6 +17,7 @@ from jetbench.errors import StudyError
 from jetbench.experiment import Search, Sweep
 from jetbench.record import RECORD_VERSION, Record
 from jetbench.spec import read_yaml
+from jetbench.textfile import write_whole
 
 # What a sweep may say differently on resume: it moves no number. Variants are told apart by their keys.
 # A search may go on with more trainings, and train its front otherwise.
@@ -64,9 +65,7 @@ def study_id(folder: Path) -> str:
     """What tells this folder from others of the same name; it moves with the folder."""
     path = folder / IDENTITY
     if not path.exists():
-        partial = path.with_suffix(".partial")
-        partial.write_text(secrets.token_hex(8), encoding="utf-8")
-        partial.replace(path)
+        write_whole(path, secrets.token_hex(8))
     return path.read_text(encoding="utf-8").strip()
 
 
@@ -86,9 +85,7 @@ def keep_sweep(folder: Path, sweep: Sweep | Search) -> None:
             )
         if held == asked:
             return
-    partial = path.with_suffix(".partial")
-    partial.write_text(yaml.safe_dump(asked, sort_keys=False, allow_unicode=True), encoding="utf-8")
-    partial.replace(path)
+    write_whole(path, yaml.safe_dump(asked, sort_keys=False, allow_unicode=True))
 
 
 def _differences(where: str, held: object, asked: object) -> Iterator[str]:

@@ -129,6 +129,22 @@ def test_output_that_cannot_be_encoded_or_is_not_read_ends_nothing(tmp_path: Pat
     assert len(read_records(tmp_path / "reports" / "tiny")) == 2
 
 
+def test_a_sweep_may_only_train_by_a_loss_of_the_command_line(tmp_path: Path) -> None:
+    (tmp_path / "tiny.yaml").write_text(SWEEP.replace("[1, gcd]", "[1]"))
+    text = jetbench("sweep", "tiny.yaml", "--loss", "dice", "--set", "profile=false", cwd=tmp_path)
+    assert "Profiled: no row, as was asked for" in text
+    for made in read_records(tmp_path / "reports" / "tiny"):
+        assert made.training_config.loss == "dice"
+        assert made.training
+        assert made.profile is None
+        assert made.failure is None
+    assert "training.loss: Input should be 'jetloss'" in jetbench(
+        "sweep", "nano", "--loss", "hinge", "--dry-run", code=2
+    )
+    missing = jetbench("sweep", "nano", "--set", "training.teacher=nowhere.safetensors", cwd=tmp_path, code=2)
+    assert "training.teacher: nowhere.safetensors: no such weights file" in missing
+
+
 def test_help_of_every_command_reads_well() -> None:
     for command in ((), ("sweep",), ("show",), ("list",), ("table",), ("profile",), ("devices",), ("doctor",)):
         assert "Usage" in jetbench(*command, "--help")

@@ -22,6 +22,7 @@ from jetbench.search.searcher import Searcher
 from jetbench.search.space import SearchSpace
 from jetbench.study import run_study
 from jetbench.sweep import Variant
+from jetbench.textfile import write_whole
 from jetbench.trials import Goal, Trials
 
 FINAL = "final"
@@ -92,10 +93,8 @@ def open_search(
         path = folder / UNDER_WAY
 
         def keep(under_way: Mapping[str, Mapping[str, str]]) -> None:
-            partial = path.with_suffix(".partial")
             with suppress(OSError):  # only a convenience, which ends no search
-                partial.write_text(json.dumps(under_way), encoding="utf-8")
-                partial.replace(path)
+                write_whole(path, json.dumps(under_way))
 
         try:
             asked = json.loads(path.read_text(encoding="utf-8"))
