@@ -32,7 +32,8 @@ def test_a_killed_build_leaves_nothing_that_looks_whole(monkeypatch: pytest.Monk
     assert load_data(config).info.images["train"] == 3
 
 
-def test_decoding_happens_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_decoding_happens_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("JETBENCH_CACHE", str(tmp_path))  # the tests' own may hold it already
     config = StreetsConfig(size=(48, 64), train=3, val=2, test=2, seed=98)
     calls: list[tuple[int, int]] = []
     load_data(config, lambda done, total: calls.append((done, total)))
