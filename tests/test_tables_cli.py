@@ -32,7 +32,7 @@ def test_layouts_and_formats(study: Path) -> None:
     csv = jetbench("table", str(study), "--style", "csv", code=0).splitlines()
     assert csv[0].startswith("variant,")
     assert len(csv) == 4
-    assert "wide, or one of terminal" in jetbench("table", str(study), "--style", "pretty", code=2)
+    assert "wide, training, or one of terminal" in jetbench("table", str(study), "--style", "pretty", code=2)
 
 
 def test_columns_by_name_to_a_file(study: Path, tmp_path: Path) -> None:

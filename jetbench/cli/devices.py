@@ -9,7 +9,7 @@ from rich.table import Table
 
 from jetbench.cli.app import JsonOption, app, console, errors
 from jetbench.device import Device, device_names, load_device
-from jetbench.reporting.sheets import print_whole
+from jetbench.reporting.terminal import print_whole
 from jetbench.rules import format_size
 
 

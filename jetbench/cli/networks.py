@@ -27,7 +27,8 @@ from jetbench.plan import AnyPlan, BaselinePlan, plan_architecture, plan_network
 from jetbench.reporting import units
 from jetbench.reporting.costs import describe_check, describe_cost, print_check, print_cost
 from jetbench.reporting.findings import describe_findings, print_findings
-from jetbench.reporting.sheets import describe_architecture, describe_rival, print_blocks, print_rival, print_whole
+from jetbench.reporting.sheets import describe_architecture, describe_rival, print_blocks, print_rival
+from jetbench.reporting.terminal import print_whole
 from jetbench.rules import format_size
 from jetbench.screen import SPACES, count_variants, read_space
 from jetbench.spec import read_yaml

@@ -36,7 +36,6 @@ from jetbench.cli.places import (
     read_wait,
 )
 from jetbench.errors import SpecError
-from jetbench.storage import DATABASE
 
 if TYPE_CHECKING:
     from jetbench.device import Device
@@ -287,9 +286,11 @@ def dashboard_of(folder: Path, wanted: bool = True) -> Iterator[str | None]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     code = "import sys; from optuna_dashboard._cli import main; sys.exit(main())"
-    storage = f"sqlite:///{(folder / DATABASE).resolve()}"
     from optuna.storages import RDBStorage
 
+    from jetbench.storage import DATABASE
+
+    storage = f"sqlite:///{(folder / DATABASE).resolve()}"
     RDBStorage(storage)  # makes its tables, without which the dashboard does not begin
     command = [sys.executable, "-c", code, storage, "--host", "127.0.0.1", "--port", str(port)]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

@@ -39,7 +39,8 @@ def table(
     style: Annotated[
         str | None,
         typer.Option(
-            help="A layout (brief, paper, wide), a format (terminal, markdown, latex, html, csv), or both: paper,latex."
+            help="A layout (brief, paper, wide; training: where its seconds go), a format (terminal, markdown, latex, "
+            "html, csv), or both: paper,latex."
         ),
     ] = None,
     columns: Annotated[
@@ -62,12 +63,9 @@ def table(
     Bold is the best of a column and underlined the second; = marks what cannot be told apart. Rows that were measured
     in different ways are refused, unless --mixed.
     """
-    from jetbench.reporting.budgets import build_budgets
+    # Each branch imports its own: drawing, which only the plain form does, loads matplotlib.
     from jetbench.reporting.columns import COLUMNS
-    from jetbench.reporting.effects import build_effects
-    from jetbench.reporting.report import write_report
     from jetbench.reporting.studies import read_studies
-    from jetbench.reporting.transfer import build_transfer
 
     if columns == "help":
         for column in COLUMNS:
@@ -79,6 +77,8 @@ def table(
     studies = read_studies(folders)
     plain = style is None and columns is None and per == "network" and out is None and not each_seed
     if plain and len(studies) == 1:
+        from jetbench.reporting.report import write_report
+
         only = studies[0]
         write_report(console, only.folder, only.records, only.title, show_invalid, only.quoted)
         return
@@ -90,12 +90,18 @@ def table(
     if per == "axis":
         if len(studies) > 1:
             raise SpecError("--per axis: effects are told within one study; give one")
+        from jetbench.reporting.effects import build_effects
+
         show_table(build_effects(studies[0]), form, out)
     elif per == "budget":
+        from jetbench.reporting.budgets import build_budgets
+
         show_table(build_budgets(studies), form, out)
     elif per == "device":
         if len(studies) != 2:
             raise SpecError("--per device: give two studies, of the same networks on two devices")
+        from jetbench.reporting.transfer import build_transfer
+
         show_table(build_transfer(studies[0], studies[1], columns or "latency"), form, out)
     else:
         show_table(_build(studies, layout, columns, per, each_seed, mixed, show_invalid), form, out)
@@ -181,8 +187,7 @@ def _csv_of_all(studies: "list[Study]") -> str:
 def show_table(table: "Table", form: str, out: Path | None) -> None:
     """Print a table in a format, or write it to a file."""
     from jetbench.reporting import formats
-    from jetbench.reporting.report import print_notes
-    from jetbench.reporting.sheets import print_whole
+    from jetbench.reporting.terminal import print_notes, print_whole
 
     if form == "terminal" and out is None:
         is_plain = not console.is_terminal
@@ -272,8 +277,8 @@ def claims(
     Without a study only what can be counted is decided.
     """
     from jetbench.reporting.claims import build_claims, judge_claims
-    from jetbench.reporting.report import print_notes
     from jetbench.reporting.studies import read_studies
+    from jetbench.reporting.terminal import print_notes
 
     form = _read_format(style, out)
     studies = read_studies(folders or ())

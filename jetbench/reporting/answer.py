@@ -20,7 +20,7 @@ from jetbench.front import front_of
 from jetbench.record import Profile, Record
 from jetbench.reporting import units
 from jetbench.reporting.protocol import describe_machine
-from jetbench.reporting.sheets import print_whole
+from jetbench.reporting.terminal import print_whole
 from jetbench.rules import format_size
 from jetbench.student import Difference, differences
 from jetbench.verdict import judge

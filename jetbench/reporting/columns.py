@@ -181,6 +181,43 @@ def _trained(pick: Callable[[TrainingResult], float | None]) -> Callable[[Row], 
     return read
 
 
+def _of_training(pick: Callable[[Record, TrainingResult], float | None]) -> Callable[[Row], Value | None]:
+    """The mean over the seeds of how a training went; it depends on what else the machine did, and ranks nothing."""
+
+    def read(row: Row) -> Value | None:
+        found = [v for record in row.records if record.training and (v := pick(record, record.training)) is not None]
+        if not found:
+            return None
+        return Value(statistics.fmean(found), spread=statistics.stdev(found) if len(found) > 1 else None)
+
+    return read
+
+
+def _images_per_second(record: Record, training: TrainingResult) -> float | None:
+    return training.steps * record.training_config.batch_size / training.seconds if training.seconds else None
+
+
+def _whole_seconds(record: Record, training: TrainingResult) -> float | None:
+    return sum(training.phase_seconds.values()) or None
+
+
+def _share_of_phase(phase: str) -> Callable[[Record, TrainingResult], float | None]:
+    def pick(record: Record, training: TrainingResult) -> float | None:
+        whole = sum(training.phase_seconds.values())
+        return training.phase_seconds.get(phase, 0.0) / whole if whole else None
+
+    return pick
+
+
+def _busy(record: Record, training: TrainingResult) -> float | None:
+    """Processor seconds over those of all its threads; of a GPU it would say nothing of how busy that is."""
+    whole, spent = sum(training.phase_seconds.values()), training.processor_seconds
+    environment = record.training_environment
+    if not whole or spent is None or environment is None or not environment.device.startswith("cpu"):
+        return None
+    return spent / (whole * environment.threads)
+
+
 def _timed(
     pick: Callable[[Latency], float], end_to_end: bool = False, inverse: bool = False
 ) -> Callable[[Row], Value | None]:
@@ -248,8 +285,8 @@ def _estimated(profile: Profile) -> float | None:
     return profile.estimate.seconds if profile.estimate else None
 
 
-def _plain(number: float | None) -> str:
-    return units.MISSING if number is None else f"{number:g}"
+def _whole(number: float | None) -> str:
+    return units.MISSING if number is None else units.significant(number)
 
 
 def _three_digits(scale: float) -> Callable[[float | None], str]:
@@ -376,7 +413,21 @@ COLUMNS: tuple[Column, ...] = (
         *("estimate", "latency at best (ms)", "estimated", "measured", _profiled(_estimated), units.milliseconds),
         short="est. ms",
     ),
-    Column("training-s", "training (s)", "measured", "measured", _trained(lambda t: t.seconds), _plain),
+    Column("training-s", "data and network (s)", "measured", "trained", _of_training(lambda r, t: t.seconds), _whole),
+    Column("whole-s", "whole training (s)", "measured", "trained", _of_training(_whole_seconds), _whole, short="s"),
+    Column(
+        *("images-s", "trained on (images/s)", "measured", "trained", _of_training(_images_per_second), units.fps),
+        short="img/s",
+    ),
+    *(
+        Column(
+            *(f"{phase}-share", f"of it {phase} (%)", "measured", "trained"),
+            *(_of_training(_share_of_phase(phase)), units.score),
+            short=f"{phase} %",
+        )
+        for phase in ("data", "network", "evaluation", "checkpoints", "proxies")
+    ),
+    Column("busy", "threads busy (%)", "measured", "trained", _of_training(_busy), units.score, short="busy %"),
     Column("verdict", "verdict", "measured", "measured", text=_verdict),
     *(
         Column(f"reported-{name}", heading, "reported", text=_reported(name))
@@ -384,6 +435,9 @@ COLUMNS: tuple[Column, ...] = (
     ),
 )
 BY_NAME = {column.name: column for column in COLUMNS}
+TRAINING_TIMES = frozenset(
+    name for name in BY_NAME if name in ("training-s", "whole-s", "images-s", "busy") or name.endswith("-share")
+)
 
 REPORTED = tuple(f"reported-{name}" for name in QUANTITIES)
 LAYOUTS: dict[str, tuple[str, ...]] = {
@@ -393,6 +447,11 @@ LAYOUTS: dict[str, tuple[str, ...]] = {
     "wide": (
         *("seeds", "parameters", "macs", "flops", "eq2", "val", "val-last", "test", "latency", "p90", "p99"),
         *("fps", "fps-e2e", "memory", "power", "energy", "verdict", *REPORTED),
+    ),
+    # Where the seconds of trainings go, and how busy they keep what they were given.
+    "training": (
+        *("seeds", "macs", "whole-s", "images-s", "network-share", "data-share", "evaluation-share"),
+        *("checkpoints-share", "busy"),
     ),
 }
 

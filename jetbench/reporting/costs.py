@@ -14,7 +14,8 @@ from jetbench.plan import AnyPlan
 from jetbench.profiling.listing import list_network
 from jetbench.reporting import units
 from jetbench.reporting.published import describe_kind
-from jetbench.reporting.sheets import describe_identity, print_whole
+from jetbench.reporting.sheets import describe_identity
+from jetbench.reporting.terminal import print_whole
 from jetbench.rules import format_size
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from jetbench.record import CounterResult, Record
 from jetbench.reporting import units
-from jetbench.reporting.columns import Column
+from jetbench.reporting.columns import TRAINING_TIMES, Column
 from jetbench.reporting.protocol import describe_machine, describe_setting
 from jetbench.reporting.published import APPROXIMATE, describe_approximate, describe_published, describe_sources
 from jetbench.reporting.rows import Row
@@ -42,6 +42,8 @@ def footnotes(rows: Sequence[Row], columns: Sequence[Column], show_invalid: bool
     if trained and records:
         lines += _describe_trainings(rows, records)
         details += dict.fromkeys(_describe_scoring(record) for record in records)
+    if records and any(column.name in TRAINING_TIMES for column in columns):
+        lines += _describe_training_times(records)
     if "counted" in needs and records:
         details += _describe_counting(records)
     if measured:
@@ -88,6 +90,19 @@ def _describe_trainings(rows: Sequence[Row], records: Sequence[Record]) -> list[
     return [
         f"Training: {'; or '.join(recipes)}; seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}.",
         f"{spread}all from random weights{without}, and no network's own recipe was used.",
+    ]
+
+
+def _describe_training_times(records: Sequence[Record]) -> list[str]:
+    """What the seconds of trainings are, and what they were measured beside."""
+    environments = [e for record in records if (e := record.training_environment)]
+    loads = [e.load_average for e in environments if e.load_average is not None]
+    loaded = f" (load average after each: {_span(loads, 1)})" if loads else ""
+    return [
+        "Seconds of a training: data, network (forward, loss, backward, optimiser), evaluation, checkpoints and "
+        f"proxies, beside whatever else ran{loaded}, so they rank nothing. Threads busy: processor seconds over the "
+        "seconds of a training's threads; the rest was spent waiting. Not known of a GPU.",
+        *(f"Trained on: {text}." for text in dict.fromkeys(describe_machine(e) for e in environments)),
     ]
 
 

@@ -17,7 +17,7 @@ from jetbench.reporting import units
 from jetbench.reporting.figures import Class, Figure, describe_control, describe_watches, list_figures
 from jetbench.reporting.protocol import describe_machine, describe_setting
 from jetbench.reporting.published import mark_of
-from jetbench.reporting.sheets import print_whole
+from jetbench.reporting.terminal import print_whole
 from jetbench.rules import format_size
 from jetbench.verdict import Verdict, judge
 

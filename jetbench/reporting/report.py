@@ -16,8 +16,8 @@ from jetbench.reporting.plots import AT_THE_END, write_plots
 from jetbench.reporting.protocol import ALL, group_rows
 from jetbench.reporting.published import describe_published
 from jetbench.reporting.rows import Row, quoted_rows, rows_of
-from jetbench.reporting.sheets import print_whole
 from jetbench.reporting.tables import believed, build_table
+from jetbench.reporting.terminal import print_notes, print_whole
 
 
 def write_tables(
@@ -89,12 +89,6 @@ def write_report(
         )
     written = ", ".join(path.name for path in paths)
     console.print(f"\nWritten to {folder}: {written}", highlight=False, soft_wrap=True)
-
-
-def print_notes(console: Console, notes: Sequence[str]) -> None:
-    """What one must know to read a table, below it."""
-    for note in notes:
-        console.print(f"[dim]- {escape(note)}[/]", highlight=False, soft_wrap=not console.is_terminal)
 
 
 def _print_published(console: Console, rows: Sequence[Row]) -> None:

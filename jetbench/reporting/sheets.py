@@ -16,6 +16,7 @@ from jetbench.profiling.listing import count_training_only, list_network
 from jetbench.publication import Reported
 from jetbench.reporting import units
 from jetbench.reporting.published import describe_fidelity, describe_figure, describe_kind, mark_of
+from jetbench.reporting.terminal import print_whole
 from jetbench.rules import format_size
 from jetbench.sweep import Variant
 from jetbench.walk import list_operations
@@ -233,15 +234,6 @@ def _counted_here(figure: Reported, plan: BaselinePlan) -> str:
         return units.MISSING
     cost = add_up(list_network(replace(plan, input_size=figure.size)))
     return f"{cost.macs / 1e9:.2f} G MACs, {cost.flops / 1e9:.2f} G FLOPs ({plan.num_classes} classes)"
-
-
-def print_whole(console: Console, table: Table) -> None:
-    """Print a table without cutting a number or a name: where it is wider than the terminal, its lines wrap."""
-    needed = console.measure(table, options=console.options.update(width=10_000)).maximum
-    if needed <= console.width:
-        console.print(table)
-        return
-    Console(file=console.file, width=needed, force_terminal=console.is_terminal).print(table)
 
 
 def print_variants(console: Console, asked: Sweep, variants: Sequence[Variant]) -> None:

@@ -46,23 +46,23 @@ class ReleasedREU(torch.autograd.Function):
         return gradient * torch.where(x >= 0, 1.0, torch.exp(x) * (x + 1))
 
 
-def data() -> SegmentationData:
+def data(size: tuple[int, int] = SIZE, batch: int = BATCH) -> SegmentationData:
     """Noise with 32 classes, as much as a few batches."""
     generator = np.random.default_rng(0)
     names = tuple(f"class {number}" for number in range(CLASSES))
-    count = 4 * BATCH
+    count = 4 * batch
     info = DatasetInfo(
-        name="noise", size=SIZE, class_names=names, void_rule="none", images={"train": count, "val": 1, "test": 1},
+        name="noise", size=size, class_names=names, void_rule="none", images={"train": count, "val": 1, "test": 1},
         digest="", constant_miou={"train": 0.0, "val": 0.0, "test": 0.0},
     )  # fmt: skip
-    images = {s: generator.integers(0, 256, (n, *SIZE, 3), dtype=np.uint8) for s, n in info.images.items()}
-    labels = {s: generator.integers(0, CLASSES, (n, *SIZE), dtype=np.uint8) for s, n in info.images.items()}
+    images = {s: generator.integers(0, 256, (n, *size, 3), dtype=np.uint8) for s, n in info.images.items()}
+    labels = {s: generator.integers(0, CLASSES, (n, *size), dtype=np.uint8) for s, n in info.images.items()}
     return SegmentationData(info, images, labels, (127.5,) * 3, (73.9,) * 3, (1000,) * CLASSES)
 
 
-def network() -> nn.Module:
+def network(name: str = "jetseg-nano-released", size: tuple[int, int] = SIZE) -> nn.Module:
     torch.manual_seed(0)
-    return build_model(load_architecture("jetseg-nano-released"), CLASSES, SIZE)
+    return build_model(load_architecture(name), CLASSES, size)
 
 
 def released_network() -> nn.Module:
@@ -116,15 +116,15 @@ class ReleasedLoop:
 class OurLoop:
     """Steps of our loop, with the loss that is trained with."""
 
-    def __init__(self, source: SegmentationData) -> None:
-        self.training = _Training(network(), source, TrainingConfig(batch_size=BATCH), CPU, None)
+    def __init__(self, source: SegmentationData, model: nn.Module | None = None, batch: int = BATCH) -> None:
+        self.training = _Training(model or network(), source, TrainingConfig(batch_size=batch), CPU, None)
         self.training.model.train()
-        self.number = 0
+        self.batch, self.number = batch, 0
 
     def step(self) -> None:
-        first = self.number * BATCH % (4 * BATCH)
+        first = self.number * self.batch % (4 * self.batch)
         self.number += 1
-        self.training._step(list(range(first, first + BATCH)))
+        self.training._step(list(range(first, first + self.batch)))
 
 
 def serve(kind: str, orders: Connection) -> None:

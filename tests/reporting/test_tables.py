@@ -54,6 +54,33 @@ def seeds(name: str, mious: list[float], latency_s: float = 0.01, **more: Any) -
     ]
 
 
+def test_where_the_seconds_of_trainings_go() -> None:
+    def trained(number: int, whole_s: float, processor_s: float, device: str = "cpu") -> Record:
+        phases = {"data": 0.1 * whole_s, "network": 0.7 * whole_s, "evaluation": 0.2 * whole_s}
+        times = {"phase_seconds": phases, "processor_seconds": processor_s, "steps": 50, "seconds": 0.8 * whole_s}
+        return record(
+            f"seed={number}",
+            key=str(number),
+            changes={"training.seed": number},
+            training=training(0.5).model_copy(update=times),
+            training_config=TrainingConfig(seed=number, batch_size=8),
+            training_environment=ENVIRONMENT.model_copy(update={"threads": 2, "device": device, "load_average": 1.5}),
+        )
+
+    columns = find_columns(LAYOUTS["training"])
+    (row,) = rows_of([trained(0, 10.0, 15.0), trained(1, 20.0, 30.0)])
+    told = {column.name: column.cell(row) for column in columns}
+    assert told["whole-s"] == "15.0 ± 7.07"
+    assert told["images-s"] == "37.5 ± 17.7"  # 400 images in 8 s and in 16 s
+    assert told["network-share"] == "70.0"
+    assert told["data-share"] == "10.0"
+    assert told["busy"] == "75.0"
+    assert any("load average after each: 1.5" in line for line in build_table([row], columns, "").notes.essential)
+    (on_a_gpu,) = rows_of([trained(0, 10.0, 15.0, "cuda (made up)")])
+    (older,) = rows_of([record("older")])
+    assert [next(c for c in columns if c.name == "busy").cell(each) for each in (on_a_gpu, older)] == ["—", "—"]
+
+
 def test_the_front_is_what_nothing_is_told_to_beat() -> None:
     def network(name: str, miou: float, median_s: float) -> list[Record]:
         mious = [miou - 0.004, miou, miou + 0.004]

@@ -1,0 +1,22 @@
+"""Tables and notes on a terminal: nothing is cut, whatever its width."""
+
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+
+def print_whole(console: Console, table: Table) -> None:
+    """Print a table without cutting a number or a name: where it is wider than the terminal, its lines wrap."""
+    needed = console.measure(table, options=console.options.update(width=10_000)).maximum
+    if needed <= console.width:
+        console.print(table)
+        return
+    Console(file=console.file, width=needed, force_terminal=console.is_terminal).print(table)
+
+
+def print_notes(console: Console, notes: Sequence[str]) -> None:
+    """What one must know to read a table, below it."""
+    for note in notes:
+        console.print(f"[dim]- {escape(note)}[/]", highlight=False, soft_wrap=not console.is_terminal)
