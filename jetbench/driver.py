@@ -8,7 +8,7 @@ import contextlib
 import hashlib
 import re
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
@@ -25,6 +25,7 @@ from jetbench.sweep import Variant
 from jetbench.trials import Trials
 
 MAX_ATTEMPTS = 2
+MOST_TIMES = 3  # that a job is run which then cannot write
 POLL_S = 0.1
 POLL_WHILE_PROFILING_S = 0.5
 STORAGE_WAIT_S = 600.0
@@ -187,10 +188,10 @@ class Driver:
             if self.trials is not None:
                 self.trials.flush()
         except StorageError as error:
-            self._meet_trouble(str(error))
+            self._meet_trouble(None, str(error))
             return False
         except OSError as error:
-            self._meet_trouble(f"{error.filename or self.folder}: {error.strerror}")
+            self._meet_trouble(None, f"{error.filename or self.folder}: {error.strerror}")
             return False
         if self._trouble.is_there:
             self._trouble.pass_by()
@@ -220,18 +221,18 @@ class Driver:
             with contextlib.suppress(OSError):
                 path.unlink()
 
-    def _meet_trouble(self, reason: str) -> None:
+    def _meet_trouble(self, job: str | None, reason: str) -> None:
         """Wait, and say so once; give up after a while."""
-        if self._trouble.meet():
+        if self._trouble.meet(job):
             minutes = self._trouble.limit
             self.view.note(
                 f"{reason}. What has ended is kept, and no other network is asked for; trying again for up to {minutes}"
             )
-        if self._trouble.is_hopeless():
+        if self._trouble.why_hopeless:
             kept = f"; {len(self._to_write)} rows wait" if self._to_write else ""
             raise StudyError(
-                f"{reason}{kept}. This has lasted for {self._trouble.limit}. Nothing is lost: when it is "
-                "mended, the same command goes on from there"
+                f"{reason}{kept}. {self._trouble.why_hopeless}. Nothing is lost: when it is mended, the same command "
+                "goes on from there"
             )
 
     def _ask(self) -> bool:
@@ -330,7 +331,7 @@ class Driver:
                 self._check_folder()
                 self.executor.submit(job)
             except OSError as error:
-                self._meet_trouble(f"{job.folder}: {error.strerror}")
+                self._meet_trouble(job.key, f"{job.folder}: {error.strerror}")
                 return
             self._to_submit.remove(task)
             task.attempts[stage] += 1
@@ -386,7 +387,7 @@ class Driver:
         del self._busy[job.key]
         if outcome.status == "unable":
             self._to_submit.appendleft(task)
-            self._meet_trouble(outcome.reason)
+            self._meet_trouble(job.key, outcome.reason)
         elif outcome.status == "lost" and task.lost[stage] < MAX_ATTEMPTS - 1:
             task.lost[stage] += 1
             self.view.note(f"{task.variant.name}: {stage} lost ({outcome.reason}); trying once more")
@@ -442,13 +443,15 @@ class _Suppressed:
 class _Trouble:
     """Something that must be written to cannot be: since when, and when to try again.
 
-    It counts as the same trouble until a record could be written.
+    It counts as the same trouble until a record could be written, or nothing met it for as long as it may last. A job
+    that meets it each time it is run does so only a few times, however long it takes until then.
     """
 
     def __init__(self, limit_s: float) -> None:
         self.limit_s = limit_s
         self.is_there = False
         self._since: float | None = None
+        self._met_again: Counter[str] = Counter()
         self._tries, self._next, self._passed = 0, 0.0, 0.0
 
     @property
@@ -456,11 +459,13 @@ class _Trouble:
         """As a person writes it."""
         return f"{self.limit_s:g} s" if self.limit_s < 120 else f"{self.limit_s / 60:g} min"
 
-    def meet(self) -> bool:
-        """It is there; says whether it was not."""
+    def meet(self, job: str | None = None) -> bool:
+        """It is there, for a job or for the driver itself; says whether it was not."""
         now, was_there = time.monotonic(), self.is_there
-        if not was_there and now - self._passed > self.limit_s:
-            self.forget()  # of long ago, and not the same any more
+        if not was_there and self._since is not None and now - self._passed > self.limit_s:
+            self._since, self._tries = None, 0  # of long ago, and not the same any more
+            if job is not None:
+                self._met_again[job] += 1
         self.is_there = True
         if self._since is None:
             self._since = now
@@ -473,9 +478,14 @@ class _Trouble:
         """Is it time to try again?"""
         return not self.is_there or time.monotonic() >= self._next
 
-    def is_hopeless(self) -> bool:
-        """Has it lasted too long?"""
-        return self._since is not None and time.monotonic() - self._since > self.limit_s
+    @property
+    def why_hopeless(self) -> str | None:
+        """Has it lasted too long, or does a job always meet it? None if neither."""
+        if self._since is not None and time.monotonic() - self._since > self.limit_s:
+            return f"This has lasted for {self.limit}"
+        if max(self._met_again.values(), default=0) >= MOST_TIMES - 1:
+            return f"This job has met it {MOST_TIMES} times"
+        return None
 
     def pass_by(self) -> None:
         """It is not there now."""
@@ -484,3 +494,4 @@ class _Trouble:
     def forget(self) -> None:
         """A record could be written: the next trouble is another one."""
         self._since, self._tries = None, 0
+        self._met_again.clear()

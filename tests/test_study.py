@@ -379,9 +379,24 @@ def test_trouble_that_passed_long_ago_does_not_count(monkeypatch: pytest.MonkeyP
     trouble.pass_by()
     now += 10_000  # no row has landed meanwhile
     assert trouble.meet()
-    assert not trouble.is_hopeless()
+    assert trouble.why_hopeless is None
     now += 601
-    assert trouble.is_hopeless()
+    assert trouble.why_hopeless == "This has lasted for 10 min"
+
+
+def test_a_job_that_always_meets_trouble_is_not_run_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 1000.0
+    monkeypatch.setattr("jetbench.driver.time.monotonic", lambda: now)
+    trouble = _Trouble(600.0)
+    told = []
+    for job in ("job", "job", "another", "job"):
+        trouble.meet(job)
+        told.append(trouble.why_hopeless)
+        trouble.pass_by()
+        now += 3600  # it takes so long until it writes
+    assert told == [None, None, None, "This job has met it 3 times"]
+    trouble.forget()  # a row has landed
+    assert trouble.why_hopeless is None
 
 
 def test_trouble_that_a_thousand_jobs_meet_at_once_is_one_try(monkeypatch: pytest.MonkeyPatch) -> None:

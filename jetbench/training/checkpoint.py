@@ -53,8 +53,8 @@ class Checkpoint:
             partial.replace(self.path)
         finally:
             partial.unlink(missing_ok=True)
-        self._last = time.monotonic()
-        self._cost_s = self._last - begin
+            self._last = time.monotonic()  # of one that failed too: it is not tried again at once
+            self._cost_s = self._last - begin
 
     def load(self) -> dict[str, Any] | None:
         """What was saved of this training; None if there is nothing to go on from."""

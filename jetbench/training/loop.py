@@ -1,10 +1,12 @@
 """train: a brief, seeded training from scratch with AdamW, scored with one confusion matrix per split."""
 
 import contextlib
+import errno
 import itertools
 import json
 import math
 import os
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -118,7 +120,8 @@ def train(
 
     Raises:
         DivergedError: the loss, or an output that was scored, was not finite.
-        OSError: the weights or the checkpoint cannot be written; what was there before is whole.
+        OSError: the weights cannot be written, or the checkpoint for another reason than a full disk; what was there
+            before is whole.
     """
     checkpoint = None
     if checkpoint_file is not None:
@@ -278,7 +281,7 @@ class _Training:
                 break
             if self.checkpoint is not None and self.checkpoint.is_due:
                 with self._timed("checkpoints"):
-                    self.checkpoint.save(self.state)
+                    self._save(self.checkpoint)
 
         self.model.load_state_dict(self.best)
         with self._timed("evaluation"):
@@ -303,6 +306,15 @@ class _Training:
             processor_seconds=self.processor_s,
             proxies=self.proxies,
         )
+
+    def _save(self, checkpoint: Checkpoint) -> None:
+        """A disk without room for a checkpoint ends no training: without it, a kill would only cost more."""
+        try:
+            checkpoint.save(self.state)
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            print(f"no checkpoint at step {self.schedule.step}: {error}", file=sys.stderr)
 
     def _step(self, indices: list[int]) -> float:
         """One step of the optimiser; returns the loss before it."""

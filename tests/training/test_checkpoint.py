@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,12 @@ class KilledError(Exception):
 
 
 def run(
-    streets: SegmentationData, folder: Path, until: int | None = None, name: str = "jetseg-nano", **more: Any
+    streets: SegmentationData,
+    folder: Path,
+    until: int | None = None,
+    name: str = "jetseg-nano",
+    checkpoints: Path | None = None,
+    **more: Any,
 ) -> TrainingResult:
     config = {"budget": "9 steps", "batch_size": 4, "evaluations": 3, **more}
     asked = TrainingConfig.model_validate(config)
@@ -41,7 +47,7 @@ def run(
 
     torch.manual_seed(asked.seed)
     model = build_model(load_architecture(name), 11, streets.info.size)
-    checkpoint = folder / CHECKPOINT
+    checkpoint = (checkpoints or folder) / CHECKPOINT
     return train(model, streets, asked, CPU, folder / "w.safetensors", {}, report, checkpoint_file=checkpoint)
 
 
@@ -155,25 +161,45 @@ def test_it_takes_no_more_than_its_share_of_the_time(tmp_path: Path, monkeypatch
     assert saved.is_due
 
 
-def test_a_full_disk_leaves_the_last_checkpoint_whole(tmp_path: Path) -> None:
-    disk = tmp_path / "disk"
-    disk.mkdir()
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 256 KiB."""
+    path = tmp_path / "disk"
+    path.mkdir()
     mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(disk)], capture_output=True, check=False
+        ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(path)], capture_output=True, check=False
     )
     if mounted.returncode:
         pytest.skip("mounting a small disk needs rights that this user has not")
-    try:
-        saved = Checkpoint(disk / CHECKPOINT, "me")
-        saved.save({"step": 1, "weights": torch.ones(20_000)})
-        with pytest.raises(OSError, match="No space left"):
-            saved.save({"step": 2, "weights": torch.ones(100_000)})
-        assert [path.name for path in disk.iterdir()] == [CHECKPOINT]
-        state = saved.load()
-        assert state
-        assert state["step"] == 1
-    finally:
-        subprocess.run(["umount", str(disk)], check=True)
+    yield path
+    subprocess.run(["umount", str(path)], check=True)
+
+
+def test_a_full_disk_leaves_the_last_checkpoint_whole(disk: Path) -> None:
+    saved = Checkpoint(disk / CHECKPOINT, "me")
+    saved.save({"step": 1, "weights": torch.ones(20_000)})
+    with pytest.raises(OSError, match="No space left"):
+        saved.save({"step": 2, "weights": torch.ones(100_000)})
+    assert [path.name for path in disk.iterdir()] == [CHECKPOINT]
+    state = saved.load()
+    assert state
+    assert state["step"] == 1
+
+
+def test_a_training_goes_on_where_there_is_no_room_for_its_checkpoint(
+    streets: SegmentationData,
+    disk: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    expected = run(streets, tmp_path)
+    monkeypatch.setattr(module, "EVERY_S", 0.0)
+    monkeypatch.setattr(module, "LARGEST_SHARE", 1e9)
+    found = run(streets, tmp_path, checkpoints=disk)
+    assert (found.loss_curve, found.val, found.test) == (expected.loss_curve, expected.val, expected.test)
+    assert "no checkpoint at step 1: [Errno 28] No space left on device" in capsys.readouterr().err
+    assert list(disk.iterdir()) == []
 
 
 WORKER = """
