@@ -8,7 +8,7 @@ from jetbench.errors import SpecError
 from jetbench.record import Record
 from jetbench.reporting import units
 from jetbench.reporting.columns import Column, counts_of
-from jetbench.reporting.footnotes import Notes, describe_training
+from jetbench.reporting.footnotes import Notes, describe_trainings
 from jetbench.reporting.studies import Study
 from jetbench.reporting.tables import Cell, Section, Table, TableRow
 from jetbench.reporting.transfer import kendall_tau, tau_interval
@@ -233,8 +233,9 @@ def _describe_recipes(studies: Sequence[Study]) -> list[str]:
     for study in studies:
         trained = [record for record in study.records if record.training]
         environments = dict.fromkeys(f"{e.device}, {e.cpu}" for r in trained if (e := r.training_environment))
-        recipes = dict.fromkeys(describe_training(record) for record in trained)
         data = dict.fromkeys(record.dataset.describe() for record in trained)
-        told = [*data, f"trained by {'; or '.join(recipes)}", f"on {' and '.join(environments)}"] if trained else []
+        told = (
+            [*data, f"trained by {describe_trainings(trained)}", f"on {' and '.join(environments)}"] if trained else []
+        )
         lines.append(f"{study.name}: {'; '.join(told) or 'no training ended in it'}.")
     return lines

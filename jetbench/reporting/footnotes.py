@@ -77,7 +77,6 @@ def _describe_scoring(record: Record) -> str:
 
 
 def _describe_trainings(rows: Sequence[Row], records: Sequence[Record]) -> list[str]:
-    recipes = dict.fromkeys(describe_training(record) for record in records)
     seeds = sorted({record.training_config.seed for record in records})
     counts = sorted({len(row.trainings) for row in rows if row.trainings})
     several = counts and counts[-1] > 1
@@ -88,7 +87,7 @@ def _describe_trainings(rows: Sequence[Row], records: Sequence[Record]) -> list[
         spread = "One training per row: differences that another seed could undo rank nothing; "
     without = "" if any(r.training_config.augmentation.is_on for r in records) else ", without augmentation"
     return [
-        f"Training: {'; or '.join(recipes)}; seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}.",
+        f"Training: {describe_trainings(records)}; seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}.",
         f"{spread}all from random weights{without}, and no network's own recipe was used.",
     ]
 
@@ -152,21 +151,35 @@ def on_one_line(text: str) -> str:
     return " ".join(text.split())
 
 
-def describe_training(record: Record) -> str:
-    """A record's recipe in one phrase, without its seed."""
+def describe_trainings(records: Sequence[Record]) -> str:
+    """Their recipes without their seeds; what differs in one thing is told once: `jetloss or dice, 300 steps, ...`."""
+    recipes = list(dict.fromkeys(_recipe(record) for record in records))
+    differ = [n for n, parts in enumerate(zip(*recipes, strict=True)) if len(set(parts)) > 1]
+    if len(differ) > 1:
+        return "; or ".join(", ".join(filter(None, recipe)) for recipe in recipes)
+    parts = [" or ".join(part or "none" for part in dict.fromkeys(parts)) for parts in zip(*recipes, strict=True)]
+    return ", ".join(part for part in parts if part != "none")
+
+
+def _recipe(record: Record) -> tuple[str, ...]:
+    """What a recipe consists of, in words; each has the same parts, some of them empty."""
     config = record.training_config
-    mixed = ", mixed precision" if record.training and record.training.mixed_precision else ""
     changed = config.augmentation.describe()
     teacher = record.training.teacher if record.training else config.teacher
     how = config.distillation
-    taught = f", taught by {teacher} (weight {how.weight:g}, temperature {how.temperature:g})" if teacher else ""
     loss: str = config.loss
     if loss == "jetloss":
         beta = config.jetloss.beta
         loss += f" (rare_share {config.jetloss.rare_share:g})" if beta is None else f" (beta {beta:g})"
     return (
-        f"{loss}, {config.budget}, batch {config.batch_size}, AdamW {config.learning_rate:g} {config.schedule}, "
-        f"{config.threads} thread{'s' * (config.threads > 1)}{mixed}{f', images {changed}' if changed else ''}{taught}"
+        loss,
+        str(config.budget),
+        f"batch {config.batch_size}",
+        f"AdamW {config.learning_rate:g} {config.schedule}",
+        f"{config.threads} thread{'s' * (config.threads > 1)}",
+        "mixed precision" if record.training and record.training.mixed_precision else "",
+        f"images {changed}" if changed else "",
+        f"taught by {teacher} (weight {how.weight:g}, temperature {how.temperature:g})" if teacher else "",
     )
 
 

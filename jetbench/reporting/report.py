@@ -76,6 +76,8 @@ def write_report(
     paths = write_tables(folder, records, title, show_invalid, quoted)
     paths += write_plots(folder, drawn.rows, label, AT_THE_END, ("png", "svg"))
     table = build_table(rows, find_columns(LAYOUTS["brief"]), title, True, show_invalid)
+    if not any(row.profiles for row in rows):  # a study that only trains
+        table = table.without_empty_columns()
     is_plain = not console.is_terminal
     print_whole(console, formats.terminal(table, is_plain))
     published = [row for row in rows if row.architecture.reported]

@@ -143,7 +143,7 @@ def build_table(
         plain = tuple(TableRow(row.label, tuple(Cell(column.cell(row)) for column in columns)) for row in quoted)
         sections = [*sections[:-1], Section(sections[-1].label, (*sections[-1].rows, *plain))] if sections else []
         sections = sections or [Section("", plain)]
-    marks = _describe_marks(sections, columns, problems, len({row.study for row in shown if row.profiles}) > 1)
+    marks = _describe_marks(sections, columns, problems, len({row.study for row in shown if row.profiles}))
     notes = Notes((*warning, *marks, *notes.essential), notes.details)
     told = sources(rows) if any(column.kind == "reported" for column in columns) else []
     return Table(title, tuple(columns), tuple(sections), notes, tuple(told))
@@ -194,7 +194,7 @@ def front(rows: Sequence[Row]) -> set[int]:
 
 
 def _describe_marks(
-    sections: Sequence[Section], columns: Sequence[Column], problems: dict[str, str], has_several_studies: bool
+    sections: Sequence[Section], columns: Sequence[Column], problems: dict[str, str], profiled_studies: int
 ) -> list[str]:
     rows = [row for section in sections for row in section.rows]
     lines = []
@@ -209,12 +209,12 @@ def _describe_marks(
         if any(mark.is_tie for mark in marks):
             line += f"; {TIE} behind a number: shares its place, their difference cannot be told from 0 (95 %)"
         lines.append(line + ".")
-    if any(column.name in ("latency", "fps", "fps-e2e") for column in columns):
+    if profiled_studies and any(column.name in ("latency", "fps", "fps-e2e") for column in columns):
         line = (
             f"A latency is taken to repeat within {100 * REPEATABILITY:g} % to each side at best, of fewer than "
             f"{ENOUGH_PROCESSES} processes within {100 * REPEATABILITY_OF_FEW:g} %, as machines were seen to"
         )
-        if has_several_studies:
+        if profiled_studies > 1:
             line += f", and from one study to another within {100 * BETWEEN_SESSIONS:g} %"
         lines.append(line + ": nearer ones are ties.")
     unsure = [heading for heading, problem in problems.items() if problem == "unsure"]

@@ -54,6 +54,29 @@ def seeds(name: str, mious: list[float], latency_s: float = 0.01, **more: Any) -
     ]
 
 
+def test_recipes_that_differ_in_one_thing_are_told_once() -> None:
+    def told(*configs: dict[str, Any]) -> str:
+        records = [
+            record(str(n), key=str(n), training_config=TrainingConfig.model_validate(config))
+            for n, config in enumerate(configs)
+        ]
+        return next(line for line in notes(records) if line.startswith("Training: "))
+
+    dice, steps = {"loss": "dice", "budget": "10 steps"}, {"loss": "cross-entropy", "budget": "10 steps"}
+    assert "Training: dice or cross-entropy, 10 steps, batch" in told(dice, steps, dice)
+    assert "Training: dice, 10 steps or 20 steps, batch" in told(dice, {**dice, "budget": "20 steps"})
+    light = {**dice, "augmentation": {"light": 0.2}}
+    assert "none or images" in told(dice, light)
+    several = told(dice, {**steps, "budget": "20 steps"})
+    assert "; or cross-entropy, 20 steps" in several
+    assert "none" not in told(dice)
+
+
+def test_a_study_that_only_trains_says_nothing_of_latencies() -> None:
+    assert not any("latency" in line for line in notes([record("a", profile=None)]))
+    assert any("A latency is taken to repeat" in line for line in notes([record("a", profile=None), record("b")]))
+
+
 def test_where_the_seconds_of_trainings_go() -> None:
     def trained(number: int, whole_s: float, processor_s: float, device: str = "cpu") -> Record:
         phases = {"data": 0.1 * whole_s, "network": 0.7 * whole_s, "evaluation": 0.2 * whole_s}
