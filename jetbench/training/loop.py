@@ -25,6 +25,7 @@ from jetbench.experiment import Floor, TrainingConfig
 from jetbench.record import Evaluation, TrainingResult
 from jetbench.training.augment import augment
 from jetbench.training.auxiliary import joint_loss
+from jetbench.training.batches import Normalise, endless_batches
 from jetbench.training.checkpoint import Checkpoint
 from jetbench.training.data import SegmentationData
 from jetbench.training.distillation import Teacher, distillation_loss
@@ -36,7 +37,6 @@ from jetbench.training.samples import KEY, encode_ids, sample_indices
 CURVE_POINTS = 200
 PHASES = ("proxies", "data", "network", "evaluation", "checkpoints")
 WARM_UP = 0.3
-EVALUATION_BATCH = 8
 
 Report = Callable[[float, str], None]
 """Told the finished share (0 to 1) and a line about the state."""
@@ -366,7 +366,7 @@ def save_weights(path: Path, weights: Mapping[str, Tensor], metadata: Mapping[st
         partial.unlink(missing_ok=True)
 
 
-def predict_samples(model: nn.Module, prepare: "Normalise") -> npt.NDArray[np.uint8]:
+def predict_samples(model: nn.Module, prepare: Normalise) -> npt.NDArray[np.uint8]:
     """Class ids (N, H, W) of the test images that every report shows."""
     images, _ = prepare("test", sample_indices(len(prepare.data.images["test"])))
     model.eval()
@@ -384,54 +384,3 @@ def why_stopped(floors: Sequence[Floor], evaluation: int, best_miou: float) -> s
         f"val mIoU {100 * best_miou:.1f} % at evaluation {evaluation} of {floor.of} is below {100 * floor.miou:.1f} %: "
         f"{floor.why}"
     )
-
-
-def endless_batches(count: int, batch_size: int, seed: int) -> Iterator[list[int]]:
-    """Batches of indices from one shuffled pass after another; a batch may span two passes, none is short."""
-    generator = torch.Generator().manual_seed(seed)
-    waiting: list[int] = []
-    while True:
-        while len(waiting) < batch_size:
-            waiting += torch.randperm(count, generator=generator).tolist()
-        yield waiting[:batch_size]
-        del waiting[:batch_size]
-
-
-class Normalise:
-    """Decoded bytes to network input: images (N, 3, H, W) with zero mean and unit deviation, targets (N, H, W)."""
-
-    def __init__(self, data: SegmentationData, device: torch.device) -> None:
-        self.data = data
-        self.device = device
-        self.mean = torch.tensor(data.mean, device=device).view(1, 3, 1, 1)
-        self.std = torch.tensor(data.std, device=device).view(1, 3, 1, 1)
-
-    def __call__(self, split: str, indices: list[int]) -> tuple[Tensor, Tensor]:
-        rows = np.asarray(indices)
-        images = torch.from_numpy(self.data.images[split][rows]).to(self.device)
-        target = torch.from_numpy(self.data.labels[split][rows]).to(self.device).long()
-        # contiguous: bytes arrive channels-last, and torch 2.13 on CPU corrupts the heap in the backward pass of a
-        # dense 1x1 stride-2 convolution in that layout (DECISIONS.md, "No channels_last in training").
-        channels_first = images.permute(0, 3, 1, 2).contiguous()
-        return (channels_first.float() - self.mean) / self.std, target
-
-    def batches(self, split: str) -> Iterator[tuple[Tensor, Tensor]]:
-        """The split in order."""
-        count = len(self.data.images[split])
-        for start in range(0, count, EVALUATION_BATCH):
-            yield self(split, list(range(start, min(start + EVALUATION_BATCH, count))))
-
-    def stream(self, split: str) -> "BatchStream":
-        """The split in order, decoded anew at each iteration."""
-        return BatchStream(self, split)
-
-
-@dataclass(frozen=True)
-class BatchStream:
-    """A split that can be iterated over again and again without holding it in memory."""
-
-    normalise: Normalise
-    split: str
-
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        return self.normalise.batches(self.split)

@@ -1,4 +1,3 @@
-import itertools
 from pathlib import Path
 
 import pytest
@@ -11,7 +10,7 @@ from jetbench.errors import DivergedError
 from jetbench.experiment import Budget, Floor, TrainingConfig
 from jetbench.record import TrainingResult
 from jetbench.training.data import SegmentationData
-from jetbench.training.loop import Normalise, Schedule, endless_batches, train
+from jetbench.training.loop import Schedule, train
 
 CPU = torch.device("cpu")
 
@@ -124,22 +123,6 @@ def test_one_cycle_rises_then_falls_to_nearly_nothing() -> None:
     assert max(rates) == pytest.approx(0.01)
     assert rates[-1] < 1e-4
     assert rates[30:] == sorted(rates[30:], reverse=True)
-
-
-def test_batches_are_never_short_and_each_pass_has_every_image_once() -> None:
-    batches = list(itertools.islice(endless_batches(10, 4, seed=0), 5))
-    assert all(len(batch) == 4 for batch in batches)
-    order = [index for batch in batches for index in batch]
-    assert sorted(order[:10]) == sorted(order[10:]) == list(range(10))
-    assert order[:10] != order[10:]
-
-
-def test_images_are_normalised_and_never_channels_last(streets: SegmentationData) -> None:
-    images, target = Normalise(streets, CPU)("train", list(range(16)))
-    assert images.is_contiguous()  # channels_last corrupts the heap in backward with torch 2.13 on CPU
-    assert images.mean(dim=(0, 2, 3)).abs().max() < 1e-3
-    assert (images.std(dim=(0, 2, 3)) - 1).abs().max() < 1e-2
-    assert target.dtype == torch.long
 
 
 def test_a_training_below_its_floor_ends_there_with_its_weights(streets: SegmentationData, tmp_path: Path) -> None:
