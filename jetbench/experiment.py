@@ -273,8 +273,8 @@ class Sweep(Spec):
 
     `quoted` are rivals of which the tables show what is published, without running them. `board` is the device that
     profiles (`jetbench devices`); None is this machine, or, with --ray, whichever holds the token `profiler`. A job
-    that holds more than `memory_limit` is ended. With `seeds` every variant is trained once with each of them. Without
-    `profile` it is trained only.
+    that holds more than `memory_limit` is ended. With `seeds` every variant is trained once with each of them, with
+    `budgets` once as long as each. Without `profile` it is trained only.
     """
 
     name: str
@@ -284,6 +284,7 @@ class Sweep(Spec):
     variants: tuple[VariantGroup, ...] = ()
     quoted: tuple[str, ...] = ()
     seeds: tuple[Seed, ...] = ()
+    budgets: tuple[Budget, ...] = ()
     dataset: DatasetConfig = StreetsConfig()
     training: TrainingConfig = TrainingConfig()
     profiling: ProfilingConfig = ProfilingConfig()

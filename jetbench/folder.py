@@ -22,8 +22,8 @@ from jetbench.textfile import write_whole
 # What a sweep may say differently on resume: it moves no number. Variants are told apart by their keys.
 # A search may go on with more trainings, and train its front otherwise.
 FREE_TO_CHANGE = (
-    "description:", "timeout_s:", "memory_limit:", "variants:", "include_base:", "quoted:", "seeds:", "trainings:",
-    "final."
+    "description:", "timeout_s:", "memory_limit:", "variants:", "include_base:", "quoted:", "seeds:", "budgets:",
+    "trainings:", "final."
 )  # fmt: skip
 SWEEP, LOCK, RECORDS, IDENTITY = "sweep.yaml", ".lock", "records.jsonl", ".study"
 

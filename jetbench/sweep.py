@@ -13,7 +13,7 @@ from jetbench.plan import AnyPlan, plan_network
 from jetbench.spec import override, parse_spec, read_yaml
 
 TRAINING = "training."
-SEED = "training.seed"
+SEED, BUDGET = "training.seed", "training.budget"
 SHORTENED = ("jetconv.", "stages.", "decoder.", TRAINING)
 
 
@@ -68,7 +68,7 @@ def expand_sweep(sweep: Sweep, num_classes: int, input_size: tuple[int, int]) ->
     found: dict[str, Variant] = {}
     problems: list[str] = []
     names: set[str] = set()
-    for name, changes in _with_seeds(sweep):
+    for name, changes in _repeated(sweep):
         if name in names:
             raise SpecError(f"{sweep.name}: two variants are called {name!r}; give each value once, or rename one")
         names.add(name)
@@ -102,21 +102,28 @@ def expand_sweep(sweep: Sweep, num_classes: int, input_size: tuple[int, int]) ->
 
 def variant_names(sweep: Sweep) -> list[str]:
     """The names that a sweep gives its variants, in its order; those of what is the same network are among them."""
-    return [name for name, _ in _with_seeds(sweep)]
+    return [name for name, _ in _repeated(sweep)]
 
 
-def _with_seeds(sweep: Sweep) -> Iterator[tuple[str, dict[str, Any]]]:
-    """What is wanted, once with each of the sweep's seeds."""
-    if len(set(sweep.seeds)) < len(sweep.seeds):
-        raise SpecError(f"{sweep.name}: seeds: one stands there twice ({', '.join(map(str, sweep.seeds))})")
+def _repeated(sweep: Sweep) -> Iterator[tuple[str, dict[str, Any]]]:
+    """What is wanted, once with each of the sweep's budgets and seeds."""
+    repeats: dict[str, tuple[str, list[Any]]] = {
+        "budgets": (BUDGET, [str(budget) for budget in sweep.budgets]),
+        "seeds": (SEED, list(sweep.seeds)),
+    }
+    for field, (_, values) in repeats.items():
+        if len(set(values)) < len(values):
+            raise SpecError(f"{sweep.name}: {field}: one stands there twice ({', '.join(map(str, values))})")
+    given = {key: values for key, values in repeats.values() if values}
     for name, changes in _wanted(sweep):
-        if not sweep.seeds:
-            yield name, changes
-            continue
-        if SEED in changes:
-            raise SpecError(f"{sweep.name}: {name} sets {SEED}, and seeds: does so for all variants; keep one of them")
-        for seed in sweep.seeds:
-            yield f"{name}, seed={seed}", {**changes, SEED: seed}
+        for field, (key, _) in repeats.items():
+            if key in given and key in changes:
+                raise SpecError(
+                    f"{sweep.name}: {name} sets {key}, and {field}: does so for all variants; keep one of them"
+                )
+        for choice in product(*given.values()):
+            more = dict(zip(given, choice, strict=True))
+            yield ", ".join(filter(None, (name, describe_changes(more)))), {**changes, **more}
 
 
 def _wanted(sweep: Sweep) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -141,6 +141,23 @@ def test_seeds_train_every_variant_once_with_each() -> None:
     assert [each.training.seed for each in variants] == [0, 3, 0, 3]
 
 
+def test_budgets_train_every_variant_once_as_long_as_each() -> None:
+    asked = sweep(seeds=[0, 1], budgets=["5steps", "2 epochs"], variants=[{"grid": {"groups": [1]}}])
+    variants = expand_sweep(asked, 11, (272, 272))
+    assert [each.name for each in variants][:5] == [
+        "jetseg-nano, budget=5 steps, seed=0",
+        "jetseg-nano, budget=5 steps, seed=1",
+        "jetseg-nano, budget=2 epochs, seed=0",
+        "jetseg-nano, budget=2 epochs, seed=1",
+        "groups=1, budget=5 steps, seed=0",
+    ]
+    assert [str(each.training.budget) for each in variants] == 2 * (2 * ["5 steps"] + 2 * ["2 epochs"])
+    with pytest.raises(SpecError, match=r"budgets: one stands there twice \(5 steps, 5 steps\)"):
+        variant_names(sweep(budgets=["5 steps", "5steps"]))
+    with pytest.raises(SpecError, match=r"sets training.budget, and budgets: does so"):
+        variant_names(sweep(budgets=["5 steps"], variants=[{"grid": {"training.budget": ["6 steps"]}}]))
+
+
 def test_seeds_twice_or_beside_an_axis_of_seeds_are_refused() -> None:
     with pytest.raises(SpecError, match="stands there twice"):
         variant_names(sweep(seeds=[1, 1]))

@@ -13,9 +13,8 @@ from jetbench.reporting.studies import Study
 from jetbench.reporting.tables import Cell, Section, Table, TableRow
 from jetbench.reporting.transfer import kendall_tau, tau_interval
 from jetbench.rules import format_size
-from jetbench.sweep import SEED, describe_changes
+from jetbench.sweep import BUDGET, SEED, describe_changes
 
-BUDGET = "training.budget"
 FEWEST = 4
 GOOD = 0.01
 """A pick that is so near to the best, in mIoU, is as good as the best."""

@@ -240,7 +240,8 @@ def print_variants(console: Console, asked: Sweep, variants: Sequence[Variant]) 
     """What a sweep would run: each variant with its counts."""
     size, classes = variants[0].plan.input_size, variants[0].plan.num_classes
     title = f"{asked.name}: {len(variants)} variants at {format_size(size)}, {classes} classes, "
-    title += f"{asked.training.budget} each"
+    budgets = dict.fromkeys(str(variant.training.budget) for variant in variants)
+    title += f"{' or '.join(budgets)} each"
     table = Table(title=title, title_justify="left", box=None, pad_edge=False)
     for heading, justify in (("variant", "left"), ("parameters", "right"), ("MACs (M)", "right"), ("network", "left")):
         table.add_column(heading, justify=justify)  # type: ignore[arg-type]
