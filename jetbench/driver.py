@@ -25,7 +25,7 @@ from jetbench.sweep import Variant
 from jetbench.trials import Trials
 
 MAX_ATTEMPTS = 2
-MOST_TIMES = 3  # that a job is run which then cannot write
+MOST_RUNS = 3  # of a job that takes longer than trouble may last, and then meets it
 POLL_S = 0.1
 POLL_WHILE_PROFILING_S = 0.5
 STORAGE_WAIT_S = 600.0
@@ -231,7 +231,7 @@ class Driver:
         if self._trouble.why_hopeless:
             kept = f"; {len(self._to_write)} rows wait" if self._to_write else ""
             raise StudyError(
-                f"{reason}{kept}. {self._trouble.why_hopeless}. Nothing is lost: when it is mended, the same command "
+                f"{reason}{kept}. {self._trouble.why_hopeless}. No row is lost: when it is mended, the same command "
                 "goes on from there"
             )
 
@@ -331,7 +331,7 @@ class Driver:
                 self._check_folder()
                 self.executor.submit(job)
             except OSError as error:
-                self._meet_trouble(job.key, f"{job.folder}: {error.strerror}")
+                self._meet_trouble(None, f"{job.folder}: {error.strerror}")
                 return
             self._to_submit.remove(task)
             task.attempts[stage] += 1
@@ -387,7 +387,7 @@ class Driver:
         del self._busy[job.key]
         if outcome.status == "unable":
             self._to_submit.appendleft(task)
-            self._meet_trouble(job.key, outcome.reason)
+            self._meet_trouble(f"{stage} {job.key}", outcome.reason)
         elif outcome.status == "lost" and task.lost[stage] < MAX_ATTEMPTS - 1:
             task.lost[stage] += 1
             self.view.note(f"{task.variant.name}: {stage} lost ({outcome.reason}); trying once more")
@@ -444,13 +444,14 @@ class _Trouble:
     """Something that must be written to cannot be: since when, and when to try again.
 
     It counts as the same trouble until a record could be written, or nothing met it for as long as it may last. A job
-    that meets it each time it is run does so only a few times, however long it takes until then.
+    that takes longer than that until it meets it is not run for ever either.
     """
 
     def __init__(self, limit_s: float) -> None:
         self.limit_s = limit_s
         self.is_there = False
         self._since: float | None = None
+        self._last_met: dict[str, float] = {}
         self._met_again: Counter[str] = Counter()
         self._tries, self._next, self._passed = 0, 0.0, 0.0
 
@@ -460,12 +461,14 @@ class _Trouble:
         return f"{self.limit_s:g} s" if self.limit_s < 120 else f"{self.limit_s / 60:g} min"
 
     def meet(self, job: str | None = None) -> bool:
-        """It is there, for a job or for the driver itself; says whether it was not."""
+        """It is there, for a job that was run or for the driver itself; says whether it was not."""
         now, was_there = time.monotonic(), self.is_there
         if not was_there and self._since is not None and now - self._passed > self.limit_s:
             self._since, self._tries = None, 0  # of long ago, and not the same any more
-            if job is not None:
+        if job is not None:
+            if now - self._last_met.get(job, now) > self.limit_s:
                 self._met_again[job] += 1
+            self._last_met[job] = now
         self.is_there = True
         if self._since is None:
             self._since = now
@@ -483,8 +486,8 @@ class _Trouble:
         """Has it lasted too long, or does a job always meet it? None if neither."""
         if self._since is not None and time.monotonic() - self._since > self.limit_s:
             return f"This has lasted for {self.limit}"
-        if max(self._met_again.values(), default=0) >= MOST_TIMES - 1:
-            return f"This job has met it {MOST_TIMES} times"
+        if max(self._met_again.values(), default=0) >= MOST_RUNS - 1:
+            return f"It was met in {MOST_RUNS} long runs of one job"
         return None
 
     def pass_by(self) -> None:
@@ -494,4 +497,5 @@ class _Trouble:
     def forget(self) -> None:
         """A record could be written: the next trouble is another one."""
         self._since, self._tries = None, 0
+        self._last_met.clear()
         self._met_again.clear()

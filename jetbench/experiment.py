@@ -78,7 +78,8 @@ class Budget(Spec):
         return self
 
     def __str__(self) -> str:
-        return f"{self.amount:g} {self.unit}"
+        amount = int(self.amount) if self.amount == int(self.amount) else self.amount
+        return f"{amount} {self.unit}"
 
 
 class JetLossConfig(Spec):

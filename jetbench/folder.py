@@ -76,7 +76,14 @@ def keep_sweep(folder: Path, sweep: Sweep | Search) -> None:
     kind = "search" if isinstance(sweep, Search) else "sweep"
     if path.exists():
         held = read_yaml(path)
-        differences = [f"  {line}" for line in _differences("", held, asked) if not line.startswith(FREE_TO_CHANGE)]
+        free: tuple[str, ...] = FREE_TO_CHANGE
+        several = bool(held.get("budgets")), bool(asked.get("budgets"))
+        if all(several):
+            free = (*free, "training.budget.")  # which no variant has then
+        found = list(_differences("", held, asked))
+        differences = [f"  {line}" for line in found if not line.startswith(free)]
+        if several[0] != several[1]:
+            differences += [f"  {line}" for line in found if line.startswith("budgets:")]
         if differences:
             raise StudyError(
                 f"{folder}: holds another {kind}; rows of both in one table would not compare. It differs in\n"

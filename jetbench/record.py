@@ -92,7 +92,7 @@ class TrainingResult(Spec):
     `phase_seconds` are those of data, network (forward, loss, backward, optimiser), evaluation and checkpoints, and
     `processor_seconds` what they took of processors; `seconds` has data and network alone. `proxies` are zero-cost
     proxies of the network before its training, where they were asked for. `teacher` names the network that it followed
-    beside the labels, with a hash of its weights.
+    beside the labels, with a hash of its weights. With `data_on_device` a GPU held the whole data set.
     """
 
     steps: int
@@ -111,6 +111,7 @@ class TrainingResult(Spec):
     processor_seconds: float | None = None
     proxies: dict[str, float] = Field(default_factory=dict)
     teacher: str | None = None
+    data_on_device: bool = False
 
     @property
     def best(self) -> Evaluation:

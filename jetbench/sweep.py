@@ -14,6 +14,8 @@ from jetbench.spec import override, parse_spec, read_yaml
 
 TRAINING = "training."
 SEED, BUDGET = "training.seed", "training.budget"
+REPEATS = {"budgets": BUDGET, "seeds": SEED}
+"""Fields of a sweep with several values for every variant, and what each of them sets."""
 SHORTENED = ("jetconv.", "stages.", "decoder.", TRAINING)
 
 
@@ -32,6 +34,8 @@ class Variant:
 def read_sweep(name: str, changes: Mapping[str, Any] | None = None) -> Sweep:
     """The sweep of that bundled name or .yaml path, with dotted keys replaced.
 
+    One `training.budget` or `training.seed` takes the place of all `budgets` or `seeds`.
+
     Raises:
         SpecError: no such sweep, or keys that break a rule.
     """
@@ -39,7 +43,11 @@ def read_sweep(name: str, changes: Mapping[str, Any] | None = None) -> Sweep:
     raw = {"name": path.stem, **read_yaml(path)}
     if "axes" in raw:
         raise SpecError(f"{path}: is a search or a space; run it with `jetbench search` or `jetbench screen`")
-    return parse_spec(Sweep, override(raw, changes or {}), str(path))
+    changes = dict(changes or {})
+    for field, key in REPEATS.items():
+        if key in changes:
+            changes.setdefault(field, [])
+    return parse_spec(Sweep, override(raw, changes), str(path))
 
 
 def read_quoted(names: Sequence[str]) -> tuple[Baseline, ...]:
@@ -107,16 +115,15 @@ def variant_names(sweep: Sweep) -> list[str]:
 
 def _repeated(sweep: Sweep) -> Iterator[tuple[str, dict[str, Any]]]:
     """What is wanted, once with each of the sweep's budgets and seeds."""
-    repeats: dict[str, tuple[str, list[Any]]] = {
-        "budgets": (BUDGET, [str(budget) for budget in sweep.budgets]),
-        "seeds": (SEED, list(sweep.seeds)),
-    }
-    for field, (_, values) in repeats.items():
+    given: dict[str, list[Any]] = {}
+    for field, key in REPEATS.items():
+        values = [str(value) if key == BUDGET else value for value in getattr(sweep, field)]
         if len(set(values)) < len(values):
             raise SpecError(f"{sweep.name}: {field}: one stands there twice ({', '.join(map(str, values))})")
-    given = {key: values for key, values in repeats.values() if values}
+        if values:
+            given[key] = values
     for name, changes in _wanted(sweep):
-        for field, (key, _) in repeats.items():
+        for field, key in REPEATS.items():
             if key in given and key in changes:
                 raise SpecError(
                     f"{sweep.name}: {name} sets {key}, and {field}: does so for all variants; keep one of them"

@@ -14,7 +14,7 @@ from jetbench.driver import _Trouble
 from jetbench.errors import StudyError
 from jetbench.execution.executor import Job, Outcome, Progress
 from jetbench.experiment import Sweep
-from jetbench.folder import append_record, lock_folder, read_records
+from jetbench.folder import append_record, keep_sweep, lock_folder, read_records
 from jetbench.record import RECORD_VERSION, Record
 from jetbench.spec import parse_spec
 from jetbench.study import landed_records, run_study
@@ -250,6 +250,23 @@ def hold_lock(folder: Path) -> None:
         time.sleep(60)
 
 
+def test_a_folder_of_several_budgets_may_have_more_and_not_become_one_of_a_single_one(tmp_path: Path) -> None:
+    def keep(folder: Path, budget: str, *budgets: str) -> None:
+        folder.mkdir(exist_ok=True)
+        raw = {"name": "x", "base": "jetseg-nano", "training": {"budget": budget}, "budgets": budgets}
+        keep_sweep(folder, Sweep.model_validate(raw))
+
+    several, single = tmp_path / "several", tmp_path / "single"
+    keep(several, "300 steps", "10 steps")
+    keep(several, "400 steps", "10 steps", "20 steps")  # the first of them is no variant's
+    keep(single, "10 steps")
+    for folder, budget, budgets in ((several, "10 steps", ()), (single, "10 steps", ("20 steps",))):
+        with pytest.raises(StudyError, match="budgets: there"):
+            keep(folder, budget, *budgets)
+    with pytest.raises(StudyError, match=r"training.budget.amount: there 10.0, asked 20.0"):
+        keep(single, "20 steps")
+
+
 def test_a_second_driver_is_refused_with_the_first_ones_pid(tmp_path: Path) -> None:
     first = multiprocessing.get_context("spawn").Process(target=hold_lock, args=(tmp_path,))
     first.start()
@@ -387,16 +404,18 @@ def test_trouble_that_passed_long_ago_does_not_count(monkeypatch: pytest.MonkeyP
 def test_a_job_that_always_meets_trouble_is_not_run_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 1000.0
     monkeypatch.setattr("jetbench.driver.time.monotonic", lambda: now)
-    trouble = _Trouble(600.0)
-    told = []
-    for job in ("job", "job", "another", "job"):
-        trouble.meet(job)
-        told.append(trouble.why_hopeless)
-        trouble.pass_by()
-        now += 3600  # it takes so long until it writes
-    assert told == [None, None, None, "This job has met it 3 times"]
-    trouble.forget()  # a row has landed
-    assert trouble.why_hopeless is None
+    for rounds in (["a", "a", "a"], ["b", None, "a", "b", "a", "a"], ["a b", "b a", "a b"]):
+        trouble, told = _Trouble(600.0), []
+        for jobs in rounds:
+            for job in jobs.split() if jobs else [None]:
+                trouble.meet(job)
+                trouble.meet(job)  # at once again: that is no other run
+            told.append(trouble.why_hopeless)
+            trouble.pass_by()
+            now += 3600  # they take so long until they write
+        assert told == [None] * (len(rounds) - 1) + ["It was met in 3 long runs of one job"], rounds
+        trouble.forget()  # a row has landed
+        assert trouble.why_hopeless is None
 
 
 def test_trouble_that_a_thousand_jobs_meet_at_once_is_one_try(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -158,6 +158,20 @@ def test_budgets_train_every_variant_once_as_long_as_each() -> None:
         variant_names(sweep(budgets=["5 steps"], variants=[{"grid": {"training.budget": ["6 steps"]}}]))
 
 
+def test_one_budget_takes_the_place_of_all_of_them() -> None:
+    for key, value in (("training.budget", "10 steps"), ("training.seed", 7)):
+        assert len(expand_sweep(read_sweep("brief", {key: value}), 11, (96, 128))) == (20 if "budget" in key else 120)
+    asked = read_sweep("brief", {"training.budget": "10 steps"})
+    assert (asked.budgets, str(asked.training.budget)) == ((), "10 steps")
+    assert read_sweep("losses", {"training.seed": 7}).seeds == ()
+
+
+@pytest.mark.parametrize("written", ["1000000 steps", "1.23456789 epochs", "100000.4 seconds"])
+def test_a_budget_is_written_as_exactly_as_it_was_read(written: str) -> None:
+    (variant,) = expand_sweep(sweep(budgets=[written], variants=[]), 11, (272, 272))
+    assert str(variant.training.budget) == written
+
+
 def test_seeds_twice_or_beside_an_axis_of_seeds_are_refused() -> None:
     with pytest.raises(SpecError, match="stands there twice"):
         variant_names(sweep(seeds=[1, 1]))

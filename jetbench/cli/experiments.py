@@ -193,8 +193,6 @@ def _sweep_changes(
     plain = {"training.budget": budget, "training.loss": loss, "name": study}
     plain["device" if device in TORCH_DEVICES else "board"] = device
     changes |= {key: value for key, value in plain.items() if value is not None}
-    if budget is not None:
-        changes["budgets"] = []  # this one instead of those
     if size is not None:
         changes["dataset.size"] = read_size(size)
     return changes

@@ -5,7 +5,7 @@ import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal
+from typing import Any, Literal
 
 from jetbench.architecture import Baseline
 from jetbench.errors import SpecError
@@ -182,15 +182,24 @@ def _trained(pick: Callable[[TrainingResult], float | None]) -> Callable[[Row], 
 
 
 def _of_training(pick: Callable[[Record, TrainingResult], float | None]) -> Callable[[Row], Value | None]:
-    """The mean over the seeds of how a training went; it depends on what else the machine did, and ranks nothing."""
+    """The mean over the seeds of how a training went; it depends on what else the machine did, and ranks nothing.
+
+    Not of trainings that a rule stopped; unknown of seeds that different machines trained.
+    """
 
     def read(row: Row) -> Value | None:
-        found = [v for record in row.records if record.training and (v := pick(record, record.training)) is not None]
-        if not found:
+        ended = [(r, r.training) for r in row.records if r.training and not r.training.stopped]
+        found = [value for record, training in ended if (value := pick(record, training)) is not None]
+        if not found or len({_trained_on(record) for record, _ in ended}) > 1:
             return None
         return Value(statistics.fmean(found), spread=statistics.stdev(found) if len(found) > 1 else None)
 
     return read
+
+
+def _trained_on(record: Record) -> tuple[Any, ...] | None:
+    e = record.training_environment
+    return None if e is None else (e.device, e.cpu, e.cores, e.threads)
 
 
 def _images_per_second(record: Record, training: TrainingResult) -> float | None:
@@ -414,7 +423,7 @@ COLUMNS: tuple[Column, ...] = (
         short="est. ms",
     ),
     Column("training-s", "data and network (s)", "measured", "trained", _of_training(lambda r, t: t.seconds), _whole),
-    Column("whole-s", "whole training (s)", "measured", "trained", _of_training(_whole_seconds), _whole, short="s"),
+    Column("whole-s", "all phases (s)", "measured", "trained", _of_training(_whole_seconds), _whole, short="s"),
     Column(
         *("images-s", "trained on (images/s)", "measured", "trained", _of_training(_images_per_second), units.fps),
         short="img/s",
@@ -451,7 +460,7 @@ LAYOUTS: dict[str, tuple[str, ...]] = {
     # Where the seconds of trainings go, and how busy they keep what they were given.
     "training": (
         *("seeds", "macs", "whole-s", "images-s", "network-share", "data-share", "evaluation-share"),
-        *("checkpoints-share", "busy"),
+        *("checkpoints-share", "proxies-share", "busy"),
     ),
 }
 

@@ -19,7 +19,7 @@ from jetbench.reporting.studies import Study
 from jetbench.reporting.tables import Cell, Section, Table, TableRow, believed
 from jetbench.spec import override, parse_spec
 from jetbench.student import student_quantile
-from jetbench.sweep import SEED, TRAINING, describe_changes
+from jetbench.sweep import BUDGET, SEED, TRAINING, describe_changes
 
 METRICS = ("parameters", "macs", "latency", "memory", "val", "test")
 POINTS = ("val", "test")
@@ -90,7 +90,7 @@ def list_effects(records: Sequence[Record]) -> list[AxisValue]:
                 found.setdefault(name, []).append((one, other))
                 told[name] = (_value_of(one, apart[0]), _value_of(other, apart[0]))
                 is_paired = True
-            elif len(apart) > 1 and not _changed(other):
+            elif len(apart) > 1 and _is_base_of(other, one):
                 whole = other
         if whole is not None and not is_paired:
             name = (CASES, name_without_seed(one))
@@ -125,6 +125,12 @@ def _comparer(base: Record) -> Callable[[Record, str], bool]:
 
 def _changed(record: Record) -> list[str]:
     return [key for key in record.changes if key != SEED]
+
+
+def _is_base_of(base: Record, case: Record) -> bool:
+    """Is it the base, where a sweep has several budgets that of the same one?"""
+    changed = _changed(base)
+    return not changed or (changed == [BUDGET] and base.training_config.budget == case.training_config.budget)
 
 
 def _value_of(record: Record, key: str) -> Any:

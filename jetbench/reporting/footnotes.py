@@ -98,9 +98,11 @@ def _describe_training_times(records: Sequence[Record]) -> list[str]:
     loads = [e.load_average for e in environments if e.load_average is not None]
     loaded = f" (load average after each: {_span(loads, 1)})" if loads else ""
     return [
-        "Seconds of a training: data, network (forward, loss, backward, optimiser), evaluation, checkpoints and "
-        f"proxies, beside whatever else ran{loaded}, so they rank nothing. Threads busy: processor seconds over the "
-        "seconds of a training's threads; the rest was spent waiting. Not known of a GPU.",
+        "Seconds of a training: its phases are data, network (forward, loss, backward, optimiser), evaluation, "
+        "checkpoints and proxies, without its start and what a kill undid; images/s are those of data and network. It "
+        f"all ran beside whatever else did{loaded}, so it ranks nothing. Threads busy: processor seconds over the "
+        "seconds of a training's threads, spinning included; the rest went to waiting, or others had the cores. Not "
+        "known of a GPU. A dash, too, where different machines trained the seeds.",
         *(f"Trained on: {text}." for text in dict.fromkeys(describe_machine(e) for e in environments)),
     ]
 
@@ -112,7 +114,7 @@ def _describe_unprofiled(records: Sequence[Record]) -> list[str]:
         return []
     whole = len(without) == sum(record.failure is None for record in records)
     names = "no row" if whole else f"not {', '.join(without[:6])}{' and others' if len(without) > 6 else ''}"
-    return [f"Profiled: {names}, as was asked for, so what a profile measures is a dash there."]
+    return [f"Profiled: {names}, as was asked for, so nothing that a profile measures is known there."]
 
 
 def _describe_times(records: Sequence[Record]) -> list[str]:
@@ -153,12 +155,18 @@ def on_one_line(text: str) -> str:
 
 def describe_trainings(records: Sequence[Record]) -> str:
     """Their recipes without their seeds; what differs in one thing is told once: `jetloss or dice, 300 steps, ...`."""
-    recipes = list(dict.fromkeys(_recipe(record) for record in records))
+    told = [record for record in records if record.training] or records  # what a failed one had is not known
+    recipes = list(dict.fromkeys(_recipe(record) for record in told))
     differ = [n for n, parts in enumerate(zip(*recipes, strict=True)) if len(set(parts)) > 1]
     if len(differ) > 1:
         return "; or ".join(", ".join(filter(None, recipe)) for recipe in recipes)
-    parts = [" or ".join(part or "none" for part in dict.fromkeys(parts)) for parts in zip(*recipes, strict=True)]
-    return ", ".join(part for part in parts if part != "none")
+    differing = [list(dict.fromkeys(parts)) for parts in zip(*recipes, strict=True)]
+    without = (*[""] * 5, "full precision", "images as they are", "without a teacher")
+    each = [
+        parts[0] if len(parts) == 1 else " or ".join(part or no for part in parts)
+        for parts, no in zip(differing, without, strict=True)
+    ]
+    return ", ".join(filter(None, each))
 
 
 def _recipe(record: Record) -> tuple[str, ...]:

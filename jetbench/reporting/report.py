@@ -33,6 +33,8 @@ def write_tables(
     """
     rows = [*rows_of(records), *quoted_rows(quoted)]
     wide = build_table(rows, find_columns(_told(LAYOUTS["wide"], rows)), title, True, show_invalid)
+    if not any(row.profiles for row in rows):  # a study that only trains
+        wide = wide.without_empty_columns()
     brief = build_table(rows, find_columns(LAYOUTS["brief"]), title, True, show_invalid)
     texts = {
         "table.md": formats.markdown(wide),
@@ -76,7 +78,7 @@ def write_report(
     paths = write_tables(folder, records, title, show_invalid, quoted)
     paths += write_plots(folder, drawn.rows, label, AT_THE_END, ("png", "svg"))
     table = build_table(rows, find_columns(LAYOUTS["brief"]), title, True, show_invalid)
-    if not any(row.profiles for row in rows):  # a study that only trains
+    if not any(row.profiles for row in rows):
         table = table.without_empty_columns()
     is_plain = not console.is_terminal
     print_whole(console, formats.terminal(table, is_plain))

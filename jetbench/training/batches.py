@@ -23,19 +23,21 @@ def endless_batches(count: int, batch_size: int, seed: int) -> Iterator[list[int
         del waiting[:batch_size]
 
 
-def _fits(data: SegmentationData, device: torch.device) -> bool:
-    """Do all splits fit a quarter of what is free on a GPU? On a CPU they are mapped from a file, which is as good."""
-    if device.type != "cuda":
-        return False
+MOST_RESIDENT = 2**30
+"""Bytes of data that a GPU holds: CamVid at 480x360 takes half of it. Larger ones are mapped from their file, as on a
+CPU, whatever is free: what a training holds must not hang on the moment."""
+
+
+def _is_resident(data: SegmentationData, device: torch.device) -> bool:
     needed = sum(split.nbytes for splits in (data.images, data.labels) for split in splits.values())
-    return needed <= torch.cuda.mem_get_info(device)[0] / 4
+    return device.type == "cuda" and needed <= MOST_RESIDENT
 
 
 class Normalise:
     """Decoded bytes to network input: images (N, 3, H, W) with zero mean and unit deviation, targets (N, H, W).
 
-    `is_resident`: each split goes to the device once, as bytes, and batches are taken from it there. On a GPU that
-    is so where the data take no more than a quarter of its free memory.
+    `is_resident`: all splits go to the device at once, as bytes, and batches are taken from them there; by default on
+    a GPU, of data up to `MOST_RESIDENT`.
     """
 
     def __init__(self, data: SegmentationData, device: torch.device, is_resident: bool | None = None) -> None:
@@ -43,13 +45,17 @@ class Normalise:
         self.device = device
         self.mean = torch.tensor(data.mean, device=device).view(1, 3, 1, 1)
         self.std = torch.tensor(data.std, device=device).view(1, 3, 1, 1)
-        self.is_resident = _fits(data, device) if is_resident is None else is_resident
+        self.is_resident = _is_resident(data, device) if is_resident is None else is_resident
         self._held: dict[str, tuple[Tensor, Tensor]] = {}
+        for split in data.images if self.is_resident else ():
+            # Copied first: torch warns of memory that may not be written to, as a file's that is mapped.
+            images, labels = (torch.from_numpy(np.array(each[split])) for each in (data.images, data.labels))
+            self._held[split] = images.to(device), labels.to(device)
 
     def __call__(self, split: str, indices: list[int]) -> tuple[Tensor, Tensor]:
         if self.is_resident:
             rows = torch.tensor(indices, device=self.device)
-            images, target = (held.index_select(0, rows) for held in self._hold(split))
+            images, target = (held.index_select(0, rows) for held in self._held[split])
         else:
             chosen = np.asarray(indices)
             images = torch.from_numpy(self.data.images[split][chosen]).to(self.device)
@@ -58,13 +64,6 @@ class Normalise:
         # dense 1x1 stride-2 convolution in that layout (DECISIONS.md, "No channels_last in training").
         channels_first = images.permute(0, 3, 1, 2).contiguous()
         return (channels_first.float() - self.mean) / self.std, target.long()
-
-    def _hold(self, split: str) -> tuple[Tensor, Tensor]:
-        if split not in self._held:
-            # Copied first: torch warns of memory that may not be written to, as a file's that is mapped.
-            images, labels = (torch.from_numpy(np.array(each[split])) for each in (self.data.images, self.data.labels))
-            self._held[split] = images.to(self.device), labels.to(self.device)
-        return self._held[split]
 
     def batches(self, split: str) -> Iterator[tuple[Tensor, Tensor]]:
         """The split in order."""

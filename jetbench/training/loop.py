@@ -6,6 +6,7 @@ import itertools
 import json
 import math
 import os
+import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -37,6 +38,8 @@ from jetbench.training.samples import KEY, encode_ids, sample_indices
 CURVE_POINTS = 200
 PHASES = ("proxies", "data", "network", "evaluation", "checkpoints")
 WARM_UP = 0.3
+SPARE = 4
+"""Times the size of its weights that must be free for a training to go on where its checkpoint found no room."""
 
 Report = Callable[[float, str], None]
 """Told the finished share (0 to 1) and a line about the state."""
@@ -201,6 +204,7 @@ class _Training:
         self.seconds = dict.fromkeys(PHASES, 0.0)
         self.processor_s = 0.0
         self.proxies: dict[str, float] = {}
+        self.warning = ""
         self.checkpoint = checkpoint
         if checkpoint is not None and (state := checkpoint.load()) is not None:
             self._restore(state)
@@ -276,12 +280,12 @@ class _Training:
                 if schedule.progress < 1:
                     stopped = why_stopped(floors, len(self.evaluations), self.best_miou)
             scored = f", val mIoU {self.evaluations[-1].counts.miou:.3f}" if self.evaluations else ""
-            report(schedule.progress, f"step {schedule.step}, loss {value:.3f}{scored}")
+            report(schedule.progress, f"step {schedule.step}, loss {value:.3f}{scored}{self.warning}")
             if schedule.progress >= 1 or stopped:
                 break
             if self.checkpoint is not None and self.checkpoint.is_due:
                 with self._timed("checkpoints"):
-                    self._save(self.checkpoint)
+                    self._save(self.checkpoint, weights_file.parent)
 
         self.model.load_state_dict(self.best)
         with self._timed("evaluation"):
@@ -305,16 +309,22 @@ class _Training:
             phase_seconds=self.seconds,
             processor_seconds=self.processor_s,
             proxies=self.proxies,
+            data_on_device=self.prepare.is_resident,
         )
 
-    def _save(self, checkpoint: Checkpoint) -> None:
-        """A disk without room for a checkpoint ends no training: without it, a kill would only cost more."""
+    def _save(self, checkpoint: Checkpoint, weights_folder: Path) -> None:
+        """A disk without room for a checkpoint ends no training, if what it is for, its weights, has room there."""
+        self.warning = ""
         try:
             checkpoint.save(self.state)
         except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            weights = sum(tensor.nbytes for tensor in self.model.state_dict().values())
+            is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+            if not is_full or shutil.disk_usage(weights_folder).free < SPARE * weights:
                 raise
-            print(f"no checkpoint at step {self.schedule.step}: {error}", file=sys.stderr)
+            self.warning = f", no checkpoint ({error.strerror})"
+            with contextlib.suppress(OSError):  # the log may lie on that disk
+                print(f"no checkpoint at step {self.schedule.step}: {error}", file=sys.stderr)
 
     def _step(self, indices: list[int]) -> float:
         """One step of the optimiser; returns the loss before it."""

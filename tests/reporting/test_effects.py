@@ -119,3 +119,21 @@ def test_a_fall_and_a_rise_are_told_by_the_same_measure() -> None:
         assert latency
         told.append(latency.is_told)
     assert told[0] == told[1]
+
+
+def test_a_case_is_paired_with_the_base_of_its_own_budget() -> None:
+    def trained(changes: dict[str, Any], steps: int, miou: float) -> Record:
+        made = run(changes, 0, miou, name=f"{describe_changes(changes)} {steps}")
+        config = TrainingConfig.model_validate({"budget": f"{steps} steps"})
+        more = {"training_config": config, "changes": {**made.changes, "training.budget": f"{steps} steps"}}
+        return made.model_copy(update=more)
+
+    case = {"groups": "gcd", "activation": "relu"}
+    made = [
+        *(trained({}, steps, miou) for steps, miou in ((50, 0.2), (200, 0.4))),
+        *(trained(case, steps, miou) for steps, miou in ((50, 0.3), (200, 0.5))),
+    ]
+    effects = {each.axis: each.effects["val"] for each in list_effects(made)}
+    told = effects[CASES]
+    assert told
+    assert told.mean == pytest.approx(0.1)

@@ -12,7 +12,7 @@ from jetbench.experiment import ProfilingConfig, TrainingConfig
 from jetbench.measurement import Watch
 from jetbench.record import Record
 from jetbench.reporting import formats
-from jetbench.reporting.columns import COLUMNS, LAYOUTS, find_columns
+from jetbench.reporting.columns import COLUMNS, LAYOUTS, TRAINING_TIMES, find_columns
 from jetbench.reporting.frame import frame
 from jetbench.reporting.report import write_tables
 from jetbench.reporting.rows import rows_of
@@ -66,10 +66,10 @@ def test_recipes_that_differ_in_one_thing_are_told_once() -> None:
     assert "Training: dice or cross-entropy, 10 steps, batch" in told(dice, steps, dice)
     assert "Training: dice, 10 steps or 20 steps, batch" in told(dice, {**dice, "budget": "20 steps"})
     light = {**dice, "augmentation": {"light": 0.2}}
-    assert "none or images" in told(dice, light)
+    assert "images as they are or images" in told(dice, light)
     several = told(dice, {**steps, "budget": "20 steps"})
     assert "; or cross-entropy, 20 steps" in several
-    assert "none" not in told(dice)
+    assert "as they are" not in told(dice)
 
 
 def test_a_study_that_only_trains_says_nothing_of_latencies() -> None:
@@ -99,6 +99,10 @@ def test_where_the_seconds_of_trainings_go() -> None:
     assert told["data-share"] == "10.0"
     assert told["busy"] == "75.0"
     assert any("load average after each: 1.5" in line for line in build_table([row], columns, "").notes.essential)
+    elsewhere = trained(1, 1000.0, 500.0)
+    environment = ENVIRONMENT.model_copy(update={"cpu": "a slower one"})
+    (mixed,) = rows_of([trained(0, 10.0, 15.0), elsewhere.model_copy(update={"training_environment": environment})])
+    assert {column.cell(mixed) for column in columns if column.name in TRAINING_TIMES} == {"—"}
     (on_a_gpu,) = rows_of([trained(0, 10.0, 15.0, "cuda (made up)")])
     (older,) = rows_of([record("older")])
     assert [next(c for c in columns if c.name == "busy").cell(each) for each in (on_a_gpu, older)] == ["—", "—"]

@@ -191,15 +191,27 @@ def test_a_training_goes_on_where_there_is_no_room_for_its_checkpoint(
     disk: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
 ) -> None:
     expected = run(streets, tmp_path)
     monkeypatch.setattr(module, "EVERY_S", 0.0)
     monkeypatch.setattr(module, "LARGEST_SHARE", 1e9)
-    found = run(streets, tmp_path, checkpoints=disk)
+    with (disk / "log.txt").open("w", buffering=1) as log:
+        (disk / "filler").write_bytes(bytes(2**18 - 2**13))
+        monkeypatch.setattr(sys, "stderr", log)
+        found = run(streets, tmp_path, checkpoints=disk)
     assert (found.loss_curve, found.val, found.test) == (expected.loss_curve, expected.val, expected.test)
-    assert "no checkpoint at step 1: [Errno 28] No space left on device" in capsys.readouterr().err
-    assert list(disk.iterdir()) == []
+    assert "no checkpoint at step 1: [Errno 28] No space left on device" in (disk / "log.txt").read_text()
+    assert sorted(path.name for path in disk.iterdir()) == ["filler", "log.txt"]
+
+
+def test_without_room_for_its_weights_a_training_ends_at_its_checkpoint(
+    streets: SegmentationData, disk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "EVERY_S", 0.0)
+    (disk / "filler").write_bytes(bytes(2**18 - 2**13))
+    with pytest.raises(OSError, match="No space left on device"):
+        run(streets, disk)
+    assert [path.name for path in disk.iterdir()] == ["filler"]
 
 
 WORKER = """
