@@ -314,7 +314,7 @@ def _draw_curves(rows: Sequence[Row], title: str) -> Figure | None:
     best = sorted(trained, key=lambda row: -_mean_curve(row)[-1][1])
     shown = {id(row): number for number, row in enumerate(best[:MOST_CURVES])}
     several = any(len(row.trainings) > 1 for row in trained)
-    what = "a network, the mean of its seeds" if several else "a training"
+    what = "a network, the mean of its seeds in a band of their standard deviation" if several else "a training"
     notes = [f"one line {what}, scored on the whole validation split; a line that still rises had too little budget"]
     if len(trained) > MOST_CURVES:
         notes.append(f"named: the {MOST_CURVES} best of {len(trained)}; grey: the rest")
@@ -326,7 +326,8 @@ def _draw_curves(rows: Sequence[Row], title: str) -> Figure | None:
         # As many styles as names: a colour comes again only with other dashes.
         colour = "#cbd2d9" if at is None else PALETTE[at % len(PALETTE)]
         style = "-" if at is None or at < len(PALETTE) else (0, (4, 1.5))
-        x, y = zip(*_mean_curve(row), strict=True)
+        curve = _mean_curve(row)
+        x, y = [point[0] for point in curve], [point[1] for point in curve]
         axis.plot(
             x,
             y,
@@ -338,20 +339,23 @@ def _draw_curves(rows: Sequence[Row], title: str) -> Figure | None:
             zorder=1 if at is None else 3,
         )
         if at is not None:
+            low, high = ([mean + sign * deviation for _, mean, deviation in curve] for sign in (-1, 1))
+            axis.fill_between(x, low, high, color=colour, alpha=0.12, linewidth=0, zorder=2)
             labels.append(Label(x[-1], y[-1], row.label, colour))
     axis.set_xlabel("passes over the training images")
     axis.set_ylabel("validation mIoU (%)")
     axis.set_ylim(bottom=0)
-    low, high = axis.get_xlim()
-    axis.set_xlim(low, high + 0.45 * (high - low))  # room for the names
+    first, last = axis.get_xlim()
+    axis.set_xlim(first, last + 0.45 * (last - first))  # room for the names
     name_ends(figure, axis, labels)
     return figure
 
 
-def _mean_curve(row: Row) -> list[tuple[float, float]]:
-    """Passes and mIoU (%) of each evaluation, the mean of the seeds as far as all of them went."""
-    evaluations = zip(*(training.val for training in row.trainings), strict=False)
-    return [
-        (statistics.fmean(each.epoch for each in group), 100 * statistics.fmean(each.counts.miou for each in group))
-        for group in evaluations
-    ]
+def _mean_curve(row: Row) -> list[tuple[float, float, float]]:
+    """Passes, mean mIoU (%) and its deviation over the seeds at each evaluation, as far as all of them went."""
+    curve: list[tuple[float, float, float]] = []
+    for group in zip(*(training.val for training in row.trainings), strict=False):
+        scores = [100 * each.counts.miou for each in group]
+        deviation = statistics.stdev(scores) if len(scores) > 1 else 0.0
+        curve.append((statistics.fmean(each.epoch for each in group), statistics.fmean(scores), deviation))
+    return curve

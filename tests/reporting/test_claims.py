@@ -121,6 +121,22 @@ def test_the_losses_are_compared_over_seeds(jetloss: list[float], other: list[fl
         assert word in rulings[name].evidence
 
 
+@pytest.mark.parametrize(("jetloss_is_higher", "verdict"), [(False, "not reproduced"), (True, "untestable here")])
+def test_where_its_weights_were_chosen_jetloss_can_only_lose(jetloss_is_higher: bool, verdict: str) -> None:
+    """By test nothing is told; on val, which flatters JetLoss, one of the two is higher."""
+    low, high = [0.40, 0.41, 0.40], [0.50, 0.52, 0.51]
+    made = losses(high, low) if jetloss_is_higher else losses(low, high)
+    unsure = [training(miou).test for miou in (0.5, 0.6, 0.4, 0.6, 0.4, 0.5)]
+    records = [
+        each.model_copy(update={"training": each.training.model_copy(update={"test": test})})
+        for each, test in zip(made.records, unsure, strict=True)
+        if each.training
+    ]
+    ruling = next(r for r in judge_claims([study(*records)]) if r.claim.name == "jetloss-better")
+    assert "points of test mIoU against cross-entropy, a tie" in ruling.evidence
+    assert ruling.verdict == verdict
+
+
 def test_the_table_of_claims_counts_its_verdicts() -> None:
     table = build_claims(judge_claims())
     text = markdown(table)
