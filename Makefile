@@ -26,7 +26,7 @@ sweep: $(STAMP) ## run the sweep of the README: jetbench sweep sweeps/nano.yaml
 	$(BIN)/jetbench sweep sweeps/nano.yaml
 
 test: $(STAMP) ## run the tests; those that measure, or start a cluster, run alone, after the others
-	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m 'not benchmarks and not quiet and not ray'
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal --durations 15 -m 'not benchmarks and not quiet and not ray'
 	$(BIN)/python -m pytest -m 'quiet or ray'
 
 benchmark: $(STAMP) ## how fast counting and running jobs are, and counting at length; needs a quiet machine

@@ -84,7 +84,8 @@ def _test(record: Record) -> float | None:
 def _seconds(record: Record) -> float | None:
     if record.training is None:
         return None
-    return sum(record.training.phase_seconds.values()) or record.training.seconds
+    phases = record.training.phase_seconds
+    return sum(phases.values()) - phases.get("proxies", 0.0) or record.training.seconds
 
 
 def _describe_data(record: Record) -> str:
@@ -201,6 +202,7 @@ def build_budgets(studies: Sequence[Study]) -> Table:
         "ten at least. Of the better half: how many of its networks the way has in its own. Lost: test mIoU of the "
         "best network less that of the way's pick. Seconds: data, network, scoring and checkpoints on the machine that "
         "trained (of older records data and network alone); several seeds cost as many times.",
+        *_describe_proxies(studies[0]),
         *_describe_recipes(studies),
     )
     return Table("How brief is enough", columns, (Section("", rows),), Notes(first))
@@ -222,6 +224,19 @@ def _row(told: Foresight, reference: Way) -> TableRow:
             Cell(units.MISSING if share is None else f"{share:.1f}"),
         ),
     )
+
+
+def _describe_proxies(study: Study) -> list[str]:
+    """What the measured ones cost, which are measured together."""
+    trained = [record for records in _groups(study).values() for record in records if record.training]
+    spent = [r.training.phase_seconds.get("proxies", 0.0) for r in trained if r.training and r.training.proxies]
+    if not spent or not any(spent):
+        return []
+    names = dict.fromkeys(name for record in trained if record.training for name in record.training.proxies)
+    return [
+        f"{', '.join(names)}: on one batch before the training, {statistics.median(spent):.2g} s a network together. "
+        "MACs and parameters are counted, which takes no time."
+    ]
 
 
 def _describe_recipes(studies: Sequence[Study]) -> list[str]:

@@ -21,8 +21,8 @@ NETWORKS: list[dict[str, Any]] = [{"groups": each} for each in GROUPS] + [
 def run(number: int, budget: int, miou: float, seed: int = 0, **proxies: float) -> Record:
     changes = {**NETWORKS[number], "training.budget": f"{budget} steps", "training.seed": seed}
     ended = training(miou).model_copy(
-        update={"steps": budget, "seconds": float(budget), "phase_seconds": {"data": 1.0, "network": budget - 1.0},
-                "proxies": proxies}
+        update={"steps": budget, "seconds": float(budget), "proxies": proxies,
+                "phase_seconds": {"data": 1.0, "network": budget - 1.0, "proxies": 0.25}}
     )  # fmt: skip
     config = TrainingConfig(budget=Budget(amount=budget, unit="steps"), seed=seed)
     return record(
@@ -55,6 +55,12 @@ def test_a_brief_budget_that_swaps_two_of_twelve_has_its_tau_share_and_cost() ->
     assert itself
     assert itself.tau == 1
     assert {"MACs, untrained", "parameters, untrained", "synflow, untrained"} <= set(told)
+
+
+def test_what_the_proxies_took_is_told_and_no_part_of_a_training() -> None:
+    notes = build_budgets([study(*BRIEF, *LONG)]).notes.all
+    assert any("synflow: on one batch before the training, 0.25 s a network together" in note for note in notes)
+    assert not any("on one batch" in note for note in build_budgets([study(*BRIEF)]).notes.all)  # none was asked for
 
 
 def test_a_pick_that_is_wrong_costs_what_the_best_would_have_had() -> None:
