@@ -24,7 +24,7 @@ GOOD = 0.01
 class Way:
     """One way to foresee how networks rank: a number for each, and what it costs in seconds.
 
-    With a `truth` of its own it is held against that.
+    With a `truth` of its own it is held against that. `val` has the validation mIoU that the reference ended with.
     """
 
     name: str
@@ -32,19 +32,39 @@ class Way:
     seconds: float | None
     seeds: int = 1
     truth: Mapping[str, float] | None = None
+    val: Mapping[str, float] | None = None
+
+
+@dataclass(frozen=True)
+class Tau:
+    """Kendall's tau-b of two rankings, with its 95 % interval over networks where there are enough."""
+
+    value: float
+    interval: tuple[float, float] | None
+
+    def __str__(self) -> str:
+        return f"{self.value:.2f}" + (f" [{self.interval[0]:.2f}, {self.interval[1]:.2f}]" if self.interval else "")
+
+    @property
+    def is_told(self) -> bool:
+        """Does the interval lie above 0?"""
+        return self.interval is not None and self.interval[0] > 0
 
 
 @dataclass(frozen=True)
 class Foresight:
-    """How well a way foresees the reference: tau with its interval, and what its pick loses against the best."""
+    """How well a way foresees the reference: tau with its interval, and what its pick loses against the best.
+
+    `test` and `val` are with the reference's mIoU of that split; `val` is None of the reference itself.
+    """
 
     way: Way
     networks: int
-    tau: float
-    interval: tuple[float, float] | None
+    test: "Tau"
     regret: float
     best_half: float
     """Share of the reference's better half that is in the way's better half."""
+    val: "Tau | None" = None
 
 
 def _network(record: Record) -> str:
@@ -112,7 +132,10 @@ def list_ways(studies: Sequence[Study]) -> tuple[list[Way], Way, str]:
         )
     seeds = sorted({record.training_config.seed for record in longest})
     about = f"{budget} at {_describe_data(longest[0])}, {units.counted(len(seeds), 'seed')}"
-    reference = Way(f"{budget}, {_describe_data(longest[0])}", truth, _mean_of(longest, _seconds), len(seeds))
+    reference = Way(
+        *(f"{budget}, {_describe_data(longest[0])}", truth, _mean_of(longest, _seconds), len(seeds)),
+        val=_means(longest, _val),
+    )
     ways = []
     for number, study in enumerate(studies):
         for name, records in _groups(study).items():
@@ -159,19 +182,26 @@ def _proxy_reader(name: str) -> Callable[[Record], float | None]:
     return lambda record: record.training.proxies.get(name) if record.training else None
 
 
-def foresee(way: Way, reference: Mapping[str, float]) -> Foresight | None:
+def foresee(way: Way, reference: Way) -> Foresight | None:
     """How well a way foresees the reference; None of too few networks in common, or where all of them are alike."""
-    truth = way.truth or reference
+    truth = way.truth or reference.values
     shared = [name for name in truth if name in way.values]
-    pairs = [(way.values[name], truth[name]) for name in shared]
-    tau = kendall_tau(pairs)
-    if len(shared) < FEWEST or tau is None:
+    test = _tau([(way.values[name], truth[name]) for name in shared])
+    if len(shared) < FEWEST or test is None:
         return None
     best = max(truth[name] for name in shared)
     pick = max(shared, key=lambda name: way.values[name])
     half = len(shared) // 2
     ours, theirs = (set(sorted(shared, key=lambda n: -each[n])[:half]) for each in (way.values, truth))
-    return Foresight(way, len(shared), tau, tau_interval(pairs), best - truth[pick], len(ours & theirs) / half)
+    val = None
+    if way.truth is None and reference.val is not None and way.values != reference.val:
+        val = _tau([(way.values[name], reference.val[name]) for name in shared if name in reference.val])
+    return Foresight(way, len(shared), test, best - truth[pick], len(ours & theirs) / half, val)
+
+
+def _tau(pairs: Sequence[tuple[float, float]]) -> Tau | None:
+    value = kendall_tau(pairs)
+    return None if value is None else Tau(value, tau_interval(pairs))
 
 
 def build_budgets(studies: Sequence[Study]) -> Table:
@@ -181,12 +211,13 @@ def build_budgets(studies: Sequence[Study]) -> Table:
         SpecError: nothing can be told.
     """
     ways, reference, about = list_ways(studies)
-    told = [foresight for way in ways if (foresight := foresee(way, reference.values)) is not None]
+    told = [foresight for way in ways if (foresight := foresee(way, reference)) is not None]
     if not told:
         raise SpecError("no budget or proxy has enough networks in common with the longest one")
     columns = (
         Column("networks", "networks", "described", text=lambda row: "", holds_numbers=True),
-        Column("tau", "Kendall's tau", "measured", text=lambda row: "", short="tau", holds_numbers=True),
+        Column("tau", "Kendall's tau, test", "measured", text=lambda row: "", short="tau test", holds_numbers=True),
+        Column("tau-val", "Kendall's tau, val", "measured", text=lambda row: "", short="tau val", holds_numbers=True),
         Column("half", "of the better half (%)", "measured", text=lambda row: "", short="half %", holds_numbers=True),
         Column(
             "regret", "lost by its pick (points)", "measured", text=lambda row: "", short="lost", holds_numbers=True
@@ -199,7 +230,8 @@ def build_budgets(studies: Sequence[Study]) -> Table:
         f"How well each way foresees {about}: networks ranked by test mIoU, the mean of its seeds. A brief training is "
         "read by its best validation mIoU.",
         "Kendall's tau-b: 1 is the same order, 0 none; in brackets 95 % over networks by bootstrap, where there are "
-        "ten at least. Of the better half: how many of its networks the way has in its own. Lost: test mIoU of the "
+        "ten at least; val is with the mIoU that the reference ended with there, so without what sets the two splits "
+        "apart. Of the better half: how many of its networks the way has in its own. Lost: test mIoU of the "
         "best network less that of the way's pick. Seconds: data, network, scoring and checkpoints on the machine that "
         "trained (of older records data and network alone); several seeds cost as many times.",
         *_describe_proxies(studies[0]),
@@ -209,7 +241,6 @@ def build_budgets(studies: Sequence[Study]) -> Table:
 
 
 def _row(told: Foresight, reference: Way) -> TableRow:
-    span = f" [{told.interval[0]:.2f}, {told.interval[1]:.2f}]" if told.interval else ""
     seconds = told.way.seconds
     share = 100 * seconds / reference.seconds if seconds is not None and reference.seconds else None
     seeds = f", {told.way.seeds} seeds" if told.way.seeds > 1 else ""
@@ -217,7 +248,8 @@ def _row(told: Foresight, reference: Way) -> TableRow:
         told.way.name + seeds,
         (
             Cell(str(told.networks)),
-            Cell(f"{told.tau:.2f}{span}", is_strong=told.interval is not None and told.interval[0] > 0),
+            Cell(str(told.test), is_strong=told.test.is_told),
+            Cell(str(told.val or units.MISSING), is_strong=told.val is not None and told.val.is_told),
             Cell(f"{100 * told.best_half:.0f}"),
             Cell(f"{100 * told.regret:.1f}", is_strong=told.regret <= GOOD),
             Cell(units.MISSING if seconds is None else f"{seconds:.0f}"),

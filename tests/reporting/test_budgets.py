@@ -43,18 +43,35 @@ BRIEF = [run(n, 50, 0.20 + (n if n > 1 else 1 - n) / 100) for n in range(12)]
 def test_a_brief_budget_that_swaps_two_of_twelve_has_its_tau_share_and_cost() -> None:
     ways, reference, about = list_ways([study(*BRIEF, *LONG)])
     assert about.startswith("400 steps at made-up 64x96, 1 seed")
-    told = {way.name: foresee(way, reference.values) for way in ways}
+    told = {way.name: foresee(way, reference) for way in ways}
     brief = told["50 steps, made-up 64x96"]
     assert brief
-    assert brief.tau == pytest.approx(1 - 2 / 66)
+    assert brief.test.value == pytest.approx(1 - 2 / 66)
     assert brief.regret == 0
     assert brief.best_half == 1
     assert brief.way.seconds == 50
     assert reference.seconds == 400
     itself = told["400 steps, made-up 64x96, by val"]
     assert itself
-    assert itself.tau == 1
+    assert itself.test.value == 1
     assert {"MACs, untrained", "parameters, untrained", "synflow, untrained"} <= set(told)
+
+
+def test_val_and_test_of_the_reference_are_ranks_of_their_own() -> None:
+    turned = [
+        each.model_copy(update={"training": each.training.model_copy(update={"test": training(0.5 - n / 100).test})})
+        for n, each in enumerate(LONG)
+        if each.training
+    ]
+    ways, reference, _ = list_ways([study(*BRIEF, *turned)])
+    brief, itself = (foresee(way, reference) for way in ways[:2])
+    assert brief
+    assert brief.val
+    assert brief.test.value == pytest.approx(-(1 - 2 / 66)) == -brief.val.value
+    assert brief.val.is_told
+    assert not brief.test.is_told
+    assert itself
+    assert itself.val is None
 
 
 def test_what_the_proxies_took_is_told_and_no_part_of_a_training() -> None:
@@ -66,7 +83,7 @@ def test_what_the_proxies_took_is_told_and_no_part_of_a_training() -> None:
 def test_a_pick_that_is_wrong_costs_what_the_best_would_have_had() -> None:
     wrong = [run(n, 50, 0.20 + (20 if n == 3 else n) / 100) for n in range(12)]
     ways, reference, _ = list_ways([study(*wrong, *LONG)])
-    told = foresee(ways[0], reference.values)
+    told = foresee(ways[0], reference)
     assert told
     assert told.regret == pytest.approx(0.08)
 
@@ -76,9 +93,9 @@ def test_seeds_are_a_mean_and_one_of_them_against_the_others_is_the_ceiling() ->
     ways, reference, about = list_ways([study(*LONG, *more)])
     assert "2 seeds" in about
     ceiling = next(way for way in ways if way.name == "400 steps, seed 0 against the others")
-    told = foresee(ceiling, reference.values)
+    told = foresee(ceiling, reference)
     assert told
-    assert told.tau < 1
+    assert told.test.value < 1
     assert reference.values["groups=1"] == pytest.approx((0.30 + 0.30) / 2)
 
 
