@@ -27,6 +27,7 @@ from jetbench.models.build import build_model, without_training_heads
 from jetbench.operations import Operation, add_up
 from jetbench.plan import plan_network
 from jetbench.probe.alone import WAITING, die_with, machine_to_itself, signal_name
+from jetbench.profiling.energy import check_sensor
 from jetbench.profiling.environment import describe_environment
 from jetbench.profiling.host import describe_host, host_device, is_here, read_identity, torch_device, with_card
 from jetbench.profiling.listing import list_network
@@ -125,8 +126,11 @@ def profile_cases(
         is_fresh: this process was made for this one job; where one process is enough, it is this one.
 
     Raises:
-        ProfilingError: a process ended without a result; the message says why.
+        ProfilingError: a process ended without a result, or a sensor that is asked for by name cannot be read here,
+            which is found before anything is measured; the message says why.
     """
+    for name in dict.fromkeys(case.config.power for case in cases):
+        check_sensor(name)
     report(0.0, WAITING)
     with machine_to_itself():
         report(0.0, "begins")

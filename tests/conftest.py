@@ -1,4 +1,7 @@
 import os
+import sys
+import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -6,6 +9,8 @@ import pytest
 import torch
 from PIL import Image
 
+from jetbench.__main__ import main
+from jetbench.cli.app import EXIT_USER_ERROR
 from jetbench.experiment import StreetsConfig
 from jetbench.training.data import SegmentationData, load_data
 
@@ -21,7 +26,30 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     os.environ["JETBENCH_CACHE"] = str(folder)
     # Jobs of these tests lock their own machine: a sweep that runs beside the tests is not waited for.
     os.environ["TMPDIR"] = str(tmp_path_factory.mktemp("locks"))
+    tempfile.tempdir = None  # it may have been asked for before
     return folder
+
+
+@pytest.fixture
+def refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Callable[..., str]:
+    """What a command that ends with exit code 2 prints, run in an empty folder and in this process.
+
+    A process of its own would take seconds to load what is loaded here; that the command's own does the same, others
+    of its tests show.
+    """
+
+    def run(*arguments: str) -> str:
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setenv("COLUMNS", "120")
+        monkeypatch.setattr(sys, "argv", ["jetbench", *arguments])
+        with pytest.raises(SystemExit) as end:
+            main()
+        told = capsys.readouterr()
+        text: str = told.out + told.err
+        assert end.value.code == EXIT_USER_ERROR, text
+        return text
+
+    return run
 
 
 @pytest.fixture(scope="session")

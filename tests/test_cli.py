@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -86,11 +87,18 @@ def test_show_prints_blocks_and_json_with_the_same_totals() -> None:
         (("profile", "weights.safetensors", "--size", "64x64"), "a saved network has its own size"),
     ],
 )
-def test_bad_input_gets_one_clear_error(arguments: tuple[str, ...], message: str, tmp_path: Path) -> None:
-    text = jetbench(*arguments, cwd=tmp_path, code=2)
+def test_bad_input_gets_one_clear_error(
+    arguments: tuple[str, ...], message: str, tmp_path: Path, refused: Callable[..., str]
+) -> None:
+    text = refused(*arguments)
     assert text.startswith("error: ")
     assert message in text
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_process_of_its_own_ends_with_that_error_and_no_traceback(tmp_path: Path) -> None:
+    assert jetbench("show", "jetseg-nona", cwd=tmp_path, code=2).startswith("error: ")
+    assert "did you mean" in jetbench("sweep", "nano", "--set", "trainng.seed=1", cwd=tmp_path, code=2)
 
 
 def test_a_dry_run_counts_and_runs_nothing(tmp_path: Path) -> None:
@@ -365,11 +373,13 @@ def test_a_screening_stops_at_ctrl_c_with_a_word(tmp_path: Path, delay: float) -
         (("screen", "nano", "--by", "speed"), "--by speed: expected one of parameters, macs, eq2, memory"),
         (("screen", "nano", "--all", "--samples", "3"), "contradict each other"),
         (("screen", "nano", "--size", "8x8", "--samples", "3"), "none of its variants can be built"),
-        (("screen", "sweeps/nano.yaml"), "is a sweep; a space has axes:"),
+        (("screen", str(Path("sweeps/nano.yaml").resolve())), "is a sweep; a space has axes:"),
     ],
 )
-def test_a_wrong_request_of_counting_says_what_and_how_to_mend_it(arguments: tuple[str, ...], message: str) -> None:
-    text = jetbench(*arguments, code=2)
+def test_a_wrong_request_of_counting_says_what_and_how_to_mend_it(
+    arguments: tuple[str, ...], message: str, refused: Callable[..., str]
+) -> None:
+    text = refused(*arguments)
     assert message in " ".join(text.split())
 
 

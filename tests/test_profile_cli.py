@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -113,8 +114,10 @@ def test_settings_are_axes_and_a_paced_run_counts_missed_deadlines(tmp_path: Pat
     ],
     ids=lambda value: " ".join(value[-2:]) if isinstance(value, tuple) else "",
 )
-def test_bad_input_gets_one_clear_error(arguments: tuple[str, ...], message: str, tmp_path: Path) -> None:
-    text = jetbench("profile", *arguments, cwd=tmp_path, code=2)
+def test_bad_input_gets_one_clear_error(
+    arguments: tuple[str, ...], message: str, tmp_path: Path, refused: Callable[..., str]
+) -> None:
+    text = refused("profile", *arguments)
     assert text.startswith("error: ")
     assert message in text
     assert not (tmp_path / "reports").exists()

@@ -1,6 +1,7 @@
 """The rivals at the command line: listed, shown, counted, swept, quoted."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -50,8 +51,10 @@ def test_a_rival_is_shown_and_counted() -> None:
         (("count", "mininet-v2"), "did you mean mininetv2?"),
     ],
 )
-def test_what_a_rival_cannot_do_is_refused(arguments: tuple[str, ...], message: str) -> None:
-    assert message in jetbench(*arguments, code=2)
+def test_what_a_rival_cannot_do_is_refused(
+    arguments: tuple[str, ...], message: str, refused: Callable[..., str]
+) -> None:
+    assert message in refused(*arguments)
 
 
 @pytest.mark.parametrize(("kind", "text"), [("screen", "axes: {groups: [1, 2]}"), ("search", "axes: {groups: [1, 2]}")])

@@ -25,6 +25,16 @@ def plan_of(config: ProfilingConfig) -> EnergyPlan:
     return EnergyPlan(*windows, min_samples=10, min_passes=1)
 
 
+def check_sensor(power: str) -> None:
+    """Refuse a sensor that was asked for by name and that is not here.
+
+    Raises:
+        ProfilingError: why, and what would mend it.
+    """
+    if power not in ("auto", "none") and (reason := SENSORS[power].missing()) is not None:
+        raise ProfilingError(f"--power {power}: {reason}")
+
+
 def capture_energy(
     timed: Pass, device: Device, config: ProfilingConfig, report: Callable[[str], None]
 ) -> tuple[dict[str, Any] | None, str]:
