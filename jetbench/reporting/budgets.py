@@ -234,6 +234,11 @@ def build_budgets(studies: Sequence[Study]) -> Table:
         "apart. Of the better half: how many of its networks the way has in its own. Lost: test mIoU of the "
         "best network less that of the way's pick. Seconds: data, network, scoring and checkpoints on the machine that "
         "trained (of older records data and network alone); several seeds cost as many times.",
+        *(
+            ["The reference is one training of each: what two seeds of one network differ by, no way can foresee."]
+            if reference.seeds == 1
+            else []
+        ),
         *_describe_proxies(studies[0]),
         *_describe_recipes(studies),
     )
@@ -273,7 +278,8 @@ def _describe_proxies(study: Study) -> list[str]:
 
 def _describe_recipes(studies: Sequence[Study]) -> list[str]:
     lines = [
-        "Bold: the interval lies above 0, or the pick is within a point of the best. Networks are paired by name. "
+        "Bold: the interval lies above 0 (intervals hold one by one: of twenty, one does by chance), or the pick is "
+        "within a point of the best. Networks are paired by name. "
         "Counts and proxies are those at the reference's data and size.",
     ]
     for study in studies:

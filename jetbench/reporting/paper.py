@@ -17,8 +17,9 @@ from jetbench.plan import plan_architecture, plan_network
 from jetbench.profiling.listing import list_network
 from jetbench.profiling.roofline import estimate
 from jetbench.reporting import equation2, formats, units
+from jetbench.reporting.budgets import build_budgets
 from jetbench.reporting.claims import CLASSES, PrintedRow, build_claims, is_unchanged, judge_claims, read_table1
-from jetbench.reporting.columns import BY_NAME, Column, Kind, class_columns
+from jetbench.reporting.columns import BY_NAME, Column, Kind, class_columns, evaluation_columns
 from jetbench.reporting.effects import build_effects
 from jetbench.reporting.footnotes import Notes, footnotes
 from jetbench.reporting.published import mark_of
@@ -31,8 +32,8 @@ from jetbench.rules import Size, format_size
 from jetbench.textfile import write_whole
 from jetbench.walk import list_operations
 
-RIVALS, RIVALS_ELSEWHERE, ABLATION = "realtime", "realtime-elsewhere", "ablation"
-STUDIES = (RIVALS, RIVALS_ELSEWHERE, ABLATION)
+RIVALS, RIVALS_ELSEWHERE, ABLATION, LOSSES, BRIEF = "realtime", "realtime-elsewhere", "ablation", "losses", "brief"
+STUDIES = (RIVALS, RIVALS_ELSEWHERE, ABLATION, LOSSES, BRIEF)
 DEVICES = ("workstation", "agx", "nano")
 FORMS = ("", "-released")
 WORDS = ("input", "pretrained", "augmentation")
@@ -209,6 +210,8 @@ def write(folder: Path) -> list[Path]:
         **{f"device-{name}": _device_builder(name, every) for name in DEVICES},
         "ablation": lambda: build_effects(studies[ABLATION]),
         "classes": lambda: _build_classes(rivals),
+        "losses": lambda: _build_losses(studies[LOSSES]),
+        "brief": lambda: build_budgets([studies[BRIEF]]),
         "transfer": lambda: build_transfer(studies[RIVALS_ELSEWHERE], rivals),
         "claims": lambda: build_claims(judge_claims(every), every),
     }
@@ -228,6 +231,11 @@ def _device_builder(name: str, studies: Sequence[Study]) -> Callable[[], Table]:
 def _build_classes(study: Study) -> Table:
     rows = [row for row in study.rows() if row.records]
     return build_table(rows, class_columns(rows), f"{study.name}: IoU of each class on test (%)", mixed=True)
+
+
+def _build_losses(study: Study) -> Table:
+    rows = study.rows()
+    return build_table(rows, evaluation_columns(rows), f"{study.title}, as the trainings went on")
 
 
 if __name__ == "__main__":

@@ -92,6 +92,9 @@ def test_seeds_are_a_mean_and_one_of_them_against_the_others_is_the_ceiling() ->
     more = [run(n, 400, 0.30 + (11 - n if n > 9 else n) / 100, seed=1) for n in range(12)]
     ways, reference, about = list_ways([study(*LONG, *more)])
     assert "2 seeds" in about
+    lonely, several = ("\n".join(build_budgets([study(*each)]).notes.all) for each in (LONG, [*LONG, *more]))
+    assert "one training of each" in lonely
+    assert "one training of each" not in several
     ceiling = next(way for way in ways if way.name == "400 steps, seed 0 against the others")
     told = foresee(ceiling, reference)
     assert told
