@@ -109,7 +109,7 @@ def test_a_server_that_stays_away_ends_the_driver_and_the_rows_are_told_later(
     try:
         text, _ = process.communicate(timeout=60)
         assert process.returncode == 2, text
-        assert "Nothing is lost" in text
+        assert "No row is lost" in text
         assert "Traceback" not in text
         there = set(study.records())
         assert 0 < len(there) < 16
