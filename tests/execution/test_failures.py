@@ -152,16 +152,17 @@ def small_memory() -> Iterator[Callable[[], None]]:
     group.rmdir()
 
 
+IN_TIME = r"held 0\.\d\d GiB when 0\.\d\d of 0\.39 GiB of memory were left; ended before the kernel would"
+
+
 @pytest.mark.parametrize(
     ("eats", "reason"),
     [
-        ("memory 512", "the process was killed by the kernel, which had no memory left"),
-        (
-            "memory slowly",
-            r"held 0\.\d\d GiB when 0\.\d\d of 0\.39 GiB of memory were left; ended before the kernel would",
-        ),
+        # Which of the two is first, is a matter of the machine's pace; the end is the same.
+        ("memory 512", f"the process was killed by the kernel, which had no memory left|{IN_TIME}"),
+        ("memory slowly", IN_TIME),
     ],
-    ids=["the kernel is faster", "ended in time"],
+    ids=["faster than a look", "ended in time"],
 )
 def test_a_job_that_eats_up_a_containers_memory_is_out_of_memory_and_the_driver_lives(
     study: Study, small_memory: Callable[[], None], eats: str, reason: str
