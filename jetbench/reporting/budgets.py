@@ -60,11 +60,11 @@ class Foresight:
 
     way: Way
     networks: int
-    test: "Tau"
+    test: Tau
     regret: float
     best_half: float
     """Share of the reference's better half that is in the way's better half."""
-    val: "Tau | None" = None
+    val: Tau | None = None
 
 
 def _network(record: Record) -> str:

@@ -10,6 +10,9 @@ from torch import Tensor
 from jetbench.training.data import SegmentationData
 
 EVALUATION_BATCH = 8
+MOST_RESIDENT = 2**30
+"""Bytes of data that a GPU holds: CamVid at 480x360 takes half of it. Larger ones are mapped from their file, as on a
+CPU, whatever is free: what a training holds must not hang on the moment."""
 
 
 def endless_batches(count: int, batch_size: int, seed: int) -> Iterator[list[int]]:
@@ -21,11 +24,6 @@ def endless_batches(count: int, batch_size: int, seed: int) -> Iterator[list[int
             waiting += torch.randperm(count, generator=generator).tolist()
         yield waiting[:batch_size]
         del waiting[:batch_size]
-
-
-MOST_RESIDENT = 2**30
-"""Bytes of data that a GPU holds: CamVid at 480x360 takes half of it. Larger ones are mapped from their file, as on a
-CPU, whatever is free: what a training holds must not hang on the moment."""
 
 
 def _is_resident(data: SegmentationData, device: torch.device) -> bool:
