@@ -266,6 +266,40 @@ def test_a_real_training_gives_the_same_numbers_and_a_machine_is_not_taken_for_a
     assert "this machine is no Jetson AGX Xavier" in refused
 
 
+def test_a_teacher_that_stands_here_teaches_on_another_machine(cluster: Cluster, tmp_path: Path) -> None:
+    (tmp_path / "tiny.yaml").write_text(SWEEP + "profile: false\n")
+    jetbench("sweep", "tiny.yaml", "--name", "teacher", cwd=tmp_path)
+    (teacher,) = (tmp_path / "reports" / "teacher" / "weights").glob("*.safetensors")
+    taught = []
+    for name, options, secret in (
+        ("near", (), {}),
+        ("far", ("--ray", cluster.address), {**cluster.secret, "TMPDIR": str(cluster.folder)}),
+    ):
+        jetbench(
+            "sweep",
+            "tiny.yaml",
+            "--set",
+            f"training.teacher={teacher}",
+            "--set",
+            "training.seed=1",
+            "--name",
+            name,
+            *options,
+            cwd=tmp_path,
+            **secret,
+        )
+        (record,) = read_records(tmp_path / "reports" / name)
+        assert record.training
+        taught.append(record)
+    near, far = taught
+    assert near.key == far.key
+    assert near.training_config.teacher == far.training_config.teacher == str(teacher)
+    assert near.training.teacher == far.training.teacher
+    assert far.training.teacher.startswith("jetseg-nano (")
+    assert near.training.loss_curve == far.training.loss_curve
+    assert near.training.test == far.training.test
+
+
 def test_a_lost_head_ends_the_driver_with_a_word_and_a_new_cluster_goes_on(study: Study, cluster: Cluster) -> None:
     """Last: it ends the cluster that the others share."""
     process = study.start(6, **settings(cluster, MADE_UP_SECONDS=1))
