@@ -70,9 +70,9 @@ def run_training(request: TrainRequest, report: Report) -> TrainReply:
         )
     teacher, taught_by = None, None
     if request.training.teacher is not None:
-        teacher, taught_by = _load_teacher(Path(request.training.teacher), data, device)
+        teacher, taught_by = _load_teacher(Path(request.training.teacher), data)
     torch.manual_seed(request.training.seed)
-    model = build_model(request.architecture, data.info.num_classes, data.info.size).to(device)
+    model = build_model(request.architecture, data.info.num_classes, data.info.size)
     saved = SavedNetwork(
         architecture=request.architecture,
         num_classes=data.info.num_classes,
@@ -84,17 +84,27 @@ def run_training(request: TrainRequest, report: Report) -> TrainReply:
     report(0.0, WAITING)
     with machine_shared():
         report(0.0, "begins")
+        # Not before: a training that waits would show on the GPU that is profiled meanwhile.
         result = train(
-            *(model, data, request.training, device, Path(request.weights_file), metadata, report, request.floors),
+            *(
+                model.to(device),
+                data,
+                request.training,
+                device,
+                Path(request.weights_file),
+                metadata,
+                report,
+                request.floors,
+            ),
             checkpoint_file=Path(request.checkpoint_file) if request.checkpoint_file else None,
-            teacher=teacher,
+            teacher=teacher.to(device) if teacher is not None else None,
         )
     if taught_by is not None:
         result = result.model_copy(update={"teacher": taught_by})
     return TrainReply(training=result, environment=describe_environment(device, flushes, keeps))
 
 
-def _load_teacher(path: Path, data: SegmentationData, device: torch.device) -> tuple[Teacher, str]:
+def _load_teacher(path: Path, data: SegmentationData) -> tuple[Teacher, str]:
     """The teacher in a weights file, and what a record calls it.
 
     Raises:
@@ -107,7 +117,7 @@ def _load_teacher(path: Path, data: SegmentationData, device: torch.device) -> t
             "must have been trained on the same ones"
         )
     digest = hashlib.sha256(path.read_bytes()).hexdigest()[:12]
-    teacher = Teacher(model, (saved.mean, saved.std), (data.mean, data.std), device)
+    teacher = Teacher(model, (saved.mean, saved.std), (data.mean, data.std))
     return teacher, f"{saved.architecture.name} ({digest})"
 
 

@@ -187,6 +187,8 @@ def _device_here(request: ProfileRequest) -> tuple[Device, str]:
         here = host_device(identity)
         if request.device == "cpu" and here.accelerator == "cuda" and not here.is_board:
             here = load_device("cpu")
+        if request.device == "cuda" and not torch.cuda.is_available():
+            raise ProfilingError(f"{socket.gethostname()} is to profile on a GPU, but torch finds no CUDA device there")
         return here, request.device
     board = load_device(request.board)
     if not is_here(board, identity):

@@ -1,21 +1,26 @@
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import torch
 
 from jetbench import build_model, load_architecture
 from jetbench.device import load_device
-from jetbench.experiment import ProfilingConfig, TrainingConfig
+from jetbench.experiment import LossName, ProfilingConfig, StreetsConfig, TrainingConfig
 from jetbench.profiling.profile import profile_model
-from jetbench.training.data import SegmentationData
+from jetbench.training.data import SegmentationData, load_data
 from jetbench.training.loop import train
+
+
+def require_gpu() -> torch.device:
+    if not torch.cuda.is_available():
+        pytest.skip("needs a CUDA device")
+    return torch.device("cuda")
 
 
 @pytest.mark.gpu
 def test_a_training_in_mixed_precision_and_a_profile_on_a_gpu(streets: SegmentationData, tmp_path: Path) -> None:
-    if not torch.cuda.is_available():
-        pytest.skip("needs a CUDA device")
-    device = torch.device("cuda")
+    device = require_gpu()
     torch.manual_seed(0)
     model = build_model(load_architecture("jetseg-nano"), 11, streets.info.size).to(device)
     config = TrainingConfig.model_validate({"budget": "60 steps", "batch_size": 4, "evaluations": 2})
@@ -28,3 +33,42 @@ def test_a_training_in_mixed_precision_and_a_profile_on_a_gpu(streets: Segmentat
     assert "CUDA" in profile.environment.device
     assert profile.peak_memory_bytes is not None
     assert profile.peak_memory_bytes > 4 * profile.parameters
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("name", ["jetseg-nano", "jetseg-workstation-released"])
+def test_a_deterministic_training_repeats_itself_on_a_gpu(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    device = require_gpu()
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    size = (128, 320)  # the released form wants a longer side over 256
+    data = load_data(StreetsConfig(size=size, train=8, val=4, test=4))
+    config = TrainingConfig.model_validate(
+        {"budget": "4 steps", "batch_size": 4, "evaluations": 1, "deterministic": True, "mixed_precision": False}
+    )
+    curves = []
+    for number in range(2):
+        torch.manual_seed(0)
+        model = build_model(load_architecture(name), 11, size).to(device)
+        curves.append(train(model, data, config, device, tmp_path / f"{number}.safetensors").loss_curve)
+    assert curves[0] == curves[1]
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("loss", get_args(LossName))
+def test_every_loss_trains_on_a_gpu_with_augmentation_and_proxies(
+    loss: str, streets: SegmentationData, tmp_path: Path
+) -> None:
+    device = require_gpu()
+    torch.manual_seed(0)
+    model = build_model(load_architecture("jetseg-nano"), 11, streets.info.size).to(device)
+    config = TrainingConfig.model_validate(
+        {
+            **{"budget": "3 steps", "batch_size": 4, "evaluations": 1, "loss": loss, "proxies": True},
+            "augmentation": {"flip": True, "scale": [0.5, 2.0], "light": 0.2},
+        }
+    )
+    result = train(model, streets, config, device, tmp_path / "weights.safetensors")
+    assert result.steps == 3
+    assert len(result.proxies) == 3

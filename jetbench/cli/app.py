@@ -47,6 +47,7 @@ errors = Console(stderr=True, emoji=False)
 
 def main() -> None:
     """Run the command line; errors a user can act on are printed without a traceback, with exit code 2."""
+    os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")  # as NVML counts cards; every process of ours inherits it
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal without a dash shows ? for it; nothing ends for that

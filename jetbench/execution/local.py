@@ -186,6 +186,7 @@ class LocalExecutor:
                 if self._server is not None:
                     return self._server.start(job.folder, path)
         environment = {
+            "CUDA_DEVICE_ORDER": "PCI_BUS_ID",  # as NVML counts cards
             **os.environ,
             "OMP_NUM_THREADS": str(job.threads),
             "JETBENCH_DRIVER": str(os.getpid()),

@@ -8,6 +8,13 @@ from jetbench.architecture import AttentionName
 from jetbench.rules import CBAM_REDUCTION, SPATIAL_KERNEL, eca_kernel
 
 
+def _global_maximum(x: Tensor) -> Tensor:
+    """The maximum of each map: (N, C, H, W) -> (N, C, 1, 1)."""
+    if x.is_cuda and torch.are_deterministic_algorithms_enabled():
+        return x.amax(dim=(2, 3), keepdim=True)  # the pooling has no deterministic gradient there; ties share this one
+    return F.adaptive_max_pool2d(x, 1)
+
+
 class SpatialAttention(nn.Module):
     """SAM of the paper, which is CBAM's: mean and maximum over channels, 7x7 convolution, sigmoid, times the input."""
 
@@ -32,7 +39,7 @@ class ChannelAttention(nn.Module):
         self.excite = nn.Conv2d(hidden, channels, 1, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        pooled = (F.adaptive_avg_pool2d(x, 1), F.adaptive_max_pool2d(x, 1))  # (N, C, 1, 1) each
+        pooled = (F.adaptive_avg_pool2d(x, 1), _global_maximum(x))  # (N, C, 1, 1) each
         mean, maximum = (self.excite(self.activation(self.squeeze(summary))) for summary in pooled)
         attention: Tensor = (mean + maximum).sigmoid()
         return x * attention
@@ -58,7 +65,7 @@ class ReleasedSAM(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         attention: Tensor = self.conv(x).sigmoid()  # (N, 1, H, W)
-        strength = F.adaptive_avg_pool2d(attention, 1) + F.adaptive_max_pool2d(attention, 1)
+        strength = F.adaptive_avg_pool2d(attention, 1) + _global_maximum(attention)
         return x * attention * strength
 
 

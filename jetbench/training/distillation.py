@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from jetbench.experiment import DistillationConfig
 
 
-class Teacher:
+class Teacher(nn.Module):
     """A trained network that answers for the images that its student is shown."""
 
     def __init__(
@@ -17,16 +17,17 @@ class Teacher:
         model: nn.Module,
         own: tuple[Sequence[float], Sequence[float]],
         given: tuple[Sequence[float], Sequence[float]],
-        device: torch.device,
     ) -> None:
         """Take `model`, which wants images normalised by its `own` mean and deviation, and is given others."""
-        self.model = model.to(device).eval()
-        mean, deviation, given_mean, given_deviation = (
-            torch.tensor(each, device=device).view(1, 3, 1, 1) for each in (*own, *given)
-        )
-        self.scale, self.shift = given_deviation / deviation, (given_mean - mean) / deviation
+        super().__init__()
+        self.model = model.eval()
+        mean, deviation, given_mean, given_deviation = (torch.tensor(each).view(1, 3, 1, 1) for each in (*own, *given))
+        self.scale: Tensor
+        self.shift: Tensor
+        self.register_buffer("scale", given_deviation / deviation)
+        self.register_buffer("shift", (given_mean - mean) / deviation)
 
-    def __call__(self, images: Tensor) -> Tensor:
+    def forward(self, images: Tensor) -> Tensor:
         """Logits (N, K, H, W) for images (N, 3, H, W) as the student gets them; nothing flows back into it."""
         with torch.no_grad():
             logits: Tensor = self.model(images * self.scale + self.shift)

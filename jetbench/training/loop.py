@@ -342,15 +342,17 @@ class _Training:
             loss = joint_loss(outputs, target, self.auxiliary_weights, self.loss)
             if answers is not None:
                 loss = loss + distillation_loss(outputs[0], answers, self.config.distillation)
-            value = float(loss.detach())
-            if not math.isfinite(value):
-                raise DivergedError(
-                    f"the loss was {value} at step {schedule.step + 1}, learning rate {schedule.learning_rate:.2g}"
-                )
             self.optimizer.zero_grad(set_to_none=True)
             self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
             self.scaler.step(self.optimizer)
             self.scaler.update()
+            value = float(loss.detach())  # after all the rest is queued: it waits for a GPU
+            if not math.isfinite(value):
+                half = " in half precision (training.mixed_precision: false does without)" if self.mixed else ""
+                raise DivergedError(
+                    f"the loss was {value}{half} at step {schedule.step + 1}, "
+                    f"learning rate {schedule.learning_rate:.2g}"
+                )
         schedule.step += 1
         schedule.seconds += time.perf_counter() - begin
         return value

@@ -10,8 +10,6 @@ from jetbench.errors import SpecError
 from jetbench.experiment import DistillationConfig, StreetsConfig, TrainingConfig
 from jetbench.training.distillation import Teacher, distillation_loss
 
-CPU = torch.device("cpu")
-
 
 def test_the_same_answers_cost_nothing_and_others_the_divergence() -> None:
     torch.manual_seed(0)
@@ -41,7 +39,7 @@ def test_a_teacher_sees_images_as_it_was_trained_on_them_and_nothing_flows_back(
         mean, deviation = (torch.tensor(each).view(1, 3, 1, 1) for each in by)
         return (pixels - mean) / deviation
 
-    answers = Teacher(model, own, given, CPU)(normalised(given))
+    answers = Teacher(model, own, given)(normalised(given))
     assert not answers.requires_grad
     torch.testing.assert_close(answers, model(normalised(own)).detach(), rtol=1e-4, atol=1e-5)
 
