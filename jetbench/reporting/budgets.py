@@ -242,7 +242,7 @@ def build_budgets(studies: Sequence[Study]) -> Table:
         *_describe_proxies(studies[0]),
         *_describe_recipes(studies),
     )
-    return Table("How brief is enough", columns, (Section("", rows),), Notes(first))
+    return Table(f"How brief is enough: {studies[0].name}", columns, (Section("", rows),), Notes(first))
 
 
 def _row(told: Foresight, reference: Way) -> TableRow:

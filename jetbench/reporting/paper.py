@@ -32,8 +32,9 @@ from jetbench.rules import Size, format_size
 from jetbench.textfile import write_whole
 from jetbench.walk import list_operations
 
-RIVALS, RIVALS_ELSEWHERE, ABLATION, LOSSES, BRIEF = "realtime", "realtime-elsewhere", "ablation", "losses", "brief"
-STUDIES = (RIVALS, RIVALS_ELSEWHERE, ABLATION, LOSSES, BRIEF)
+RIVALS, RIVALS_ELSEWHERE, ABLATION, LOSSES = "realtime", "realtime-elsewhere", "ablation", "losses"
+BRIEF, BRIEF_RIVALS = ("brief", "brief-streets", "brief-64x96", "brief-144x192"), "brief-rivals"
+STUDIES = (RIVALS, RIVALS_ELSEWHERE, ABLATION, LOSSES, *BRIEF, BRIEF_RIVALS)
 DEVICES = ("workstation", "agx", "nano")
 FORMS = ("", "-released")
 WORDS = ("input", "pretrained", "augmentation")
@@ -211,7 +212,8 @@ def write(folder: Path) -> list[Path]:
         "ablation": lambda: build_effects(studies[ABLATION]),
         "classes": lambda: _build_classes(rivals),
         "losses": lambda: _build_losses(studies[LOSSES]),
-        "brief": lambda: build_budgets([studies[BRIEF]]),
+        "brief": lambda: build_budgets([studies[name] for name in BRIEF]),
+        "brief-rivals": lambda: build_budgets([studies[BRIEF_RIVALS]]),
         "transfer": lambda: build_transfer(studies[RIVALS_ELSEWHERE], rivals),
         "claims": lambda: build_claims(judge_claims(every), every),
     }
