@@ -270,10 +270,17 @@ def _describe_proxies(study: Study) -> list[str]:
     if not spent or not any(spent):
         return []
     names = dict.fromkeys(name for record in trained if record.training for name in record.training.proxies)
-    return [
+    told = [
         f"{', '.join(names)}: on one batch before the training, {statistics.median(spent):.2g} s a network together. "
         "MACs and parameters are counted, which takes no time."
     ]
+    for name in names:
+        without = dict.fromkeys(
+            _network(r) for r in trained if r.training and r.training.proxies and name not in r.training.proxies
+        )
+        if without:
+            told.append(f"{name} is no finite number for {', '.join(without)}: left out of its row.")
+    return told
 
 
 def _describe_recipes(studies: Sequence[Study]) -> list[str]:

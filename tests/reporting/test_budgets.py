@@ -80,6 +80,15 @@ def test_what_the_proxies_took_is_told_and_no_part_of_a_training() -> None:
     assert not any("on one batch" in note for note in build_budgets([study(*BRIEF)]).notes.all)  # none was asked for
 
 
+def test_a_network_whose_proxy_overflowed_is_named() -> None:
+    flows = [{"synflow": float(n)} if n else {} for n in range(12)]
+    records = [run(n, 400, 0.30 + n / 100, naswot=float(n), **flows[n]) for n in range(12)]
+    table = build_budgets([study(*records)])
+    assert "synflow is no finite number for groups=1: left out of its row." in table.notes.all
+    networks = {row.name: row.cells[0].text for section in table.sections for row in section.rows}
+    assert (networks["synflow, untrained"], networks["naswot, untrained"]) == ("11", "12")
+
+
 def test_a_pick_that_is_wrong_costs_what_the_best_would_have_had() -> None:
     wrong = [run(n, 50, 0.20 + (20 if n == 3 else n) / 100) for n in range(12)]
     ways, reference, _ = list_ways([study(*wrong, *LONG)])
