@@ -2,10 +2,15 @@
 
 from pathlib import Path
 
+PF_EXITING = 0x4
+"""Linux: it has begun to end, and runs no code of its own any more; its files, and their locks, go before its entry."""
+
 
 def is_alive(pid: int) -> bool:
-    """Does the process run still? One that has ended and was not waited for does not."""
+    """Does the process run still? One that is ending, or has ended and was not waited for, does not."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] not in ("Z", "X")
+        fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
     except OSError:
         return False
+    state, flags = fields[0], int(fields[6])
+    return state not in ("Z", "X") and not flags & PF_EXITING
