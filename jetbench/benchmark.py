@@ -85,17 +85,9 @@ def run_training(request: TrainRequest, report: Report) -> TrainReply:
     with machine_shared():
         report(0.0, "begins")
         # Not before: a training that waits would show on the GPU that is profiled meanwhile.
+        model = model.to(device)
         result = train(
-            *(
-                model.to(device),
-                data,
-                request.training,
-                device,
-                Path(request.weights_file),
-                metadata,
-                report,
-                request.floors,
-            ),
+            *(model, data, request.training, device, Path(request.weights_file), metadata, report, request.floors),
             checkpoint_file=Path(request.checkpoint_file) if request.checkpoint_file else None,
             teacher=teacher.to(device) if teacher is not None else None,
         )
