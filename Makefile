@@ -34,7 +34,7 @@ benchmark: $(STAMP) ## how fast counting and running jobs are, and counting at l
 	$(BIN)/python -m pytest -m benchmarks -s tests/benchmarks
 
 tables: $(STAMP) ## write reports/paper/ again, from the records in its folders
-	$(BIN)/python -m jetbench.reporting.paper reports/paper
+	$(BIN)/python -m jetbench.paper.tables reports/paper
 
 check: $(STAMP) ## formatting, lint and types; the Dockerfiles too
 	$(BIN)/ruff format --check

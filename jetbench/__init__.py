@@ -2,10 +2,10 @@
 
 from typing import TYPE_CHECKING, Any
 
-from jetbench.architecture import Architecture
-from jetbench.catalog import load_architecture
 from jetbench.errors import DataError, JetbenchError, ProfilingError, SpecError, StudyError
-from jetbench.plan import plan_architecture
+from jetbench.network.plan import plan_architecture
+from jetbench.spec.architecture import Architecture
+from jetbench.spec.catalog import load_architecture
 
 if TYPE_CHECKING:
     from jetbench.models.build import build_model

@@ -11,8 +11,8 @@ from PIL import Image
 
 from jetbench.__main__ import main
 from jetbench.cli.app import EXIT_USER_ERROR
-from jetbench.experiment import StreetsConfig
-from jetbench.training.data import SegmentationData, load_data
+from jetbench.data.cache import SegmentationData, load_data
+from jetbench.spec.dataset import StreetsConfig
 
 # One thread: the machines that run this are small, and threads that spin for work slow each other down.
 torch.set_num_threads(1)

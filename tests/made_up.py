@@ -3,9 +3,8 @@
 from typing import Any
 
 from jetbench import load_architecture, plan_architecture
-from jetbench.experiment import ProfilingConfig, TrainingConfig
-from jetbench.measurement import Latency, LatencyRun, Memory
-from jetbench.record import (
+from jetbench.records.measurement import Latency, LatencyRun, Memory
+from jetbench.records.record import (
     ClassCounts,
     CounterResult,
     DatasetInfo,
@@ -16,6 +15,8 @@ from jetbench.record import (
     Record,
     TrainingResult,
 )
+from jetbench.spec.profiling import ProfilingConfig
+from jetbench.spec.training import TrainingConfig
 
 SIZE = (64, 96)
 DATASET = DatasetInfo(

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jetbench.front import dominates, front_of, hypervolume
+from jetbench.stats import dominates, front_of, hypervolume
 
 POINTS = st.lists(st.tuples(*[st.integers(0, 6)] * 3), min_size=1, max_size=8)
 

@@ -5,10 +5,12 @@ import pytest
 import torch
 
 from jetbench import build_model, load_architecture
-from jetbench.device import load_device
-from jetbench.experiment import LossName, ProfilingConfig, StreetsConfig, TrainingConfig
-from jetbench.profiling.profile import profile_model
-from jetbench.training.data import SegmentationData, load_data
+from jetbench.data.cache import SegmentationData, load_data
+from jetbench.profiling.session import profile_model
+from jetbench.spec.dataset import StreetsConfig
+from jetbench.spec.device import load_device
+from jetbench.spec.profiling import ProfilingConfig
+from jetbench.spec.training import LossName, TrainingConfig
 from jetbench.training.loop import train
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.test_cli import jetbench
+from tests.cli.test_verbs import jetbench
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()

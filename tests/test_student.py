@@ -4,7 +4,13 @@ import statistics
 
 import pytest
 
-from jetbench.student import differences, paired_difference, student_cdf, student_quantile, upper_prediction
+from jetbench.stats import (
+    differences,
+    paired_difference,
+    student_cdf,
+    student_quantile,
+    upper_prediction,
+)
 
 
 def test_quantiles_are_those_of_the_closed_forms() -> None:

@@ -1,26 +1,44 @@
-"""The command line: one short verb per thing a person wants."""
+"""The command line: one file per verb, named as the verb. A verb parses, calls the library, and prints."""
 
-from jetbench.cli import networks  # isort: skip  # the order in which --help lists the verbs
-from jetbench.cli import screening  # isort: skip
-from jetbench.cli import experiments  # isort: skip
-from jetbench.cli import tables  # isort: skip
-from jetbench.cli import searching  # isort: skip
-from jetbench.cli import studies  # isort: skip
-from jetbench.cli import predicting  # isort: skip
-from jetbench.cli import profiles  # isort: skip
+from jetbench.cli import list  # isort: skip  # the order in which --help lists the verbs
+from jetbench.cli import show  # isort: skip
+from jetbench.cli import count  # isort: skip
+from jetbench.cli import screen  # isort: skip
+from jetbench.cli import sweep  # isort: skip
+from jetbench.cli import table  # isort: skip
+from jetbench.cli import compare  # isort: skip
+from jetbench.cli import claims  # isort: skip
+from jetbench.cli import plot  # isort: skip
+from jetbench.cli import report  # isort: skip
+from jetbench.cli import search  # isort: skip
+from jetbench.cli import study  # isort: skip
+from jetbench.cli import predict  # isort: skip
+from jetbench.cli import profile  # isort: skip
+from jetbench.cli import bundle  # isort: skip
+from jetbench.cli import collect  # isort: skip
 from jetbench.cli import devices  # isort: skip
+from jetbench.cli import doctor  # isort: skip
 from jetbench.cli.app import app, main
 
 __all__ = [
     "app",
+    "bundle",
+    "claims",
+    "collect",
+    "compare",
+    "count",
     "devices",
-    "experiments",
+    "doctor",
+    "list",
     "main",
-    "networks",
-    "predicting",
-    "profiles",
-    "screening",
-    "searching",
-    "studies",
-    "tables",
+    "plot",
+    "predict",
+    "profile",
+    "report",
+    "screen",
+    "search",
+    "show",
+    "study",
+    "sweep",
+    "table",
 ]

@@ -17,7 +17,7 @@ from rich.markup import escape
 from jetbench import __version__
 from jetbench.errors import JetbenchError, SpecError, is_disk_trouble
 from jetbench.probe.machine import cores
-from jetbench.spec import parse_size
+from jetbench.spec.values import parse_size
 
 EXIT_USER_ERROR = 2
 EXIT_FAILED_ROWS = 3

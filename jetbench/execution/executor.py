@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from jetbench.record import Status
+from jetbench.records.record import Status
 
 Stage = Literal["train", "profile"]
 QUEUED = "waiting for a slot"

@@ -20,7 +20,7 @@ from pathlib import Path
 from types import FrameType
 
 from jetbench.errors import is_disk_trouble
-from jetbench.execution.files import EXIT_UNABLE
+from jetbench.execution.job_folder import EXIT_UNABLE
 from jetbench.probe.alone import die_with
 
 

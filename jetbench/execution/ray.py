@@ -21,7 +21,7 @@ from typing import Any
 import jetbench
 from jetbench.errors import SpecError, StudyError
 from jetbench.execution.executor import QUEUED, Job, Outcome, Progress
-from jetbench.execution.files import read_json, write_json
+from jetbench.execution.job_folder import read_json, write_json
 from jetbench.execution.local import GRACE_S, WORKER, LocalExecutor
 from jetbench.probe.machine import cores
 

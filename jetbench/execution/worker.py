@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from jetbench.errors import DataError, DivergedError, JetbenchError, is_disk_trouble, is_out_of_memory
-from jetbench.execution.files import EXIT_UNABLE, failure, read_json, write_json
+from jetbench.execution.job_folder import EXIT_UNABLE, failure, read_json, write_json
 from jetbench.probe.alone import WAITING, die_with
-from jetbench.record import RECORD_VERSION, Status
+from jetbench.records.record import RECORD_VERSION, Status
 
 REPORT_EVERY_S = 0.25
 CHECKPOINT = "checkpoint"
 # What a stage needs and takes seconds to load.
-HEAVY = ("jetbench.benchmark", "jetbench.session")
+HEAVY = ("jetbench.execution.train_stage", "jetbench.execution.profile_stage")
 
 Report = Callable[[float, str], None]
 RunStage = Callable[[dict[str, Any], Report], dict[str, Any]]
@@ -27,11 +27,13 @@ RunStage = Callable[[dict[str, Any], Report], dict[str, Any]]
 def run_stage(request: dict[str, Any], report: Report) -> dict[str, Any]:
     """Run a training or a profile, as the request says."""
     if request["stage"] == "train":
-        from jetbench.benchmark import TrainRequest, run_training
+        from jetbench.execution.requests import TrainRequest
+        from jetbench.execution.train_stage import run_training
 
         return run_training(TrainRequest.model_validate(request["train"]), report).model_dump(mode="json")
-    from jetbench.gateway import gateway_of, profile_through
-    from jetbench.session import ProfileRequest, run_profile
+    from jetbench.execution.gateway import gateway_of, profile_through
+    from jetbench.execution.profile_stage import run_profile
+    from jetbench.execution.requests import ProfileRequest
 
     asked = ProfileRequest.model_validate(request["profile"])
     gateway = gateway_of(asked)

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from jetbench.architecture import ActivationName
+from jetbench.spec.architecture import ActivationName
 
 CUT = 20
 

@@ -4,8 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from jetbench.architecture import AttentionName
-from jetbench.rules import CBAM_REDUCTION, SPATIAL_KERNEL, eca_kernel
+from jetbench.network.rules import CBAM_REDUCTION, SPATIAL_KERNEL, eca_kernel
+from jetbench.spec.architecture import AttentionName
 
 
 def _global_maximum(x: Tensor) -> Tensor:

@@ -6,10 +6,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from jetbench.architecture import AnyArchitecture
 from jetbench.models.baselines import BASELINES
 from jetbench.models.jetseg import JetSeg
-from jetbench.plan import AnyPlan, BaselinePlan, plan_network
+from jetbench.network.plan import AnyPlan, BaselinePlan, plan_network
+from jetbench.spec.architecture import AnyArchitecture
 
 
 def build_model(architecture: AnyArchitecture, num_classes: int, input_size: tuple[int, int]) -> nn.Module:

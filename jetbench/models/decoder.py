@@ -4,9 +4,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from jetbench.architecture import ActivationName
 from jetbench.models.activations import ACTIVATIONS
-from jetbench.plan import DecoderPlan
+from jetbench.network.plan import DecoderPlan
+from jetbench.spec.architecture import ActivationName
 
 
 def conv_norm_act(in_channels: int, out_channels: int, activation: ActivationName) -> nn.Sequential:

@@ -2,11 +2,11 @@
 
 from torch import Tensor, nn
 
-from jetbench.architecture import ActivationName
 from jetbench.models.activations import ACTIVATIONS
 from jetbench.models.attention import build_attention
 from jetbench.models.jetconv import JetConv
-from jetbench.plan import BlockPlan
+from jetbench.network.plan import BlockPlan
+from jetbench.spec.architecture import ActivationName
 
 
 class ChannelShuffle(nn.Module):

@@ -5,8 +5,8 @@ from itertools import accumulate
 import torch
 from torch import Tensor, nn
 
-from jetbench.architecture import Branch
-from jetbench.plan import JetConvPlan
+from jetbench.network.plan import JetConvPlan
+from jetbench.spec.architecture import Branch
 
 
 def depthwise(channels: int, kernel_size: tuple[int, int], dilation: int = 1) -> nn.Conv2d:

@@ -3,7 +3,7 @@
 from torch import Tensor, nn
 
 from jetbench.models.jetblock import JetBlock
-from jetbench.plan import Plan
+from jetbench.network.plan import Plan
 
 
 class JetNet(nn.Module):

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from jetbench.models.decoder import RegSegDecoder
 from jetbench.models.jetnet import JetNet
-from jetbench.plan import Plan
+from jetbench.network.plan import Plan
 
 
 class JetSeg(nn.Module):

@@ -11,7 +11,7 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from jetbench.operations import Operation, dead_operations
+from jetbench.network.operations import Operation, dead_operations
 from jetbench.profiling.counts import COUNTERS, ToolCount
 from jetbench.profiling.trace import trace_network
 

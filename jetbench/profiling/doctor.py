@@ -8,12 +8,12 @@ from typing import Literal
 
 import torch
 
-from jetbench.device import Device
 from jetbench.probe import machine
 from jetbench.probe.machine import cores
 from jetbench.probe.sampler import Sampler, SamplerError
 from jetbench.probe.sensors import SENSORS
 from jetbench.profiling.host import describe_host, host_device, read_identity
+from jetbench.spec.device import Device
 
 BUSY = 0.5
 

@@ -9,7 +9,7 @@ import torch
 
 import jetbench
 from jetbench.probe.machine import cores
-from jetbench.record import Environment
+from jetbench.records.record import Environment
 
 
 def set_arithmetic(threads: int, flush_denormals: bool) -> bool:

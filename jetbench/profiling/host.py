@@ -2,11 +2,11 @@
 
 import torch
 
-from jetbench.device import Device, device_names, is_device, load_device
 from jetbench.probe.machine import board_identity, is_tegra
 from jetbench.probe.sampler import Sampler, SamplerError
 from jetbench.probe.sensors import jtop
 from jetbench.profiling.environment import cpu_name
+from jetbench.spec.device import Device, device_names, is_device, load_device
 
 
 def read_identity() -> dict[str, str]:

@@ -3,9 +3,9 @@
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from jetbench.operations import Operation
-from jetbench.plan import AnyPlan, BaselinePlan
-from jetbench.walk import list_operations
+from jetbench.network.list_operations import list_operations
+from jetbench.network.operations import Operation
+from jetbench.network.plan import AnyPlan, BaselinePlan
 
 if TYPE_CHECKING:
     from torch import nn

@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-from jetbench.device import Device, Peak, PeakName
-from jetbench.experiment import DType
-from jetbench.operations import BYTES, Operation
-from jetbench.record import Estimate
+from jetbench.network.operations import BYTES, Operation
+from jetbench.records.record import Estimate
+from jetbench.spec.device import Device, Peak, PeakName
+from jetbench.spec.profiling import DType
 
 WIDTH: dict[DType, int] = {"fp32": 4, "fp16": 2, "bf16": 2}
 NO_PEAKS = "no estimate: the peaks of {name} are not in its YAML (jetbench/devices), and none is assumed"

@@ -17,7 +17,14 @@ from torch.utils._pytree import tree_leaves
 
 from jetbench.models.activations import ACTIVATIONS
 from jetbench.models.attention import CBAM, ECA, ReleasedSAM, SpatialAttention
-from jetbench.operations import EQ2_NORM, INTERPOLATION_FLOPS, NORM_FLOPS, Kind, Operation, Tensor
+from jetbench.network.operations import (
+    EQ2_NORM,
+    INTERPOLATION_FLOPS,
+    NORM_FLOPS,
+    Kind,
+    Operation,
+    Tensor,
+)
 
 ACTIVATION_MODULES = (*ACTIVATIONS.values(), nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.ELU, nn.GELU, nn.Sigmoid)
 # The authors' tool has no hook inside these, so equation 2 counts their convolutions only.
@@ -190,7 +197,7 @@ def _storage(tensor: torch.Tensor) -> int:
 def _price(
     kernel: str, args: tuple[Any, ...], inputs: list[torch.Tensor], made: list[torch.Tensor]
 ) -> tuple[Kind, int, int]:
-    """Kind, MACs and FLOPs of a kernel by the rules in `jetbench.operations.RULES`."""
+    """Kind, MACs and FLOPs of a kernel by the rules in `jetbench.network.operations.RULES`."""
     written = made[0].numel()
     if kernel in ("convolution", "transposed convolution"):
         x, weight, bias = args[:3]

@@ -7,17 +7,19 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table as RichTable
 
-from jetbench.architecture import Baseline
-from jetbench.record import Record
-from jetbench.reporting import formats
-from jetbench.reporting.columns import LAYOUTS, REPORTED, find_columns
-from jetbench.reporting.frame import frame
-from jetbench.reporting.plots import AT_THE_END, write_plots
-from jetbench.reporting.protocol import ALL, group_rows
-from jetbench.reporting.published import describe_published
-from jetbench.reporting.rows import Row, quoted_rows, rows_of
-from jetbench.reporting.tables import believed, build_table
+from jetbench.records.record import Record
+from jetbench.reporting.pictures.plots import AT_THE_END, write_plots
+from jetbench.reporting.tables.columns import LAYOUTS, REPORTED, find_columns
+from jetbench.reporting.tables.frame import frame
+from jetbench.reporting.tables.latex import to_latex
+from jetbench.reporting.tables.markdown import to_markdown
+from jetbench.reporting.tables.protocol import ALL, group_rows
+from jetbench.reporting.tables.published import describe_published
+from jetbench.reporting.tables.rows import Row, quoted_rows, rows_of
+from jetbench.reporting.tables.table import believed, build_table
+from jetbench.reporting.tables.terminal import explain_signs, to_terminal
 from jetbench.reporting.terminal import print_notes, print_whole
+from jetbench.spec.architecture import Baseline
 
 
 def write_tables(
@@ -37,8 +39,8 @@ def write_tables(
         wide = wide.without_empty_columns()
     brief = build_table(rows, find_columns(LAYOUTS["brief"]), title, True, show_invalid)
     texts = {
-        "table.md": formats.markdown(wide),
-        "table.tex": formats.latex(brief.without_empty_columns()),
+        "table.md": to_markdown(wide),
+        "table.tex": to_latex(brief.without_empty_columns()),
         "table.csv": frame(records, quoted).to_csv(index=False),
     }
     for name, text in texts.items():
@@ -81,11 +83,11 @@ def write_report(
     if not any(row.profiles for row in rows):
         table = table.without_empty_columns()
     is_plain = not console.is_terminal
-    print_whole(console, formats.terminal(table, is_plain))
+    print_whole(console, to_terminal(table, is_plain))
     published = [row for row in rows if row.architecture.reported]
     if published:
         _print_published(console, published)
-    print_notes(console, [*formats.explain_signs(table, is_plain), *table.notes.all])
+    print_notes(console, [*explain_signs(table, is_plain), *table.notes.all])
     if published:
         print_notes(console, describe_published([(row.name, row.architecture) for row in rows]))
         console.print(

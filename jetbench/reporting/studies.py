@@ -5,14 +5,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from jetbench.architecture import Baseline
 from jetbench.errors import SpecError
-from jetbench.experiment import Sweep
-from jetbench.folder import RECORDS, SWEEP, read_records
-from jetbench.record import Record
-from jetbench.reporting.rows import Row, quoted_rows, rows_of
-from jetbench.spec import parse_spec, read_yaml
-from jetbench.sweep import read_quoted, variant_names
+from jetbench.network.variants import read_quoted, variant_names
+from jetbench.records.folder import RECORDS, SWEEP, read_records
+from jetbench.records.record import Record
+from jetbench.reporting.tables.rows import Row, quoted_rows, rows_of
+from jetbench.spec.architecture import Baseline
+from jetbench.spec.base import parse_spec, read_yaml
+from jetbench.spec.sweep import Sweep
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from jetbench.experiment import Objective
-from jetbench.front import front_of, hypervolume
 from jetbench.search.space import COUNTED, Quantities, SearchSpace
+from jetbench.spec.search import Objective
+from jetbench.stats import front_of, hypervolume
 
 Floats = NDArray[np.float64]
 Assignment = Mapping[str, str]

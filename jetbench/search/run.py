@@ -8,22 +8,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from jetbench.catalog import load_architecture
-from jetbench.device import Device
-from jetbench.driver import STORAGE_WAIT_S, Driver, View, variant_key
 from jetbench.errors import SpecError, StudyError
 from jetbench.execution.executor import Executor
-from jetbench.experiment import Search, Sweep, TrainingConfig
-from jetbench.folder import append_record, keep_sweep, lock_folder, read_records
-from jetbench.plan import plan_architecture
-from jetbench.record import DatasetInfo, Record
+from jetbench.files import write_whole
+from jetbench.network.plan import plan_architecture
+from jetbench.network.variants import Variant
+from jetbench.records.folder import append_record, keep_sweep, lock_folder, read_records
+from jetbench.records.record import DatasetInfo, Record
 from jetbench.reporting.units import counted, roughly
-from jetbench.search.searcher import Searcher
+from jetbench.search.proposer import Searcher
 from jetbench.search.space import SearchSpace
-from jetbench.study import run_study
-from jetbench.sweep import Variant
-from jetbench.textfile import write_whole
-from jetbench.trials import Goal, Trials
+from jetbench.spec.catalog import load_architecture
+from jetbench.spec.device import Device
+from jetbench.spec.search import Search
+from jetbench.spec.sweep import Sweep
+from jetbench.spec.training import TrainingConfig
+from jetbench.study.driver import STORAGE_WAIT_S, Driver, View, variant_key
+from jetbench.study.run import run_study
+from jetbench.study.trials import Goal, Trials
 
 FINAL = "final"
 TAKEN = "taken-over-"

@@ -10,19 +10,19 @@ from typing import Any
 
 import optuna
 
-from jetbench.architecture import AnyArchitecture, Architecture
-from jetbench.catalog import find, load_jetseg
-from jetbench.cost import QuickCost, cost_of
 from jetbench.errors import SpecError
-from jetbench.experiment import Limits, Objective, Search
-from jetbench.plan import plan_architecture
-from jetbench.record import Failure, Profile
+from jetbench.network.closed_form import QuickCost, cost_of
+from jetbench.network.plan import plan_architecture
+from jetbench.network.rules import Size, format_size
+from jetbench.network.variants import Variant
+from jetbench.records.record import Failure, Profile
 from jetbench.reporting import units
-from jetbench.rules import Size, format_size
-from jetbench.screen import axis_problems
-from jetbench.spec import override, parse_spec, read_yaml
-from jetbench.sweep import Variant
-from jetbench.trials import distributions
+from jetbench.search.screen import axis_problems
+from jetbench.spec.architecture import AnyArchitecture, Architecture
+from jetbench.spec.base import override, parse_spec, read_yaml
+from jetbench.spec.catalog import find, load_jetseg
+from jetbench.spec.search import Limits, Objective, Search
+from jetbench.study.trials import distributions
 
 COUNTED: tuple[Objective, ...] = ("parameters", "macs", "memory")  # what a network costs without a device
 LOOKED_AT = 2_000  # random networks that are counted before a search begins

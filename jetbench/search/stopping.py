@@ -3,9 +3,9 @@
 import math
 from collections.abc import Sequence
 
-from jetbench.experiment import Floor
-from jetbench.record import Record
-from jetbench.student import upper_prediction
+from jetbench.records.record import Record
+from jetbench.spec.training import Floor
+from jetbench.stats import upper_prediction
 
 CURVES = 8  # finished trainings that the rule needs before it ends one
 SURE = 0.99  # the probability with which a training gains no more than it is allowed for

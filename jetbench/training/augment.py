@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from jetbench.experiment import AugmentationConfig
-from jetbench.training.labels import VOID
+from jetbench.data.labels import VOID
+from jetbench.spec.training import AugmentationConfig
 
 
 def augment(images: Tensor, target: Tensor, config: AugmentationConfig, seed: int, step: int) -> tuple[Tensor, Tensor]:

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from jetbench.training.labels import VOID
+from jetbench.data.labels import VOID
 
 LossFunction = Callable[[Tensor, Tensor], Tensor]
 

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from jetbench.experiment import DistillationConfig
+from jetbench.spec.training import DistillationConfig
 
 
 class Teacher(nn.Module):

@@ -12,8 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from jetbench.experiment import JetLossConfig
-from jetbench.training.labels import CLASSES_32, VOID
+from jetbench.data.labels import CLASSES_32, VOID
+from jetbench.spec.training import JetLossConfig
 
 SMOOTHING_PIXELS = 1.0
 RELEASED_BACKGROUND = CLASSES_32.index("Void")

@@ -21,14 +21,14 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 import jetbench
+from jetbench.data.batches import Normalise, endless_batches
+from jetbench.data.cache import SegmentationData
 from jetbench.errors import DivergedError
-from jetbench.experiment import Floor, TrainingConfig
-from jetbench.record import Evaluation, TrainingResult
+from jetbench.records.record import Evaluation, TrainingResult
+from jetbench.spec.training import Floor, TrainingConfig
 from jetbench.training.augment import augment
 from jetbench.training.auxiliary import joint_loss
-from jetbench.training.batches import Normalise, endless_batches
 from jetbench.training.checkpoint import Checkpoint
-from jetbench.training.data import SegmentationData
 from jetbench.training.distillation import Teacher, distillation_loss
 from jetbench.training.losses import build_loss
 from jetbench.training.metrics import evaluate

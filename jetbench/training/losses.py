@@ -10,7 +10,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from jetbench.experiment import TrainingConfig
+from jetbench.data.labels import VOID
+from jetbench.spec.training import TrainingConfig
 from jetbench.training.jetloss import (
     SMOOTHING_PIXELS,
     JetLoss,
@@ -18,7 +19,6 @@ from jetbench.training.jetloss import (
     effective_number_weights,
     soft_counts,
 )
-from jetbench.training.labels import VOID
 
 FOCUS = 2.0
 ENET_OFFSET = 1.02

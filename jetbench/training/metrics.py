@@ -5,9 +5,9 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
+from jetbench.data.labels import VOID
 from jetbench.errors import DivergedError
-from jetbench.record import ClassCounts
-from jetbench.training.labels import VOID
+from jetbench.records.record import ClassCounts
 
 
 def confusion_matrix(logits: Tensor, target: Tensor) -> Tensor:

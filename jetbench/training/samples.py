@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from jetbench.training.labels import CLASSES_11, CLASSES_32, COLOURS_11, COLOURS_32, VOID
+from jetbench.data.labels import CLASSES_11, CLASSES_32, COLOURS_11, COLOURS_32, VOID
 
 COUNT = 4
 KEY = "predictions"

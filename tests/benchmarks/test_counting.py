@@ -10,12 +10,12 @@ import pytest
 import torch
 
 from jetbench import build_model, load_architecture
-from jetbench.architecture import Architecture
-from jetbench.catalog import find
-from jetbench.cost import cost_of
+from jetbench.network.closed_form import cost_of
 from jetbench.profiling.counts import count_with_fvcore
-from jetbench.screen import changes_at, count_variants, read_space
-from jetbench.spec import override, read_yaml
+from jetbench.search.screen import changes_at, count_variants, read_space
+from jetbench.spec.architecture import Architecture
+from jetbench.spec.base import override, read_yaml
+from jetbench.spec.catalog import find
 
 pytestmark = pytest.mark.benchmarks
 

@@ -10,15 +10,15 @@ from pathlib import Path
 
 import pytest
 
+from jetbench.data.cache import load_data
 from jetbench.execution.executor import PROFILER
 from jetbench.execution.local import LocalExecutor
-from jetbench.experiment import Sweep
-from jetbench.spec import parse_spec
-from jetbench.study import run_study
-from jetbench.sweep import expand_sweep
-from jetbench.training.data import load_data
+from jetbench.network.variants import expand_sweep
+from jetbench.spec.base import parse_spec
+from jetbench.spec.sweep import Sweep
+from jetbench.study.run import run_study
 from tests.simulated.cluster import run
-from tests.test_study import SilentView
+from tests.study.test_run import SilentView
 
 pytestmark = pytest.mark.benchmarks
 
@@ -57,8 +57,8 @@ def test_a_record_costs_the_driver_the_same_at_any_number_of_records_and_slots(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """On paper: milliseconds of the driver for one record, the last thousand of 10,000 against the first, 64 slots."""
-    monkeypatch.setattr("jetbench.driver.POLL_S", 0.0)
-    monkeypatch.setattr("jetbench.driver.POLL_WHILE_PROFILING_S", 0.0)
+    monkeypatch.setattr("jetbench.study.driver.POLL_S", 0.0)
+    monkeypatch.setattr("jetbench.study.driver.POLL_WHILE_PROFILING_S", 0.0)
     clock, _, records = run(tmp_path, 10_000, 64)
     assert len(records) == 10_000
     gaps = [b - a for a, b in zip(clock.landed, clock.landed[1:], strict=False)]

@@ -18,11 +18,11 @@ import torch
 from torch import Tensor, nn
 
 from jetbench import build_model, load_architecture
-from jetbench.experiment import TrainingConfig
+from jetbench.data.cache import SegmentationData
 from jetbench.models.activations import REU
 from jetbench.probe.machine import keep_freed_memory
-from jetbench.record import DatasetInfo
-from jetbench.training.data import SegmentationData
+from jetbench.records.record import DatasetInfo
+from jetbench.spec.training import TrainingConfig
 from jetbench.training.jetloss import ReleasedJetLoss
 from jetbench.training.loop import _Training
 

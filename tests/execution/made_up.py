@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from jetbench.folder import read_records
-from jetbench.record import Record
+from jetbench.records.folder import read_records
+from jetbench.records.record import Record
 from tests.simulated.alive import is_alive
 
 ROOT = Path(__file__).parents[2]

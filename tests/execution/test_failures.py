@@ -19,7 +19,7 @@ import pytest
 from optuna.trial import TrialState
 
 from jetbench.execution.local import GRACE_S
-from jetbench.record import Failure
+from jetbench.records.record import Failure
 from tests.execution.made_up import Study, wait_until
 from tests.simulated.alive import is_alive
 

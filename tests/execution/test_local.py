@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from jetbench.execution.executor import Job, Outcome
-from jetbench.execution.files import read_json, write_json
+from jetbench.execution.job_folder import read_json, write_json
 from jetbench.execution.local import LocalExecutor
 
 TRAINING = {

@@ -20,10 +20,10 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from jetbench.folder import read_records
+from jetbench.records.folder import read_records
+from tests.cli.test_verbs import jetbench
 from tests.execution.made_up import ROOT, Study, wait_until
 from tests.simulated.alive import is_alive
-from tests.test_cli import jetbench
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 

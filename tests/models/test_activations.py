@@ -3,8 +3,8 @@ import math
 import pytest
 import torch
 
-from jetbench.architecture import ActivationName
 from jetbench.models.activations import ACTIVATIONS, REU, TanhExp
+from jetbench.spec.architecture import ActivationName
 
 ALL = list(ACTIVATIONS)
 

@@ -2,8 +2,8 @@ import pytest
 import torch
 from torch import nn
 
-from jetbench.architecture import AttentionName
 from jetbench.models.attention import ECA, ReleasedSAM, SpatialAttention, build_attention
+from jetbench.spec.architecture import AttentionName
 
 ALL: tuple[AttentionName, ...] = AttentionName.__args__  # type: ignore[attr-defined]
 

@@ -10,14 +10,14 @@ import torch
 from torch import Tensor, nn
 
 from jetbench import build_model, load_architecture
-from jetbench.architecture import Baseline, BaselineName
-from jetbench.catalog import baseline_names
 from jetbench.errors import SpecError
 from jetbench.models.baselines import BASELINES
 from jetbench.models.build import compile_whole, without_training_heads
-from jetbench.plan import BaselinePlan
+from jetbench.network.plan import BaselinePlan
 from jetbench.profiling.counts import count_with_torch
 from jetbench.profiling.listing import count_training_only, list_network
+from jetbench.spec.architecture import Baseline, BaselineName
+from jetbench.spec.catalog import baseline_names
 
 NAMES = tuple(BASELINES)
 CLASSES = 7

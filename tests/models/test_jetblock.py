@@ -4,7 +4,7 @@ import torch
 
 from jetbench import load_architecture, plan_architecture
 from jetbench.models.jetblock import ChannelShuffle, JetBlock
-from jetbench.plan import BlockPlan
+from jetbench.network.plan import BlockPlan
 
 
 def residual_block(skip: str) -> tuple[JetBlock, BlockPlan]:

@@ -2,9 +2,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from jetbench.architecture import Branch
 from jetbench.models.jetconv import JetConv, ParallelBranches, SequentialBranches, depthwise
-from jetbench.plan import JetConvPlan
+from jetbench.network.plan import JetConvPlan
+from jetbench.spec.architecture import Branch
 
 
 def plan(layout: str = "parallel", shortcut: bool = False, stride: int = 1, out_channels: int = 6) -> JetConvPlan:

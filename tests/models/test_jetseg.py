@@ -3,8 +3,8 @@ import torch
 from torch import Tensor, nn
 
 from jetbench import build_model, load_architecture
-from jetbench.catalog import jetseg_names
 from jetbench.models.jetseg import JetSeg
+from jetbench.spec.catalog import jetseg_names
 from tests.models.reference import released_forward
 
 # base, max, max expanded channels and repeats of jetseg.md's presets, written again on purpose.

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from jetbench.device import load_device
-from jetbench.energy import Energy, PowerSample
-from jetbench.record import ProfileRecord
-from jetbench.verdict import judge
+from jetbench.records.energy import Energy, PowerSample
+from jetbench.records.record import ProfileRecord
+from jetbench.records.verdict import judge
+from jetbench.spec.device import load_device
 from tests.simulated.boards import Ran, need_boards, run_on
 
 JETBENCH = (sys.executable, "-m", "jetbench")

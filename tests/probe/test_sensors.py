@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from jetbench.energy import Energy, PowerSample
 from jetbench.probe.observer import Observer
 from jetbench.probe.sampler import Sampler, SamplerError
 from jetbench.probe.sensors import SENSORS, ina3221, rapl
+from jetbench.records.energy import Energy, PowerSample
 from tests.simulated import boards
 
 STUB = boards.HERE / "nvml.c"

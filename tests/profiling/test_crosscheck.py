@@ -7,11 +7,11 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from jetbench import SpecError, build_model, load_architecture, plan_architecture
-from jetbench.operations import dead_operations
+from jetbench.network.list_operations import list_operations
+from jetbench.network.operations import dead_operations
 from jetbench.profiling.counts import ToolCount
 from jetbench.profiling.crosscheck import CrossCheck, compare, cross_check, summarise
-from jetbench.reporting.costs import print_check
-from jetbench.walk import list_operations
+from jetbench.reporting.sheets.cost import print_check
 from tests.consoles import paper, text
 from tests.spaces import architecture_changes
 

@@ -1,12 +1,12 @@
 import pytest
 
-from jetbench.catalog import load_architecture
-from jetbench.device import Device, Peak, load_device
-from jetbench.operations import Operation, add_up
-from jetbench.plan import plan_architecture
+from jetbench.network.list_operations import list_operations
+from jetbench.network.operations import Operation, add_up
+from jetbench.network.plan import plan_architecture
 from jetbench.profiling.roofline import estimate
-from jetbench.record import Estimate
-from jetbench.walk import list_operations
+from jetbench.records.record import Estimate
+from jetbench.spec.catalog import load_architecture
+from jetbench.spec.device import Device, Peak, load_device
 
 
 def nano() -> tuple[Operation, ...]:

@@ -6,11 +6,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from jetbench import build_model, load_architecture, plan_architecture
-from jetbench.architecture import ActivationName
 from jetbench.models.activations import ACTIVATIONS
-from jetbench.operations import add_up, dead_operations, peak_bytes
+from jetbench.network.list_operations import list_operations
+from jetbench.network.operations import add_up, dead_operations, peak_bytes
 from jetbench.profiling.trace import ACTIVATION_MODULES, copy_without_hooks, trace_network, trace_operations
-from jetbench.walk import list_operations
+from jetbench.spec.architecture import ActivationName
 
 
 class Functional(nn.Module):

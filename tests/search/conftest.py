@@ -4,11 +4,11 @@ from collections.abc import Callable
 
 import pytest
 
-from jetbench.experiment import Search
-from jetbench.record import Failure, Record
-from jetbench.search.searcher import Searcher
+from jetbench.records.record import Failure, Record
+from jetbench.search.proposer import Searcher
 from jetbench.search.space import SearchSpace
-from jetbench.spec import parse_spec
+from jetbench.spec.base import parse_spec
+from jetbench.spec.search import Search
 from tests.made_up import DATASET, SIZE, profile, record, training
 
 AXES = {

@@ -6,18 +6,19 @@ from pathlib import Path
 
 import pytest
 
-from jetbench.architecture import Architecture
 from jetbench.errors import SpecError, StudyError
 from jetbench.execution.executor import Job, Outcome
-from jetbench.experiment import Floor, Search
-from jetbench.folder import read_records
-from jetbench.record import DatasetInfo, Evaluation
+from jetbench.records.folder import read_records
+from jetbench.records.record import DatasetInfo, Evaluation
+from jetbench.search.proposer import MOST_FAILED, Searcher
 from jetbench.search.run import UNDER_WAY, finalists, run_final, run_search
-from jetbench.search.searcher import MOST_FAILED, Searcher
+from jetbench.spec.architecture import Architecture
+from jetbench.spec.search import Search
+from jetbench.spec.training import Floor
 from jetbench.training.loop import why_stopped
 from tests.made_up import DATASET, ENVIRONMENT, training
 from tests.search.conftest import small_search
-from tests.test_study import ScriptedExecutor, SilentView
+from tests.study.test_run import ScriptedExecutor, SilentView
 
 
 class SearchView(SilentView):
@@ -60,8 +61,8 @@ class MadeUpTrainings(ScriptedExecutor):
 
 @pytest.fixture(autouse=True)
 def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("jetbench.driver.POLL_S", 0.0)
-    monkeypatch.setattr("jetbench.driver.POLL_WHILE_PROFILING_S", 0.0)
+    monkeypatch.setattr("jetbench.study.driver.POLL_S", 0.0)
+    monkeypatch.setattr("jetbench.study.driver.POLL_WHILE_PROFILING_S", 0.0)
 
 
 def go(

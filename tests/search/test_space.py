@@ -6,9 +6,9 @@ import pytest
 import yaml
 
 from jetbench.errors import SpecError
-from jetbench.experiment import Search
 from jetbench.search.space import Quantities, SearchSpace, excesses, over_limit, read_search
-from jetbench.spec import parse_spec
+from jetbench.spec.base import parse_spec
+from jetbench.spec.search import Search
 from tests.search.conftest import AXES, small_search, small_space
 
 

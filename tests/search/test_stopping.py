@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jetbench.search.stopping import CURVES, floors_of
-from jetbench.student import upper_prediction
+from jetbench.stats import upper_prediction
 from jetbench.training.loop import why_stopped
 
 SCORES = st.integers(0, 1000).map(lambda thousandths: thousandths / 1000)

@@ -12,10 +12,10 @@ import time
 from pathlib import Path
 
 from jetbench.execution.executor import Job, Outcome, Progress
-from jetbench.experiment import Sweep
-from jetbench.record import Record
-from jetbench.study import run_study
-from jetbench.sweep import Variant, expand_sweep
+from jetbench.network.variants import Variant, expand_sweep
+from jetbench.records.record import Record
+from jetbench.spec.sweep import Sweep
+from jetbench.study.run import run_study
 from tests.made_up import DATASET, ENVIRONMENT, SIZE, profile, training
 from tests.simulated.driver import made_up_sweep
 
@@ -114,9 +114,9 @@ def run(folder: Path, count: int, slots: int, boards: int = 8) -> tuple[Clock, P
 
 
 def main() -> None:
-    import jetbench.driver
+    import jetbench.study.driver
 
-    jetbench.driver.POLL_S = jetbench.driver.POLL_WHILE_PROFILING_S = 0.0
+    jetbench.study.driver.POLL_S = jetbench.study.driver.POLL_WHILE_PROFILING_S = 0.0
     folder, count, slots = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
     t0 = time.perf_counter()
     variants_of(count)

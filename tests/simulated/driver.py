@@ -15,11 +15,11 @@ from jetbench.cli.app import terminated_as_interrupted
 from jetbench.errors import JetbenchError
 from jetbench.execution.executor import Executor, token_of
 from jetbench.execution.local import LocalExecutor
-from jetbench.experiment import Sweep
-from jetbench.reporting.progress import LineView
-from jetbench.spec import parse_spec
-from jetbench.study import run_study
-from jetbench.sweep import expand_sweep
+from jetbench.network.variants import expand_sweep
+from jetbench.spec.base import parse_spec
+from jetbench.spec.sweep import Sweep
+from jetbench.study.progress import LineView
+from jetbench.study.run import run_study
 from tests.made_up import DATASET, SIZE
 
 WORKER = "tests.simulated.jobs"

@@ -2,11 +2,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from jetbench.data.labels import VOID
 from jetbench.errors import SpecError
-from jetbench.experiment import AugmentationConfig, TrainingConfig
-from jetbench.spec import parse_spec
+from jetbench.spec.base import parse_spec
+from jetbench.spec.training import AugmentationConfig, TrainingConfig
 from jetbench.training.augment import augment
-from jetbench.training.labels import VOID
 
 
 def batch(count: int = 8, height: int = 20, width: int = 30) -> tuple[torch.Tensor, torch.Tensor]:

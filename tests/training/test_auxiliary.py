@@ -4,8 +4,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from jetbench.data.labels import VOID
 from jetbench.training.auxiliary import edge_loss, edges_of, joint_loss
-from jetbench.training.labels import VOID
 
 
 def two_halves() -> torch.Tensor:

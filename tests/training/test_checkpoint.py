@@ -15,12 +15,12 @@ import torch
 from safetensors.torch import load_file
 
 from jetbench import build_model, load_architecture
+from jetbench.data.cache import SegmentationData
 from jetbench.execution.worker import CHECKPOINT
-from jetbench.experiment import Floor, TrainingConfig
-from jetbench.record import TrainingResult
+from jetbench.records.record import TrainingResult
+from jetbench.spec.training import Floor, TrainingConfig
 from jetbench.training import checkpoint as module
 from jetbench.training.checkpoint import Checkpoint
-from jetbench.training.data import SegmentationData
 from jetbench.training.loop import train
 
 CPU = torch.device("cpu")
@@ -79,8 +79,8 @@ def test_after_a_kill_it_goes_on_at_the_same_step_with_the_same_result(
 
 def test_what_is_drawn_at_random_in_a_network_goes_on_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """ENet has dropout."""
-    from jetbench.experiment import StreetsConfig
-    from jetbench.training.data import load_data
+    from jetbench.data.cache import load_data
+    from jetbench.spec.dataset import StreetsConfig
 
     monkeypatch.setattr(module, "EVERY_S", 0.0)
     monkeypatch.setattr(module, "LARGEST_SHARE", 1e9)

@@ -2,13 +2,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from jetbench.experiment import JetLossConfig
+from jetbench.data.labels import VOID
+from jetbench.spec.training import JetLossConfig
 from jetbench.training.jetloss import (
     JetLoss,
     ReleasedJetLoss,
     effective_number_weights,
 )
-from jetbench.training.labels import VOID
 
 
 def confident(target: Tensor, num_classes: int, scale: float = 60.0) -> Tensor:

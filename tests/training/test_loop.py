@@ -6,10 +6,10 @@ from safetensors.torch import load_file
 from torch import nn
 
 from jetbench import build_model, load_architecture
+from jetbench.data.cache import SegmentationData
 from jetbench.errors import DivergedError
-from jetbench.experiment import Budget, Floor, TrainingConfig
-from jetbench.record import TrainingResult
-from jetbench.training.data import SegmentationData
+from jetbench.records.record import TrainingResult
+from jetbench.spec.training import Budget, Floor, TrainingConfig
 from jetbench.training.loop import Schedule, train
 
 CPU = torch.device("cpu")

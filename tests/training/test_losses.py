@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from jetbench.experiment import JetLossConfig, LossName, TrainingConfig
+from jetbench.data.labels import VOID
+from jetbench.spec.training import JetLossConfig, LossName, TrainingConfig
 from jetbench.training.jetloss import JetLoss, effective_number_weights
-from jetbench.training.labels import VOID
 from jetbench.training.losses import CrossEntropy, Dice, Focal, Lovasz, build_loss, enet_weights, jaccard_slope
 
 PIXELS = [4000, 1000, 300, 20]

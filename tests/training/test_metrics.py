@@ -2,8 +2,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from jetbench.data.labels import VOID
 from jetbench.errors import DivergedError
-from jetbench.training.labels import VOID
 from jetbench.training.metrics import class_counts, confusion_matrix, evaluate
 
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from jetbench.training.labels import COLOURS_11
+from jetbench.data.labels import COLOURS_11
 from jetbench.training.samples import (
     COUNT,
     KEY,

@@ -4,7 +4,6 @@ from collections.abc import Callable
 
 from torch import nn
 
-from jetbench.architecture import BaselineName
 from jetbench.models.baselines.adscnet import ADSCNet
 from jetbench.models.baselines.bisenetv2 import BiSeNetV2
 from jetbench.models.baselines.cgnet import CGNet
@@ -27,6 +26,7 @@ from jetbench.models.baselines.stdc import STDC1Seg
 from jetbench.models.baselines.thundernet import ThunderNet
 from jetbench.models.baselines.unet import UNet
 from jetbench.models.baselines.wfdcnet import WFDCNet
+from jetbench.spec.architecture import BaselineName
 
 BASELINES: dict[BaselineName, Callable[[int], nn.Module]] = {
     "linknet": LinkNet,

@@ -1,0 +1,65 @@
+"""bundle: a network packed for a board without jetbench."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from jetbench.cli.app import (
+    SetOption,
+    app,
+    console,
+    errors,
+)
+from jetbench.cli.measuring import PROCESSES, Wanted, make_cases, read_option
+from jetbench.errors import SpecError
+from jetbench.spec.device import load_device
+from jetbench.spec.values import parse_seconds
+
+
+@app.command()
+def bundle(
+    name: Annotated[
+        str | None,
+        typer.Argument(metavar="NAME", help="An architecture, or a .safetensors file. Default: the preset."),
+    ] = None,
+    device: Annotated[str, typer.Option(help="The board: a name from `jetbench devices`, or a .yaml file.")] = "nano",
+    size: Annotated[
+        str | None, typer.Option("--size", metavar="HxW", help="Image height and width. Default: the device's.")
+    ] = None,
+    classes: Annotated[int | None, typer.Option("--classes", help="Number of classes. Default: 11.")] = None,
+    changes: SetOption = None,
+    dtype: Annotated[str | None, typer.Option(metavar="TYPE", help="fp32 or fp16. Default: the device's.")] = None,
+    processes: Annotated[int, typer.Option(min=1, help="Fresh processes to time in.")] = PROCESSES,
+    power: Annotated[str, typer.Option(help="Power sensor, as for profile.")] = "auto",
+    idle: Annotated[str, typer.Option(metavar="TIME", help="As for profile.")] = "10s",
+    window: Annotated[str, typer.Option(metavar="TIME", help="As for profile.")] = "15s",
+    out: Annotated[Path | None, typer.Option(help="The folder to write. Default: bundle-NAME.")] = None,
+) -> None:
+    """Pack a network for a board that cannot install jetbench (JetPack 4 and 5): measured there by its own torch.
+
+    Copy the folder to the board, run `python3 -m probe .` in it, bring result.json back for `jetbench collect`.
+    """
+    target = load_device(device)
+    base = {
+        "processes": processes,
+        "power": power,
+        "idle_seconds": read_option("--idle", idle, parse_seconds),
+        "window_seconds": read_option("--window", window, parse_seconds),
+    }
+    cases = make_cases(Wanted([name] if name else [], None, size, classes, changes, dtype, base, {}), target)
+    if len(cases) > 1:
+        raise SpecError("a bundle holds one network in one setting; give one --dtype")
+
+    from jetbench.profiling.bundle import write_bundle
+
+    folder = out or Path(f"bundle-{cases[0].label}")
+    with errors.status("tracing the network"):
+        difference = write_bundle(folder, cases[0], target)
+    console.print(
+        f"{folder}: {cases[0].label} for {target.title}; the traced network differs from it by {difference:.1g} of its "
+        f"largest output.\nOn the board, in that folder:  python3 -m probe .\n"
+        f"Then here:  jetbench collect {folder / 'result.json'}",
+        highlight=False,
+        soft_wrap=True,
+    )

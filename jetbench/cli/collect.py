@@ -1,0 +1,34 @@
+"""collect: what a bundle's probe measured on a board."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from jetbench.cli.app import (
+    EXIT_FAILED_ROWS,
+    app,
+    console,
+)
+from jetbench.cli.measuring import keep_profiles
+from jetbench.reporting.sheets.profile import (
+    print_profile,
+)
+
+
+@app.command()
+def collect(
+    results: Annotated[list[Path], typer.Argument(metavar="RESULT.JSON...", help="What probes wrote on boards.")],
+    reports: Annotated[Path, typer.Option(help="Where report folders are.")] = Path("reports"),
+    study: Annotated[str | None, typer.Option("--name", help="Report folder. Default: profile-DEVICE.")] = None,
+) -> None:
+    """Read what a bundle's probe measured on a board: the same table, classes and verdict as `jetbench profile`."""
+    from jetbench.profiling.bundle import collect as read_result
+
+    for result in results:
+        record, device = read_result(result)
+        print_profile(console, record, device)
+        written = keep_profiles(reports / (study or f"profile-{device.name}"), [record], device)
+        if not written:
+            raise typer.Exit(EXIT_FAILED_ROWS)
+        console.print(f"[dim]{', '.join(str(path) for path in written)}[/]", highlight=False, soft_wrap=True)

@@ -1,0 +1,43 @@
+"""optuna-dashboard on a study that is running."""
+
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+
+from jetbench.errors import SpecError
+
+
+@contextmanager
+def dashboard_of(folder: Path, wanted: bool = True) -> Iterator[str | None]:
+    """optuna-dashboard on the folder's study, ended at the end; its address, on this machine only.
+
+    Raises:
+        SpecError: it is not installed.
+    """
+    if not wanted:
+        yield None
+        return
+    if find_spec("optuna_dashboard") is None:
+        raise SpecError("--dashboard needs optuna-dashboard: pip install 'jetbench[search]'")
+    folder.mkdir(parents=True, exist_ok=True)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    code = "import sys; from optuna_dashboard._cli import main; sys.exit(main())"
+    from optuna.storages import RDBStorage
+
+    from jetbench.study.storage import DATABASE
+
+    storage = f"sqlite:///{(folder / DATABASE).resolve()}"
+    RDBStorage(storage)  # makes its tables, without which the dashboard does not begin
+    command = [sys.executable, "-c", code, storage, "--host", "127.0.0.1", "--port", str(port)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        yield f"http://127.0.0.1:{port}/"
+    finally:
+        process.terminate()
+        process.wait()

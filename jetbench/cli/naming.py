@@ -1,0 +1,12 @@
+"""Networks by name, as the verbs read them."""
+
+from jetbench.cli.app import (
+    read_changes,
+)
+from jetbench.spec.architecture import AnyArchitecture
+from jetbench.spec.catalog import read_architecture
+
+
+def read_network(name: str, changes: list[str] | None) -> AnyArchitecture:
+    """An architecture by name or path, with the changes of --set."""
+    return read_architecture(name, read_changes(changes), f"{name} with {changes}" if changes else None)

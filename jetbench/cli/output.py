@@ -1,0 +1,91 @@
+"""How a table leaves: on the terminal, or in a format to a file."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.markup import escape
+
+from jetbench.cli.app import console, errors
+from jetbench.errors import SpecError
+from jetbench.files import write_whole
+
+if TYPE_CHECKING:
+    from jetbench.reporting.tables.table import Table
+
+FORMATS = ("terminal", "markdown", "latex", "html", "csv")
+ENDINGS = {".md": "markdown", ".tex": "latex", ".html": "html", ".htm": "html", ".csv": "csv", ".txt": "markdown"}
+StudiesArgument = Annotated[
+    list[Path], typer.Argument(metavar="STUDY", help="Report folders, for example reports/nano.")
+]
+MixedOption = Annotated[
+    bool, typer.Option("--mixed", help="Show rows of different protocols in groups, each ranked by itself.")
+]
+AllOption = Annotated[bool, typer.Option("--all", help="Show rows whose profile is invalid too.")]
+FormatOption = Annotated[
+    str | None,
+    typer.Option(
+        "--style", metavar="FORMAT", help="terminal, markdown, latex, html or csv; as --out ends, else terminal."
+    ),
+]
+OutOption = Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Write it there instead of printing it.")]
+
+
+def read_format(style: str | None, out: Path | None) -> str:
+    """A format without a layout."""
+    if style is not None and style not in FORMATS:
+        raise SpecError(f"--style {style}: expected one of {', '.join(FORMATS)}")
+    return form_of(style, out)
+
+
+def form_of(form: str | None, out: Path | None) -> str:
+    """The format asked for, or else that of the file's ending.
+
+    Raises:
+        SpecError: the ending is of no format, and none was asked for.
+    """
+    if form is not None or out is None:
+        return form or "terminal"
+    if out.suffix.lower() not in ENDINGS:
+        raise SpecError(f"--out {out}: which format? End its name in {', '.join(ENDINGS)}, or say --style")
+    return ENDINGS[out.suffix.lower()]
+
+
+def show_table(table: "Table", form: str, out: Path | None) -> None:
+    """Print a table in a format, or write it to a file."""
+    from jetbench.reporting.tables.csv import to_csv
+    from jetbench.reporting.tables.html import to_html
+    from jetbench.reporting.tables.latex import to_latex, what_does_not_fit
+    from jetbench.reporting.tables.markdown import to_markdown
+    from jetbench.reporting.tables.terminal import explain_signs, to_terminal
+    from jetbench.reporting.terminal import print_notes, print_whole
+
+    if form == "terminal" and out is None:
+        is_plain = not console.is_terminal
+        print_whole(console, to_terminal(table, is_plain))
+        print_notes(console, [*explain_signs(table, is_plain), *table.notes.all])
+        return
+    if form == "latex" and (trouble := what_does_not_fit(table)):
+        errors.print(f"[yellow]note:[/] {escape(trouble)}", highlight=False, soft_wrap=True)
+    make = {
+        "terminal": to_markdown,  # a file has no colours
+        "markdown": to_markdown,
+        "latex": to_latex,
+        "html": to_html,
+        "csv": to_csv,
+    }
+    show_text(make[form](table), out)
+
+
+def show_text(text: str, out: Path | None) -> None:
+    """Print it as it is, or write it to a file."""
+    if out is None:
+        typer.echo(text, nl=False)
+        return
+    if out.is_dir() or not out.parent.is_dir():
+        raise SpecError(f"--out {out}: is a folder, or in one that is not there; give a file")
+    try:
+        write_whole(out, text)
+    except OSError as error:
+        raise SpecError(f"--out {out}: cannot be written to ({error.strerror})") from None
+    console.print(f"Written to {out}.", highlight=False, soft_wrap=True, markup=False)

@@ -1,0 +1,56 @@
+"""plot: studies as pictures."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from jetbench.cli.app import app, check_folder, console
+from jetbench.cli.output import AllOption, StudiesArgument
+from jetbench.errors import SpecError
+
+
+@app.command()
+def plot(
+    folders: StudiesArgument,
+    pictures: Annotated[
+        str | None, typer.Option("--picture", metavar="NAME,...", help="Only these; 'help' lists them.")
+    ] = None,
+    each_seed: Annotated[bool, typer.Option("--each-seed", help="A point for each seed, not their mean.")] = False,
+    show_invalid: AllOption = False,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="DIR", help="Write there; the study's folder by default.")
+    ] = None,
+) -> None:
+    """Draw studies as PNG, SVG and PDF, one column of a paper wide: accuracy against cost, latencies, learning curves.
+
+    Rows that were measured in different ways are refused.
+    """
+    from jetbench.reporting.pictures.plots import PICTURES, write_plots
+    from jetbench.reporting.studies import read_studies, rows_of_studies
+    from jetbench.reporting.tables.columns import find_columns
+    from jetbench.reporting.tables.table import believed, build_table
+
+    names = PICTURES if pictures is None else tuple(name.strip() for name in pictures.split(","))
+    if names == ("help",):
+        console.print("\n".join(PICTURES), highlight=False)
+        return
+    if unknown := [name for name in names if name not in PICTURES]:
+        raise SpecError(f"--picture {', '.join(unknown)}: there are {', '.join(PICTURES)}")
+    studies = read_studies(folders)
+    if out is None and len(studies) > 1:
+        raise SpecError("of several studies: say with --out where the pictures go")
+    rows = rows_of_studies(studies, not each_seed)
+    kept = rows if show_invalid else believed(rows)
+    title = " and ".join(study.name for study in studies)
+    build_table(kept, find_columns(["val", "latency", "macs"]), title, show_invalid=True)  # refuses what differs
+    folder = out or studies[0].folder
+    check_folder(folder, [], option="--out")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        written = write_plots(folder, kept, title, names)
+    except OSError as error:
+        raise SpecError(f"--out {folder}: cannot be written to ({error.strerror})") from None
+    if not written:
+        raise SpecError(f"{', '.join(map(str, folders))}: no row has what these pictures show")
+    console.print(f"Written to {folder}: {', '.join(path.name for path in written)}", highlight=False, soft_wrap=True)

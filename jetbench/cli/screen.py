@@ -1,0 +1,107 @@
+"""screen: which networks of a whole space fit, before anything is built or trained."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from jetbench.cli.app import (
+    EXIT_INTERRUPTED,
+    app,
+    check_folder,
+    console,
+    read_size,
+    say_stopped,
+    terminated_as_interrupted,
+)
+from jetbench.errors import SpecError
+from jetbench.probe.machine import cores
+from jetbench.search.screen import (
+    MOST,
+    QUANTITIES,
+    SAMPLES,
+    Quantity,
+    count_variants,
+    read_space,
+    screen,
+)
+from jetbench.spec.values import parse_bytes, parse_count
+
+SWEPT = 12
+
+
+@app.command("screen")
+def screen_space(
+    name: Annotated[str, typer.Argument(metavar="SPACE", help="A space from `jetbench list`, or a .yaml file.")],
+    max_params: Annotated[str | None, typer.Option(metavar="COUNT", help="At most so many parameters: 40k.")] = None,
+    max_macs: Annotated[str | None, typer.Option(metavar="COUNT", help="At most so many MACs: 1.2G.")] = None,
+    max_eq2: Annotated[
+        str | None, typer.Option(metavar="COUNT", help="At most so many FLOPs by the paper's equation 2: 1.1G.")
+    ] = None,
+    max_memory: Annotated[
+        str | None, typer.Option(metavar="BYTES", help="At most so much for weights and peak activations: 64MiB.")
+    ] = None,
+    top: Annotated[int | None, typer.Option(min=1, help="Keep so many survivors. Default: all.")] = None,
+    by: Annotated[str, typer.Option(help="Order survivors by parameters, macs, eq2 or memory.")] = "macs",
+    largest: Annotated[bool, typer.Option("--largest", help="The largest first, in place of the smallest.")] = False,
+    samples: Annotated[
+        int | None,
+        typer.Option(min=1, help=f"Look at so many random variants. Default: all, or {SAMPLES:,} of over {MOST:,}."),
+    ] = None,
+    whole: Annotated[bool, typer.Option("--all", help="Look at all variants, however many they are.")] = False,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the sample.")] = 0,
+    size: Annotated[str | None, typer.Option(metavar="HxW", help="Image size. Default: the space's.")] = None,
+    classes: Annotated[int | None, typer.Option(help="Number of classes. Default: the space's.")] = None,
+    jobs: Annotated[int | None, typer.Option(min=1, help="Processes. Default: one for each core.")] = None,
+    reports: Annotated[Path, typer.Option(help="Where report folders are.")] = Path("reports"),
+) -> None:
+    """Count every variant of a space in closed form, keep those under the limits, and hand them to a sweep.
+
+    Nothing is built, so it goes through thousands of variants a second on each core. Writes reports/screen-SPACE.
+    """
+    from jetbench.search.screening import ScreenBar, write_screening
+
+    if by not in QUANTITIES:
+        raise SpecError(f"--by {by}: expected one of {', '.join(QUANTITIES)}")
+    if whole and samples is not None:
+        raise SpecError("--all and --samples contradict each other: give one of them")
+    changes: dict[str, Any] = {}
+    if size is not None:
+        changes["size"] = read_size(size)
+    if classes is not None:
+        changes["classes"] = classes
+    space = read_space(name, changes)
+    limits = _read_limits(max_params, max_macs, max_eq2, max_memory)
+    if samples is None and not whole and count_variants(space) > MOST:
+        samples = SAMPLES
+    folder = reports / f"screen-{space.name}"
+    check_folder(folder, ("survivors.csv", "survivors.yaml", "screening.json"))
+    bar = ScreenBar(console)
+    try:
+        with terminated_as_interrupted(), bar:
+            result = screen(space, limits, samples, seed, jobs or cores(), bar.report)
+    except KeyboardInterrupt:
+        say_stopped("\nStopped. Nothing was written.")
+        raise typer.Exit(EXIT_INTERRUPTED) from None
+    if result.unbuildable == result.looked_at:
+        raise SpecError(f"{name}: none of its variants can be built: {result.reasons.most_common(1)[0][0]}")
+    write_screening(console, folder, result, by, largest, top, min(top or SWEPT, SWEPT))
+
+
+def _read_limits(
+    max_params: str | None, max_macs: str | None, max_eq2: str | None, max_memory: str | None
+) -> dict[Quantity, int]:
+    limits: dict[Quantity, int] = {}
+    given: tuple[tuple[str, Quantity, str | None], ...] = (
+        ("--max-params", "parameters", max_params),
+        ("--max-macs", "macs", max_macs),
+        ("--max-eq2", "eq2", max_eq2),
+        ("--max-memory", "memory", max_memory),
+    )
+    for option, quantity, text in given:
+        if text is not None:
+            try:
+                limits[quantity] = parse_bytes(text) if quantity == "memory" else parse_count(text)
+            except ValueError as error:
+                raise SpecError(f"{option}: {error}") from None
+    return limits

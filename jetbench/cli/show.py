@@ -1,0 +1,66 @@
+"""show: an architecture block by block, or what is published of a baseline."""
+
+import json
+from typing import Annotated
+
+import typer
+
+from jetbench.cli.app import (
+    ClassesOption,
+    JsonOption,
+    SetOption,
+    SizeOption,
+    app,
+    console,
+    read_size,
+)
+from jetbench.cli.naming import read_network
+from jetbench.errors import SpecError
+from jetbench.network.lint import lint_plan
+from jetbench.network.plan import BaselinePlan, plan_architecture, plan_network
+from jetbench.reporting.sheets.lint import describe_findings, print_findings
+from jetbench.reporting.sheets.network import (
+    describe_architecture,
+    describe_rival,
+    print_blocks,
+    print_rival,
+)
+from jetbench.spec.architecture import Baseline
+
+
+@app.command()
+def show(
+    name: Annotated[str, typer.Argument(help="A name from `jetbench list`, or a path to a .yaml file.")],
+    size: SizeOption = "512x512",
+    classes: ClassesOption = 11,
+    changes: SetOption = None,
+    lint: Annotated[bool, typer.Option("--lint", help="Say what in it works against itself, and why.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Show an architecture block by block: level, stage, shapes, parameters and MACs; of a rival, what is published."""
+    architecture = read_network(name, changes)
+    if isinstance(architecture, Baseline):
+        _show_rival(architecture, classes, read_size(size), lint, as_json)
+        return
+    plan = plan_architecture(architecture, classes, read_size(size))
+    findings = lint_plan(plan) if lint else None
+    if as_json:
+        described = describe_architecture(architecture, plan)
+        if findings is not None:
+            described["findings"] = describe_findings(findings)
+        typer.echo(json.dumps(described, indent=2))
+        return
+    print_blocks(console, architecture, plan)
+    if findings is not None:
+        print_findings(console, findings)
+
+
+def _show_rival(architecture: Baseline, classes: int, size: tuple[int, int], lint: bool, as_json: bool) -> None:
+    if lint:
+        raise SpecError(f"{architecture.name}: is a rival; --lint knows the blocks of JetSeg alone, leave it out")
+    plan = plan_network(architecture, classes, size) if architecture.network else None
+    assert plan is None or isinstance(plan, BaselinePlan)
+    if as_json:
+        typer.echo(json.dumps(describe_rival(architecture, plan), indent=2))
+    else:
+        print_rival(console, architecture, plan)

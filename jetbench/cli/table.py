@@ -1,0 +1,156 @@
+"""table: studies as a table."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from jetbench.cli.app import app, console
+from jetbench.errors import SpecError
+
+if TYPE_CHECKING:
+    from jetbench.reporting.studies import Study
+    from jetbench.reporting.tables.table import Table
+from jetbench.cli.output import (
+    FORMATS,
+    AllOption,
+    MixedOption,
+    OutOption,
+    StudiesArgument,
+    form_of,
+    show_table,
+    show_text,
+)
+
+PER = ("network", "class", "evaluation", "axis", "device", "budget")
+
+
+@app.command()
+def table(
+    folders: StudiesArgument,
+    style: Annotated[
+        str | None,
+        typer.Option(
+            help="A layout (brief, paper, wide; training: where its seconds go), a format (terminal, markdown, latex, "
+            "html, csv), or both: paper,latex."
+        ),
+    ] = None,
+    columns: Annotated[
+        str | None, typer.Option(metavar="NAME,...", help="These columns in this order; 'help' lists them.")
+    ] = None,
+    per: Annotated[
+        str,
+        typer.Option(
+            help="network; class (IoU of each); evaluation (how they converge); axis (what each value changes); device "
+            "(how two rank); budget (how brief trainings and proxies rank, against the first study's longest)."
+        ),
+    ] = "network",
+    each_seed: Annotated[bool, typer.Option("--each-seed", help="A row for each seed, not their mean.")] = False,
+    mixed: MixedOption = False,
+    show_invalid: AllOption = False,
+    out: OutOption = None,
+) -> None:
+    """Show studies as a table; of one study without options, write its folder's tables and plots again.
+
+    Bold is the best of a column and underlined the second; = marks what cannot be told apart. Rows that were measured
+    in different ways are refused, unless --mixed.
+    """
+    # Each branch imports its own: drawing, which only the plain form does, loads matplotlib.
+    from jetbench.reporting.studies import read_studies
+    from jetbench.reporting.tables.columns import COLUMNS
+
+    if columns == "help":
+        for column in COLUMNS:
+            console.print(f"{column.name:20} {column.heading}, {column.kind}", highlight=False)
+        return
+    layout, form = _read_style(style, out)
+    if per not in PER:
+        raise SpecError(f"--per {per}: expected one of {', '.join(PER)}")
+    studies = read_studies(folders)
+    plain = style is None and columns is None and per == "network" and out is None and not each_seed
+    if plain and len(studies) == 1:
+        from jetbench.reporting.report import write_report
+
+        only = studies[0]
+        write_report(console, only.folder, only.records, only.title, show_invalid, only.quoted)
+        return
+    if form == "csv" and columns is None and per == "network":
+        show_text(_csv_of_all(studies), out)
+        return
+    if per != "network" and (each_seed or (columns is not None and per != "device")):
+        raise SpecError(f"--per {per}: has columns and rows of its own; leave out --columns and --each-seed")
+    if per == "axis":
+        if len(studies) > 1:
+            raise SpecError("--per axis: effects are told within one study; give one")
+        from jetbench.reporting.questions.effects import build_effects
+
+        show_table(build_effects(studies[0]), form, out)
+    elif per == "budget":
+        from jetbench.reporting.questions.budgets import build_budgets
+
+        show_table(build_budgets(studies), form, out)
+    elif per == "device":
+        if len(studies) != 2:
+            raise SpecError("--per device: give two studies, of the same networks on two devices")
+        from jetbench.reporting.questions.transfer import build_transfer
+
+        show_table(build_transfer(studies[0], studies[1], columns or "latency"), form, out)
+    else:
+        show_table(_build(studies, layout, columns, per, each_seed, mixed, show_invalid), form, out)
+
+
+def _read_style(style: str | None, out: Path | None) -> tuple[str, str]:
+    """Layout and format; by how `out` ends where that is not said. LaTeX alone is the paper's layout, else brief."""
+    from jetbench.reporting.tables.columns import LAYOUTS
+
+    layout = form = None
+    for part in (style or "").split(",") if style is not None else ():
+        word = part.strip()
+        if word in LAYOUTS and layout is None:
+            layout = word
+        elif word in FORMATS and form is None:
+            form = word
+        else:
+            raise SpecError(
+                f"--style {style}: expected one of {', '.join(LAYOUTS)}, or one of {', '.join(FORMATS)}, or both: "
+                "paper,latex"
+            )
+    form = form_of(form, out)
+    return layout or ("paper" if form == "latex" else "brief"), form
+
+
+def _build(
+    studies: "list[Study]",
+    layout: str,
+    columns: str | None,
+    per: str,
+    each_seed: bool,
+    mixed: bool,
+    show_invalid: bool,
+) -> "Table":
+    from jetbench.reporting.studies import rows_of_studies
+    from jetbench.reporting.tables.columns import LAYOUTS, class_columns, evaluation_columns, find_columns
+    from jetbench.reporting.tables.table import build_table
+
+    rows = rows_of_studies(studies, not each_seed)
+    title = studies[0].title if len(studies) == 1 else " and ".join(study.name for study in studies)
+    if per == "class":
+        chosen = class_columns(rows)
+        title += ", IoU of each class on test (%)"
+    elif per == "evaluation":
+        chosen = evaluation_columns([row for row in rows if row.records])
+        title += ", as the trainings went on"
+    else:
+        names = LAYOUTS[layout] if columns is None else tuple(name.strip() for name in columns.split(","))
+        chosen = find_columns(names)
+    return build_table(rows, chosen, title, mixed, show_invalid)
+
+
+def _csv_of_all(studies: "list[Study]") -> str:
+    """Every record of every study, in SI units."""
+    import pandas as pd
+
+    from jetbench.reporting.tables.frame import frame
+
+    frames = [frame(study.records, study.quoted).assign(study=study.name) for study in studies]
+    return str(pd.concat(frames, ignore_index=True).to_csv(index=False))

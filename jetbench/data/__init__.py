@@ -1,0 +1,1 @@
+"""Datasets, one file each, and their images as batches."""

@@ -1,0 +1,287 @@
+"""load_data: a dataset as arrays decoded once and kept in a cache, so that no job decodes a PNG twice.
+
+Whoever trains asks here; `camvid.py` and `streets.py` only say which images there are.
+"""
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from jetbench.data import camvid, streets
+from jetbench.data.labels import VOID, Sample
+from jetbench.errors import DataError
+from jetbench.records.record import DatasetInfo
+from jetbench.spec.dataset import CamvidConfig, DatasetConfig
+
+CACHE_VERSION = 2
+SPLITS = ("train", "val", "test")
+BUILDING = ".building-"
+ABANDONED_AFTER_S = 12 * 3600
+
+Array = npt.NDArray[np.uint8]
+ReportProgress = Callable[[int, int], None]
+
+
+class Source(Protocol):
+    """A dataset before it is cached: what it is, and its images one by one."""
+
+    @property
+    def name(self) -> str:
+        """`streets`, `camvid11` or `camvid32`."""
+        ...
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width) of every image."""
+        ...
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """One name per logit."""
+        ...
+
+    @property
+    def void_rule(self) -> str:
+        """What happens to pixels without a class."""
+        ...
+
+    @property
+    def identity(self) -> str:
+        """What the cache depends on, besides the size."""
+        ...
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Images of each split."""
+        ...
+
+    def samples(self, split: str) -> Iterator[Sample]:
+        """Images (H, W, 3) and labels (H, W) of a split, in a fixed order."""
+        ...
+
+
+@dataclass(frozen=True)
+class SegmentationData:
+    """Decoded images and labels, memory-mapped.
+
+    `images[split]` is uint8 (N, H, W, 3); `labels[split]` is uint8 (N, H, W) of class ids, 255 for void.
+    `mean` and `std` are those of the training images' channels, in 0..255. `class_pixels` counts the training labels.
+    """
+
+    info: DatasetInfo
+    images: dict[str, Array]
+    labels: dict[str, Array]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    class_pixels: tuple[int, ...]
+
+
+def open_source(config: DatasetConfig) -> Source:
+    """The dataset that `config` names; for camvid the folder is listed, not yet read.
+
+    Raises:
+        DataError: the folder is missing or is not laid out as CamVid.
+    """
+    if isinstance(config, CamvidConfig):
+        return camvid.open_camvid(config)
+    return streets.Streets(config)
+
+
+def cache_folder() -> Path:
+    """Where decoded data is kept: $JETBENCH_CACHE, else the user's cache folder."""
+    if chosen := os.environ.get("JETBENCH_CACHE"):
+        return Path(chosen)
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "jetbench"
+
+
+def load_data(config: DatasetConfig, report: ReportProgress | None = None) -> SegmentationData:
+    """The data of `config`, decoding and checking every file on the first call.
+
+    What is kept is checked by its content hash each time it is opened, and decoded anew where it is wrong. Of several
+    processes that need it at once one decodes, and the others wait.
+
+    Raises:
+        DataError: files are missing, truncated or mislabelled; the message names them and the way out.
+    """
+    source = open_source(config)
+    key = hashlib.sha256(f"{CACHE_VERSION} {source.identity} {source.size}".encode()).hexdigest()[:16]
+    folder = cache_folder() / f"{source.name}-{key}"
+    if (data := _open_cache(folder)) is not None:
+        return data
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with _one_at_a_time(folder):
+            if (data := _open_cache(folder)) is None:
+                _build_cache(source, folder, report)
+                data = _open_cache(folder)
+    except OSError as error:
+        raise DataError(
+            f"{folder.parent}: decoded images cannot be kept here ({error.strerror or error}); make room, or set "
+            "JETBENCH_CACHE to another folder"
+        ) from None
+    if data is None:
+        raise DataError(
+            f"{folder}: reads back other than it was written; set JETBENCH_CACHE to a folder on a sound disk"
+        )
+    return data
+
+
+def _open_cache(folder: Path) -> SegmentationData | None:
+    """What is kept in a folder; None where it is not there, not whole, or not what was written."""
+    try:
+        meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
+        for name, digest in meta["files"].items():
+            if _hash_file(folder / name) != digest:
+                return None
+        return SegmentationData(
+            info=DatasetInfo.model_validate(meta["info"]),
+            images={split: np.load(folder / f"{split}-images.npy", mmap_mode="r") for split in SPLITS},
+            labels={split: np.load(folder / f"{split}-labels.npy", mmap_mode="r") for split in SPLITS},
+            mean=tuple(meta["mean"]),
+            std=tuple(meta["std"]),
+            class_pixels=tuple(meta["class_pixels"]),
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):  # pydantic's errors are ValueErrors
+        return None
+
+
+def _hash_file(path: Path) -> str:
+    digest = hashlib.sha256()  # most processors have instructions for it: some 1.5 GB/s
+    with path.open("rb") as file:
+        while part := file.read(2**22):
+            digest.update(part)
+    return digest.hexdigest()
+
+
+@contextlib.contextmanager
+def _one_at_a_time(folder: Path) -> Iterator[None]:
+    """Hold the lock of a cache folder; where the file system has no locks, several may build, and the first wins."""
+    with folder.with_name(f"{folder.name}.lock").open("w", encoding="utf-8") as file:
+        with contextlib.suppress(OSError):
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _build_cache(source: Source, folder: Path, report: ReportProgress | None) -> None:
+    """Decode into a folder beside the final one, then rename: a killed build leaves nothing that looks whole."""
+    building: Path | None = None
+    try:
+        _remove_abandoned(folder.parent)
+        building = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f"{folder.name}{BUILDING}"))
+        _decode_into(source, building, report)
+        if _open_cache(folder) is not None:  # where a file system has no locks, another may have been first
+            return
+        if folder.exists():  # and is wrong: who has it open keeps what it has
+            folder.rename(building / "wrong")
+        try:
+            building.rename(folder)
+        except OSError:
+            # Another process finished the same cache first; its content is the same.
+            if not (folder / "meta.json").is_file():
+                raise
+        shutil.rmtree(folder / "wrong", ignore_errors=True)
+    finally:
+        if building is not None:
+            shutil.rmtree(building, ignore_errors=True)
+
+
+def _remove_abandoned(caches: Path) -> None:
+    """Remove what builds left that were killed long ago."""
+    for left in caches.glob(f"*{BUILDING}*"):
+        with contextlib.suppress(OSError):  # another process has just finished it
+            if time.time() - left.stat().st_mtime > ABANDONED_AFTER_S:
+                shutil.rmtree(left, ignore_errors=True)
+
+
+def _new_array(path: Path, shape: tuple[int, ...]) -> Array:
+    """A file to fill through memory, all its room on disk taken at once.
+
+    A sparse file on a full disk would end the process without a word at the first page that finds no room.
+    """
+    array: Array = np.lib.format.open_memmap(path, "w+", np.uint8, shape)
+    if hasattr(os, "posix_fallocate"):
+        with path.open("rb+") as file:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+    return array
+
+
+def _decode_into(source: Source, folder: Path, report: ReportProgress | None) -> None:
+    num_classes = len(source.class_names)
+    done, total = 0, sum(source.counts.values())
+    digest = hashlib.sha256()
+    problems: list[str] = []
+    class_pixels = {split: np.zeros(num_classes, np.int64) for split in SPLITS}
+    sums, squares, pixels = np.zeros(3), np.zeros(3), 0
+    for split in SPLITS:
+        count = source.counts[split]
+        images = _new_array(folder / f"{split}-images.npy", (count, *source.size, 3))
+        labels = _new_array(folder / f"{split}-labels.npy", (count, *source.size))
+        for number, sample in enumerate(source.samples(split)):
+            done += 1
+            if report:
+                report(done, total)
+            if sample.problem is not None:
+                problems.append(sample.problem)
+                continue
+            images[number], labels[number] = sample.image, sample.labels
+            digest.update(sample.image.tobytes())
+            digest.update(sample.labels.tobytes())
+            class_pixels[split] += np.bincount(sample.labels.ravel(), minlength=VOID + 1)[:num_classes]
+            if split == "train":
+                flat = sample.image.reshape(-1, 3).astype(np.float64)
+                sums += flat.sum(axis=0)
+                squares += (flat**2).sum(axis=0)
+                pixels += len(flat)
+    if problems:
+        raise DataError(_list_problems(source, problems))
+    for split, counted in class_pixels.items():
+        if not counted.any():
+            raise DataError(f"{source.name}: the {split} split has no labelled pixel, every one is void")
+    mean = sums / pixels
+    std = np.sqrt(np.maximum(squares / pixels - mean**2, 1.0))
+    info = DatasetInfo(
+        name=source.name,
+        size=source.size,
+        class_names=source.class_names,
+        void_rule=source.void_rule,
+        images=source.counts,
+        digest=digest.hexdigest()[:16],
+        constant_miou={split: constant_miou(class_pixels[split].tolist()) for split in SPLITS},
+    )
+    meta = {
+        "files": {path.name: _hash_file(path) for path in sorted(folder.glob("*.npy"))},
+        "info": info.model_dump(mode="json"),
+        "mean": mean.tolist(),
+        "std": std.tolist(),
+        "class_pixels": class_pixels["train"].tolist(),
+    }
+    (folder / "meta.json").write_text(json.dumps(meta), encoding="utf-8")
+
+
+def _list_problems(source: Source, problems: list[str]) -> str:
+    shown = problems[:5]
+    more = f"\n  and {len(problems) - len(shown)} more" if len(problems) > len(shown) else ""
+    lines = "\n".join(f"  {problem}" for problem in shown)
+    return (
+        f"{source.name}: {len(problems)} file(s) cannot be used, nothing was trained:\n{lines}{more}\n"
+        "Restore these files from the dataset's archive, or remove both the image and its labels."
+    )
+
+
+def constant_miou(class_pixels: list[int]) -> float:
+    """MIoU of the best prediction that is one class everywhere: what a score must beat to mean anything."""
+    present = [count for count in class_pixels if count]
+    return max(present) / sum(present) / len(present)

@@ -1,0 +1,106 @@
+"""A board that is profiled from another machine: the network goes there as a bundle, and what was found comes back.
+
+For boards whose system is too old for jetbench or Ray. On the machine that holds the board's token, $JETBENCH_GATEWAY
+says how to run a shell command on the board (`ssh nvidia@agx.local`), and $JETBENCH_GATEWAY_PYTHON which Python has
+torch there.
+"""
+
+import os
+import shlex
+import subprocess
+import tarfile
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO
+
+from jetbench.errors import ProfilingError
+from jetbench.execution.profile_stage import case_of
+from jetbench.execution.requests import ProfileRequest
+from jetbench.probe.alone import WAITING
+from jetbench.profiling.bundle import collect, write_bundle
+from jetbench.records.record import Profile
+from jetbench.spec.device import load_device
+
+GATEWAY, PYTHON = "JETBENCH_GATEWAY", "JETBENCH_GATEWAY_PYTHON"
+PREPARE = 'd=$(mktemp -d) && cd "$d" && tar -xf - && echo "$d"'
+SHORT_S = 120.0
+
+Report = Callable[[float, str], None]
+
+
+def gateway_of(request: ProfileRequest) -> list[str] | None:
+    """The command that reaches the board of this request from this machine; None where none is set."""
+    command = os.environ.get(GATEWAY)
+    return shlex.split(command) if command and request.board else None
+
+
+def profile_through(gateway: list[str], request: ProfileRequest, report: Report) -> Profile:
+    """Profile a network on a board that `gateway` reaches; the board is held for it alone by the probe there.
+
+    Args:
+        gateway: what to put before a shell command for the board, such as ("ssh", "nvidia@agx.local").
+        request: names the board.
+        report: told the finished share (0 to 1) and what is being measured.
+
+    Raises:
+        ProfilingError: the board cannot be reached, is another one, or its probe failed; the message says why.
+    """
+    board, case = load_device(request.board or ""), case_of(request)
+    if case.config.backend != "traced":
+        raise ProfilingError(
+            f"through a gateway, {board.title} runs traced networks only: set profiling.backend=traced, so that the "
+            "row says so"
+        )
+    with tempfile.TemporaryDirectory(prefix="jetbench-gateway-") as name:
+        folder = Path(name)
+        write_bundle(folder / "bundle", case, board)
+        with tempfile.TemporaryFile() as packed:
+            with tarfile.open(fileobj=packed, mode="w") as tar:
+                tar.add(folder / "bundle", "bundle")
+            packed.seek(0)
+            there = _ask(gateway, PREPARE, packed).decode().strip()
+        try:
+            _probe(gateway, there, report)
+            (folder / "result.json").write_bytes(_ask(gateway, f"cat {shlex.quote(there)}/bundle/result.json"))
+        finally:
+            _ask(gateway, f"rm -rf {shlex.quote(there)}", must=False)
+        record, _ = collect(folder / "result.json")
+        if board.is_board and "was measured on" in record.profile.notes.get("processor", ""):
+            raise ProfilingError(f"what the gateway reaches is another machine: {record.profile.notes['processor']}")
+        return record.profile
+
+
+def _ask(gateway: list[str], command: str, given: IO[bytes] | None = None, must: bool = True) -> bytes:
+    """What a short command on the board prints."""
+    try:
+        done = subprocess.run(
+            [*gateway, command], stdin=given or subprocess.DEVNULL, capture_output=True, timeout=SHORT_S
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise ProfilingError(f"{GATEWAY}: {' '.join(gateway)}: {error}") from None
+    if done.returncode and must:
+        said = done.stderr.decode(errors="replace").strip().splitlines()
+        raise ProfilingError(f"{GATEWAY}: {' '.join(gateway)}: {said[-1] if said else f'exit code {done.returncode}'}")
+    return done.stdout
+
+
+def _probe(gateway: list[str], there: str, report: Report) -> None:
+    """Run the probe on the board. It ends when its standard input does, so that none is left when this process dies."""
+    python = os.environ.get(PYTHON, "python3")
+    command = f"cd {shlex.quote(there)}/bundle && exec {python} -m probe . --leash"
+    process = subprocess.Popen(
+        [*gateway, command], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
+    said: list[str] = []
+    assert process.stderr
+    for line in process.stderr:
+        said.append(line.strip())
+        if line.startswith("process "):
+            number, total = (int(word) for word in line.split() if word.isdigit())
+            report((number - 1) / total, line.strip())
+        elif WAITING in line:
+            report(0.0, WAITING)
+    if process.wait():
+        last = " | ".join(said[-3:]) or f"exit code {process.returncode}"
+        raise ProfilingError(f"the probe on the board failed: {last}"[:600])

@@ -1,0 +1,51 @@
+"""The files in a job's folder: request.json, progress.json, log.txt, and result.json or failure.json at the end."""
+
+import contextlib
+import json
+import os
+from pathlib import Path
+from typing import Any, Literal
+
+from jetbench.records.record import Status
+
+EXIT_UNABLE = 74  # EX_IOERR: where the job ran it could not be run, for no fault of its own
+LOG_TAIL_LINES = 12
+
+
+def write_json(path: Path, value: dict[str, Any]) -> None:
+    """Write all or nothing: a reader never sees half a file.
+
+    Raises:
+        OSError: it cannot be written; nothing is left of it.
+    """
+    partial = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    try:
+        partial.write_text(json.dumps(value), encoding="utf-8")
+        partial.replace(path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            partial.unlink()
+        raise
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    """The object in a file; None if there is no such file or no such object."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def failure(status: Status | Literal["unable"], reason: str) -> dict[str, Any]:
+    """What a worker writes as failure.json."""
+    return {"status": status, "reason": reason}
+
+
+def log_tail(path: Path, start: int = 0) -> str:
+    """The last lines of a job's log from byte `start` on, for a reason; empty if it said nothing."""
+    try:
+        lines = path.read_bytes()[start:].decode(errors="replace").strip().splitlines()
+    except OSError:
+        return ""
+    return "; its log ends: " + " | ".join(lines[-LOG_TAIL_LINES:])[-600:] if lines else ""

@@ -1,0 +1,65 @@
+"""The profiling stage of a job: one network, saved or untrained, measured on this machine."""
+
+import socket
+from pathlib import Path
+
+import torch
+
+from jetbench.errors import ProfilingError
+from jetbench.execution.requests import ProfileRequest
+from jetbench.models.weights import load_network
+from jetbench.network.plan import plan_network
+from jetbench.profiling.host import describe_host, host_device, is_here, read_identity, torch_device, with_card
+from jetbench.profiling.session import Case, Report, profile_cases
+from jetbench.records.record import Profile
+from jetbench.spec.device import Device, load_device
+
+
+def run_profile(request: ProfileRequest, report: Report) -> Profile:
+    """Profile one network on this machine, as a job of a sweep or a search."""
+    here, device = _device_here(request)
+    return profile_cases([case_of(request)], device, here, report, is_fresh=True)[0]
+
+
+def case_of(request: ProfileRequest) -> Case:
+    """The network of a request with its setting."""
+    if request.untrained is not None:
+        return Case(label="the network", config=request.profiling, **dict(request.untrained))
+    path = Path(request.weights_file or "")
+    _, saved = load_network(path)
+    found = plan_network(saved.architecture, saved.num_classes, saved.input_size).fingerprint
+    if request.fingerprint not in (None, found):
+        raise ProfilingError(f"{path}: holds another network than the one that is to be profiled")
+    return Case(
+        label=path.stem,
+        architecture=saved.architecture,
+        num_classes=saved.num_classes,
+        input_size=saved.input_size,
+        config=request.profiling,
+        weights_file=str(path),
+        mean=saved.mean,
+        std=saved.std,
+    )
+
+
+def _device_here(request: ProfileRequest) -> tuple[Device, str]:
+    """What this machine is, and the torch device to measure on.
+
+    Raises:
+        ProfilingError: it is not the board that is to be profiled on.
+    """
+    identity = read_identity()
+    if request.board is None:
+        here = host_device(identity)
+        if request.device == "cpu" and here.accelerator == "cuda" and not here.is_board:
+            here = load_device("cpu")
+        if request.device == "cuda" and not torch.cuda.is_available():
+            raise ProfilingError(f"{socket.gethostname()} is to profile on a GPU, but torch finds no CUDA device there")
+        return here, request.device
+    board = load_device(request.board)
+    if not is_here(board, identity):
+        raise ProfilingError(
+            f"{socket.gethostname()} is to profile as {board.name}, but is no {board.title} (it is: "
+            f"{describe_host(identity)})"
+        )
+    return with_card(board), str(torch_device(board))

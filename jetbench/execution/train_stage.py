@@ -1,0 +1,74 @@
+"""The training stage of a job: one variant in, trained weights out, with all that is needed to build it again."""
+
+import hashlib
+from pathlib import Path
+
+import torch
+
+from jetbench.data.cache import SegmentationData, load_data
+from jetbench.errors import DataError, SpecError
+from jetbench.execution.requests import TrainReply, TrainRequest
+from jetbench.models.build import build_model
+from jetbench.models.weights import SavedNetwork, load_network
+from jetbench.probe.alone import WAITING, machine_shared
+from jetbench.probe.machine import keep_freed_memory
+from jetbench.profiling.environment import describe_environment, set_arithmetic
+from jetbench.training.distillation import Teacher
+from jetbench.training.loop import Report, train
+
+
+def run_training(request: TrainRequest, report: Report) -> TrainReply:
+    """Build, seed and train one network; its weights are saved with all that is needed to build it again."""
+    device = torch.device(request.device)
+    flushes = set_arithmetic(request.training.threads, flush_denormals=True)
+    # Half of a step would else go into taking the same memory from the system again and again.
+    keeps = keep_freed_memory() if device.type == "cpu" else False
+    data = load_data(request.dataset)
+    if request.digest not in (None, data.info.digest):
+        raise DataError(
+            f"the data here are not those of the study: {data.info.describe()}, digest {data.info.digest}; there "
+            f"{request.digest}"
+        )
+    teacher, taught_by = None, None
+    if request.training.teacher is not None:
+        teacher, taught_by = _load_teacher(Path(request.training.teacher), data)
+    torch.manual_seed(request.training.seed)
+    model = build_model(request.architecture, data.info.num_classes, data.info.size)
+    saved = SavedNetwork(
+        architecture=request.architecture,
+        num_classes=data.info.num_classes,
+        input_size=data.info.size,
+        mean=data.mean,
+        std=data.std,
+    )
+    metadata = {"jetbench": saved.model_dump_json(), **({"teacher": taught_by} if taught_by else {})}
+    report(0.0, WAITING)
+    with machine_shared():
+        report(0.0, "begins")
+        # Not before: a training that waits would show on the GPU that is profiled meanwhile.
+        model = model.to(device)
+        result = train(
+            *(model, data, request.training, device, Path(request.weights_file), metadata, report, request.floors),
+            checkpoint_file=Path(request.checkpoint_file) if request.checkpoint_file else None,
+            teacher=teacher.to(device) if teacher is not None else None,
+        )
+    if taught_by is not None:
+        result = result.model_copy(update={"teacher": taught_by})
+    return TrainReply(training=result, environment=describe_environment(device, flushes, keeps))
+
+
+def _load_teacher(path: Path, data: SegmentationData) -> tuple[Teacher, str]:
+    """The teacher in a weights file, and what a record calls it.
+
+    Raises:
+        SpecError: it is no such file, or its network has other classes.
+    """
+    model, saved = load_network(path)
+    if saved.num_classes != data.info.num_classes:
+        raise SpecError(
+            f"training.teacher: {path} has {saved.num_classes} classes, the data {data.info.num_classes}: a teacher "
+            "must have been trained on the same ones"
+        )
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()[:12]
+    teacher = Teacher(model, (saved.mean, saved.std), (data.mean, data.std))
+    return teacher, f"{saved.architecture.name} ({digest})"

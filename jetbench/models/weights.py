@@ -1,0 +1,52 @@
+"""Weights files: what stands in one beside the weights, and the network that is built from it."""
+
+from pathlib import Path
+
+from pydantic import ValidationError
+from safetensors import SafetensorError, safe_open
+from torch import nn
+
+from jetbench.errors import SpecError
+from jetbench.models.build import build_model
+from jetbench.spec.architecture import AnyArchitecture
+from jetbench.spec.base import Spec
+
+
+class SavedNetwork(Spec):
+    """What stands beside the weights in a file, so that they can be built and fed again without their sweep."""
+
+    architecture: AnyArchitecture
+    num_classes: int
+    input_size: tuple[int, int]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+def load_network(path: Path) -> tuple[nn.Module, SavedNetwork]:
+    """The network in a weights file of ours, built and filled.
+
+    Raises:
+        SpecError: the file is missing, is no safetensors file, or does not say what network it belongs to.
+    """
+    if path.is_dir():
+        raise SpecError(f"{path}: is a folder, not a weights file")
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no dict)
+    except FileNotFoundError:
+        raise SpecError(f"{path}: no such weights file") from None
+    except (SafetensorError, OSError) as error:
+        raise SpecError(f"{path}: not a safetensors file that can be read ({error})") from None
+    if "jetbench" not in metadata:
+        raise SpecError(
+            f"{path}: does not say which network it belongs to; only weights that jetbench saved can be used"
+        )
+    try:
+        saved = SavedNetwork.model_validate_json(metadata["jetbench"])
+        model = build_model(saved.architecture, saved.num_classes, saved.input_size)
+        model.load_state_dict(tensors)
+    except (ValidationError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        raise SpecError(f"{path}: its network cannot be built by this version of jetbench ({reason})") from None
+    return model, saved

@@ -1,0 +1,179 @@
+"""What an operation costs and what a list of them adds up to: FLOPs by stated rules, equation 2, memory, bytes moved.
+
+One operation is one kernel as PyTorch runs our modules in eval mode: nothing fused. `walk.py` lists those of a plan,
+`profiling/trace.py` those of a built network. What each rule is stands in `RULES`.
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+from jetbench.spec.architecture import ActivationName
+
+Kind = Literal[
+    "convolution", "normalisation", "activation", "elementwise", "pooling", "interpolation", "copy", "uncounted"
+]
+
+BYTES = 4  # of a float32
+INDEX_BYTES = 8  # of the positions that adaptive max pooling returns beside its values
+
+RULES: dict[Kind, str] = {
+    "convolution": "2 per multiply-accumulate (MAC), plus 1 per output element where there is a bias; padding counts; "
+    "fully connected layers likewise",
+    "normalisation": "batch norm in eval mode: 2 per element, a scale and a shift",
+    "activation": "1 per addition, product, comparison or elementary function of each element: ReLU 1, SiLU 2, REU 3 "
+    "(minimum, exp, product), TanhExp 4, Hardswish 5, sigmoid 1, LeakyReLU, PReLU and ReLU6 2, ELU 4, GELU 5",
+    "elementwise": "additions and products of feature maps: 1 per output element",
+    "pooling": "mean of n: n (n - 1 additions, 1 division); maximum of n: n - 1 comparisons; of windows likewise",
+    "interpolation": "bilinear: 7 per output element (4 products, 3 additions), also where the size stays",
+    "copy": "stacking and shuffling channels: 0, but bytes are moved",
+    "uncounted": "no rule is known: in no total, but listed with its elements",
+}
+# What one element costs in each of the kernels an activation runs.
+ACTIVATION_KERNELS: dict[ActivationName, tuple[tuple[str, int], ...]] = {
+    "reu": (("clamp", 1), ("exp", 1), ("mul", 1)),
+    "tanhexp": (("clamp", 1), ("exp", 1), ("tanh", 1), ("mul", 1)),
+    "relu": (("relu", 1),),
+    "silu": (("silu", 2),),
+    "hardswish": (("hardswish", 5),),
+}
+NORM_FLOPS = 2
+INTERPOLATION_FLOPS = 7
+EQ2_NORM = 4
+
+
+class Tensor(NamedTuple):
+    """Memory that holds a feature map; views of it share its number. `bytes` is all of it, however much is read."""
+
+    number: int
+    bytes: int
+
+
+class Operation(NamedTuple):
+    """One kernel, for one image. `part` is `block 3`, `decoder` or `output`; eq. 2 counts by the authors' own tool."""
+
+    part: str
+    layer: str
+    kernel: str
+    kind: Kind
+    elements: int
+    parameters: int
+    macs: int
+    flops: int
+    eq2: float
+    eq2_pooling: int
+    parameter_bytes: int
+    read_bytes: int
+    reads: tuple[Tensor, ...]
+    makes: tuple[Tensor, ...]
+
+    @property
+    def moved_bytes(self) -> int:
+        """The least that this kernel moves: each input and parameter read once, each output written once."""
+        return self.parameter_bytes + self.read_bytes + sum(tensor.bytes for tensor in self.makes)
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """Totals over operations, for one image in float32.
+
+    `eq2_flops` is the paper's equation 2 as the authors' tool applies it, the sum of its three parts;
+    `eq2_pooling` is what the equation as printed would add. `activations` are the elements of all maps written,
+    `peak_activation_bytes` the most that is alive at once (see `peak_bytes`), `bytes_moved` a lower bound;
+    `uncounted` are the elements written by kernels without a rule.
+    """
+
+    parameters: int
+    macs: int
+    flops: int
+    flops_by_kind: dict[Kind, int]
+    eq2_flops: float
+    eq2_convolution: float
+    eq2_normalisation: float
+    eq2_activation: float
+    eq2_pooling: int
+    activations: int
+    activation_bytes: int
+    peak_activation_bytes: int
+    weight_bytes: int
+    bytes_moved: int
+    uncounted: dict[str, int]
+
+    @property
+    def arithmetic_intensity(self) -> float:
+        """FLOPs per byte that must be moved at least."""
+        return self.flops / self.bytes_moved if self.bytes_moved else 0.0
+
+
+def add_up(operations: Sequence[Operation], outputs: Collection[int] = ()) -> Cost:
+    """Totals of operations; `outputs` as in `peak_bytes`."""
+    kinds: dict[Kind, int] = {}
+    uncounted: dict[str, int] = {}
+    eq2: dict[Kind, float] = dict.fromkeys(RULES, 0)
+    for operation in operations:
+        kinds[operation.kind] = kinds.get(operation.kind, 0) + operation.flops
+        eq2[operation.kind] += operation.eq2
+        if operation.kind == "uncounted":
+            uncounted[operation.kernel] = uncounted.get(operation.kernel, 0) + operation.elements
+    parameters = sum(operation.parameters for operation in operations)
+    return Cost(
+        parameters=parameters,
+        macs=sum(operation.macs for operation in operations),
+        flops=sum(kinds.values()),
+        flops_by_kind={kind: kinds.get(kind, 0) for kind in RULES},
+        eq2_flops=whole(sum(eq2.values())),
+        eq2_convolution=whole(eq2["convolution"]),
+        eq2_normalisation=whole(eq2["normalisation"]),
+        eq2_activation=whole(eq2["activation"]),
+        eq2_pooling=sum(operation.eq2_pooling for operation in operations),
+        activations=sum(operation.elements for operation in operations),
+        activation_bytes=sum(tensor.bytes for operation in operations for tensor in operation.makes),
+        peak_activation_bytes=peak_bytes(operations, outputs),
+        weight_bytes=BYTES * parameters,
+        bytes_moved=sum(operation.moved_bytes for operation in operations),
+        uncounted=uncounted,
+    )
+
+
+def whole(value: float) -> float:
+    """`value` as an int where it is one: equation 2 gives quarters for a stride of 2 on an odd map."""
+    return int(value) if value == int(value) else value
+
+
+def peak_bytes(operations: Sequence[Operation], outputs: Collection[int] = ()) -> int:
+    """Peak by liveness: a tensor is there from the operation that makes it to the last that reads it.
+
+    The image is there from the start, and `outputs`, numbers of tensors that the network returns, stay until the end.
+    While an operation runs, what it reads and what it makes are both there: nothing is done in place unless the network
+    does it so.
+    """
+    last_read = {tensor.number: index for index, op in enumerate(operations) for tensor in op.reads}
+    last_read |= dict.fromkeys(outputs, len(operations))
+    made = {tensor.number for op in operations for tensor in op.makes}
+    alive = {tensor.number: tensor.bytes for op in operations for tensor in op.reads if tensor.number not in made}
+    peak = sum(alive.values())
+    for index, op in enumerate(operations):
+        alive.update(op.makes)
+        peak = max(peak, sum(alive.values()))
+        for tensor in (*op.reads, *op.makes):
+            if last_read.get(tensor.number, index) <= index:
+                alive.pop(tensor.number, None)
+    return peak
+
+
+def dead_operations(operations: Sequence[Operation], outputs: Collection[int] | None = None) -> frozenset[int]:
+    """Positions of the operations whose results never reach an output.
+
+    Args:
+        operations: in the order in which they run.
+        outputs: numbers of the tensors that the network returns; by default what the last operation makes.
+    """
+    needed = set(outputs) if outputs is not None else {tensor.number for op in operations[-1:] for tensor in op.makes}
+    dead: set[int] = set()
+    for index in range(len(operations) - 1, -1, -1):
+        op = operations[index]
+        if needed.isdisjoint(tensor.number for tensor in op.makes):
+            dead.add(index)
+        else:
+            needed.update(tensor.number for tensor in op.reads)
+    return frozenset(dead)

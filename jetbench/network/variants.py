@@ -1,0 +1,182 @@
+"""Chooser 1: every variant of a sweep, each checked before anything runs."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+from jetbench.errors import SpecError
+from jetbench.network.plan import AnyPlan, plan_network
+from jetbench.spec.architecture import AnyArchitecture, Baseline
+from jetbench.spec.base import override, parse_spec, read_yaml
+from jetbench.spec.catalog import find, read_architecture
+from jetbench.spec.sweep import Sweep, VariantGroup
+from jetbench.spec.training import TrainingConfig
+
+TRAINING = "training."
+SEED, BUDGET = "training.seed", "training.budget"
+REPEATS = {"budgets": BUDGET, "seeds": SEED}
+"""Fields of a sweep with several values for every variant, and what each of them sets."""
+SHORTENED = ("jetconv.", "stages.", "decoder.", TRAINING)
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One network of a sweep with its training. `also_named` are the sweep's other names for the same thing."""
+
+    name: str
+    changes: dict[str, Any]
+    architecture: AnyArchitecture
+    training: TrainingConfig
+    plan: AnyPlan
+    also_named: tuple[str, ...] = ()
+
+
+def read_sweep(name: str, changes: Mapping[str, Any] | None = None) -> Sweep:
+    """The sweep of that bundled name or .yaml path, with dotted keys replaced.
+
+    One `training.budget` or `training.seed` takes the place of all `budgets` or `seeds`.
+
+    Raises:
+        SpecError: no such sweep, or keys that break a rule.
+    """
+    path = find("sweeps", name)
+    raw = {"name": path.stem, **read_yaml(path)}
+    if "axes" in raw:
+        raise SpecError(f"{path}: is a search or a space; run it with `jetbench search` or `jetbench screen`")
+    changes = dict(changes or {})
+    for field, key in REPEATS.items():
+        if key in changes:
+            changes.setdefault(field, [])
+    return parse_spec(Sweep, override(raw, changes), str(path))
+
+
+def read_quoted(names: Sequence[str]) -> tuple[Baseline, ...]:
+    """The rivals of which a sweep's tables show what is published.
+
+    Raises:
+        SpecError: a name is of no rival.
+    """
+    found = []
+    if len(set(names)) < len(names):
+        raise SpecError(f"quoted: a name stands there twice ({', '.join(names)})")
+    for name in names:
+        architecture = read_architecture(name, {})
+        if not isinstance(architecture, Baseline):
+            raise SpecError(f"quoted: {name} is no rival; a JetSeg network is run, under variants:")
+        found.append(architecture)
+    return tuple(found)
+
+
+def expand_sweep(sweep: Sweep, num_classes: int, input_size: tuple[int, int]) -> tuple[Variant, ...]:
+    """All distinct variants, in the sweep's order, the base first; identical ones are merged under the first name.
+
+    Raises:
+        SpecError: variants that cannot be built, all of them, each with its key, value and rule.
+    """
+    found: dict[str, Variant] = {}
+    problems: list[str] = []
+    names: set[str] = set()
+    for name, changes in _repeated(sweep):
+        if name in names:
+            raise SpecError(f"{sweep.name}: two variants are called {name!r}; give each value once, or rename one")
+        names.add(name)
+        try:
+            variant = _build(sweep, name, changes, num_classes, input_size)
+        except SpecError as error:
+            problems.append(f"{name}: {str(error).removeprefix(f'{name}: ')}")
+            continue
+        identity = f"{variant.plan.fingerprint} {variant.training.identity}"
+        if identity in found:
+            first = found[identity]
+            found[identity] = Variant(
+                first.name, first.changes, first.architecture, first.training, first.plan, (*first.also_named, name)
+            )
+        else:
+            found[identity] = variant
+    if problems:
+        listed = "\n".join(f"- {problem}" for problem in problems)
+        raise SpecError(
+            f"{sweep.name}: {len(problems)} of {len(names)} variants cannot be built; nothing was run\n{listed}"
+        )
+    both = sorted({variant.architecture.name for variant in found.values()} & set(sweep.quoted))
+    if both:
+        raise SpecError(
+            f"{sweep.name}: quoted: {', '.join(both)} is run as well, and shows its figures there; leave it out"
+        )
+    if not found:
+        raise SpecError(f"{sweep.name}: has no variants; give variants:, or include_base: true")
+    return tuple(found.values())
+
+
+def variant_names(sweep: Sweep) -> list[str]:
+    """The names that a sweep gives its variants, in its order; those of what is the same network are among them."""
+    return [name for name, _ in _repeated(sweep)]
+
+
+def _repeated(sweep: Sweep) -> Iterator[tuple[str, dict[str, Any]]]:
+    """What is wanted, once with each of the sweep's budgets and seeds."""
+    given: dict[str, list[Any]] = {}
+    for field, key in REPEATS.items():
+        values = [str(value) if key == BUDGET else value for value in getattr(sweep, field)]
+        if len(set(values)) < len(values):
+            raise SpecError(f"{sweep.name}: {field}: one stands there twice ({', '.join(map(str, values))})")
+        if values:
+            given[key] = values
+    for name, changes in _wanted(sweep):
+        for field, key in REPEATS.items():
+            if key in given and key in changes:
+                raise SpecError(
+                    f"{sweep.name}: {name} sets {key}, and {field}: does so for all variants; keep one of them"
+                )
+        for choice in product(*given.values()):
+            more = dict(zip(given, choice, strict=True))
+            yield ", ".join(filter(None, (name, describe_changes(more)))), {**changes, **more}
+
+
+def _wanted(sweep: Sweep) -> Iterator[tuple[str, dict[str, Any]]]:
+    if sweep.include_base:
+        yield sweep.base, {}
+    for group in sweep.variants:
+        yield from _members(group)
+
+
+def _members(group: VariantGroup) -> Iterator[tuple[str, dict[str, Any]]]:
+    if group.cases is not None:
+        yield from group.cases.items()
+    if group.grid is not None:
+        for values in product(*group.grid.values()):
+            changes = dict(zip(group.grid, values, strict=True))
+            yield describe_changes(changes), changes
+
+
+def describe_changes(changes: Mapping[str, Any]) -> str:
+    """A short name for a set of changes: `branches=3a 5a, groups=4`; a change of base is named by itself."""
+    parts = []
+    for key, value in changes.items():
+        if key == "base":
+            parts.append(str(value))
+            continue
+        short = next((key.removeprefix(prefix) for prefix in SHORTENED if key.startswith(prefix)), key)
+        text = " ".join(str(item) for item in value) if isinstance(value, list) else str(value)
+        parts.append(f"{short}={text}")
+    return ", ".join(parts)
+
+
+def _build(
+    sweep: Sweep, name: str, changes: Mapping[str, Any], num_classes: int, input_size: tuple[int, int]
+) -> Variant:
+    of_training = {key.removeprefix(TRAINING): value for key, value in changes.items() if key.startswith(TRAINING)}
+    of_network = {key: value for key, value in changes.items() if not key.startswith(TRAINING) and key != "base"}
+    base = str(changes.get("base", sweep.base))
+    architecture = read_architecture(base, of_network, source=f"{base} with {dict(changes)}" if changes else None)
+    training = sweep.training
+    if of_training:
+        raw = override(sweep.training.model_dump(mode="json"), of_training)
+        training = parse_spec(TrainingConfig, raw, f"training with {of_training}")
+    if isinstance(architecture, Baseline) and training.batch_size == 1:
+        raise SpecError(
+            "training.batch_size=1: rivals have norms over one value an image, which take 2 images at least"
+        )
+    plan = plan_network(architecture, num_classes, input_size)
+    return Variant(name, dict(changes), architecture, training, plan)

@@ -1,0 +1,571 @@
+"""What the JetSeg paper claims, each with a verdict by counts and records: reproduced, or not, or untestable.
+
+A claim is data (claims.yaml); how it is decided is a function here under its name. What no record says is not guessed:
+such a claim is untestable here, with what is missing.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from jetbench.network.closed_form import cost_of
+from jetbench.network.list_operations import list_operations
+from jetbench.network.operations import Cost, add_up
+from jetbench.network.plan import BaselinePlan, plan_architecture, plan_network
+from jetbench.network.rules import format_size
+from jetbench.profiling.listing import count_training_only, list_network
+from jetbench.profiling.roofline import estimate
+from jetbench.records.record import Estimate
+from jetbench.reporting import units
+from jetbench.reporting.studies import Study
+from jetbench.reporting.tables.columns import BY_NAME, Column, Value, relative_half
+from jetbench.reporting.tables.footnotes import Notes
+from jetbench.reporting.tables.protocol import describe_setting, group_rows
+from jetbench.reporting.tables.rows import Row, rows_of
+from jetbench.reporting.tables.table import Cell, Section, Table, TableRow, believed
+from jetbench.spec.base import Spec, parse_spec, read_yaml
+from jetbench.spec.catalog import PACKAGE, load_architecture, load_jetseg
+from jetbench.spec.device import load_device
+from jetbench.spec.training import JetLossConfig
+from jetbench.spec.values import Size
+from jetbench.stats import Difference, paired_difference
+
+Verdict = Literal["reproduced", "not reproduced", "contradicts itself", "untestable here"]
+VERDICTS: tuple[Verdict, ...] = ("reproduced", "not reproduced", "contradicts itself", "untestable here")
+NETWORK, CLASSES, SIZE = "jetseg-nano-released", 32, (512, 512)
+"""The one network that table 1's figures fit: the nano preset in its released form, CamVid's 32 classes."""
+FPS_TOLERANCE = 0.10
+PRINT_TOLERANCE = 0.01
+"""Figures that the paper prints twice for one thing contradict each other where they differ by more."""
+WORTHWHILE_POINTS = 0.01
+"""A gain of mIoU that an interval must rule out before a claim of one is called not reproduced."""
+REAL_TIME_FPS = 30.0
+MIN_SEEDS = 3
+CLAIMS = PACKAGE / "claims.yaml"
+
+
+class Figure(Spec):
+    """A number of the paper, and where in it."""
+
+    value: float
+    unit: str
+    where: str
+
+
+class Claim(Spec):
+    """One claim, with every figure that the paper gives for it."""
+
+    name: str
+    says: Annotated[str, Field(min_length=1)]
+    figures: tuple[Figure, ...] = ()
+
+    def values(self, unit: str) -> list[float]:
+        """The different values that it gives in that unit, in its order."""
+        return list(dict.fromkeys(figure.value for figure in self.figures if figure.unit == unit))
+
+
+class PrintedRow(Spec):
+    """A row of the paper's table 1, as printed; both counts are in G by their columns' headings."""
+
+    model: str
+    network: str
+    input: Size | None = None
+    pretrained: bool
+    augmentation: bool
+    parameters: float
+    flops: float
+    fps: float | None = None
+
+
+@dataclass(frozen=True)
+class Ruling:
+    """A verdict with its evidence, and what would decide it where something is missing."""
+
+    claim: Claim
+    verdict: Verdict
+    evidence: str
+    missing: str = ""
+    studies: tuple[str, ...] = ()
+    """Of which records the evidence speaks."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """The rows of all studies that were given, without what was measured in an invalid profile."""
+
+    rows: tuple[Row, ...]
+
+    def measured(self, name: str, device: str | None = None, gpu: str | None = None) -> list[tuple[Row, Value]]:
+        """FPS of an unchanged network at the paper's input, on that board or card."""
+        found = []
+        for row in self.rows:
+            if row.architecture.name != name or not is_unchanged(row) or (value := BY_NAME["fps"].read(row)) is None:
+                continue
+            profile, config = row.profiles[0], row.records[0].profiling_config
+            fits = (device is None or profile.device == device) and (
+                gpu is None or gpu.lower() in profile.environment.device.lower()
+            )
+            if fits and profile.input_size == SIZE and config.batch_size == 1:
+                found.append((row, value))
+        return found
+
+
+def is_unchanged(row: Row) -> bool:
+    """Is its network the bundled one, whatever its training?"""
+    return all(key.startswith("training.") or key == "base" for record in row.records for key in record.changes)
+
+
+def read_claims() -> list[Claim]:
+    """All claims, in the order of their file."""
+    told = read_yaml(CLAIMS)["claims"]
+    return [parse_spec(Claim, {"name": name, **each}, f"{CLAIMS}: {name}") for name, each in told.items()]
+
+
+def read_table1() -> list[PrintedRow]:
+    """The paper's table 1."""
+    return [parse_spec(PrintedRow, each, f"{CLAIMS}: table1") for each in read_yaml(CLAIMS)["table1"]]
+
+
+def judge_claims(studies: Sequence[Study] = ()) -> list[Ruling]:
+    """Each claim with its ruling, by counting and by the records of the studies."""
+    rows = [row for study in studies for row in rows_of(study.records, study.name)]
+    evidence = Evidence(tuple(believed(rows)))
+    return [JUDGES[claim.name](claim, evidence) for claim in read_claims()]
+
+
+def _count(name: str, classes: int, size: Size) -> Cost | None:
+    """What a network costs; None of a rival where there is no torch to build it."""
+    try:
+        return add_up(list_network(plan_network(load_architecture(name), classes, size)))
+    except ImportError:
+        return None
+
+
+NO_TORCH = "torch, to build and count the network"
+
+
+def _parameters(claim: Claim, evidence: Evidence) -> Ruling:
+    cost = cost_of(load_jetseg(NETWORK), CLASSES, SIZE)
+    printed = f"{claim.figures[0].value / 1e9:.5f}"
+    others = {
+        name: cost_of(load_jetseg(f"jetseg-{name}-released"), CLASSES, SIZE).parameters
+        for name in ("agx", "workstation")
+    }
+    told = (
+        f"{NETWORK} at {CLASSES} classes has {cost.parameters:,}, which rounds to {printed} G; the presets that the "
+        f"paper names for the devices of its table have {others['agx']:,} (AGX) and "
+        f"{others['workstation']:,} (workstation), so the row is of the smallest one, for the Nano"
+    )
+    is_so = f"{cost.parameters / 1e9:.5f}" == printed
+    return Ruling(claim, "reproduced" if is_so else "not reproduced", told)
+
+
+def _flops(claim: Claim, evidence: Evidence) -> Ruling:
+    costs = {n: cost_of(load_jetseg(NETWORK, combination=n), CLASSES, SIZE).eq2_flops for n in range(6)}
+    asked = claim.figures[0].value
+    nearest = min(costs, key=lambda number: abs(costs[number] - asked))
+    is_so = abs(costs[nearest] - asked) <= 0.5e6
+    told = (
+        f"by equation 2 the six released combinations have {min(costs.values()) / 1e9:.3f} to "
+        f"{max(costs.values()) / 1e9:.3f} G; the nearest, {nearest}, has {costs[nearest] / 1e9:.4f} G, "
+        f"{abs(costs[nearest] / asked - 1):.2%} away (reports/paper/equation-2.md)"
+    )
+    return Ruling(claim, "reproduced" if is_so else "not reproduced", told)
+
+
+def _fps(device: str | None, gpu: str | None, where: str) -> Callable[[Claim, Evidence], Ruling]:
+    def judge(claim: Claim, evidence: Evidence) -> Ruling:
+        told = " and ".join(f"{figure.value:g} ({figure.where})" for figure in claim.figures)
+        found = evidence.measured(NETWORK, device, gpu)
+        if found:
+            row, value = found[0]
+            nearest = min(claim.values("FPS"), key=lambda figure: abs(figure / value.number - 1))
+            share = nearest / value.number - 1
+            text = f"measured {_describe_fps(row, value)}; the paper says {told}, {share:+.0%} for the nearest"
+        else:
+            text = f"the paper gives both {told}" if len(claim.values("FPS")) > 1 else f"the paper says {told}"
+        missing = "" if found else f"a profile of {NETWORK} at 512x512 on {where}; nothing was measured there"
+        used = (found[0][0].study,) if found else ()
+        if _contradict(claim.values("FPS")):
+            return Ruling(claim, "contradicts itself", text, missing, used)
+        if not found:
+            return Ruling(claim, "untestable here", text, missing)
+        is_so = abs(share) <= FPS_TOLERANCE
+        return Ruling(claim, "reproduced" if is_so else "not reproduced", text, studies=used)
+
+    return judge
+
+
+def _contradict(values: Sequence[float]) -> bool:
+    """Are these too far apart to be one figure, printed twice?"""
+    return bool(values) and max(values) / min(values) - 1 > PRINT_TOLERANCE
+
+
+def _describe_fps(row: Row, value: Value) -> str:
+    profile = row.profiles[0]
+    span = f" [{value.low:.3g}, {value.high:.3g}]" if value.low is not None and value.high is not None else ""
+    mode = f", {profile.environment.power_mode}" if profile.environment.power_mode else ""
+    setting = describe_setting(row.records[0].profiling_config)
+    return f"{value.number:.3g} FPS{span} on {profile.environment.device}{mode}, {setting}, in {row.study or row.name}"
+
+
+def _real_time(claim: Claim, evidence: Evidence) -> Ruling:
+    found = evidence.measured(NETWORK, device="agx")
+    if found:
+        row, value = found[0]
+        is_so = (value.low or value.number) >= REAL_TIME_FPS
+        text = f"measured {_describe_fps(row, value)}"
+        return Ruling(claim, "reproduced" if is_so else "not reproduced", text, studies=(row.study,))
+    device = load_device("agx")
+    told = []
+    for name in (NETWORK, "jetseg-agx-released"):
+        operations = list_operations(plan_architecture(load_jetseg(name), CLASSES, SIZE))
+        best = estimate(operations, device, "fp32", 1)
+        if isinstance(best, Estimate):
+            told.append(f"{name} {best.throughput_fps:.0f} FPS")
+    text = "both figures that the paper gives, 39.9 and 39.1 FPS, would be real time"
+    if told:
+        text += f"; an ESTIMATE by the board's data sheet, fp32, nothing fused: at best {', '.join(told)}"
+    return Ruling(
+        *(claim, "untestable here", text),
+        f"a profile of {NETWORK} at 512x512 on a Jetson AGX Xavier",
+    )
+
+
+def _runs_on_nano(claim: Claim, evidence: Evidence) -> Ruling:
+    found = evidence.measured(NETWORK, device="nano")
+    if found:
+        return Ruling(claim, "reproduced", f"measured {_describe_fps(*found[0])}", studies=(found[0][0].study,))
+    cost, board = cost_of(load_jetseg(NETWORK), CLASSES, SIZE), load_device("nano")
+    memory = f" of its {units.mebibytes(board.memory_bytes)} MiB" if board.memory_bytes else ""
+    return Ruling(
+        *(claim, "untestable here"),
+        f"counted: weights and peak activations take {units.mebibytes(cost.memory_bytes)} MiB{memory}, so memory does "
+        "not forbid it",
+        f"a profile of {NETWORK} at 512x512 on a Jetson Nano",
+    )
+
+
+def _twice_as_fast(claim: Claim, evidence: Evidence) -> Ruling:
+    text = (
+        "the one rival whose FPS stands beside it is DSANet, 75.3 FPS at 480x360 on its authors' card: 158 / 75.3 is "
+        "2.1, of two inputs and two cards"
+    )
+    ratios = [told for rival in ("dsanet", "linknet", "cgnet") for told in _ratios(evidence, rival)]
+    if ratios:
+        text += f". Measured alike, on other machines: {'; '.join(text for text, _ in ratios)}"
+    return Ruling(
+        *(claim, "untestable here", text),
+        "profiles of JetSeg and its rivals at one input on a Titan RTX and a Jetson Xavier",
+        tuple(dict.fromkeys(study for _, study in ratios)),
+    )
+
+
+def _ratios(evidence: Evidence, rival: str) -> list[tuple[str, str]]:
+    """How much faster the released nano is than a rival, in each study that has profiled both alike; and its name."""
+    found = []
+    for row in evidence.rows:
+        if row.architecture.name != NETWORK or not is_unchanged(row):
+            continue
+        ours = BY_NAME["latency"].read(row)
+        for other in evidence.rows:
+            if other.study != row.study or other.architecture.name != rival or not is_unchanged(other):
+                continue
+            theirs = BY_NAME["latency"].read(other)
+            if ours is None or theirs is None or len(group_rows([row, other], ("counted", "measured"))) > 1:
+                continue
+            ratio = theirs.number / ours.number
+            half = ratio * math.hypot(*(relative_half(value) or 0.0 for value in (ours, theirs)))
+            tie = ", a tie" if ours.is_tied_with(theirs) else ""
+            machine, size = row.profiles[0].environment, format_size(row.profiles[0].input_size)
+            text = (
+                f"{ratio:.2f} \N{PLUS-MINUS SIGN} {half:.2f} times as fast as {rival}{tie} (at "
+                f"{size}, {machine.device}, {machine.cpu}, {row.study})"
+            )
+            found.append((text, row.study))
+    return found
+
+
+def _fewer_parameters(claim: Claim, evidence: Evidence) -> Ruling:
+    asked = claim.figures[0].value
+    rivals = [row for row in read_table1() if row.network != NETWORK]
+    total = sum(row.parameters for row in rivals)
+    told = ", ".join(f"{row.model} {row.parameters:g} M" for row in rivals)
+    text = (
+        f"the rivals of its table 1 have {total:.2f} M parameters together ({told}), so no difference to JetSeg there "
+        f"can be {asked / 1e6:.2f} M"
+    )
+    return Ruling(claim, "contradicts itself" if asked > 1e6 * total else "untestable here", text)
+
+
+def _fewer_flops(claim: Claim, evidence: Evidence) -> Ruling:
+    asked = claim.figures[0].value
+    *rivals, jetseg = read_table1()
+    shares = {row.model: 1 - jetseg.flops / row.flops for row in rivals}
+    told = ", ".join(f"{name} {share:.1%}" for name, share in shares.items())
+    text = (
+        f"by its table 1 JetSeg has fewer FLOPs than each rival by {told}, at different inputs and by two ways of "
+        f"counting; none is {asked:.2%}"
+    )
+    is_there = any(round(share, 4) == asked for share in shares.values())
+    return Ruling(claim, "untestable here" if is_there else "contradicts itself", text)
+
+
+@dataclass(frozen=True)
+class LossChange:
+    """JetLoss against another loss: one network and recipe, seed by seed, in one study."""
+
+    change: Difference
+    text: str
+    study: str
+
+
+def _losses(score: Column, when: str, beside: Column | None = None) -> Callable[[Claim, Evidence], Ruling]:
+    """Judged by `score`. What is said `beside` it flatters JetLoss, so it can only speak against it."""
+
+    def judge(claim: Claim, evidence: Evidence) -> Ruling:
+        found = _compare_losses(evidence, score, when)
+        if not found:
+            return Ruling(
+                *(claim, "untestable here", "no study that was given trains one network with both"),
+                f"a sweep over training.loss with JetLoss and a usual loss, {MIN_SEEDS} seeds each",
+            )
+        text = "; ".join(each.text for each in found)
+        more = _compare_losses(evidence, beside, when) if beside is not None else []
+        if more:
+            text += f"; beside it, by which the weights were chosen: {'; '.join(each.text for each in more)}"
+        used = tuple(dict.fromkeys(each.study for each in (*found, *more)))
+        if all(each.change.mean > each.change.half for each in found):
+            return Ruling(claim, "reproduced", text, studies=used)
+        if any(each.change.mean + each.change.half < WORTHWHILE_POINTS for each in (*found, *more)):
+            return Ruling(claim, "not reproduced", text, studies=used)
+        missing = "more seeds: an interval here neither leaves out 0 nor rules out a gain of a point"
+        return Ruling(claim, "untestable here", text, missing, used)
+
+    return judge
+
+
+def _compare_losses(evidence: Evidence, score: Column, when: str) -> list[LossChange]:
+    split = "test" if score is BY_NAME["test"] else "validation"
+    trained = [row for row in evidence.rows if len(row.trainings) >= MIN_SEEDS]
+    paired: list[tuple[Row, str, list[float]]] = []
+    for ours in trained:
+        config = ours.records[0].training_config
+        if config.loss != "jetloss" or config.jetloss != JetLossConfig():
+            continue  # its other settings are not what the paper speaks of
+        for theirs in trained:
+            loss = theirs.records[0].training_config.loss
+            is_other = theirs.study == ours.study and loss not in ("jetloss", "jetloss-released")
+            if not is_other or _but_loss(ours) != _but_loss(theirs):
+                continue
+            one, other = _scores(ours, score), _scores(theirs, score)
+            pairs = [one[seed] - other[seed] for seed in one if seed in other]
+            if len(pairs) < MIN_SEEDS:
+                continue
+            paired.append((ours, loss, pairs))
+    found = []
+    for ours, rival, pairs in paired:
+        # All intervals hold together: of many losses one would else be told apart by chance.
+        change = paired_difference(pairs, 1 - 0.05 / len(paired))
+        word = "a tie" if change.is_tie else "told apart"
+        text = (
+            f"{when}, {ours.architecture.name}, JetLoss {100 * change.mean:+.1f} \N{PLUS-MINUS SIGN} "
+            f"{100 * change.half:.1f} points of {split} mIoU against {rival}, {word} ({len(pairs)} seeds, each with "
+            f"both, {ours.records[0].training_config.budget}, {ours.records[0].dataset.name}, {ours.study})"
+        )
+        found.append(LossChange(change, text, ours.study))
+    return found
+
+
+def _scores(row: Row, score: Column) -> dict[int, float]:
+    """Of each seed."""
+    return {
+        record.training_config.seed: value.number
+        for record in row.records
+        if (value := score.read(Row(row.name, row.architecture, (record,)))) is not None
+    }
+
+
+def _but_loss(row: Row) -> tuple[str, str]:
+    config = row.records[0].training_config.model_dump(mode="json", exclude={"loss", "jetloss", "seed"})
+    return row.records[0].fingerprint, str(config)
+
+
+def _halfway(row: Row) -> Value | None:
+    """Validation mIoU at the evaluation nearest to half of the training."""
+    found = []
+    for training in row.trainings:
+        evaluation = min(training.val, key=lambda each: abs(each.step - training.steps / 2))
+        if abs(evaluation.step / training.steps - 0.5) <= 0.15 and not training.stopped:
+            found.append(evaluation.counts.miou)
+    return Value(sum(found) / len(found)) if found else None
+
+
+HALFWAY = Column("halfway", "val mIoU halfway (%)", "measured", "trained", _halfway, units.score)
+
+
+def _accuracy(claim: Claim, evidence: Evidence) -> Ruling:
+    return Ruling(
+        *(claim, "untestable here", "the paper defines mIoU (equation 3) and reports none of JetSeg"),
+        "any mIoU of the paper's; what the networks reach here stands in the tables",
+    )
+
+
+def _three_devices(claim: Claim, evidence: Evidence) -> Ruling:
+    counts = {
+        name: cost_of(load_jetseg(f"jetseg-{name}-released"), CLASSES, (720, 960)).parameters
+        for name in ("nano", "agx", "workstation")
+    }
+    told = ", ".join(f"{name} {count:,}" for name, count in counts.items())
+    differ = len(set(counts.values())) == len(counts) and len(claim.values("parameters")) == 1
+    return Ruling(
+        *(claim, "contradicts itself" if differ else "untestable here"),
+        "the same 0.00003 G parameters and 1.125 GFLOPs are given for the workstation and the AGX, though the release "
+        f"has three presets with {told} parameters (32 classes, 720x960)",
+    )
+
+
+def _linknet(claim: Claim, evidence: Evidence) -> Ruling:
+    cost = _count("linknet", 11, (360, 640))
+    if cost is None:
+        return Ruling(claim, "untestable here", "", NO_TORCH)
+    text = (
+        f"counted {cost.parameters:,} parameters, and {2 * cost.macs / 1e9:.1f} G at 360x640 with 2 per "
+        f"multiply-accumulate, {cost.flops / 1e9:.1f} G with all else that is computed"
+    )
+    told = claim.values("FLOPs")[0]
+    fits = any(round(each / 1e9, 1) == round(told / 1e9, 1) for each in (2 * cost.macs, cost.flops))
+    is_so = round(cost.parameters / 1e6, 1) == 11.5 and fits
+    return Ruling(claim, "reproduced" if is_so else "not reproduced", text)
+
+
+def _cgnet(claim: Claim, evidence: Evidence) -> Ruling:
+    told, other = _count("cgnet", 19, (360, 480)), _count("cgnet", 19, (360, 640))
+    if told is None or other is None:
+        return Ruling(claim, "untestable here", "", NO_TORCH)
+    is_so = round(2 * told.macs / 1e9) == 6 and round(told.parameters / 1e6, 1) == 0.5
+    text = (
+        f"counted {told.parameters:,} parameters, and with 2 per multiply-accumulate {2 * told.macs / 1e9:.2f} G at "
+        f"the 360x480 of the table; {2 * other.macs / 1e9:.2f} G is the figure at 360x640"
+    )
+    return Ruling(claim, "reproduced" if is_so else "not reproduced", text)
+
+
+def _dsanet(claim: Claim, evidence: Evidence) -> Ruling:
+    told = _count("dsanet", 11, (360, 480))
+    if told is None:
+        return Ruling(claim, "untestable here", "", NO_TORCH)
+    plan = plan_network(load_architecture("dsanet"), 11, (360, 480))
+    heads = count_training_only(plan) if isinstance(plan, BaselinePlan) else 0
+    fps = claim.values("FPS")
+    text = (
+        f"{' and '.join(f'{value:g}' for value in fps)} FPS in one paper; counted, what is deployed has "
+        f"{told.parameters:,} parameters, {told.parameters + heads:,} with the heads that only training uses, and "
+        f"{told.macs / 1e9:.2f} G multiply-accumulates at 360x480 (its code with all heads, counted at 512x1024 by "
+        "torch's FlopCounterMode: 37.5 G, so the row mixes two inputs)"
+    )
+    parameters, flops = claim.values("parameters")[0], claim.values("FLOPs")[0]
+    counts = told.parameters, told.parameters + heads
+    is_so = any(round(each / 1e6, 2) == round(parameters / 1e6, 2) for each in counts) and any(
+        round(each / 1e9, 1) == round(flops / 1e9, 1) for each in (told.macs, 2 * told.macs)
+    )
+    verdict: Verdict = "contradicts itself" if _contradict(fps) else "reproduced" if is_so else "not reproduced"
+    return Ruling(claim, verdict, text)
+
+
+def _adscnet(claim: Claim, evidence: Evidence) -> Ruling:
+    cost = _count("adscnet", 11, (360, 480))
+    if cost is None:
+        return Ruling(claim, "untestable here", "", NO_TORCH)
+    parameters, flops = claim.values("parameters")[0], claim.values("FLOPs")[0]
+    text = (
+        f"as described, by the one public reading (approximate), it has {cost.parameters:,} parameters and "
+        f"{cost.macs / 1e9:.2f} G multiply-accumulates at 360x480: {cost.parameters / parameters:.0f} and "
+        f"{cost.macs / flops:.0f} times as many"
+    )
+    is_so = round(cost.parameters / 1e3) == round(parameters / 1e3) and round(cost.macs / 1e6, 1) == flops / 1e6
+    return Ruling(claim, "reproduced" if is_so else "not reproduced", text)
+
+
+JUDGES: dict[str, Callable[[Claim, Evidence], Ruling]] = {
+    "parameters": _parameters,
+    "flops": _flops,
+    "fps-titan-rtx": _fps(None, "titan rtx", "a Titan RTX"),
+    "fps-agx": _fps("agx", None, "a Jetson AGX Xavier"),
+    "real-time-agx": _real_time,
+    "runs-on-nano": _runs_on_nano,
+    "twice-as-fast": _twice_as_fast,
+    "fewer-parameters": _fewer_parameters,
+    "fewer-flops": _fewer_flops,
+    "jetloss-converges-faster": _losses(HALFWAY, "halfway"),
+    "jetloss-better": _losses(BY_NAME["test"], "at the end", BY_NAME["val"]),
+    "accuracy": _accuracy,
+    "three-devices": _three_devices,
+    "row-linknet": _linknet,
+    "row-cgnet": _cgnet,
+    "row-dsanet": _dsanet,
+    "adscnet": _adscnet,
+}
+
+
+def build_claims(rulings: Sequence[Ruling], studies: Sequence[Study] = ()) -> Table:
+    """The rulings as a table: what the paper says, the verdict, the evidence and what is missing."""
+    columns = (
+        Column("says", "what the paper says", "described", text=_no_text),
+        Column("verdict", "verdict", "described", text=_no_text),
+        Column("evidence", "evidence", "described", text=_no_text),
+        Column("missing", "what would decide it", "described", text=_no_text),
+    )
+    rows = tuple(
+        TableRow(
+            ruling.claim.name,
+            tuple(
+                Cell(text or units.MISSING)
+                for text in (_says(ruling.claim), ruling.verdict, ruling.evidence, ruling.missing)
+            ),
+        )
+        for ruling in rulings
+    )
+    counts = {verdict: sum(ruling.verdict == verdict for ruling in rulings) for verdict in VERDICTS}
+    told = ", ".join(f"{count} {verdict}" for verdict, count in counts.items() if count)
+    used = {name for ruling in rulings for name in ruling.studies}
+    notes = (
+        f"{units.counted(len(rulings), 'claim')}: {told}.",
+        _describe_used([study.name for study in studies if study.name in used], len(studies)),
+        "By one rule for each kind of figure. Counts (by jetbench's own rules, `jetbench count`): reproduced where "
+        f"they round to what is printed. A frame rate on the named device: within {FPS_TOLERANCE:.0%}. A gain of mIoU "
+        "over seeds: where its interval (95 % for all losses together) leaves out 0; not, where it rules out "
+        f"{100 * WORTHWHILE_POINTS:g} point, on test or on val, where the weights were chosen. Figures printed twice "
+        f"for one thing contradict each other where they are more than {PRINT_TOLERANCE:.0%} apart.",
+    )
+    return Table("The claims of the JetSeg paper", columns, (Section("", rows),), Notes(notes))
+
+
+def _describe_used(used: Sequence[str], given: int) -> str:
+    if not given:
+        return "No study was given, so nothing measured is in it."
+    if not used:
+        return "Nothing in the studies that were given bears on a claim: all of it is counted."
+    return f"Measured evidence from {', '.join(used)}."
+
+
+def _no_text(row: Row) -> str:
+    return ""
+
+
+def _says(claim: Claim) -> str:
+    where = "; ".join(f"{figure.where}: {_plain(figure)}" for figure in claim.figures)
+    return claim.says + (f" ({where})" if where else "")
+
+
+def _plain(figure: Figure) -> str:
+    match figure.unit:
+        case "parameters" | "FLOPs":
+            size, unit = next((s, u) for s, u in ((1e9, "G"), (1e6, "M"), (1e3, "k")) if figure.value >= s)
+            return f"{figure.value / size:g} {unit} {figure.unit}"
+        case "share":
+            return f"{figure.value:.2%}"
+    return f"{figure.value:g} {figure.unit}"

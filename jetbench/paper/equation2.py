@@ -1,0 +1,214 @@
+"""Equation 2 for the released nano against the paper's 1.125 G: how close each combination comes, and what is missing.
+
+`python -m jetbench.paper.equation2 FOLDER` writes equation-2.md and equation-2.csv. Everything in them is counted
+and nothing measured, so they are the same on every machine.
+"""
+
+import math
+import sys
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from jetbench.network.closed_form import cost_of
+from jetbench.network.list_operations import list_operations
+from jetbench.network.operations import Cost, add_up
+from jetbench.network.plan import plan_architecture
+from jetbench.spec.architecture import COMBINATIONS
+from jetbench.spec.catalog import load_architecture
+
+PAPER = 1_125_000_000  # table 1: 1.125 GFLOPs at 512x512
+ROUNDS_TO_PAPER = (PAPER - 500_000, PAPER + 500_000)  # the authors' tool prints four significant digits
+SIZE, CLASSES, PRESET = (512, 512), 32, "jetseg-nano-released"
+LISTS = ("s0", "s1_residual", "s1", "s2_residual", "s2", "s3_residual", "s3")
+# Nano has no residual block in S1, so that list changes nothing there.
+USED = tuple(name for name in LISTS if name != "s1_residual")
+
+
+def count_combination(combination: int) -> Cost:
+    """The released nano of that combination, 32 classes at 512x512."""
+    architecture = load_architecture(PRESET, combination=combination)
+    return add_up(list_operations(plan_architecture(architecture, CLASSES, SIZE)))
+
+
+def frame() -> pd.DataFrame:
+    """One row per combination: equation 2 with its parts, and its distance from the paper's figure."""
+    rows = []
+    for combination in range(len(COMBINATIONS)):
+        cost = count_combination(combination)
+        rows.append(
+            {
+                "combination": combination,
+                "parameters": cost.parameters,
+                "macs": cost.macs,
+                "flops": cost.flops,
+                "eq2_flops": cost.eq2_flops,
+                "eq2_convolution": cost.eq2_convolution,
+                "eq2_normalisation": cost.eq2_normalisation,
+                "eq2_activation": cost.eq2_activation,
+                "eq2_pooling_not_counted": cost.eq2_pooling,
+                "missing_to_paper": PAPER - cost.eq2_flops,
+                "missing_share": (PAPER - cost.eq2_flops) / PAPER,
+            }
+        )
+    table: pd.DataFrame = pd.DataFrame(rows)
+    return table
+
+
+def _changes(lists: dict[str, Any], tap: str | int) -> dict[str, Any]:
+    """Kernel lists and the middle tap of a combination as changes of the preset."""
+    changes: dict[str, Any] = {"decoder.taps.s2": tap}
+    return changes | {_field(name): [str(branch) for branch in branches] for name, branches in lists.items()}
+
+
+def _field(name: str) -> str:
+    stage, _, residual = name.partition("_")
+    return f"stages.{stage}.{'residual_branches' if residual else 'branches'}"
+
+
+def mixed_networks() -> list[tuple[tuple[str, ...], float]]:
+    """Every different network whose lists come from any of the combinations, with its equation 2."""
+    choices = [list(dict.fromkeys(getattr(combination, name) for combination in COMBINATIONS)) for name in USED]
+    found = []
+    for chosen in product(*choices):
+        for tap in ("last", "first"):  # of nano's two levels in S2
+            lists = dict(zip(USED, chosen, strict=True))
+            architecture = load_architecture(PRESET, **_changes(lists, tap))
+            names = (*(" ".join(map(str, branches)) for branches in chosen), tap)
+            found.append((names, cost_of(architecture, CLASSES, SIZE).eq2_flops))
+    return found
+
+
+def single_swaps() -> list[tuple[int, str, str, float]]:
+    """Each combination with one list of another in its place: combination, list, kernels, equation 2."""
+    found = {}
+    for number, own in enumerate(COMBINATIONS):
+        for name in USED:
+            for other in COMBINATIONS:
+                branches = getattr(other, name)
+                if branches == getattr(own, name):
+                    continue
+                kernels = " ".join(map(str, branches))
+                changes: dict[str, Any] = {_field(name): kernels}
+                architecture = load_architecture(PRESET, combination=number, **changes)
+                found[number, name, kernels] = cost_of(architecture, CLASSES, SIZE).eq2_flops
+    return sorted(((*key, value) for key, value in found.items()), key=lambda row: (abs(row[3] - PAPER), row[:3]))
+
+
+def rounds_to_paper(value: float) -> bool:
+    """Whether the authors' tool would print the paper's figure for it."""
+    return ROUNDS_TO_PAPER[0] <= value < ROUNDS_TO_PAPER[1]
+
+
+HEADINGS = (
+    *("combination", "parameters", "convolution", "batch norm", "activation", "eq. 2", "missing to 1.125 G"),
+    *("with pooling", "MACs", "FLOPs"),
+)
+INTRODUCTION = (
+    "Counted in closed form for 32 classes at 512x512, one image; nothing is measured. Equation 2 is applied as the "
+    "authors' own tool does: Kw Kh Hin Win Cin Cout / (s s g) for 2-D convolutions (multiply-accumulates, not "
+    "doubled), 4 per element of batch norm, 1 per element of REU. Pooling has a rule in the printed equation, but that "
+    "tool counts none; it stands apart. `jetbench count jetseg-nano-released --classes 32` shows every layer."
+)
+CONCLUSION = (
+    "So the figure is not reproduced from the release as published. That another revision of its tables gave it is one "
+    "explanation, which nothing here tests. jetbench is not tuned to it."
+)
+
+
+def markdown() -> str:
+    """The report."""
+    rows = frame().to_dict("records")
+    closest = min(rows, key=lambda row: abs(row["missing_to_paper"]))
+    values = {
+        "eq. 2": [row["eq2_flops"] for row in rows],
+        "with pooling": [row["eq2_flops"] + row["eq2_pooling_not_counted"] for row in rows],
+        "MACs": [row["macs"] for row in rows],
+    }
+    reached = [name for name, counts in values.items() if any(map(rounds_to_paper, counts))]
+    verdict = f"reached by {', '.join(reached)}" if reached else "reached by no combination in any of the three columns"
+    lines = ["# Equation 2: the released nano against the paper's 1.125 GFLOPs", "", INTRODUCTION, ""]
+    lines += [f"| {' | '.join(HEADINGS)} |", f"| --- | {' | '.join(['--:'] * (len(HEADINGS) - 1))} |"]
+    for row in rows:
+        bold = "**" if row is closest else ""
+        counted = ("parameters", "eq2_convolution", "eq2_normalisation", "eq2_activation", "eq2_flops")
+        cells = [
+            f"{bold}{row['combination']}{bold}",
+            *(f"{row[key]:,}" for key in counted),
+            f"{row['missing_to_paper']:+,} ({100 * row['missing_share']:+.2f} %)",
+            *(f"{value:,}" for value in (row["eq2_flops"] + row["eq2_pooling_not_counted"], row["macs"], row["flops"])),
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    lines += [
+        "",
+        f"**Closest: combination {closest['combination']}**, {closest['eq2_flops'] / 1e9:.6f} G, which misses 1.125 G "
+        f"by {closest['missing_to_paper']:,} ({100 * closest['missing_share']:.2f} %). The figure is "
+        f"{verdict} (eq. 2, with pooling, MACs). The authors' tool prints four digits, so anything from 1.1245 up to "
+        "1.1255 G counts as reached.",
+        "",
+        "## What it would take",
+        "",
+        *_what_it_takes(),
+        "",
+        CONCLUSION,
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _what_it_takes() -> list[str]:
+    lines = []
+    for combination in range(len(COMBINATIONS)):
+        value, more = (_with_classes(combination, classes) for classes in (CLASSES, CLASSES + 1))
+        reached = [str(classes) for classes in range(2, 65) if rounds_to_paper(_with_classes(combination, classes))]
+        with_classes = f"reached with {', '.join(reached)} classes" if reached else "not reached with 2 to 64 classes"
+        lines.append(
+            f"- Combination {combination}: {(PAPER - value) / (more - value):+.2f} classes of {more - value:,} each; "
+            f"{with_classes}."
+        )
+    swaps = single_swaps()
+    hits = sum(rounds_to_paper(value) for *_, value in swaps)
+    number, name, kernels, value = swaps[0]
+    stage = name.replace("_residual", " residual").upper().replace("RESIDUAL", "residual")
+    mixed = mixed_networks()
+    near = sum(rounds_to_paper(value) for _, value in mixed)
+    exact = sum(value == PAPER for _, value in mixed)
+    step = math.gcd(*(int(value) for _, value in mixed))
+    return [
+        *lines,
+        f"- One kernel list replaced by that of another combination ({len(swaps)} ways): {hits} of them within the "
+        f"rounding; the nearest is combination {number} with {stage} = `{kernels}`, {value:,} ({value - PAPER:+,}).",
+        f"- All kernel lists and the middle tap mixed freely: {len(mixed)} different networks, {near} of them "
+        f"({100 * near / len(mixed):.1f} %) within the rounding, {exact} exactly at 1,125,000,000. With so many in "
+        "reach, a hit identifies nothing.",
+        *_say_it_is_rounded(step),
+    ]
+
+
+def _say_it_is_rounded(step: int) -> list[str]:
+    if PAPER % step == 0:
+        return []
+    return [
+        f"- Exactly 1,125,000,000 is out of reach for all of them: equation 2 gives each a multiple of {step}, which "
+        "that figure is not. The printed figure is a rounded one."
+    ]
+
+
+def _with_classes(combination: int, classes: int) -> float:
+    return cost_of(load_architecture(PRESET, combination=combination), classes, SIZE).eq2_flops
+
+
+def write(folder: Path) -> list[Path]:
+    """Write the report and its table to `folder`; returns their paths."""
+    folder.mkdir(parents=True, exist_ok=True)
+    texts = {"equation-2.md": markdown(), "equation-2.csv": frame().to_csv(index=False)}
+    for name, text in texts.items():
+        (folder / name).write_text(text, encoding="utf-8")
+    return [folder / name for name in texts]
+
+
+if __name__ == "__main__":
+    for path in write(Path(sys.argv[1])):
+        print(path)

@@ -1,0 +1,127 @@
+"""assemble: the Profile of a network from the findings of all processes that measured it."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from jetbench.errors import ProfilingError
+from jetbench.network.operations import Operation
+from jetbench.profiling.findings import ProcessFindings
+from jetbench.profiling.roofline import estimate
+from jetbench.records.energy import Energy
+from jetbench.records.measurement import (
+    Comparison,
+    Latency,
+    Watch,
+)
+from jetbench.records.record import Profile
+from jetbench.spec.device import Device
+from jetbench.spec.profiling import ProfilingConfig
+
+
+def assemble(
+    network: int,
+    processes: Sequence[ProcessFindings],
+    alone: ProcessFindings,
+    input_size: tuple[int, int],
+    config: ProfilingConfig,
+    target: Device,
+    operations: Sequence[Operation] | None = None,
+    reference: str | None = None,
+    images_ratio: float = 1.0,
+) -> Profile:
+    """The Profile of one network.
+
+    Args:
+        network: its number in each of `processes`.
+        processes: those that timed it.
+        alone: the one that measured the rest of it; may be one of `processes`.
+        input_size: (height, width) of its images.
+        config: how it was run.
+        target: the device it was measured on.
+        operations: of one image, for the roofline; None leaves that out.
+        reference: name of network 0, where the others are compared with it.
+        images_ratio: images in a pass of network 0 over those in a pass of this one; times are compared per image.
+    """
+    rest, environment = alone.networks[0], alone.environment
+    runs = [process.networks[network] for process in processes]
+    notes = dict(rest.notes)
+    watches = tuple(process.watch for process in processes)
+    if alone not in processes:
+        watches += (alone.watch,)
+    on_processor = target.accelerator == "cuda" and environment.device == "cpu"
+    roof = None
+    if on_processor:
+        mend = f"; install NVIDIA's for JetPack {target.jetpack}" if target.jetpack else ""
+        what = f"the processor of {target.title}"
+        notes["processor"] = (
+            f"measured on {what}, not on its GPU: this torch finds no CUDA device, or was told to{mend}"
+        )
+        notes["estimate"] = f"no estimate for {what}: the peaks in its YAML are the GPU's"
+    elif operations is not None:
+        gpu = environment.device if target.gpus else None
+        told = estimate(operations, target, config.dtype, config.batch_size, gpu, _clock_share(target, watches))
+        if isinstance(told, str):
+            notes["estimate"] = told
+        else:
+            roof = told
+    comparison = None
+    if reference is not None and network > 0 and all(process.control for process in processes):
+        comparison = _compare(reference, network, processes, images_ratio)
+    if rest.parameters is None or rest.macs is None:
+        raise ProfilingError("the process that counts did not count")
+    return Profile(
+        device=target.name,
+        input_size=input_size,
+        parameters=rest.parameters,
+        macs=rest.macs,
+        flops=rest.flops,
+        eq2_flops=rest.eq2_flops,
+        peak_activation_bytes=rest.peak_activation_bytes,
+        bytes_moved=rest.bytes_moved,
+        counters=rest.counters,
+        parts=rest.parts,
+        estimate=roof,
+        model_latency=Latency(batch_size=config.batch_size, runs=tuple(run.model for run in runs if run.model)),
+        end_to_end_latency=Latency(
+            batch_size=config.batch_size, runs=tuple(run.end_to_end for run in runs if run.end_to_end)
+        ),
+        comparison=comparison,
+        cold_start=rest.cold_start,
+        paced=rest.paced,
+        soak=rest.soak,
+        memory=rest.memory,
+        energy=rest.energy,
+        denormals=rest.denormals,
+        finite=rest.finite,
+        watches=watches,
+        notes=notes,
+        environment=environment.model_copy(update=_board(rest.energy, alone.watch)),
+    )
+
+
+def _board(energy: Energy | None, watch: Watch) -> dict[str, Any]:
+    """Power mode and clocks as jtop tells them, else as the machine does."""
+    meta = energy.meta if energy else {}
+    return {
+        "power_mode": meta.get("power_mode") or watch.before.power_mode,
+        "jetson_clocks": meta.get("jetson_clocks"),
+    }
+
+
+def _clock_share(target: Device, watches: Sequence[Watch]) -> float | None:
+    """The GPU's usual clock in the run over the one that the peaks are for."""
+    clocks = sorted(hz for watch in watches for hz in watch.gpu_hz)
+    if not clocks or target.gpu_clock_hz is None:
+        return None
+    return clocks[len(clocks) // 2] / target.gpu_clock_hz
+
+
+def _compare(reference: str, network: int, processes: Sequence[ProcessFindings], images_ratio: float) -> Comparison:
+    """Times per image over those of network 0, round by round."""
+    ratios, control = [], []
+    for process in processes:
+        base, own, twin = process.networks[0].model, process.networks[network].model, process.control
+        if base and own and twin:
+            ratios.append(tuple(images_ratio * a / b for a, b in zip(own.samples_s, base.samples_s, strict=True)))
+            control.append(tuple(a / b for a, b in zip(twin.samples_s, base.samples_s, strict=True)))
+    return Comparison(reference=reference, ratios=tuple(ratios), control=tuple(control))

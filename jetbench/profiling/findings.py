@@ -1,0 +1,69 @@
+"""What one process found of each network, and the network that it was given."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from pydantic import Field
+from torch import nn
+
+from jetbench.records.energy import Energy
+from jetbench.records.measurement import (
+    ColdStart,
+    LatencyRun,
+    Memory,
+    NetworkPart,
+    Paced,
+    Soak,
+    Watch,
+)
+from jetbench.records.record import CounterResult, Environment
+from jetbench.spec.base import Spec
+from jetbench.spec.profiling import ProfilingConfig
+
+Part = Literal["latency", "rest"]
+GREY_MEAN, GREY_STD = (127.5, 127.5, 127.5), (64.0, 64.0, 64.0)
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network to be measured: how it is built (in eval mode or not, on the CPU, float32), and what it is fed."""
+
+    label: str
+    build: Callable[[], nn.Module]
+    input_size: tuple[int, int]
+    config: ProfilingConfig
+    mean: tuple[float, ...] = GREY_MEAN
+    std: tuple[float, ...] = GREY_STD
+
+
+class Findings(Spec):
+    """What one process found of one network."""
+
+    cold_start: ColdStart
+    model: LatencyRun | None = None
+    end_to_end: LatencyRun | None = None
+    memory: Memory | None = None
+    energy: Energy | None = None
+    paced: Paced | None = None
+    soak: Soak | None = None
+    denormals: tuple[int, int] | None = None
+    finite: bool | None = None
+    parameters: int | None = None
+    macs: int | None = None
+    flops: int | None = None
+    eq2_flops: float | None = None
+    peak_activation_bytes: int | None = None
+    bytes_moved: int | None = None
+    counters: tuple[CounterResult, ...] = ()
+    parts: tuple[NetworkPart, ...] = ()
+    notes: dict[str, str] = Field(default_factory=dict)
+
+
+class ProcessFindings(Spec):
+    """What one process found of each network; `control` is a second copy of the first one."""
+
+    networks: tuple[Findings, ...]
+    control: LatencyRun | None = None
+    watch: Watch
+    environment: Environment

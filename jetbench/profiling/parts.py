@@ -1,0 +1,127 @@
+"""What each part of a network costs and how long it takes, so that costs and times can be set side by side.
+
+A part is a block or the decoder of JetSeg, an outermost module of a rival. The clock is read with the device idle at
+both ends of each part, which a pass otherwise never does: parts explain a latency, they are not the latency.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from jetbench.models.jetseg import JetSeg
+from jetbench.network.operations import Operation
+from jetbench.probe.passes import wait_for
+from jetbench.records.measurement import NetworkPart
+
+MIN_PASSES, MAX_PASSES, MAX_SECONDS = 3, 15, 3.0
+
+
+def parts_of(module: nn.Module) -> dict[str, str]:
+    """The name of each part with the path of its module, in the order in which they stand."""
+    if isinstance(module, JetSeg):
+        blocks = {f"block {number}": f"encoder.blocks.{number}" for number in range(len(module.encoder.blocks))}
+        return {**blocks, "decoder": "decoder"}
+    return {path: path for path in _called(module)}
+
+
+def _called(module: nn.Module, above: str = "") -> list[str]:
+    """Paths of the outermost modules that are called: a list of modules is not, its members are."""
+    paths = []
+    for name, child in module.named_children():
+        path = f"{above}{name}"
+        is_list = isinstance(child, nn.ModuleList | nn.ModuleDict)
+        paths += _called(child, f"{path}.") if is_list else [path]
+    return paths
+
+
+def rest_of(module: nn.Module) -> str:
+    """What that is called which runs in no part."""
+    return "output" if isinstance(module, JetSeg) else "between"
+
+
+def time_parts(
+    module: nn.Module, images: torch.Tensor, clock: Callable[[], float] = time.perf_counter
+) -> dict[str, list[float]]:
+    """Seconds of each part in each of a few passes, and what is left of the pass; the module is left as it was.
+
+    Args:
+        module: in eval mode, on the device of `images`.
+        images: (N, 3, H, W), normalised.
+        clock: seconds; tests pass their own.
+    """
+    names = parts_of(module)
+    ready = wait_for(images.device)
+    spent = dict.fromkeys(names, 0.0)
+    ran: set[str] = set()
+    began: dict[str, float] = {}
+
+    def enter(name: str) -> Callable[..., None]:
+        def hook(*_: Any) -> None:
+            ready()
+            began[name] = clock()
+
+        return hook
+
+    def leave(name: str) -> Callable[..., None]:
+        def hook(*_: Any) -> None:
+            ready()
+            spent[name] += clock() - began.pop(name)
+            ran.add(name)
+
+        return hook
+
+    found: dict[str, list[float]] = {name: [] for name in (*names, rest_of(module))}
+    hooks = []
+    for name, path in names.items():
+        part = module.get_submodule(path)
+        hooks += [part.register_forward_pre_hook(enter(name)), part.register_forward_hook(leave(name))]
+    try:
+        with torch.inference_mode():
+            begin = clock()
+            for number in range(MAX_PASSES):
+                spent.update(dict.fromkeys(spent, 0.0))
+                ready()
+                start = clock()
+                module(images)
+                ready()
+                whole = clock() - start
+                for name, seconds in spent.items():
+                    found[name].append(seconds)
+                found[rest_of(module)].append(max(0.0, whole - sum(spent.values())))
+                if number + 1 >= MIN_PASSES and clock() - begin >= MAX_SECONDS:
+                    break
+    finally:
+        for each in hooks:
+            each.remove()
+    return {name: samples for name, samples in found.items() if name in ran or name == rest_of(module)}
+
+
+def describe_parts(
+    module: nn.Module, operations: Sequence[Operation], samples_s: dict[str, list[float]]
+) -> tuple[NetworkPart, ...]:
+    """Each part with its counts and its times.
+
+    Args:
+        module: whose parts they are.
+        operations: of one image, from `trace.trace_operations`: `layer` is the path of the module that ran each.
+        samples_s: from `time_parts`; empty where nothing was timed.
+    """
+    names, rest = parts_of(module), rest_of(module)
+    members: dict[str, list[Operation]] = {name: [] for name in (*names, rest)}
+    for operation in operations:
+        owner = next((n for n, path in names.items() if f"{operation.layer}.".startswith(f"{path}.")), rest)
+        members[owner].append(operation)
+    return tuple(
+        NetworkPart(
+            name=name,
+            parameters=sum(operation.parameters for operation in own),
+            macs=sum(operation.macs for operation in own),
+            bytes_moved=sum(operation.moved_bytes for operation in own),
+            samples_s=tuple(samples_s.get(name, ())),
+        )
+        for name, own in members.items()
+        if own or samples_s.get(name)
+    )

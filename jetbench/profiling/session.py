@@ -1,0 +1,351 @@
+"""A profiling session: networks and settings in, their Profiles out, each timed in fresh processes one after another.
+
+Medians of one network differ between processes by more than within one, so an interval over passes alone claims too
+much. Networks with the same threads are timed in turn in the same processes, beside a copy of the first one.
+"""
+
+import copy
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from jetbench.errors import JetbenchError, ProfilingError, is_out_of_memory
+from jetbench.models.build import build_model, without_training_heads
+from jetbench.models.weights import load_network
+from jetbench.network.operations import Operation, add_up
+from jetbench.network.plan import plan_network
+from jetbench.probe.alone import WAITING, die_with, machine_to_itself, signal_name
+from jetbench.profiling.assemble import assemble
+from jetbench.profiling.environment import describe_environment
+from jetbench.profiling.findings import GREY_MEAN, GREY_STD, Network, Part, ProcessFindings
+from jetbench.profiling.listing import list_network
+from jetbench.profiling.power import check_sensor
+from jetbench.profiling.process import measure_process
+from jetbench.profiling.roofline import estimate
+from jetbench.profiling.trace import trace_operations
+from jetbench.records.measurement import (
+    Latency,
+)
+from jetbench.records.record import Profile
+from jetbench.spec.architecture import AnyArchitecture
+from jetbench.spec.base import Spec
+from jetbench.spec.device import Device
+from jetbench.spec.profiling import ProfilingConfig
+
+Report = Callable[[float, str], None]
+SHARED = ("threads", "flush_denormals", "keep_freed_memory")  # settings of a process, not of a network
+
+
+class Case(Spec):
+    """A network with a setting: the weights in a file, or an architecture with seeded random weights."""
+
+    label: str
+    architecture: AnyArchitecture
+    num_classes: int
+    input_size: tuple[int, int]
+    config: ProfilingConfig
+    weights_file: str | None = None
+    mean: tuple[float, ...] = GREY_MEAN
+    std: tuple[float, ...] = GREY_STD
+
+    def network(self) -> Network:
+        """What can be measured of it; it is built when it is measured."""
+
+        def build() -> torch.nn.Module:
+            if self.weights_file is not None:
+                return without_training_heads(load_network(Path(self.weights_file))[0])
+            torch.manual_seed(self.config.seed)
+            return without_training_heads(build_model(self.architecture, self.num_classes, self.input_size))
+
+        return Network(self.label, build, self.input_size, self.config, self.mean, self.std)
+
+    def operations(self) -> tuple[Operation, ...]:
+        """Every operation for one image."""
+        return list_network(plan_network(self.architecture, self.num_classes, self.input_size))
+
+
+class ProcessRequest(Spec):
+    """What one fresh process is to measure."""
+
+    cases: tuple[Case, ...]
+    parts: tuple[Part, ...]
+    torch_device: str
+    target: Device
+    control: bool
+
+
+def profile_cases(
+    cases: Sequence[Case],
+    torch_device: str,
+    target: Device,
+    report: Report = lambda share, text: None,
+    is_fresh: bool = False,
+) -> list[Profile]:
+    """Profile `cases` on this machine, which is `target`, while no other job of jetbench runs on it.
+
+    Args:
+        cases: networks in settings.
+        torch_device: cpu or cuda.
+        target: whose sensors and total rule apply.
+        report: told the finished share (0 to 1) and what is being measured.
+        is_fresh: this process was made for this one job; where one process is enough, it is this one.
+
+    Raises:
+        ProfilingError: a process ended without a result, or a sensor that is asked for by name cannot be read here,
+            which is found before anything is measured; the message says why.
+    """
+    for name in dict.fromkeys(case.config.power for case in cases):
+        check_sensor(name)
+    report(0.0, WAITING)
+    with machine_to_itself():
+        report(0.0, "begins")
+        profiles: dict[int, Profile] = {}
+        groups: dict[tuple[object, ...], list[int]] = {}
+        for number, case in enumerate(cases):
+            groups.setdefault(tuple(getattr(case.config, name) for name in SHARED), []).append(number)
+        done = 0.0
+        for numbers in groups.values():
+            share = len(numbers) / len(cases)
+            found = _profile_group(
+                [cases[number] for number in numbers], torch_device, target, _part_of(report, done, share), is_fresh
+            )
+            profiles.update(zip(numbers, found, strict=True))
+            done += share
+        return [profiles[number] for number in range(len(cases))]
+
+
+def estimate_cases(cases: Sequence[Case], target: Device, why: str) -> list[Profile]:
+    """Profiles of `cases` for a device that this machine is not: counted and estimated, nothing measured."""
+    environment = describe_environment(torch.device("cpu"), None)
+    profiles = []
+    for case in cases:
+        operations = case.operations()
+        cost, notes = add_up(operations), dict.fromkeys(("latency", "memory", "power_w"), why)
+        told = estimate(operations, target, case.config.dtype, case.config.batch_size)
+        if isinstance(told, str):
+            notes["estimate"] = told
+        profiles.append(
+            Profile(
+                device=target.name,
+                input_size=case.input_size,
+                parameters=cost.parameters,
+                macs=cost.macs,
+                flops=cost.flops,
+                eq2_flops=cost.eq2_flops,
+                peak_activation_bytes=cost.peak_activation_bytes,
+                bytes_moved=cost.bytes_moved,
+                estimate=None if isinstance(told, str) else told,
+                notes=notes,
+                environment=environment,
+            )
+        )
+    return profiles
+
+
+def _part_of(report: Report, start: float, share: float) -> Report:
+    return lambda done, text: report(start + share * done, text)
+
+
+def _profile_group(
+    cases: Sequence[Case], torch_device: str, target: Device, report: Report, is_fresh: bool
+) -> list[Profile]:
+    """Cases that can share a process: timed together in every process, then each alone for the rest."""
+    config = cases[0].config
+    least = max(case.config.processes for case in cases)
+    most = max(least, *(case.config.max_processes or 0 for case in cases))
+    single = len(cases) == 1
+
+    def request(chosen: Sequence[Case], parts: tuple[Part, ...]) -> ProcessRequest:
+        control = len(chosen) > 1
+        return ProcessRequest(
+            cases=tuple(chosen), parts=parts, torch_device=torch_device, target=target, control=control
+        )
+
+    if single and least == most == 1:
+        do = measure if is_fresh else in_fresh_process
+        both = do(request(cases, ("latency", "rest")), report)
+        return [assemble(0, [both], both, cases[0].input_size, config, target, cases[0].operations())]
+    timed: list[ProcessFindings] = []
+    alone: list[ProcessFindings] = []
+    jobs = least + len(cases) - single
+    while len(timed) < least or (len(timed) < most and not _is_precise(timed, config.precision)):
+        number = len(timed) + 1
+        parts: tuple[Part, ...] = ("latency", "rest") if single and number == 1 else ("latency",)
+        text = (
+            f"process {number} of {least}"
+            if number <= least
+            else f"process {number} of {most} at most: not yet precise"
+        )
+        jobs = max(jobs, number + len(cases) - single)
+        found = in_fresh_process(
+            request(cases, parts), _prefixed(_part_of(report, (number - 1) / jobs, 1 / jobs), f"{text}: ")
+        )
+        timed.append(found)
+        alone += [found] if "rest" in parts else []
+    for case in cases[len(alone) :]:
+        part = _part_of(report, (len(timed) + len(alone)) / jobs, 1 / jobs)
+        alone.append(in_fresh_process(request([case], ("rest",)), _prefixed(part, f"{case.label}: ")))
+    reference = None if single else cases[0].label
+    return [
+        assemble(
+            *(number, timed, alone[number], case.input_size, case.config, target, case.operations(), reference),
+            images_ratio=config.batch_size / case.config.batch_size,
+        )
+        for number, case in enumerate(cases)
+    ]
+
+
+def _prefixed(report: Report, prefix: str) -> Report:
+    return lambda done, text: report(done, prefix + text)
+
+
+def _is_precise(timed: Sequence[ProcessFindings], precision: float) -> bool:
+    """Is every network's median over processes known within `precision`?"""
+    for network in range(len(timed[0].networks)):
+        runs = tuple(run for process in timed if (run := process.networks[network].model))
+        latency = Latency(batch_size=1, runs=runs)
+        interval = latency.interval_s
+        if interval is None or interval[1] - interval[0] > 2 * precision * latency.median_s:
+            return False
+    return True
+
+
+def measure(request: ProcessRequest, report: Report = lambda share, text: None) -> ProcessFindings:
+    """Do what a request says in this process.
+
+    Raises:
+        ProfilingError: it does not fit into memory, or cannot run here.
+    """
+    networks = [case.network() for case in request.cases]
+    try:
+        return measure_process(
+            networks, torch.device(request.torch_device), request.parts, request.target, request.control, report
+        )
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        first = request.cases[0]
+        where = f"{first.label} at {first.input_size[0]}x{first.input_size[1]}"
+        raise ProfilingError(f"{where} does not fit into this machine's memory") from None
+
+
+def in_fresh_process(request: ProcessRequest, report: Report) -> ProcessFindings:
+    """Do what a request says in a new process; it dies with this one.
+
+    Raises:
+        ProfilingError: it ended without a result.
+    """
+    with tempfile.TemporaryDirectory(prefix="jetbench-") as name:
+        folder = Path(name)
+        (folder / "request.json").write_text(request.model_dump_json(), encoding="utf-8")
+        environment = {**os.environ, "OMP_NUM_THREADS": str(request.cases[0].config.threads), "PYTHONSAFEPATH": "1"}
+        environment.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")  # as NVML counts cards
+        process = subprocess.Popen(
+            [sys.executable, "-m", "jetbench.profiling.session", str(folder), str(os.getpid())],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environment,
+        )
+        try:
+            while True:
+                try:
+                    _, errors = process.communicate(timeout=0.25)
+                    break
+                except subprocess.TimeoutExpired:
+                    report(*_read_progress(folder))
+        except BaseException:
+            process.kill()
+            process.wait()
+            raise
+        try:
+            return ProcessFindings.model_validate_json((folder / "findings.json").read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise ProfilingError(_describe_end(folder, process.returncode, errors, request)) from None
+
+
+def _read_progress(folder: Path) -> tuple[float, str]:
+    try:
+        told = json.loads((folder / "progress.json").read_text(encoding="utf-8"))
+        return float(told["share"]), str(told["text"])
+    except (OSError, ValueError):
+        return 0.0, "starting"
+
+
+def _describe_end(folder: Path, code: int, errors: str, request: ProcessRequest) -> str:
+    failure = folder / "failure.txt"
+    if failure.exists():
+        return failure.read_text(encoding="utf-8")
+    label = request.cases[0].label
+    if code == -signal.SIGKILL:
+        return f"{label}: its process was killed (the kernel does that when memory runs out)"
+    how = f"was ended by {signal_name(-code)}" if code < 0 else f"ended with code {code}"
+    last = " | ".join(line for line in errors.strip().splitlines()[-3:])
+    return f"{label}: the process that measured it {how}: {last}"[:600]
+
+
+def main(folder: Path, parent: int) -> int:
+    """Measure what request.json in `folder` says; leaves findings.json, or failure.txt for a person."""
+    die_with(parent)
+    last = 0.0
+
+    def report(share: float, text: str) -> None:
+        nonlocal last
+        if time.monotonic() - last > 0.1:
+            last = time.monotonic()
+            partial = folder / "progress.tmp"
+            partial.write_text(json.dumps({"share": share, "text": text}), encoding="utf-8")
+            partial.replace(folder / "progress.json")
+
+    request = ProcessRequest.model_validate_json((folder / "request.json").read_text(encoding="utf-8"))
+    try:
+        found = measure(request, report)
+    except JetbenchError as error:
+        (folder / "failure.txt").write_text(str(error), encoding="utf-8")
+        return 2
+    partial = folder / "findings.tmp"
+    partial.write_text(found.model_dump_json(), encoding="utf-8")
+    partial.replace(folder / "findings.json")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1]), int(sys.argv[2])))
+
+
+def profile_model(
+    model: nn.Module,
+    input_size: tuple[int, int],
+    config: ProfilingConfig,
+    device: torch.device,
+    target: Device,
+    mean: tuple[float, ...] = GREY_MEAN,
+    std: tuple[float, ...] = GREY_STD,
+    report: Callable[[float, str], None] = lambda share, text: None,
+) -> Profile:
+    """Profile a copy of `model` in this one process.
+
+    Args:
+        model: maps (N, 3, H, W) to logits (N, K, H, W); it is left as it is.
+        input_size: (height, width) of the images.
+        config: how to run it, and how long to look; its `processes` are the session's business.
+        device: where to measure.
+        target: the device from the registry that this is.
+        mean: channel means in 0..255 that the end-to-end path subtracts.
+        std: channel deviations that it divides by.
+        report: told the finished share (0 to 1) and what is being measured.
+    """
+    network = Network("the model", lambda: copy.deepcopy(model), input_size, config, mean, std)
+    found = measure_process([network], device, ("latency", "rest"), target, report=report)
+    operations = trace_operations(copy.deepcopy(model).cpu().float(), torch.zeros(1, 3, *input_size, device="meta"))
+    return assemble(0, [found], found, input_size, config, target, operations)

@@ -1,0 +1,216 @@
+"""Watts and joules of one network: a sensor's raw samples, idle and load windows, what they add up to. SI units."""
+
+import statistics
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import Any
+
+from pydantic import Field
+
+from jetbench.spec.base import Spec
+
+# A window's mean leaves out so many of the sensor's intervals at its beginning: that reading may be from before it.
+GUARD_INTERVALS = 1.0
+MIN_COVERAGE = 0.7
+MAX_GAP_INTERVALS = 3.0
+MIN_SAMPLES = 5
+
+
+class PowerSample(Spec):
+    """One reading: watts of each rail, or joules since some start; `fresh` unless the sensor repeated an old one."""
+
+    at_s: float
+    power_w: dict[str, float] = Field(default_factory=dict)
+    energy_j: dict[str, float] = Field(default_factory=dict)
+    fresh: bool = True
+    sampler_cpu_s: float | None = None
+
+
+class Energy(Spec):
+    """Power of idle and load windows, from raw samples; the total is the sum of `total_rails`, the board's rule.
+
+    A window's power is the mean of the fresh samples in it after a guard of one interval, or the counter's joules
+    between its ends over its seconds. Gross is all that the rails carry, net what is above idle.
+    """
+
+    sensor: str
+    interval_s: float
+    averaging_s: float = 0.0
+    scope: str
+    total_rails: tuple[str, ...] | None
+    images_per_pass: int
+    samples: tuple[PowerSample, ...]
+    idle: tuple[tuple[float, float], ...]
+    load: tuple[tuple[float, float, int], ...]
+    meta: dict[str, Any] = Field(default_factory=dict)
+    errors: tuple[str, ...] = ()
+
+    @property
+    def is_counter(self) -> bool:
+        """Does the sensor count joules?"""
+        return any(sample.energy_j for sample in self.samples)
+
+    @property
+    def problem(self) -> str | None:
+        """Why there is no energy here, though a sensor was read; None if there is."""
+        if self.errors:
+            return f"{self.sensor} ended in the middle: {self.errors[0]}"
+        if self.total_rails is None:
+            rails = ", ".join(self.meta.get("rails", ())) or "none"
+            return f"no rule says which rails make the total on this board (its rails: {rails}); a device's YAML can"
+        if not self.load:
+            return "the load was never measured"
+        for start, end, *_ in (*self.idle, *self.load):
+            reason = self._window_problem(start, end)
+            if reason:
+                return reason
+        return None
+
+    def _window_problem(self, start: float, end: float) -> str | None:
+        inside = self._inside(start, end)
+        stale = sum(start <= sample.at_s <= end and not sample.fresh for sample in self.samples)
+        seconds = end - start - self._guard_s
+        also = f", {stale} more were stale" if stale else ""
+        if self.is_counter:
+            before = [s.at_s for s in self.samples if s.at_s <= start + self.interval_s]
+            after = [s.at_s for s in self.samples if s.at_s >= end - self.interval_s]
+            if not before or not after:
+                return f"{self.sensor} has no reading at an end of a window of {end - start:.1f} s"
+        if len(inside) < MIN_SAMPLES:
+            return f"{self.sensor} gave {len(inside)} fresh samples in a window of {end - start:.1f} s{also}"
+        coverage = len(inside) * self.interval_s / seconds
+        if coverage < MIN_COVERAGE:
+            return (
+                f"{self.sensor} was stale or silent: {len(inside)} fresh samples in {end - start:.1f} s at an interval "
+                f"of {self.interval_s:g} s cover {coverage:.0%} of it{also}; at least {MIN_COVERAGE:.0%} are needed"
+            )
+        times = [start + self._guard_s, *(sample.at_s for sample in inside), end]
+        gap = max(late - early for early, late in pairwise(times))
+        if gap > (MAX_GAP_INTERVALS + 1) * self.interval_s:
+            return f"{self.sensor} was silent for {gap:.1f} s at an interval of {self.interval_s:g} s"
+        expected = set(self.meta.get("rails") or self._values(inside[0]))
+        for sample in inside:
+            gone = expected - set(self._values(sample))
+            if gone:
+                return f"rail {', '.join(sorted(gone))} vanished while {self.sensor} was read"
+        lacking = set(self.total_rails or ()) - set(self._values(inside[0]))
+        if lacking:
+            return f"the board's total needs rail {', '.join(sorted(lacking))}, which {self.sensor} does not show"
+        return None
+
+    @property
+    def _guard_s(self) -> float:
+        return 0.0 if self.is_counter else max(GUARD_INTERVALS * self.interval_s, self.averaging_s)
+
+    def _inside(self, start: float, end: float) -> list[PowerSample]:
+        return [s for s in self.samples if s.fresh and start + self._guard_s <= s.at_s <= end]
+
+    def _values(self, sample: PowerSample) -> Mapping[str, float]:
+        return sample.energy_j if self.is_counter else sample.power_w
+
+    def rail_w(self, rail: str, start: float, end: float) -> float:
+        """Mean watts of one rail over a window."""
+        if self.is_counter:
+            points = [(s.at_s, s.energy_j[rail]) for s in self.samples if rail in s.energy_j]
+            return (_at(points, end) - _at(points, start)) / (end - start)
+        return statistics.fmean(sample.power_w[rail] for sample in self._inside(start, end))
+
+    def _total_w(self, start: float, end: float) -> float:
+        return sum(self.rail_w(rail, start, end) for rail in self.total_rails or ())
+
+    @property
+    def idle_w(self) -> float | None:
+        """Mean of the idle windows, the network loaded."""
+        return None if self.problem else statistics.fmean(self._total_w(*window) for window in self.idle)
+
+    @property
+    def idle_drift_w(self) -> float | None:
+        """Idle after less idle before."""
+        if self.problem or len(self.idle) < 2:
+            return None
+        return self._total_w(*self.idle[-1]) - self._total_w(*self.idle[0])
+
+    @property
+    def windows_w(self) -> tuple[float, ...]:
+        """Watts of each load window, gross."""
+        return () if self.problem else tuple(self._total_w(start, end) for start, end, _ in self.load)
+
+    @property
+    def power_w(self) -> float | None:
+        """Watts under load, gross: the mean of the load windows, each weighing by its seconds."""
+        if self.problem:
+            return None
+        seconds = [end - start for start, end, _ in self.load]
+        joules = sum(w * s for w, s in zip(self.windows_w, seconds, strict=True))
+        return joules / sum(seconds)
+
+    @property
+    def rails_w(self) -> dict[str, float] | None:
+        """Watts under load of every rail, those outside the total too."""
+        if self.problem:
+            return None
+        names = self._values(self._inside(*self.load[0][:2])[0])
+        return {n: statistics.fmean(self.rail_w(n, start, end) for start, end, _ in self.load) for n in names}
+
+    @property
+    def energy_j_per_image(self) -> float | None:
+        """Joules per image, gross."""
+        return self._per_image(0.0)
+
+    @property
+    def net_energy_j_per_image(self) -> float | None:
+        """Joules per image above idle."""
+        return self._per_image(self.idle_w or 0.0)
+
+    def _per_image(self, idle_w: float) -> float | None:
+        if self.problem:
+            return None
+        seconds = sum(end - start for start, end, _ in self.load)
+        images = self.images_per_pass * sum(passes for _, _, passes in self.load)
+        return ((self.power_w or 0.0) - idle_w) * seconds / images
+
+    @property
+    def window_energies_j(self) -> tuple[float, ...]:
+        """Joules per image of each load window, gross."""
+        rows = zip(self.windows_w, self.load, strict=True) if not self.problem else ()
+        return tuple(w * (end - start) / (passes * self.images_per_pass) for w, (start, end, passes) in rows)
+
+    @property
+    def sample_count(self) -> int:
+        """Fresh samples in the load windows."""
+        return sum(len(self._inside(start, end)) for start, end, _ in self.load)
+
+    @property
+    def coverage(self) -> float:
+        """Share of the load windows that fresh samples cover."""
+        seconds = sum(end - start - self._guard_s for start, end, _ in self.load)
+        return min(1.0, self.sample_count * self.interval_s / seconds)
+
+    @property
+    def cross_check_w(self) -> float | None:
+        """Watts under load by the same sensor's other figure: its power readings, where joules were counted."""
+        if self.problem or not self.is_counter:
+            return None
+        readings = [
+            sum(sample.power_w.values())
+            for start, end, _ in self.load
+            for sample in self._inside(start, end)
+            if sample.power_w
+        ]
+        return statistics.fmean(readings) if readings else None
+
+    @property
+    def sampler_load(self) -> float | None:
+        """Cores that the sampler's own process used while it ran."""
+        told = [(s.at_s, s.sampler_cpu_s) for s in self.samples if s.sampler_cpu_s is not None]
+        if len(told) < 2 or told[-1][0] <= told[0][0]:
+            return None
+        return (told[-1][1] - told[0][1]) / (told[-1][0] - told[0][0])
+
+
+def _at(points: Sequence[tuple[float, float]], time_s: float) -> float:
+    """A counter between its readings: a straight line; before the first and after the last, the line goes on."""
+    for (t0, e0), (t1, e1) in pairwise(points):
+        if t1 >= time_s or t1 == points[-1][0]:
+            return e0 + (e1 - e0) * (time_s - t0) / (t1 - t0)
+    return points[0][1]

@@ -1,0 +1,281 @@
+"""What was measured of one network: latency, frames at a rate, a soak, memory, and the machine's state meanwhile.
+
+Raw samples are kept; medians and intervals are properties, so that nothing can disagree. SI units.
+"""
+
+import statistics
+from typing import Annotated, Literal
+
+from pydantic import Field, PositiveFloat
+
+from jetbench.probe.timing import median_interval
+from jetbench.spec.base import Spec
+
+
+class LatencyRun(Spec):
+    """One process's passes. Seconds per batch, in the order in which they ran."""
+
+    samples_s: Annotated[tuple[PositiveFloat, ...], Field(min_length=1)]
+    cpu_s: tuple[float, ...] = ()
+    warmup_s: tuple[float, ...] = ()
+    settled: bool | None = None
+    stopped_by: Literal["precision", "limit"] | None = None
+
+    @property
+    def median_s(self) -> float:
+        """Median seconds per batch."""
+        return statistics.median(self.samples_s)
+
+    @property
+    def interval_s(self) -> tuple[float, float] | None:
+        """95 % interval of the median within this process; None with too few passes."""
+        return median_interval(self.samples_s)
+
+
+class Latency(Spec):
+    """Seconds per batch over one or more fresh processes; the headline is the median of the processes' medians."""
+
+    batch_size: int
+    runs: tuple[LatencyRun, ...]
+
+    @property
+    def samples_s(self) -> tuple[float, ...]:
+        """All samples of all processes."""
+        return tuple(sample for run in self.runs for sample in run.samples_s)
+
+    @property
+    def medians_s(self) -> tuple[float, ...]:
+        """The median of each process."""
+        return tuple(run.median_s for run in self.runs)
+
+    @property
+    def median_s(self) -> float:
+        """Median of the processes' medians, seconds per batch."""
+        return statistics.median(self.medians_s)
+
+    @property
+    def interval_s(self) -> tuple[float, float] | None:
+        """95 % interval of the median over processes, by order statistics; None with fewer than six processes."""
+        return median_interval(self.medians_s)
+
+    @property
+    def spread(self) -> float | None:
+        """(largest - smallest) / median of the processes' medians; None of one process."""
+        medians = self.medians_s
+        return (max(medians) - min(medians)) / self.median_s if len(medians) > 1 else None
+
+    def percentile_s(self, percent: float) -> float:
+        """The sample below which `percent` of all samples lie (nearest rank)."""
+        ordered = sorted(self.samples_s)
+        rank = max(1, -(-len(ordered) * percent // 100))
+        return ordered[int(rank) - 1]
+
+    @property
+    def worst_s(self) -> float:
+        """The longest pass."""
+        return max(self.samples_s)
+
+    @property
+    def throughput_fps(self) -> float:
+        """Images per second at the median latency."""
+        return self.batch_size / self.median_s
+
+
+class NetworkPart(Spec):
+    """One part of a network: its counts for one image, and its seconds per batch with the device idle at both ends."""
+
+    name: str
+    parameters: int
+    macs: int
+    bytes_moved: int
+    samples_s: tuple[float, ...] = ()
+
+    @property
+    def median_s(self) -> float | None:
+        """Median seconds per batch; None where it was not timed."""
+        return statistics.median(self.samples_s) if self.samples_s else None
+
+
+class Comparison(Spec):
+    """One network's time over the reference's, pass by pass in the same rounds; a tuple of ratios for each process.
+
+    `control` is the same of a second copy of the reference: what it differs from 1 by is what cannot be told apart.
+    """
+
+    reference: str
+    ratios: tuple[tuple[float, ...], ...]
+    control: tuple[tuple[float, ...], ...]
+
+    @property
+    def medians(self) -> tuple[float, ...]:
+        """The median ratio of each process."""
+        return tuple(statistics.median(ratios) for ratios in self.ratios)
+
+    @property
+    def median(self) -> float:
+        """Median over processes of the median paired ratio."""
+        return statistics.median(self.medians)
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """95 % interval over processes; of one process, within it; None with two to five processes."""
+        return median_interval(self.ratios[0] if len(self.ratios) == 1 else self.medians)
+
+    @property
+    def resolution(self) -> float:
+        """The largest difference from 1 that the copy of the reference showed, its own interval included."""
+        distances = []
+        for ratios in self.control:
+            low, high = median_interval(ratios) or (min(ratios), max(ratios))
+            distances += [abs(low - 1), abs(high - 1)]
+        return max(distances)
+
+    @property
+    def is_told_apart(self) -> bool:
+        """Does every process find the same sign of difference, and more of it than the copy of the reference shows?"""
+        low, high = self.interval or (min(self.medians), max(self.medians))
+        return low > 1 + self.resolution or high < 1 - self.resolution
+
+
+class ColdStart(Spec):
+    """Seconds of a fresh process: building the network and moving it to its device, then its very first pass."""
+
+    load_s: float
+    first_pass_s: float
+
+
+class Paced(Spec):
+    """Frames served from a camera of `rate` per second, always the newest (probe/timing.py: run_paced)."""
+
+    rate: float
+    seconds: float
+    frames: int
+    dropped: int
+    latency_s: tuple[float, ...]
+
+    @property
+    def late(self) -> int:
+        """Served frames whose result came after the next frame was due."""
+        return sum(latency > 1 / self.rate for latency in self.latency_s)
+
+    @property
+    def missed(self) -> int:
+        """Frames without a result in time: dropped or late."""
+        return self.dropped + self.late
+
+
+class Soak(Spec):
+    """Images per second over a long run; `bins` are (seconds, passes) of each stretch."""
+
+    seconds: float
+    batch_size: int
+    bins: tuple[tuple[float, int], ...]
+
+    def fps(self, start: float, end: float) -> float:
+        """Images per second between two shares (0 to 1) of the run's stretches."""
+        count = len(self.bins)
+        low = min(int(start * count), count - 1)
+        chosen = self.bins[low : max(low + 1, round(end * count))]
+        return self.batch_size * sum(passes for _, passes in chosen) / sum(seconds for seconds, _ in chosen)
+
+    @property
+    def first_fps(self) -> float:
+        """Over the first tenth of the run."""
+        return self.fps(0.0, 0.1)
+
+    @property
+    def steady_fps(self) -> float:
+        """Over the last fifth of the run."""
+        return self.fps(0.8, 1.0)
+
+
+class Memory(Spec):
+    """Bytes. `allocator_peak` has weights, input and the most that torch held at once in one pass.
+
+    The process's high-water mark is of building the network and its passes, before anything else was measured;
+    `process_baseline` what the process had before the network was built; likewise the shared memory of a board (NvMap)
+    and what the whole machine had available.
+    """
+
+    weights_bytes: int
+    image_bytes: int
+    allocator_peak_bytes: int | None = None
+    reserved_bytes: int | None = None
+    process_baseline_bytes: int | None = None
+    process_peak_bytes: int | None = None
+    nvmap_baseline_bytes: int | None = None
+    nvmap_peak_bytes: int | None = None
+    available_baseline_bytes: int | None = None
+    available_least_bytes: int | None = None
+
+    @property
+    def activations_peak_bytes(self) -> int | None:
+        """What the allocator held beside weights and input."""
+        peak = self.allocator_peak_bytes
+        return None if peak is None else peak - self.weights_bytes - self.image_bytes
+
+    @property
+    def process_growth_bytes(self) -> int | None:
+        """High-water mark less what the process had before the network."""
+        return _less(self.process_peak_bytes, self.process_baseline_bytes)
+
+    @property
+    def nvmap_growth_bytes(self) -> int | None:
+        """A board's shared GPU memory: peak less baseline, of the whole board, CUDA's own context included."""
+        return _less(self.nvmap_peak_bytes, self.nvmap_baseline_bytes)
+
+    @property
+    def unified_growth_bytes(self) -> int | None:
+        """By how much the machine's available memory fell at most: CPU and GPU of a board share it."""
+        return _less(self.available_baseline_bytes, self.available_least_bytes)
+
+
+def _less(value: int | None, baseline: int | None) -> int | None:
+    return None if value is None or baseline is None else max(0, value - baseline)
+
+
+class MachineState(Spec):
+    """The machine at one moment (probe/machine.py: read_state); what it does not tell is None."""
+
+    at_s: float
+    cpu_hz: tuple[float, ...] | None = None
+    cpu_governor: str | None = None
+    gpu_hz: float | None = None
+    gpu_min_hz: float | None = None
+    gpu_max_hz: float | None = None
+    gpu_governor: str | None = None
+    temperatures_c: dict[str, float] = Field(default_factory=dict)
+    throttle_events: int | None = None
+    load_average: float | None = None
+    busy_s: float | None = None
+    own_s: float | None = None
+    swapped_pages: int | None = None
+    available_bytes: int | None = None
+    nvmap_bytes: int | None = None
+    on_battery: bool | None = None
+    power_mode: str | None = None
+
+
+class Watch(Spec):
+    """What was seen of the machine before, during and after the measurement of one process."""
+
+    before: MachineState
+    after: MachineState
+    gpu_hz: tuple[float, ...] = ()
+    cpu_hz: tuple[float, ...] = ()
+    hottest_c: dict[str, float] = Field(default_factory=dict)
+    throttled: tuple[str, ...] = ()
+    gpu_processes: tuple[int, ...] = ()
+    own_pids: tuple[int, ...] = ()
+
+    @property
+    def foreign_load(self) -> float | None:
+        """Cores that other programs used meanwhile; None where it cannot be told."""
+        values = (self.before.busy_s, self.after.busy_s, self.before.own_s, self.after.own_s)
+        if any(value is None for value in values):
+            return None
+        busy_before, busy_after, own_before, own_after = (value or 0.0 for value in values)
+        seconds = self.after.at_s - self.before.at_s
+        foreign = (busy_after - busy_before) - (own_after - own_before)
+        # A count that stands still is no count: some containers and boards show a fixed one.
+        return max(0.0, foreign / seconds) if seconds > 0 and busy_after > busy_before else None

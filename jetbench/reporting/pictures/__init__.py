@@ -1,0 +1,1 @@
+"""Plots, and how they look."""

@@ -1,0 +1,361 @@
+"""Records to pictures: accuracy against each cost, MACs against latency, roofline, latencies, learning curves."""
+
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from jetbench.reporting.pictures.drawing import (
+    ACCENT,
+    DPI,
+    FORMATS,
+    INK,
+    LABEL_POINTS,
+    MUTED,
+    PALETTE,
+    STYLE,
+    Label,
+    make_panel,
+    name_ends,
+    name_points,
+    save_figure,
+    use_log_scale,
+)
+from jetbench.reporting.tables.columns import BY_NAME, Value
+from jetbench.reporting.tables.protocol import describe_machine
+from jetbench.reporting.tables.ranking import front_of_told
+from jetbench.reporting.tables.rows import Row
+from jetbench.spec.architecture import Baseline
+from jetbench.stats import front_of
+
+JETSEG, RELEASED, RIVAL = PALETTE[0], PALETTE[5], INK
+AT_THE_END = ("accuracy-against-latency", "accuracy-against-macs", "latency-against-macs", "learning-curves")
+"""What a sweep draws when it ends; the rest, and PDF, `jetbench plot` does."""
+MOST_CURVES = 12
+MOST_BOXES = 40
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One cost or score of a row, in the unit of its label."""
+
+    name: str
+    label: str
+    scale: float
+    column: str
+
+
+LATENCY = Axis("latency", "latency of one image, median (ms)", 1e3, "latency")
+ENERGY = Axis("energy", "energy of one image, gross (mJ)", 1e3, "energy")
+MACS = Axis("macs", "MACs of one image (M)", 1e-6, "macs")
+PARAMETERS = Axis("parameters", "parameters (k)", 1e-3, "parameters")
+VAL = Axis("accuracy", "best validation mIoU (%)", 100.0, "val")
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A row in a picture: where it is, and the ends of what is known of it, in the units of the axes."""
+
+    row: Row
+    x: Value
+    y: Value
+
+
+PICTURES = (
+    "accuracy-against-latency",
+    "accuracy-against-energy",
+    "accuracy-against-macs",
+    "latency-against-macs",
+    "roofline",
+    "latencies",
+    "learning-curves",
+)
+
+
+def write_plots(
+    folder: Path,
+    rows: Sequence[Row],
+    title: str,
+    names: Sequence[str] = PICTURES,
+    formats: Sequence[str] = FORMATS,
+) -> list[Path]:
+    """Draw what the rows allow, in each format; returns the paths. A picture without data is not written."""
+    drawers: dict[str, Callable[[Sequence[Row], str], Figure | None]] = {
+        "accuracy-against-latency": lambda rows, title: _draw_marks(rows, title, LATENCY, VAL),
+        "accuracy-against-energy": lambda rows, title: _draw_marks(rows, title, ENERGY, VAL),
+        "accuracy-against-macs": lambda rows, title: _draw_marks(rows, title, MACS, VAL),
+        "latency-against-macs": lambda rows, title: _draw_marks(rows, title, MACS, LATENCY),
+        "roofline": _draw_roofline,
+        "latencies": _draw_latencies,
+        "learning-curves": _draw_curves,
+    }
+    ended = [row for row in rows if row.records and not all(record.failure for record in row.records)]
+    written: list[Path] = []
+    with plt.rc_context(STYLE):
+        for name in names:
+            figure = drawers[name](ended, title)
+            if figure is not None:
+                written += save_figure(figure, folder / name, formats, DPI)
+    return written
+
+
+def _value(row: Row, axis: Axis) -> Value | None:
+    told = BY_NAME[axis.column].read(row)
+    if told is None or told.number <= 0:
+        return None
+    latency = row.pooled() if axis is LATENCY else None
+    scale = axis.scale / (latency.batch_size if latency else 1)  # an image's share of its batch
+    low, high, spread = (None if part is None else scale * part for part in (told.low, told.high, told.spread))
+    return replace(told, number=scale * told.number, low=low, high=high, spread=spread)
+
+
+def _draw_marks(rows: Sequence[Row], title: str, across: Axis, up: Axis) -> Figure | None:
+    marks = [
+        Mark(row, x, y) for row in rows if (x := _value(row, across)) is not None and (y := _value(row, up)) is not None
+    ]
+    if not marks:
+        return None
+    best = front_of_told([(mark.x, mark.y) for mark in marks]) if up is VAL else set()
+    # Where it is not known how sure the accuracies are, the numbers alone make a line, and no name is singled out.
+    by_numbers = set(front_of([(mark.x.number, -mark.y.number) for mark in marks])) if up is VAL else set()
+    figure, axis = make_panel(title, _notes([mark.row for mark in marks], across, up, bool(best)))
+    use_log_scale(axis, "x", [mark.x.number for mark in marks])
+    if by_numbers:
+        line = sorted((marks[number] for number in best or by_numbers), key=lambda mark: mark.x.number)
+        axis.step(
+            [mark.x.number for mark in line],
+            [mark.y.number for mark in line],
+            where="post",
+            color=ACCENT,
+            linewidth=1.0,
+            linestyle="-" if best else (0, (3, 2)),
+            alpha=0.7,
+            zorder=1,
+        )
+    for mark in marks:
+        _draw_mark(axis, mark)
+    if up is not VAL:
+        use_log_scale(axis, "y", [mark.y.number for mark in marks])
+        _draw_paces(axis, marks)
+    axis.set_xlabel(across.label)
+    axis.set_ylabel(up.label)
+    labels = [
+        Label(mark.x.number, mark.y.number, mark.row.label, _ink_of(mark.row), number in best, _order_of(mark.row))
+        for number, mark in enumerate(marks)
+    ]
+    name_points(figure, axis, labels, [(mark.x.number, mark.y.number) for mark in marks])
+    return figure
+
+
+def _order_of(row: Row) -> int:
+    """JetSeg's networks are named before their rivals: they are what a picture is about."""
+    return int(isinstance(row.architecture, Baseline))
+
+
+def colour_of(row: Row) -> str:
+    """Blue for JetSeg in the paper's form, light blue in the released one, black for rivals."""
+    if isinstance(row.architecture, Baseline):
+        return RIVAL
+    return RELEASED if row.architecture.form == "released" else JETSEG
+
+
+def _ink_of(row: Row) -> str:
+    """The colour of its name: light blue would be hard to read."""
+    return RIVAL if isinstance(row.architecture, Baseline) else JETSEG
+
+
+def _draw_mark(axis: Axes, mark: Mark) -> None:
+    colour = colour_of(mark.row)
+    for value, line in ((mark.x, axis.hlines), (mark.y, axis.vlines)):
+        if value.low is not None and value.high is not None and value.low != value.high:
+            other = mark.y if value is mark.x else mark.x
+            line(other.number, value.low, value.high, color=colour, linewidth=0.7, alpha=0.6, zorder=2)
+    # Hollow: what its name stands for is not sure (an approximate network, or a suspect profile).
+    doubtful = mark.row.label != mark.row.name
+    shape = "^" if isinstance(mark.row.architecture, Baseline) else "o"
+    axis.scatter(
+        mark.x.number,
+        mark.y.number,
+        s=14,
+        marker=shape,
+        facecolors="white" if doubtful else colour,
+        edgecolors=colour,
+        linewidths=0.8,
+        zorder=3,
+    )
+
+
+def _draw_paces(axis: Axes, marks: Sequence[Mark]) -> None:
+    """Lines of equal MACs a second: what lies above another's line uses the machine worse."""
+    (low, high), ends = axis.get_xlim(), axis.get_ylim()
+    paces = sorted(mark.x.number / mark.y.number for mark in marks)  # M a ms: G a second
+    shown: list[float] = []
+    for pace in (paces[0], paces[-1], paces[len(paces) // 2]):
+        if any(1 / 3 < pace / other < 3 for other in shown):
+            continue  # their figures would meet
+        shown.append(pace)
+        axis.plot([low, high], [low / pace, high / pace], color=MUTED, linewidth=0.5, linestyle=":", zorder=0)
+        # Where the line leaves the plot.
+        axis.annotate(
+            f"{pace:.3g} GMAC/s",
+            (min(high, ends[1] * pace), min(high / pace, ends[1])),
+            fontsize=LABEL_POINTS - 1,
+            color=MUTED,
+            ha="right",
+            va="bottom",
+        )
+    axis.set(xlim=(low, high), ylim=ends)
+
+
+def _notes(rows: Sequence[Row], across: Axis, up: Axis, is_told: bool) -> list[str]:
+    """Key, data and machine, as far as the picture's numbers hang on them."""
+    axes = (across, up)
+    key = ["blue: JetSeg, paper form"] if any(colour_of(row) == JETSEG for row in rows) else []
+    key += ["light blue: released form"] if any(colour_of(row) == RELEASED for row in rows) else []
+    key += ["black triangles: rivals"] if any(colour_of(row) == RIVAL for row in rows) else []
+    if VAL in axes and is_told:
+        key += ["orange, bold: nothing else is told to be better in one and not worse in the other"]
+    elif VAL in axes:
+        key += ["dashed: the best numbers of one training each; other seeds may change it"]
+    key += ["hollow: approximate, ended early or suspect"] if any(row.label != row.name for row in rows) else []
+    key += ["bars: 95 % intervals, or what a machine repeats"] if LATENCY in axes else []
+    notes = ["; ".join(key)] if key else []
+    records = [record for row in rows for record in row.records]
+    if VAL in axes:
+        notes += list(dict.fromkeys(record.dataset.describe() for record in records))[:2]
+    if LATENCY in axes or ENERGY in axes:
+        notes += _machines(rows)
+    return notes
+
+
+def _machines(rows: Sequence[Row]) -> list[str]:
+    return list(dict.fromkeys(describe_machine(profile.environment) for row in rows for profile in row.profiles))[:2]
+
+
+def _draw_roofline(rows: Sequence[Row], title: str) -> Figure | None:
+    """FLOPs a second reached against FLOPs a byte; the device's roof where its data sheet is known."""
+    points = []
+    roofs: dict[tuple[float, float], str] = {}
+    for row in rows:
+        profile, latency = (row.profiles[0], row.pooled()) if row.profiles else (None, None)
+        if profile is None or latency is None or not profile.bytes_moved or not profile.flops:
+            continue
+        seconds = latency.median_s / latency.batch_size
+        points.append((row, profile.flops / profile.bytes_moved, profile.flops / seconds / 1e9))
+        peaks = profile.estimate.peaks if profile.estimate else {}
+        arithmetic = [peaks[name] for name in ("fp16_tensor", "fp16", "fp32") if name in peaks]
+        if profile.estimate and arithmetic and "bandwidth" in peaks:
+            roofs[max(arithmetic), peaks["bandwidth"]] = profile.estimate.device
+    if not points:
+        return None
+    roof = "; ".join(roofs.values()) or "no data sheet of this machine is known, so no roof is drawn"
+    notes = [f"FLOPs and least bytes are counted, seconds measured; roof: {roof}", *_machines(rows)]
+    figure, axis = make_panel(f"{title}: roofline", notes)
+    for _, intensity, reached in points:
+        axis.scatter(intensity, reached, s=0)
+    use_log_scale(axis, "x", [intensity for _, intensity, _ in points], always=True)
+    use_log_scale(axis, "y", [reached for *_, reached in points], always=True)
+    low, high = axis.get_xlim()
+    for peak, bandwidth in roofs:
+        edge = peak / bandwidth
+        axis.plot(
+            [min(low, edge / 4), edge, max(high, edge * 4)],
+            [min(low, edge / 4) * bandwidth / 1e9, peak / 1e9, peak / 1e9],
+            color=ACCENT,
+            linewidth=1.0,
+        )
+    for row, intensity, reached in points:
+        axis.scatter(intensity, reached, s=14, color=colour_of(row), zorder=3)
+    axis.set_xlabel("FLOPs per byte moved (counted)")
+    axis.set_ylabel("GFLOP/s reached")
+    labels = [Label(x, y, row.label, _ink_of(row), order=_order_of(row)) for row, x, y in points]
+    name_points(figure, axis, labels, [(x, y) for _, x, y in points])
+    return figure
+
+
+def _draw_latencies(rows: Sequence[Row], title: str) -> Figure | None:
+    """Every pass of every network: box from the 25th to the 75th percentile, whiskers 5th and 95th, worst as a dot."""
+    timed = [(row, latency) for row in rows if (latency := row.pooled()) is not None]
+    timed.sort(key=lambda each: each[1].median_s)
+    if not timed:
+        return None
+    shown = timed[:MOST_BOXES]
+    notes = [
+        "box: 25th to 75th percentile of all passes, line: 5th to 95th, tick: median, dot: worst",
+        *_machines(rows),
+    ]
+    if len(timed) > len(shown):
+        notes.insert(0, f"the {len(shown)} fastest of {len(timed)}")
+    figure, axis = make_panel(f"{title}: spread of latencies", notes, 1.3 + 0.13 * len(shown))
+    for number, (row, latency) in enumerate(reversed(shown)):
+        at = [1e3 * latency.percentile_s(percent) for percent in (5, 25, 50, 75, 95, 100)]
+        colour = colour_of(row)
+        axis.hlines(number, at[0], at[4], color=colour, linewidth=0.8)
+        axis.barh(number, at[3] - at[1], left=at[1], height=0.55, color=colour, alpha=0.45)
+        axis.vlines(at[2], number - 0.35, number + 0.35, color=colour, linewidth=1.2)
+        axis.scatter(at[5], number, s=3, color=colour)
+    axis.set_yticks(range(len(shown)), [row.label for row, _ in reversed(shown)], fontsize=LABEL_POINTS)
+    axis.set_ylim(-0.7, len(shown) - 0.3)
+    use_log_scale(axis, "x", [1e3 * latency.median_s for _, latency in shown])
+    batch = {latency.batch_size for _, latency in shown}
+    axis.set_xlabel("latency of " + ("one image" if batch == {1} else "a batch") + " (ms)")
+    return figure
+
+
+def _draw_curves(rows: Sequence[Row], title: str) -> Figure | None:
+    """Validation mIoU at each evaluation: a curve that still rises had too little budget to rank anything."""
+    trained = [row for row in rows if row.trainings]
+    if not trained:
+        return None
+    best = sorted(trained, key=lambda row: -_mean_curve(row)[-1][1])
+    shown = {id(row): number for number, row in enumerate(best[:MOST_CURVES])}
+    several = any(len(row.trainings) > 1 for row in trained)
+    what = "a network, the mean of its seeds in a band of their standard deviation" if several else "a training"
+    notes = [f"one line {what}, scored on the whole validation split; a line that still rises had too little budget"]
+    if len(trained) > MOST_CURVES:
+        notes.append(f"named: the {MOST_CURVES} best of {len(trained)}; grey: the rest")
+    notes += list(dict.fromkeys(record.dataset.describe() for row in trained for record in row.records))[:2]
+    figure, axis = make_panel(f"{title}: learning curves", notes)
+    labels = []
+    for row in trained:
+        at = shown.get(id(row))
+        # As many styles as names: a colour comes again only with other dashes.
+        colour = "#cbd2d9" if at is None else PALETTE[at % len(PALETTE)]
+        style = "-" if at is None or at < len(PALETTE) else (0, (4, 1.5))
+        curve = _mean_curve(row)
+        x, y = [point[0] for point in curve], [point[1] for point in curve]
+        axis.plot(
+            x,
+            y,
+            color=colour,
+            linewidth=0.9,
+            linestyle=style,
+            marker="o",
+            markersize=1.5,
+            zorder=1 if at is None else 3,
+        )
+        if at is not None:
+            low, high = ([mean + sign * deviation for _, mean, deviation in curve] for sign in (-1, 1))
+            axis.fill_between(x, low, high, color=colour, alpha=0.12, linewidth=0, zorder=2)
+            labels.append(Label(x[-1], y[-1], row.label, colour))
+    axis.set_xlabel("passes over the training images")
+    axis.set_ylabel("validation mIoU (%)")
+    axis.set_ylim(bottom=0)
+    first, last = axis.get_xlim()
+    axis.set_xlim(first, last + 0.45 * (last - first))  # room for the names
+    name_ends(figure, axis, labels)
+    return figure
+
+
+def _mean_curve(row: Row) -> list[tuple[float, float, float]]:
+    """Passes, mean mIoU (%) and its deviation over the seeds at each evaluation, as far as all of them went."""
+    curve: list[tuple[float, float, float]] = []
+    for group in zip(*(training.val for training in row.trainings), strict=False):
+        scores = [100 * each.counts.miou for each in group]
+        deviation = statistics.stdev(scores) if len(scores) > 1 else 0.0
+        curve.append((statistics.fmean(each.epoch for each in group), statistics.fmean(scores), deviation))
+    return curve

@@ -1,0 +1,272 @@
+"""Two studies beside each other, paired by variant: each change with its interval, ties, and what does not compare."""
+
+import math
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from jetbench.errors import SpecError
+from jetbench.reporting import units
+from jetbench.reporting.studies import Study
+from jetbench.reporting.tables.columns import BETWEEN_SESSIONS, BY_NAME, Column, Value, relative_half
+from jetbench.reporting.tables.footnotes import Notes
+from jetbench.reporting.tables.protocol import ALL, Needs, facts_of
+from jetbench.reporting.tables.rows import Row
+from jetbench.reporting.tables.table import Cell, Section, Table, TableRow, believed
+from jetbench.stats import differences
+
+Outcome = Literal["better", "worse", "tie", "same", "not told", "gone", "new", "missing", "not comparable"]
+POINTS = ("val", "test")
+"""Compared by their difference in points; everything else by its ratio."""
+TIMED = ("latency", "fps-e2e", "energy")
+METRICS = ("latency", "fps-e2e", "memory", "energy", "val", "test", "parameters", "macs", "eq2")
+ALIASES = {"miou": "test", "e2e": "fps-e2e"}
+VERSION = "jetbench"  # two versions of it are what a comparison is often about
+
+
+@dataclass(frozen=True)
+class Change:
+    """One number of one variant, before and after: `amount` is relative, or a difference in points of mIoU.
+
+    `half` is the half width of its 95 % interval, None where nothing is known of it.
+    """
+
+    metric: str
+    before: Value | None
+    after: Value | None
+    amount: float | None = None
+    half: float | None = None
+    outcome: Outcome = "missing"
+
+    @property
+    def worse_by(self) -> float:
+        """How much worse it has become; below 0 where it is better."""
+        column = BY_NAME[self.metric]
+        return (self.amount or 0.0) * (1 if column.better == "low" else -1)
+
+    @property
+    def text(self) -> str:
+        """The change as people read it."""
+        if self.amount is None:
+            return units.MISSING if self.outcome == "missing" else self.outcome
+        scale, unit = (100, "") if self.metric in POINTS else (100, " %")
+        told = f"{scale * self.amount:+.1f}" + (f" \N{PLUS-MINUS SIGN} {scale * self.half:.1f}" if self.half else "")
+        return f"{told}{unit} {self.outcome}"
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A variant that both studies have, and its changes."""
+
+    name: str
+    changes: dict[str, Change]
+
+
+@dataclass(frozen=True)
+class Limit:
+    """How much worse a metric may become, by --fail-on: a share, or points of mIoU as a share of 1."""
+
+    metric: str
+    amount: float
+    asked: str
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All pairs of two studies; `differing` says of each metric why it does not compare, where it does not."""
+
+    before: Study
+    after: Study
+    pairs: tuple[Pair, ...]
+    differing: dict[str, str]
+    only_before: tuple[str, ...]
+    only_after: tuple[str, ...]
+
+    @property
+    def is_empty(self) -> bool:
+        """Is there nothing at all that compares?"""
+        return not self.pairs or len(self.differing) == len(METRICS)
+
+    def failures(self, limits: Sequence[Limit]) -> list[str]:
+        """What is worse than allowed, or was there and is not any more, in words. A tie is never worse."""
+        lines = [f"{name}: is not in {self.after.name} any more" for name in self.only_before if limits]
+        for limit in limits:
+            for pair in self.pairs:
+                change = pair.changes[limit.metric]
+                if change.outcome == "gone":
+                    lines.append(f"{pair.name}: {limit.metric} is not there any more")
+                elif change.outcome in ("worse", "not told") and change.worse_by > limit.amount:
+                    doubt = "; one run each, so chance is not ruled out" if change.outcome == "not told" else ""
+                    lines.append(f"{pair.name}: {limit.metric} {change.text}, more than {limit.asked} allows{doubt}")
+        return lines
+
+
+def read_limits(text: str) -> list[Limit]:
+    """`latency:3%,miou:1` as limits.
+
+    Raises:
+        SpecError: a metric that is not compared, or an amount that is no share or count of points.
+    """
+    limits = []
+    for part in text.split(","):
+        name, _, amount = (word.strip() for word in part.partition(":"))
+        metric = ALIASES.get(name, name)
+        if metric not in METRICS:
+            known = ", ".join((*METRICS, *ALIASES))
+            raise SpecError(f"--fail-on {part.strip()}: {name!r} is not compared; there are {known}")
+        unit = "" if metric in POINTS else "%"
+        match = re.fullmatch(rf"(\d+(?:\.\d+)?)\s*{unit}", amount)
+        if not match:
+            example = f"{name}:1 (points of mIoU)" if metric in POINTS else f"{name}:3%"
+            raise SpecError(f"--fail-on {part.strip()}: expected {example}")
+        limits.append(Limit(metric, float(match[1]) / 100, part.strip()))
+    return limits
+
+
+def compare(before: Study, after: Study, show_invalid: bool = False) -> Comparison:
+    """Both studies' rows, paired by name; a metric compares where all pairs share what it hangs on."""
+    first, second = (_rows(study, show_invalid) for study in (before, after))
+    shared = [name for name in first if name in second]
+    differing: dict[str, str] = {}
+    for needs in ALL:
+        reason = _why_not([(first[name], second[name]) for name in shared], needs)
+        if reason:
+            differing |= {metric: reason for metric in METRICS if BY_NAME[metric].needs == needs}
+    pairs = tuple(
+        Pair(name, {metric: _change(metric, first[name], second[name], metric in differing) for metric in METRICS})
+        for name in shared
+    )
+    gone, new = (tuple(n for n in one if n not in other) for one, other in ((first, second), (second, first)))
+    return Comparison(before, after, pairs, differing, gone, new)
+
+
+def _rows(study: Study, show_invalid: bool) -> dict[str, Row]:
+    rows = [row for row in study.rows() if row.records]
+    return {row.name: row for row in (rows if show_invalid else believed(rows))}
+
+
+def _why_not(pairs: Sequence[tuple[Row, Row]], needs: Needs) -> str:
+    """The first fact in which a pair differs, with both values; empty where all agree."""
+    for pair in pairs:
+        one, other = (_facts(row, needs) for row in pair)
+        for name in one.keys() & other.keys() - {VERSION}:
+            if one[name] != other[name]:
+                return f"{name}: {one[name]} against {other[name]}"
+    return ""
+
+
+def _facts(row: Row, needs: Needs) -> dict[str, str]:
+    facts: dict[str, str] = {}
+    for record in row.records:
+        facts |= facts_of(record, (needs,), with_varied=True)  # a pair is the same variant: nothing is varied in it
+    return facts
+
+
+def _change(metric: str, one: Row, other: Row, differs: bool) -> Change:
+    column = BY_NAME[metric]
+    before, after = column.read(one), column.read(other)
+    if before is None or after is None:
+        outcome: Outcome = "gone" if before else "new" if after else "missing"
+        return Change(metric, before, after, outcome=outcome)
+    if differs:
+        return Change(metric, before, after, outcome="not comparable")
+    half = _half_of_change(metric, one, other, before, after)
+    change = after.number - before.number
+    amount = change if metric in POINTS else change / before.number if before.number else 0.0
+    return Change(metric, before, after, amount, half, _outcome(column, before, after, amount, half))
+
+
+def _half_of_change(metric: str, one: Row, other: Row, before: Value, after: Value) -> float | None:
+    """Half width of the change's 95 % interval: of points by a t-test over the seeds, else from both intervals."""
+    if metric in POINTS:
+        scores = [_scores(metric, row) for row in (one, other)]
+        if not all(value.has_interval for value in (before, after)):
+            return None
+        (difference,) = differences(scores)
+        return difference.half if difference else None
+    halves = [relative_half(value) for value in (before, after)]
+    if any(each is None for each in halves):
+        return None
+    half = math.hypot(*(each or 0.0 for each in halves))
+    return max(half, BETWEEN_SESSIONS) if metric in TIMED else half
+
+
+def _scores(metric: str, row: Row) -> list[float]:
+    """Of each seed."""
+    column = BY_NAME[metric]
+    singles = [column.read(replace(row, records=(record,))) for record in row.records]
+    return [value.number for value in singles if value]
+
+
+def _outcome(column: Column, before: Value, after: Value, amount: float, half: float | None) -> Outcome:
+    if amount == 0 and before.is_exact and after.is_exact:
+        return "same"
+    if half is None:
+        return "not told"
+    if abs(amount) <= half:
+        return "tie"
+    return "better" if (amount < 0) == (column.better == "low") else "worse"
+
+
+def build_comparison(found: Comparison) -> Table:
+    """The comparison as a table: a row for each variant, a column for each metric in which anything is there."""
+    metrics = [m for m in METRICS if any(pair.changes[m].outcome != "missing" for pair in found.pairs)]
+    # Counts are facts; where none has changed there is nothing to see.
+    shown = [
+        metric
+        for metric in metrics
+        if metric not in ("parameters", "macs", "eq2")
+        or any(pair.changes[metric].outcome != "same" for pair in found.pairs)
+    ]
+    columns = tuple(_as_text(BY_NAME[metric]) for metric in shown)
+    rows = tuple(
+        TableRow(pair.name, tuple(Cell(pair.changes[metric].text) for metric in shown)) for pair in found.pairs
+    )
+    title = f"{found.after.name} against {found.before.name}"
+    return Table(title, columns, (Section("", rows),), Notes(tuple(_describe(found, shown))))
+
+
+def _as_text(column: Column) -> Column:
+    return Column(column.name, column.heading, column.kind, text=lambda row: "", short=column.brief, holds_numbers=True)
+
+
+def _describe(found: Comparison, shown: Iterable[str]) -> list[str]:
+    lines = [
+        f"How the second has changed against the first, {units.counted(len(found.pairs), 'variant')} paired by name: "
+        "relative, or in points of mIoU, with the half width of the 95 % interval; a tie is a change within it.",
+    ]
+    if any(metric in TIMED for metric in shown):
+        lines.append(
+            f"From one study to another a machine repeats a latency within {100 * BETWEEN_SESSIONS:g} % at best, as "
+            "was seen: a change within that is a tie. `jetbench profile A B` measures networks in turn, which tells "
+            "smaller differences."
+        )
+    for metric in shown:
+        if metric in found.differing:
+            lines.append(f"{BY_NAME[metric].heading} does not compare: {found.differing[metric]}.")
+            continue
+        outcomes = Counter(pair.changes[metric].outcome for pair in found.pairs)
+        order: tuple[Outcome, ...] = ("better", "worse", "tie", "same", "not told", "gone", "new")
+        told = ", ".join(f"{outcomes[each]} {each}" for each in order if outcomes[each])
+        lines.append(f"{BY_NAME[metric].heading}: {told}{_mean(metric, found.pairs)}.")
+    if any(change.outcome == "not told" for pair in found.pairs for change in pair.changes.values()):
+        lines.append(
+            "Not told: of one training each it is not known how sure it is; seeds (training.seed: [0, 1, 2]) say it."
+        )
+    for names, study in ((found.only_before, found.before), (found.only_after, found.after)):
+        if names:
+            lines.append(f"Only in {study.name}: {', '.join(names)}.")
+    return lines
+
+
+def _mean(metric: str, pairs: Sequence[Pair]) -> str:
+    """The mean change over all variants: geometric for ratios."""
+    amounts = [change.amount for pair in pairs if (change := pair.changes[metric]).amount is not None]
+    if len(amounts) < 2:
+        return ""
+    if metric in POINTS:
+        return f"; on average {100 * sum(amounts) / len(amounts):+.1f} points"
+    ratio = math.exp(sum(math.log1p(amount) for amount in amounts) / len(amounts))
+    return f"; on average {100 * (ratio - 1):+.1f} %"

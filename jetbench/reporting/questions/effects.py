@@ -1,0 +1,227 @@
+"""What each value of each axis of a sweep changes, against the base's: mean effects with 95 % intervals."""
+
+import math
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from jetbench.errors import SpecError
+from jetbench.network.plan import plan_network
+from jetbench.network.variants import BUDGET, SEED, TRAINING, describe_changes
+from jetbench.records.record import Record
+from jetbench.reporting import units
+from jetbench.reporting.studies import Study
+from jetbench.reporting.tables.columns import BY_NAME, Column
+from jetbench.reporting.tables.footnotes import Notes, footnotes
+from jetbench.reporting.tables.protocol import describe_differences, group_rows
+from jetbench.reporting.tables.rows import Row, name_without_seed, rows_of
+from jetbench.reporting.tables.table import Cell, Section, Table, TableRow, believed
+from jetbench.spec.architecture import Baseline
+from jetbench.spec.base import override, parse_spec
+from jetbench.stats import student_quantile
+
+METRICS = ("parameters", "macs", "latency", "memory", "val", "test")
+POINTS = ("val", "test")
+CASES = "several things at once"
+
+
+@dataclass(frozen=True)
+class Effect:
+    """Mean of paired differences, relative or in points of mIoU, and the ends of its interval; None of a single pair.
+
+    Of counts, which are exact, the ends are the least and the most.
+    """
+
+    mean: float
+    low: float | None
+    high: float | None
+    pairs: int
+    is_exact: bool = False
+
+    @property
+    def is_told(self) -> bool:
+        """Does the interval leave out 0?"""
+        return self.low is not None and self.high is not None and (self.low > 0 or self.high < 0)
+
+
+@dataclass(frozen=True)
+class AxisValue:
+    """One value of one axis, what it takes the place of, and its effect on each metric."""
+
+    axis: str
+    value: Any
+    instead_of: Any
+    effects: Mapping[str, Effect | None]
+
+
+def list_effects(records: Sequence[Record]) -> list[AxisValue]:
+    """The effect of each value over all pairs that differ in nothing else: variant against base value, seed by seed.
+
+    A pair is two records of one seed of which one has the value where the other has the base's, by what their networks
+    and recipes are, however the sweep spells it. A case that changes several things is paired with the base as a whole.
+    """
+    ended = [record for record in records if not (record.training and record.training.stopped)]
+    keys = list(dict.fromkeys(key for record in ended for key in record.changes if key != SEED))
+    base = next((record for record in ended if not _changed(record)), ended[0] if ended else None)
+    if base is None:
+        return []
+    usual = {key: str(_value_of(base, key)) for key in keys}
+    is_same = _comparer(base)
+    values = {
+        id(record): {
+            key: usual[key] if (text := str(_value_of(record, key))) == usual[key] or is_same(record, key) else text
+            for key in keys
+        }
+        for record in ended
+    }
+    found: dict[tuple[str, str], list[tuple[Record, Record]]] = {}
+    told: dict[tuple[str, str], tuple[Any, Any]] = {}
+    for one in ended:
+        whole = None
+        is_paired = False
+        for other in ended:
+            if other is one or other.training_config.seed != one.training_config.seed:
+                continue
+            touched = [key for key in keys if key in one.changes or key in other.changes]
+            apart = [key for key in touched if values[id(one)][key] != values[id(other)][key]]
+            if len(apart) == 1 and values[id(other)][apart[0]] == usual[apart[0]]:
+                name = (apart[0], values[id(one)][apart[0]])
+                found.setdefault(name, []).append((one, other))
+                told[name] = (_value_of(one, apart[0]), _value_of(other, apart[0]))
+                is_paired = True
+            elif len(apart) > 1 and _is_base_of(other, one):
+                whole = other
+        if whole is not None and not is_paired:
+            name = (CASES, name_without_seed(one))
+            found.setdefault(name, []).append((one, whole))
+            told[name] = (name[1], name_without_seed(whole))
+    return [
+        AxisValue(name[0], *told[name], {metric: _effect(metric, pairs) for metric in METRICS})
+        for name, pairs in found.items()
+    ]
+
+
+def _comparer(base: Record) -> Callable[[Record, str], bool]:
+    """Whether a field's value in a record's network spells out what a rule gives the base, which leaves it open."""
+    known: dict[tuple[str, str], bool] = {}
+    classes, size = base.dataset.num_classes, base.dataset.size
+
+    def is_same(record: Record, key: str) -> bool:
+        if _value_of(base, key) is not None or key.startswith(TRAINING) or type(base.architecture) is Baseline:
+            return False
+        value: Any = record.architecture.model_dump(mode="json")
+        for part in key.split("."):
+            value = value.get(part) if isinstance(value, dict) else None
+        if (key, str(value)) not in known:
+            raw = base.architecture.model_dump(mode="json")
+            spelt = parse_spec(type(base.architecture), override(raw, {key: value}), base.variant)
+            plans = [plan_network(network, classes, size).fingerprint for network in (base.architecture, spelt)]
+            known[key, str(value)] = plans[0] == plans[1]
+        return known[key, str(value)]
+
+    return is_same
+
+
+def _changed(record: Record) -> list[str]:
+    return [key for key in record.changes if key != SEED]
+
+
+def _is_base_of(base: Record, case: Record) -> bool:
+    """Is it the base, where a sweep has several budgets that of the same one?"""
+    changed = _changed(base)
+    return not changed or (changed == [BUDGET] and base.training_config.budget == case.training_config.budget)
+
+
+def _value_of(record: Record, key: str) -> Any:
+    """What a dotted key stands for in a record's network or recipe."""
+    if key == "base":
+        return record.architecture.name
+    top, _, rest = key.partition(".")
+    held: Any = record.training_config if top == "training" else record.architecture
+    for part in (rest if top == "training" else key).split("."):
+        held = getattr(held, part, None)
+    return [str(each) for each in held] if isinstance(held, tuple) else held
+
+
+def _effect(metric: str, pairs: Sequence[tuple[Record, Record]]) -> Effect | None:
+    column, told, exact = BY_NAME[metric], [], True
+    for one, base in pairs:
+        new, old = (column.read(Row(r.variant, r.architecture, (r,))) for r in (one, base))
+        if new is None or old is None:
+            continue
+        exact = exact and new.is_exact and old.is_exact
+        told.append(new.number - old.number if metric in POINTS else math.log(new.number / old.number))
+    if not told:
+        return None
+    mean, low, high = statistics.fmean(told), None, None
+    if exact:
+        low, high = min(told), max(told)
+    elif len(told) > 1:
+        half = student_quantile(0.975, len(told) - 1) * statistics.stdev(told) / len(told) ** 0.5
+        low, high = mean - half, mean + half
+    if metric in POINTS:
+        return Effect(mean, low, high, len(told))
+    ends = [None if end is None else math.expm1(end) for end in (low, high)]
+    return Effect(math.expm1(mean), ends[0], ends[1], len(told), exact)
+
+
+def build_effects(study: Study) -> Table:
+    """The effects as a table, an axis a section.
+
+    Raises:
+        SpecError: no two variants differ in one key only, or rows do not compare.
+    """
+    rows = believed(rows_of(study.records, study.name))
+    records = [record for row in rows for record in row.records]
+    groups = group_rows(rows, ("counted", "trained", "measured"))
+    if len(groups) > 1:
+        raise SpecError(f"these rows do not compare:\n{describe_differences(groups)}")
+    found = list_effects(records)
+    if not found:
+        raise SpecError(f"{study.folder}: no two variants differ in one thing only, so no effect can be told")
+    columns = tuple(_as_text(BY_NAME[metric]) for metric in METRICS)
+    sections = []
+    for axis in dict.fromkeys(each.axis for each in found):
+        members = [each for each in found if each.axis == axis]
+        usual = members[0].instead_of
+        instead = describe_changes({axis: usual}).partition("=")[2] or str(usual)
+        if usual is None:
+            instead = "the base's own"  # which a rule of its form gives
+        sections.append(Section(f"{axis}, instead of {instead}", tuple(_row(each) for each in members)))
+    notes = footnotes(rows, [BY_NAME[metric] for metric in METRICS])
+    pairs = sorted({effect.pairs for each in found for effect in each.effects.values() if effect})
+    first = (
+        f"Mean effect of a value against the base's, over pairs that differ in nothing else ({_pairs(pairs)}, "
+        "seed by seed): relative, or in points of mIoU, with its 95 % interval by Student's t. Bold: the "
+        "interval leaves out 0. Intervals hold one by one, not all together."
+    )
+    told = Notes((first, *notes.essential), notes.details)
+    return Table(f"{study.name}: effects by axis", columns, tuple(sections), told)
+
+
+def _pairs(counts: Sequence[int]) -> str:
+    return units.counted(counts[0], "pair") if len(counts) == 1 else f"{counts[0]} to {counts[-1]} pairs"
+
+
+def _row(each: AxisValue) -> TableRow:
+    name = describe_changes({each.axis: each.value}).partition("=")[2] or str(each.value)
+    return TableRow(name, tuple(_cell(metric, each.effects[metric]) for metric in METRICS))
+
+
+def _cell(metric: str, effect: Effect | None) -> Cell:
+    if effect is None:
+        return Cell(units.MISSING)
+    unit = "" if metric in POINTS else " %"
+    text = f"{100 * effect.mean:+.1f}"
+    if effect.is_exact and effect.low is not None and effect.high is not None:
+        if 100 * (effect.high - effect.low) >= 0.1:
+            text = f"{100 * effect.low:+.1f} to {100 * effect.high:+.1f}"
+    elif effect.low is not None and effect.high is not None:
+        text += f" [{100 * effect.low:+.1f}, {100 * effect.high:+.1f}]"
+    return Cell(text + unit, is_strong=effect.is_told and not effect.is_exact)
+
+
+def _as_text(column: Column) -> Column:
+    heading = column.heading.split(" (")[0] + (" (points)" if column.name in POINTS else "")
+    return Column(column.name, heading, column.kind, text=lambda row: "", holds_numbers=True)

@@ -1,0 +1,1 @@
+"""One table machine: rows, columns, ranking, notes; one file per format."""

@@ -1,0 +1,522 @@
+"""The columns a table can have, by name: class of the number, unit, which way is better, and how sure each value is."""
+
+import math
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Literal
+
+from jetbench.errors import SpecError
+from jetbench.network.operations import add_up
+from jetbench.network.plan import AnyPlan, plan_network
+from jetbench.network.rules import format_size
+from jetbench.profiling.listing import list_network
+from jetbench.records.measurement import Latency
+from jetbench.records.record import Profile, Record, TrainingResult
+from jetbench.reporting import units
+from jetbench.reporting.tables.protocol import Needs
+from jetbench.reporting.tables.published import HEADINGS, describe_kind, reported_cell
+from jetbench.reporting.tables.rows import Row
+from jetbench.spec.architecture import Baseline
+from jetbench.spec.published import QUANTITIES, Quantity
+from jetbench.stats import student_quantile, welch_difference
+
+Kind = Literal["described", "counted", "measured", "estimated", "reported"]
+
+REPEATABILITY = 0.025
+"""Least half width, relative, of a latency: the headlines of ten runs on one machine lay within 4.6 % of each other,
+each of 6 to 12 processes (reports/LOG.md, 2026-11-24), so what an interval within one run says is not all."""
+
+REPEATABILITY_OF_FEW, ENOUGH_PROCESSES = 0.06, 6
+"""The same of fewer than six processes: medians of single ones went from 115 to 129 ms in those runs, and those of one
+network by up to 13 % in the ablation (reports/LOG.md, 2026-11-25)."""
+
+
+BETWEEN_SESSIONS = 0.15
+"""Least half width, relative, of a change of latency from one study to another: one network, on one processor, was
+13 % slower an hour later (reports/LOG.md, 2026-11-28). Measured in turn (`jetbench profile A B`) far less is told."""
+
+
+@dataclass(frozen=True)
+class Value:
+    """A number in SI units; the ends between which it is taken to be, equal where it is exact, None where unknown.
+
+    `spread` is the standard deviation over `count` seeds, shown behind the number. `session` is the study in which a
+    time was measured.
+    """
+
+    number: float
+    low: float | None = None
+    high: float | None = None
+    spread: float | None = None
+    count: int = 0
+    session: str | None = None
+
+    @property
+    def is_exact(self) -> bool:
+        """Would counting again give the same?"""
+        return self.low == self.high == self.number
+
+    @property
+    def has_interval(self) -> bool:
+        """Is it known how sure the number is?"""
+        return self.low is not None and self.high is not None
+
+    def is_tied_with(self, other: "Value") -> bool:
+        """Can their difference not be told from 0, by its 95 % interval? Not so of what has no interval."""
+        if self.low is None or self.high is None or other.low is None or other.high is None:
+            return False
+        less, more = sorted((self, other), key=lambda each: each.number)
+        return more.number - less.number <= half_of_difference(less, more)
+
+
+def half_of_difference(less: Value, more: Value) -> float:
+    """Half the width of the 95 % interval of a difference: Welch's of seeds, else both half widths in quadrature."""
+    if less.spread is not None and more.spread is not None and min(less.count, more.count) > 1:
+        ours, theirs = (less.number, less.spread, less.count), (more.number, more.spread, more.count)
+        return welch_difference(ours, theirs).half
+    half = math.hypot((less.high or less.number) - less.number, more.number - (more.low or more.number))
+    if less.session != more.session:
+        half = max(half, BETWEEN_SESSIONS * less.number)
+    return half
+
+
+def relative_half(value: Value) -> float | None:
+    """Half the width of a value's interval, relative to it; None where that is unknown."""
+    if value.low is None or value.high is None:
+        return None
+    return (value.high - value.low) / 2 / value.number if value.number else 0.0
+
+
+def exact(number: float | None) -> Value | None:
+    """A value that counting again would give again."""
+    return None if number is None else Value(number, number, number)
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column: `read` gives a row's value, or `text` its words. `short` is its heading on the terminal."""
+
+    name: str
+    heading: str
+    kind: Kind
+    needs: Needs | None = None
+    read: Callable[[Row], Value | None] = lambda row: None
+    show: Callable[[float | None], str] = units.count
+    text: Callable[[Row], str] | None = None
+    better: Literal["low", "high"] | None = None
+    short: str = ""
+    holds_numbers: bool = False
+    """Are its words numbers, to be set as such?"""
+
+    @property
+    def is_number(self) -> bool:
+        """Is it set to the right, as numbers are?"""
+        return self.text is None or self.holds_numbers
+
+    def cell(self, row: Row) -> str:
+        """What stands in the table: a number with its spread over seeds, words, or a dash."""
+        if self.text is not None:
+            return self.text(row)
+        value = self.read(row)
+        if value is None:
+            return units.MISSING
+        return self.show(value.number) + (f" \N{PLUS-MINUS SIGN} {self.show(value.spread)}" if value.spread else "")
+
+    @property
+    def brief(self) -> str:
+        """The heading where there is little room."""
+        return self.short or self.heading
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What is counted of a network for one image; all None of a rival without a profile, where there is no torch."""
+
+    parameters: int | None = None
+    macs: int | None = None
+    flops: int | None = None
+    eq2_flops: float | None = None
+    peak_activation_bytes: int | None = None
+
+
+def counts_of(record: Record) -> Counts:
+    """Counted from the architecture, so that a row that failed has it too; equal to what a profile counts."""
+    profile = record.profile
+    if isinstance(record.architecture, Baseline) and profile and profile.eq2_flops is not None:
+        # A rival is counted by building it, which takes torch; its profile has done that.
+        return Counts(profile.parameters, profile.macs, profile.flops, profile.eq2_flops, profile.peak_activation_bytes)
+    return _count(plan_network(record.architecture, record.dataset.num_classes, record.dataset.size))
+
+
+@lru_cache(maxsize=1024)
+def _count(plan: AnyPlan) -> Counts:
+    try:
+        cost = add_up(list_network(plan))
+    except ImportError:
+        return Counts()
+    return Counts(cost.parameters, cost.macs, cost.flops, cost.eq2_flops, cost.peak_activation_bytes)
+
+
+def _counted(pick: Callable[[Counts], float | None]) -> Callable[[Row], Value | None]:
+    return lambda row: exact(pick(counts_of(row.records[0]))) if row.records else None
+
+
+def _trained(pick: Callable[[TrainingResult], float | None]) -> Callable[[Row], Value | None]:
+    """Mean over the seeds, its 95 % interval by Student's t; of one seed nothing is known of how sure it is."""
+
+    def read(row: Row) -> Value | None:
+        found = [value for training in row.trainings if (value := pick(training)) is not None]
+        if not found:
+            return None
+        if len(found) == 1:
+            return Value(found[0])
+        mean, deviation = statistics.fmean(found), statistics.stdev(found)
+        if any(training.stopped for training in row.trainings):  # not what the whole training would have given
+            return Value(mean, spread=deviation)
+        half = student_quantile(0.975, len(found) - 1) * deviation / len(found) ** 0.5
+        return Value(mean, mean - half, mean + half, deviation, len(found))
+
+    return read
+
+
+def _of_training(pick: Callable[[Record, TrainingResult], float | None]) -> Callable[[Row], Value | None]:
+    """The mean over the seeds of how a training went; it depends on what else the machine did, and ranks nothing.
+
+    Not of trainings that a rule stopped; unknown of seeds that different machines trained.
+    """
+
+    def read(row: Row) -> Value | None:
+        ended = [(r, r.training) for r in row.records if r.training and not r.training.stopped]
+        found = [value for record, training in ended if (value := pick(record, training)) is not None]
+        if not found or len({_trained_on(record) for record, _ in ended}) > 1:
+            return None
+        return Value(statistics.fmean(found), spread=statistics.stdev(found) if len(found) > 1 else None)
+
+    return read
+
+
+def _trained_on(record: Record) -> tuple[Any, ...] | None:
+    e = record.training_environment
+    return None if e is None else (e.device, e.cpu, e.cores, e.threads)
+
+
+def _images_per_second(record: Record, training: TrainingResult) -> float | None:
+    return training.steps * record.training_config.batch_size / training.seconds if training.seconds else None
+
+
+def _whole_seconds(record: Record, training: TrainingResult) -> float | None:
+    return sum(training.phase_seconds.values()) or None
+
+
+def _share_of_phase(phase: str) -> Callable[[Record, TrainingResult], float | None]:
+    def pick(record: Record, training: TrainingResult) -> float | None:
+        whole = sum(training.phase_seconds.values())
+        return training.phase_seconds.get(phase, 0.0) / whole if whole else None
+
+    return pick
+
+
+def _busy(record: Record, training: TrainingResult) -> float | None:
+    """Processor seconds over those of all its threads; of a GPU it would say nothing of how busy that is."""
+    whole, spent = sum(training.phase_seconds.values()), training.processor_seconds
+    environment = record.training_environment
+    if not whole or spent is None or environment is None or not environment.device.startswith("cpu"):
+        return None
+    return spent / (whole * environment.threads)
+
+
+def _timed(
+    pick: Callable[[Latency], float], end_to_end: bool = False, inverse: bool = False
+) -> Callable[[Row], Value | None]:
+    """A latency with its interval over processes, but no narrower than what a machine repeats."""
+
+    def read(row: Row) -> Value | None:
+        latency = row.pooled(end_to_end)
+        if latency is None:
+            return None
+        number, interval = pick(latency), latency.interval_s or (latency.median_s, latency.median_s)
+        repeats = REPEATABILITY if len(latency.runs) >= ENOUGH_PROCESSES else REPEATABILITY_OF_FEW
+        low = min(interval[0], latency.median_s * (1 - repeats))
+        high = max(interval[1], latency.median_s * (1 + repeats))
+        if inverse:
+            ends = latency.batch_size / high, latency.batch_size / low
+            return Value(latency.batch_size / number, *ends, session=row.study)
+        return Value(number, low, high, session=row.study)
+
+    return read
+
+
+def _percentile(percent: float) -> Callable[[Row], Value | None]:
+    """Of all passes; how sure a tail is, is not known from so few processes, so it ranks nothing."""
+
+    def read(row: Row) -> Value | None:
+        latency = row.pooled()
+        return Value(latency.percentile_s(percent)) if latency else None
+
+    return read
+
+
+def _profiled(pick: Callable[[Profile], float | None], is_exact: bool = False) -> Callable[[Row], Value | None]:
+    def read(row: Row) -> Value | None:
+        found = [value for profile in row.profiles if (value := pick(profile)) is not None]
+        if not found:
+            return None
+        middle = statistics.median(found)
+        if is_exact and len(set(found)) == 1:
+            return exact(middle)
+        return Value(middle, *_mean_interval(found))
+
+    return read
+
+
+def _energy(row: Row) -> Value | None:
+    """Gross joules per image; the interval is of the windows' mean."""
+    found = [p.energy for p in row.profiles if p.energy and p.energy.energy_j_per_image is not None]
+    if not found:
+        return None
+    windows = [joules for energy in found for joules in energy.window_energies_j]
+    middle = statistics.median(energy.energy_j_per_image or 0.0 for energy in found)
+    return Value(middle, *_mean_interval(windows))
+
+
+def _mean_interval(values: Sequence[float]) -> tuple[float | None, float | None]:
+    """The 95 % interval of a mean by Student's t; unknown of fewer than three values."""
+    if len(values) < 3:
+        return None, None
+    mean = statistics.fmean(values)
+    half = student_quantile(0.975, len(values) - 1) * statistics.stdev(values) / len(values) ** 0.5
+    return mean - half, mean + half
+
+
+def _estimated(profile: Profile) -> float | None:
+    return profile.estimate.seconds if profile.estimate else None
+
+
+def _whole(number: float | None) -> str:
+    return units.MISSING if number is None else units.significant(number)
+
+
+def _three_digits(scale: float) -> Callable[[float | None], str]:
+    """Three significant digits in that unit, small networks too: 0.0645."""
+
+    def show(value: float | None) -> str:
+        if value is None:
+            return units.MISSING
+        scaled = value / scale
+        if scaled >= 1:
+            return units.significant(scaled)
+        decimals = next((places for places in range(3, 9) if round(scaled * 10**places) >= 100), 9)
+        return f"{scaled:.{decimals}f}"
+
+    return show
+
+
+def _of_first(describe: Callable[[Record], str]) -> Callable[[Row], str]:
+    return lambda row: describe(row.records[0]) if row.records else units.MISSING
+
+
+def _seeds(row: Row) -> str:
+    ended, all_of_them = len(row.trainings), len(row.records)
+    return f"{ended} of {all_of_them}" if ended < all_of_them else str(ended) if row.records else units.MISSING
+
+
+def _verdict(row: Row) -> str:
+    return row.level if row.profiles else units.MISSING
+
+
+def _reported(quantity: Quantity) -> Callable[[Row], str]:
+    return lambda row: reported_cell(row.architecture, quantity)
+
+
+COLUMNS: tuple[Column, ...] = (
+    Column("kind", "kind", "described", text=lambda row: describe_kind(row.architecture)),
+    Column("input", "input (HxW)", "described", text=_of_first(lambda r: format_size(r.dataset.size)), short="input"),
+    Column("pretrained", "pretrained", "described", text=_of_first(lambda r: "no"), short="pretr."),
+    Column(
+        "augmentation",
+        "augmentation",
+        "described",
+        text=_of_first(lambda r: "yes" if r.training_config.augmentation.is_on else "no"),
+        short="augm.",
+    ),
+    Column("loss", "loss", "described", text=_of_first(lambda r: r.training_config.loss)),
+    Column("budget", "budget", "described", text=_of_first(lambda r: str(r.training_config.budget))),
+    Column("seeds", "trainings", "described", text=_seeds, short="seeds"),
+    Column(
+        *("parameters", "parameters", "counted", "counted", _counted(lambda c: c.parameters), units.count),
+        better="low",
+        short="params",
+    ),
+    Column(
+        *("parameters-m", "params (M)", "counted", "counted", _counted(lambda c: c.parameters), _three_digits(1e6)),
+        better="low",
+    ),
+    Column(
+        *("macs", "MACs (M)", "counted", "counted", _counted(lambda c: c.macs), units.millions),
+        better="low",
+        short="MACs M",
+    ),
+    Column(
+        *("macs-g", "MACs (G)", "counted", "counted", _counted(lambda c: c.macs), _three_digits(1e9)),
+        better="low",
+    ),
+    Column("flops", "FLOPs (M)", "counted", "counted", _counted(lambda c: c.flops), units.millions, better="low"),
+    Column("eq2", "eq. 2 (M)", "counted", "counted", _counted(lambda c: c.eq2_flops), units.millions, better="low"),
+    Column(
+        *("eq2-g", "FLOPs eq. 2 (G)", "counted", "counted", _counted(lambda c: c.eq2_flops), _three_digits(1e9)),
+        better="low",
+        short="eq. 2 G",
+    ),
+    Column(
+        *("activations", "peak activations (MiB)", "counted", "counted"),
+        *(_counted(lambda c: c.peak_activation_bytes), units.mebibytes),
+        better="low",
+    ),
+    Column(
+        *("val", "val mIoU best (%)", "measured", "trained", _trained(lambda t: t.best.counts.miou), units.score),
+        better="high",
+        short="val %",
+    ),
+    Column(
+        *("val-last", "val mIoU last (%)", "measured", "trained", _trained(lambda t: t.last.counts.miou), units.score),
+        better="high",
+    ),
+    Column(
+        *("test", "test mIoU (%)", "measured", "trained", _trained(lambda t: t.test.miou), units.score),
+        better="high",
+        short="test %",
+    ),
+    Column(
+        *("latency", "latency median (ms)", "measured", "measured", _timed(lambda x: x.median_s), units.milliseconds),
+        better="low",
+        short="ms",
+    ),
+    Column("p90", "p90 (ms)", "measured", "measured", _percentile(90), units.milliseconds),
+    Column("p99", "p99 (ms)", "measured", "measured", _percentile(99), units.milliseconds),
+    Column("worst", "worst (ms)", "measured", "measured", _percentile(100), units.milliseconds),
+    Column(
+        *("fps", "FPS model", "measured", "measured", _timed(lambda x: x.median_s, inverse=True), units.fps),
+        better="high",
+        short="FPS",
+    ),
+    Column(
+        *("fps-e2e", "FPS end to end", "measured", "measured", _timed(lambda x: x.median_s, True, True), units.fps),
+        better="high",
+        short="e2e FPS",
+    ),
+    Column(
+        *("memory", "peak memory (MiB)", "measured", "measured"),
+        *(_profiled(lambda p: p.peak_memory_bytes, is_exact=True), units.mebibytes),
+        better="low",
+        short="MiB",
+    ),
+    Column(
+        *("power", "power (W)", "measured", "measured", _profiled(lambda p: p.power_w), units.watts),
+        better="low",
+        short="W",
+    ),
+    Column("energy", "energy (mJ)", "measured", "measured", _energy, units.millijoules, better="low", short="mJ"),
+    Column(
+        *("estimate", "latency at best (ms)", "estimated", "measured", _profiled(_estimated), units.milliseconds),
+        short="est. ms",
+    ),
+    Column("training-s", "data and network (s)", "measured", "trained", _of_training(lambda r, t: t.seconds), _whole),
+    Column("whole-s", "all phases (s)", "measured", "trained", _of_training(_whole_seconds), _whole, short="s"),
+    Column(
+        *("images-s", "trained on (images/s)", "measured", "trained", _of_training(_images_per_second), units.fps),
+        short="img/s",
+    ),
+    *(
+        Column(
+            *(f"{phase}-share", f"of it {phase} (%)", "measured", "trained"),
+            *(_of_training(_share_of_phase(phase)), units.score),
+            short=f"{phase} %",
+        )
+        for phase in ("data", "network", "evaluation", "checkpoints", "proxies")
+    ),
+    Column("busy", "threads busy (%)", "measured", "trained", _of_training(_busy), units.score, short="busy %"),
+    Column("verdict", "verdict", "measured", "measured", text=_verdict),
+    *(
+        Column(f"reported-{name}", heading, "reported", text=_reported(name))
+        for name, heading in zip(QUANTITIES, HEADINGS, strict=True)
+    ),
+)
+BY_NAME = {column.name: column for column in COLUMNS}
+TRAINING_TIMES = frozenset(
+    name for name in BY_NAME if name in ("training-s", "whole-s", "images-s", "busy") or name.endswith("-share")
+)
+
+REPORTED = tuple(f"reported-{name}" for name in QUANTITIES)
+LAYOUTS: dict[str, tuple[str, ...]] = {
+    # Table 1 of the paper, then what it leaves out: the accuracy.
+    "paper": ("input", "pretrained", "augmentation", "parameters-m", "eq2-g", "fps", "test"),
+    "brief": ("parameters", "macs", "val", "test", "latency", "fps", "fps-e2e", "memory", "power", "verdict"),
+    "wide": (
+        *("seeds", "parameters", "macs", "flops", "eq2", "val", "val-last", "test", "latency", "p90", "p99"),
+        *("fps", "fps-e2e", "memory", "power", "energy", "verdict", *REPORTED),
+    ),
+    # Where the seconds of trainings go, and how busy they keep what they were given.
+    "training": (
+        *("seeds", "macs", "whole-s", "images-s", "network-share", "data-share", "evaluation-share"),
+        *("checkpoints-share", "proxies-share", "busy"),
+    ),
+}
+
+
+def find_columns(names: Sequence[str]) -> tuple[Column, ...]:
+    """The columns of those names.
+
+    Raises:
+        SpecError: there is none of a name; all names are listed.
+    """
+    unknown = [name for name in names if name not in BY_NAME]
+    if unknown:
+        raise SpecError(f"no column is called {', '.join(unknown)}; there are: {', '.join(BY_NAME)}")
+    if len(set(names)) < len(names):
+        raise SpecError(f"a column is named twice: {', '.join(names)}")
+    return tuple(BY_NAME[name] for name in names)
+
+
+def class_columns(rows: Sequence[Row]) -> tuple[Column, ...]:
+    """A column for the IoU on the test split of each class, and their mean.
+
+    Raises:
+        SpecError: the rows' classes differ.
+    """
+    names = {record.dataset.class_names for row in rows for record in row.records}
+    if len(names) != 1:
+        raise SpecError(f"the rows have {len(names)} different lists of classes; give studies of one")
+    (classes,) = names
+    return (BY_NAME["test"], *(_class_column(number, name) for number, name in enumerate(classes)))
+
+
+def evaluation_columns(rows: Sequence[Row]) -> tuple[Column, ...]:
+    """A column for the validation mIoU at each evaluation, as a share of the budget, and the test mIoU at the end.
+
+    Raises:
+        SpecError: the rows were scored at different shares of their budgets, or never.
+    """
+    shares = {
+        tuple(round(evaluation.step / training.steps, 2) for evaluation in training.val)
+        for row in rows
+        for training in row.trainings
+        if not training.stopped
+    }
+    if len(shares) != 1:
+        reason = f"were scored at {len(shares)} different sets of times" if shares else "have no training that ended"
+        raise SpecError(f"the rows {reason}; give studies with the same training.evaluations")
+    (times,) = shares
+    return (*(_evaluation_column(number, share) for number, share in enumerate(times)), BY_NAME["test"])
+
+
+def _evaluation_column(number: int, share: float) -> Column:
+    read = _trained(lambda training: training.val[number].counts.miou if number < len(training.val) else None)
+    heading, short = f"val mIoU after {share:.0%} (%)", f"{share:.0%}"
+    return Column(f"val-{share:g}", heading, "measured", "trained", read, units.score, better="high", short=short)
+
+
+def _class_column(number: int, name: str) -> Column:
+    read = _trained(lambda training: training.test.class_iou[number])
+    return Column(f"iou-{name}", name, "measured", "trained", read, units.score, better="high")

@@ -1,0 +1,277 @@
+"""What one must know to read a table: data, training, how and where measured, what is missing and why."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from jetbench.network.rules import format_size
+from jetbench.records.record import CounterResult, Record
+from jetbench.records.verdict import judge
+from jetbench.reporting import units
+from jetbench.reporting.tables.columns import TRAINING_TIMES, Column
+from jetbench.reporting.tables.protocol import describe_machine, describe_setting
+from jetbench.reporting.tables.published import (
+    APPROXIMATE,
+    describe_approximate,
+    describe_published,
+    describe_sources,
+)
+from jetbench.reporting.tables.rows import Row
+
+
+@dataclass(frozen=True)
+class Notes:
+    """What one must know to read a table, a line each: what no reader may miss, and what else there is to know."""
+
+    essential: tuple[str, ...]
+    details: tuple[str, ...] = ()
+
+    @property
+    def all(self) -> tuple[str, ...]:
+        """Both, the essential ones first."""
+        return (*self.essential, *self.details)
+
+
+def footnotes(rows: Sequence[Row], columns: Sequence[Column], show_invalid: bool = False) -> Notes:
+    """What one must know to read those columns of those rows; `show_invalid`: they show what is invalid, too."""
+    records = [record for row in rows for record in row.records]
+    needs = {column.needs for column in columns}
+    trained, measured = "trained" in needs, "measured" in needs
+    named = [(row.name, row.architecture) for row in rows]
+    lines: list[str] = []
+    details: list[str] = []
+    busy = _busiest(records) if measured else None
+    if busy is not None:
+        lines.append(f"BUSY MACHINE: {busy}; latencies and FPS are not to be trusted.")
+    if trained or not measured:
+        lines += [f"Data: {data}." for data in dict.fromkeys(record.dataset.describe() for record in records)]
+    if trained and records:
+        lines += _describe_trainings(rows, records)
+        details += dict.fromkeys(_describe_scoring(record) for record in records)
+    if records and any(column.name in TRAINING_TIMES for column in columns):
+        lines += _describe_training_times(records)
+    if "counted" in needs and records:
+        details += _describe_counting(records)
+    if measured:
+        lines += [*_describe_measuring(records), *_describe_unprofiled(records)]
+        details += _describe_machine_state(records)
+    lines += _describe_times(records)
+    for row in rows:
+        lines += _describe_row(row, measured, show_invalid)
+    if trained:
+        details += _describe_heads(records)
+    if any(column.kind == "reported" for column in columns):
+        lines += describe_published(named)
+    approximate = describe_approximate(named)
+    if approximate:
+        lines.append(
+            f"{APPROXIMATE}: not in every point the published network; `jetbench show NAME` lists what was assumed."
+        )
+    details += approximate
+    return Notes(tuple(map(on_one_line, lines)), tuple(map(on_one_line, details)))
+
+
+def _describe_scoring(record: Record) -> str:
+    dataset = record.dataset
+    return (
+        "mIoU: mean IoU of the classes that occur in the split, one confusion matrix over the whole split at the size "
+        f"above ({dataset.name}, {format_size(dataset.size)}). The best constant prediction scores "
+        f"{units.score(dataset.constant_miou['val'])} % on val, "
+        f"{units.score(dataset.constant_miou['test'])} % on test. "
+        "Test was scored once, with the weights of the best val."
+    )
+
+
+def _describe_trainings(rows: Sequence[Row], records: Sequence[Record]) -> list[str]:
+    seeds = sorted({record.training_config.seed for record in records})
+    counts = sorted({len(row.trainings) for row in rows if row.trainings})
+    several = counts and counts[-1] > 1
+    how_many = " or ".join(str(count) for count in counts)
+    if several:
+        spread = f"Means over {how_many} trainings, \N{PLUS-MINUS SIGN} their standard deviation; "
+    else:
+        spread = "One training per row: differences that another seed could undo rank nothing; "
+    without = "" if any(r.training_config.augmentation.is_on for r in records) else ", without augmentation"
+    return [
+        f"Training: {describe_trainings(records)}; seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}.",
+        f"{spread}all from random weights{without}, and no network's own recipe was used.",
+    ]
+
+
+def _describe_training_times(records: Sequence[Record]) -> list[str]:
+    """What the seconds of trainings are, and what they were measured beside."""
+    environments = [e for record in records if (e := record.training_environment)]
+    loads = [e.load_average for e in environments if e.load_average is not None]
+    loaded = f" (load average after each: {_span(loads, 1)})" if loads else ""
+    return [
+        "Seconds of a training: its phases are data, network (forward, loss, backward, optimiser), evaluation, "
+        "checkpoints and proxies, without its start and what a kill undid; images/s are those of data and network. It "
+        f"all ran beside whatever else did{loaded}, so it ranks nothing. Threads busy: processor seconds over the "
+        "seconds of a training's threads, spinning included; the rest went to waiting, or others had the cores. Not "
+        "known of a GPU. A dash, too, where different machines trained the seeds.",
+        *(f"Trained on: {text}." for text in dict.fromkeys(describe_machine(e) for e in environments)),
+    ]
+
+
+def _describe_unprofiled(records: Sequence[Record]) -> list[str]:
+    """Why rows that ended well have a dash for all that a profile measures."""
+    without = [record.variant for record in records if record.profile is None and record.failure is None]
+    if not without:
+        return []
+    whole = len(without) == sum(record.failure is None for record in records)
+    names = "no row" if whole else f"not {', '.join(without[:6])}{' and others' if len(without) > 6 else ''}"
+    return [f"Profiled: {names}, as was asked for, so nothing that a profile measures is known there."]
+
+
+def _describe_times(records: Sequence[Record]) -> list[str]:
+    """When the rows landed, and the newest commit that ran them."""
+    days = sorted({record.finished[:10] for record in records})
+    return [f"Rows landed on {days[0]}{f' to {days[-1]}' if len(days) > 1 else ''} (UTC)."] if days else []
+
+
+def _describe_row(row: Row, measured: bool, show_invalid: bool) -> list[str]:
+    lines = []
+    for record in row.records:
+        name = row.name
+        if len(row.records) > 1:
+            name += f" (seed {record.training_config.seed})"
+        if record.failure:
+            lines.append(f"{name} failed ({record.failure.stage}, {record.failure.status}): {record.failure.reason}")
+        if measured and record.profile and (verdict := judge(record.profile)).level in ("suspect", "invalid"):
+            is_out = verdict.level == "invalid" and not show_invalid
+            left_out = " (what it measured is left out; `--all` shows it)" if is_out else ""
+            lines.append(f"{name} is {verdict}{left_out}.")
+        if record.also_named:
+            lines.append(f"{name} is the same network and training as {', '.join(record.also_named)}: run once.")
+    return lines
+
+
+def _busiest(records: Sequence[Record]) -> str | None:
+    """The highest load average, where it is more than the cores can carry."""
+    environments = [record.profile.environment for record in records if record.profile]
+    loads = [(e.load_average, e.cores) for e in environments if e.load_average is not None]
+    load, cores = max(loads, default=(0.0, 1))
+    return f"load average {load:.1f} on {cores} cores" if load > cores + 1 else None
+
+
+def on_one_line(text: str) -> str:
+    """Reasons come from anywhere and may have lines; a table cell, a list entry and a LaTeX comment have one."""
+    return " ".join(text.split())
+
+
+def describe_trainings(records: Sequence[Record]) -> str:
+    """Their recipes without their seeds; what differs in one thing is told once: `jetloss or dice, 300 steps, ...`."""
+    told = [record for record in records if record.training] or records  # what a failed one had is not known
+    recipes = list(dict.fromkeys(_recipe(record) for record in told))
+    differ = [n for n, parts in enumerate(zip(*recipes, strict=True)) if len(set(parts)) > 1]
+    if len(differ) > 1:
+        return "; or ".join(", ".join(filter(None, recipe)) for recipe in recipes)
+    differing = [list(dict.fromkeys(parts)) for parts in zip(*recipes, strict=True)]
+    without = (*[""] * 5, "full precision", "images as they are", "without a teacher")
+    each = [
+        parts[0] if len(parts) == 1 else " or ".join(part or no for part in parts)
+        for parts, no in zip(differing, without, strict=True)
+    ]
+    return ", ".join(filter(None, each))
+
+
+def _recipe(record: Record) -> tuple[str, ...]:
+    """What a recipe consists of, in words; each has the same parts, some of them empty."""
+    config = record.training_config
+    changed = config.augmentation.describe()
+    teacher = record.training.teacher if record.training else config.teacher
+    how = config.distillation
+    loss: str = config.loss
+    if loss == "jetloss":
+        beta = config.jetloss.beta
+        loss += f" (rare_share {config.jetloss.rare_share:g})" if beta is None else f" (beta {beta:g})"
+    return (
+        loss,
+        str(config.budget),
+        f"batch {config.batch_size}",
+        f"AdamW {config.learning_rate:g} {config.schedule}",
+        f"{config.threads} thread{'s' * (config.threads > 1)}",
+        "mixed precision" if record.training and record.training.mixed_precision else "",
+        f"images {changed}" if changed else "",
+        f"taught by {teacher} (weight {how.weight:g}, temperature {how.temperature:g})" if teacher else "",
+    )
+
+
+def _describe_counting(records: Sequence[Record]) -> list[str]:
+    line = (
+        "Counted by us, for one image: MACs, multiply-accumulates of convolutions; FLOPs, 2 per MAC (1 MAC = 2 FLOPs) "
+        "and the rest by the rules that `jetbench count` prints; eq. 2, the paper's equation as its authors' tool "
+        "applies it."
+    )
+    first = next((record for record in records if record.profile), None)
+    if first is not None and first.profile is not None and first.profile.counters:
+        line += f" By rules of their own, for {first.variant}, {_describe_counters(first.profile.counters)}."
+    return [line, *_notes_of(records, {"macs": "MACs", "fvcore": "fvcore", "thop": "thop"})]
+
+
+def _notes_of(records: Sequence[Record], headings: Mapping[str, str]) -> list[str]:
+    notes = [record.profile.notes for record in records if record.profile]
+    return [
+        f"{heading}: {note}."
+        for key, heading in headings.items()
+        for note in dict.fromkeys(each[key] for each in notes if key in each)
+    ]
+
+
+def _describe_measuring(records: Sequence[Record]) -> list[str]:
+    profiles = [record.profile for record in records if record.profile]
+    if not profiles:
+        return []
+    counts = [len(profile.model_latency.samples_s) for profile in profiles if profile.model_latency] or [0]
+    processes = [len(profile.model_latency.runs) for profile in profiles if profile.model_latency] or [0]
+    freshly = f"{_span(processes, 0)} fresh process{'es' if max(processes) > 1 else ''}"
+    settings = dict.fromkeys(describe_setting(record.profiling_config) for record in records if record.profile)
+    tf32 = " with TF32" if any(profile.environment.tf32 for profile in profiles) else ""
+    lines = [
+        f"Latency: {_span(counts, 0)} passes in {freshly} after a warm-up, {'; or '.join(settings)}{tf32}, seeded "
+        "random image. Model: normalised image to logits at the image's size. End to end: bytes, normalise, network, "
+        "argmax, class ids; decoding a file is not in it.",
+    ]
+    return lines + [
+        f"Measured on: {text}." for text in dict.fromkeys(describe_machine(p.environment) for p in profiles)
+    ]
+
+
+def _describe_machine_state(records: Sequence[Record]) -> list[str]:
+    profiles = [record.profile for record in records if record.profile]
+    lines = _notes_of(records, {"peak_memory_bytes": "Peak memory", "power_w": "Power"})
+    clocks = [clock for profile in profiles for clock in profile.environment.clock_mhz or ()]
+    loads = [profile.environment.load_average for profile in profiles if profile.environment.load_average is not None]
+    if clocks:
+        lines.append(f"Processor clocks read after each profile: {_span(clocks, 0)} MHz.")
+    if loads:
+        lines.append(
+            f"Load average read after each profile: {_span(loads, 1)}; one profile alone makes 1, and what ran before "
+            "counts for a minute."
+        )
+    return lines
+
+
+def _span(values: Sequence[float], decimals: int) -> str:
+    low, high = f"{min(values):.{decimals}f}", f"{max(values):.{decimals}f}"
+    return low if low == high else f"{low} to {high}"
+
+
+def _describe_counters(counters: Sequence[CounterResult]) -> str:
+    return ", ".join(f"{counter.tool} {counter.version} says {units.millions(counter.macs)} M" for counter in counters)
+
+
+def _describe_heads(records: Sequence[Record]) -> list[str]:
+    """Which networks had heads that only training used."""
+    found = {r.variant: r.training.auxiliary_weights for r in records if r.training and r.training.auxiliary_weights}
+    if not found:
+        return []
+    told = ", ".join(f"{name} ({', '.join(f'{weight:g}' for weight in weights)})" for name, weights in found.items())
+    return [
+        "Trained with heads that inference does not use, which are in no count and were taken off before profiling "
+        f"(what each counts in the loss): {told}."
+    ]
+
+
+def sources(rows: Sequence[Row]) -> list[str]:
+    """Footnotes that only a file has room for: each published figure with where it was read."""
+    return [on_one_line(line) for line in describe_sources([(row.name, row.architecture) for row in rows])]

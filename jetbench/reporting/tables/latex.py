@@ -1,0 +1,211 @@
+"""A table as LaTeX with booktabs, in the largest type in which it fits a two-column article."""
+
+from collections.abc import Sequence
+from itertools import groupby
+
+from jetbench.reporting.tables.columns import Column
+from jetbench.reporting.tables.footnotes import on_one_line
+from jetbench.reporting.tables.published import APPROXIMATE
+from jetbench.reporting.tables.table import KINDS, TIE, Cell, Section, Table, TableRow
+
+# Widths of a line of text in points: one column and both columns of a two-column article (IEEE, CVPR: 252 and 516).
+ONE_COLUMN, BOTH_COLUMNS = 252.0, 516.0
+SIZES = (("footnotesize", 8.0), ("scriptsize", 7.0))
+COLUMN_GAP = 3.0  # \tabcolsep, on both sides of each column
+PROSE_EMS = 40.0  # a wider column of words holds sentences
+PAGE_LINES = 68  # of the small type, on a page with a caption
+NARROW, WIDE = "iljtfr.,:;|!'()[] ", "mwMW%@ABCDEFGHKNOPQRSUVXYZ"
+
+LAST_LETTER = 0x180  # of Latin with its accents
+SPECIAL = {
+    "\\": r"\textbackslash{}",
+    "\N{EM DASH}": "---",
+    "^": r"\textasciicircum{}",
+    "~": r"\textasciitilde{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    '"': "''",
+    APPROXIMATE: r"$\approx$",
+    "\N{PLUS-MINUS SIGN}": r"$\pm$",
+    "\N{MULTIPLICATION SIGN}": r"$\times$",
+    "\N{GREEK SMALL LETTER TAU}": r"$\tau$",
+    "\N{MINUS SIGN}": "$-$",
+    "\N{HORIZONTAL ELLIPSIS}": r"\dots{}",
+    **{letter: f"\\{letter}" for letter in "&%$#_{}"},
+}
+
+
+def to_latex(table: Table) -> str:
+    """The table for a paper (it needs booktabs), its notes below it; the rest of them as comments above.
+
+    It takes the largest type in which it fits one column of a two-column article, or else both columns (`table*`); its
+    first comment says which, and by how much it is too wide where neither is enough.
+    """
+    size, width, star = _fit(table)
+    if (trouble := what_does_not_fit(table)) is not None:
+        fit = trouble
+    elif star:
+        fit = f"some {width:.0f} pt wide, so it goes over both columns; one has {ONE_COLUMN:g} pt"
+    else:
+        fit = f"some {width:.0f} pt wide: fits one column of {ONE_COLUMN:g} pt"
+    environment = "table*" if star else "table"
+    lines = [
+        f"% Needs \\usepackage{{booktabs}}{' and array' * bool(_prose(table))}; {fit}.",
+        *(f"% {note}" for note in (*table.notes.details, *table.sources)),
+    ]
+    letters = _letters(table, size)
+    head = [f"  \\{size}", f"  \\setlength{{\\tabcolsep}}{{{COLUMN_GAP:g}pt}}"]
+    head += [f"  \\begin{{tabular}}{{l{letters}}}", r"    \toprule", *_kind_lines(table.columns)]
+    head.append("    " + " & ".join(["model", *(_tex(column.brief) for column in table.columns)]) + r" \\")
+    for number, sections in enumerate(_pages(table, size)):
+        if number:
+            lines += [r"    \bottomrule", r"  \end{tabular}", f"\\end{{{environment}}}"]
+        title = f"{_tex(table.title)}{' (continued)' if number else ''}"
+        lines += [f"\\begin{{{environment}}}", r"  \centering", f"  \\caption{{{title}.}}", *head]
+        lines += _body(sections, len(table.columns))
+    lines += [r"    \bottomrule", r"  \end{tabular}", r"  \par\smallskip"]
+    lines.append(r"  \parbox{\linewidth}{\scriptsize\raggedright")
+    lines += [f"    {_tex(note)}" for note in (*_spelt_out(table.columns), *table.notes.essential)]
+    lines += ["  }", f"\\end{{{environment}}}", ""]
+    return "\n".join(lines)
+
+
+def what_does_not_fit(table: Table) -> str | None:
+    """How much too wide its LaTeX is for both columns of a page; None if it is not."""
+    _, width, _ = _fit(table)
+    if width <= BOTH_COLUMNS:
+        return None
+    return f"some {width:.0f} pt wide, which is more than both columns ({BOTH_COLUMNS:g} pt): choose fewer --columns"
+
+
+def _pages(table: Table, size: str) -> list[tuple[Section, ...]]:
+    """The sections as they go on one page each: a table of sentences may be longer than a page."""
+    prose = _prose(table)
+    if not prose:
+        return [table.sections]
+    widths = dict(zip(prose, _prose_widths(table, size), strict=True))
+    points = dict(SIZES)[size]
+    pages: list[list[Section]] = [[]]
+    left = PAGE_LINES
+    for section in table.sections:
+        rows: list[TableRow] = []
+        for row in section.rows:
+            lines = max(1 + int(1.15 * points * _ems(row.cells[at].marked) / width) for at, width in widths.items())
+            if lines > left and (rows or pages[-1]):
+                pages[-1] += [Section(section.label, tuple(rows))] if rows else []
+                pages.append([])
+                rows, left = [], PAGE_LINES
+            rows.append(row)
+            left -= lines
+        pages[-1].append(Section(section.label, tuple(rows)))
+    return [tuple(page) for page in pages]
+
+
+def _body(sections: Sequence[Section], columns: int) -> list[str]:
+    lines = []
+    for section in sections:
+        lines.append(r"    \midrule")
+        if section.label:
+            span = columns + 1
+            lines.append(f"    \\multicolumn{{{span}}}{{l}}{{\\emph{{{_tex(section.label)}}}}} \\\\")
+        for row in section.rows:
+            # Braces: a name that begins with [ or * would be read as an argument of the line's end before it.
+            name = f"\\textbf{{{_tex(row.name)}}}" if row.is_on_front else f"{{{_tex(row.name)}}}"
+            lines.append("    " + " & ".join([name, *(_tex_cell(cell) for cell in row.cells)]) + r" \\")
+    return lines
+
+
+def _spelt_out(columns: Sequence[Column]) -> list[str]:
+    """What the short headings stand for."""
+    told = [f"{column.brief}, {column.heading}" for column in columns if column.brief != column.heading]
+    return [f"Columns: {'; '.join(told)}."] if told else []
+
+
+def _kind_lines(columns: Sequence[Column]) -> list[str]:
+    """A line above the headings that says of each span of columns which class of number it has."""
+    cells, rules, at = [""], [], 2
+    for kind, members in groupby(columns, key=lambda column: column.kind):
+        count = len(list(members))
+        cells.append(f"\\multicolumn{{{count}}}{{c}}{{{_tex(KINDS[kind])}}}")
+        if KINDS[kind]:
+            rules.append(f"\\cmidrule(lr){{{at}-{at + count - 1}}}")
+        at += count
+    return ["    " + " & ".join(cells) + r" \\", "    " + " ".join(rules)] if rules else []
+
+
+def _fit(table: Table) -> tuple[str, float, bool]:
+    """Type size, width in points, and whether it goes over both columns."""
+    if _prose(table):
+        return SIZES[-1][0], BOTH_COLUMNS, True  # its lines are broken to fit
+    ems = sum(_widest(table))
+    gaps = 2 * COLUMN_GAP * (len(table.columns) + 1)
+    found = [(name, ems * points + gaps) for name, points in SIZES]
+    for star, room in ((False, ONE_COLUMN), (True, BOTH_COLUMNS)):
+        for name, width in found:
+            if width <= room:
+                return name, width, star
+    return (*found[-1], True)
+
+
+def _widest(table: Table) -> list[float]:
+    """How wide each column is, the names' first."""
+    rows = [["model", *(column.brief for column in table.columns)]]
+    rows += [[row.name, *(cell.marked for cell in row.cells)] for row in table.rows]
+    return [max(_ems(row[at]) for row in rows) for at in range(len(table.columns) + 1)]
+
+
+def _prose(table: Table) -> list[int]:
+    """Numbers of the columns that hold sentences, whose lines must be broken."""
+    widths = _widest(table)[1:]
+    return [at for at, column in enumerate(table.columns) if not column.is_number and widths[at] > PROSE_EMS]
+
+
+def _letters(table: Table, size: str) -> str:
+    """How each column is set: right, left, or sentences in what room the others leave."""
+    widths = dict(zip(_prose(table), _prose_widths(table, size), strict=True))
+    letters = []
+    for at, column in enumerate(table.columns):
+        if at in widths:
+            # Sentences in a narrow column are not stretched to its edges.
+            letters.append(f">{{\\raggedright\\arraybackslash}}p{{{widths[at]:.0f}pt}}")
+        else:
+            letters.append("r" if column.is_number else "l")
+    return "".join(letters)
+
+
+def _prose_widths(table: Table, size: str) -> list[float]:
+    """Points that each column of sentences gets of what the others leave."""
+    prose, widths, points = _prose(table), _widest(table), dict(SIZES)[size]
+    gaps = 2 * COLUMN_GAP * (len(table.columns) + 1)
+    # The small sizes of the type are wider for their height.
+    left = BOTH_COLUMNS - gaps - 1.1 * points * sum(w for at, w in enumerate(widths) if at - 1 not in prose)
+    whole = sum(widths[at + 1] for at in prose)
+    return [max(40.0, left * (0.5 / len(prose) + 0.5 * widths[at + 1] / whole)) for at in prose]
+
+
+def _ems(text: str) -> float:
+    """About how wide a text is in Computer Modern, in units of the type's size; rather too wide than too narrow."""
+    return sum(_em(letter) for letter in text)
+
+
+def _em(letter: str) -> float:
+    if letter in NARROW:
+        return 0.36
+    if letter in WIDE or letter in SPECIAL:
+        return 0.85
+    return 0.56 if ord(letter) < LAST_LETTER else 3.6
+
+
+def _tex_cell(cell: Cell) -> str:
+    text = _tex(cell.text)
+    tie = f"$^{{{TIE}}}$" if cell.mark and cell.mark.is_tie else ""
+    return {"bold": f"\\textbf{{{text}}}", "underlined": f"\\underline{{{text}}}"}.get(cell.weight, text) + tie
+
+
+def _tex(text: str) -> str:
+    # What the plain fonts do not have would stop the compilation: any other letter is spelt by its code.
+    return "".join(
+        SPECIAL.get(letter, letter if ord(letter) < LAST_LETTER else f"U+{ord(letter):04X}")
+        for letter in on_one_line(text)
+    )

@@ -1,0 +1,172 @@
+"""What numbers must share to stand in one column: the images, the recipe, the machine; and in words."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from jetbench.network.rules import format_size
+from jetbench.records.record import Environment, Record
+from jetbench.reporting.tables.rows import Row
+from jetbench.spec.profiling import ProfilingConfig
+
+Needs = Literal["counted", "trained", "measured"]
+"""What a number hangs on: the network and its input; the data and the recipe; the machine and how it was timed."""
+ALL: tuple[Needs, ...] = ("counted", "trained", "measured")
+
+
+@dataclass(frozen=True)
+class Group:
+    """Rows that share a protocol, and what sets them apart from the other groups of a table."""
+
+    rows: tuple[Row, ...]
+    label: str = ""
+
+
+def facts_of(record: Record, needs: Iterable[Needs], with_varied: bool = False) -> dict[str, str]:
+    """What the record's numbers hang on, by name. What was not measured hangs on nothing, and is left out.
+
+    What the record's variant changes of its study's training is its subject and no protocol, unless `with_varied`.
+    """
+    wanted, facts = set(needs), {}
+    dataset, profile = record.dataset, record.profile
+    if "counted" in wanted:
+        facts["input"] = format_size(dataset.size)
+        facts["classes"] = str(dataset.num_classes)
+    if "trained" in wanted and record.training is not None:
+        facts["data"] = f"{dataset.describe()} (digest {dataset.digest[:8]})"
+        facts |= _recipe_of(record, frozenset() if with_varied else frozenset(record.changes))
+    if "measured" in wanted and profile is not None and profile.model_latency is not None:
+        facts |= _machine_of(profile.environment)
+        config = record.profiling_config
+        facts |= {
+            "input": format_size(profile.input_size),
+            "precision": config.dtype,
+            "batch": str(config.batch_size),
+            **({"power sensor": f"{e.sensor}: {e.scope}"} if (e := profile.energy) else {}),
+            "backend": config.backend + (", channels last" if config.channels_last else ""),
+            "profiling": ", ".join(
+                f"{name} {value:g}"
+                for name, value in (
+                    ("processes", config.processes),
+                    ("precision", config.precision),
+                    ("passes at least", config.min_iterations),
+                )
+            ),
+        }
+    return facts
+
+
+def _recipe_of(record: Record, varied: frozenset[str]) -> dict[str, str]:
+    """Each field of the recipe but the seed; a budget of seconds hangs on the machine that trains, too."""
+    config, training, environment = record.training_config, record.training, record.training_environment
+    fields: dict[str, object] = config.model_dump(
+        mode="json", exclude={"seed", "threads", "mixed_precision", "deterministic", "proxies"}
+    )
+    fields["budget"] = str(config.budget)
+    if config.teacher is None:
+        fields.pop("distillation")
+    elif training is not None:
+        fields["teacher"] = training.teacher  # by its weights, wherever they stand
+    fields["augmentation"] = config.augmentation.describe() or "none"
+    if config.loss != "jetloss" or "training.loss" in varied:
+        fields.pop("jetloss")
+    told = {name: str(value) for name, value in fields.items() if not _is_varied(f"training.{name}", varied)}
+    told["mixed precision"] = str(training.mixed_precision) if training else "False"
+    if config.budget.unit == "seconds" and environment is not None:
+        told["trained on"] = f"{environment.device}, {environment.cpu}, {config.threads} threads"
+    return told
+
+
+def _is_varied(key: str, varied: frozenset[str]) -> bool:
+    return any(each == key or each.startswith(f"{key}.") for each in varied)
+
+
+def _machine_of(environment: Environment) -> dict[str, str]:
+    known = {
+        "device": environment.device,
+        "processor": f"{environment.cpu}, {environment.cores} cores",
+        "threads": str(environment.threads),
+        "power mode": environment.power_mode,
+        "jetson_clocks": environment.jetson_clocks,
+        "driver": environment.driver,
+        "freed memory": environment.keeps_freed_memory,
+        "denormals flushed": environment.flush_denormals,
+        "TF32": environment.tf32,
+        "torch": environment.torch,
+        "jetbench": environment.jetbench,
+    }
+    return {name: str(value) for name, value in known.items()}
+
+
+def group_rows(rows: Sequence[Row], needs: Iterable[Needs]) -> list[Group]:
+    """Rows by what their numbers hang on; a row without numbers goes with the first group it does not contradict.
+
+    One group without a label where all agree; else each is labelled by what the groups differ in.
+    """
+    wanted = tuple(needs)
+    groups: list[tuple[dict[str, str], list[Row]]] = []
+    for row in rows:
+        told = _merged([facts_of(record, wanted) for record in row.records])
+        for facts, members in groups:
+            if all(facts.get(name, value) == value for name, value in told.items()):
+                facts.update(told)
+                members.append(row)
+                break
+        else:
+            groups.append((told, [row]))
+    if len(groups) == 1:
+        return [Group(tuple(rows))]
+    names = differing(facts for facts, _ in groups)
+    return [
+        Group(tuple(members), "; ".join(f"{name} {facts[name]}" for name in names if name in facts))
+        for facts, members in groups
+    ]
+
+
+def _merged(told: Sequence[Mapping[str, str]]) -> dict[str, str]:
+    merged: dict[str, str] = {}
+    for facts in told:
+        merged |= facts
+    return merged
+
+
+def differing(told: Iterable[Mapping[str, str]]) -> list[str]:
+    """Names of the facts that have more than one value."""
+    seen: dict[str, set[str]] = {}
+    for facts in told:
+        for name, value in facts.items():
+            seen.setdefault(name, set()).add(value)
+    return [name for name, values in seen.items() if len(values) > 1]
+
+
+def describe_differences(groups: Sequence[Group]) -> str:
+    """Each group's rows, a few, with what they differ in from the others."""
+    lines = []
+    for group in groups:
+        names = ", ".join(row.name for row in group.rows[:3]) + (", ..." if len(group.rows) > 3 else "")
+        lines.append(f"- {names}: {group.label or 'nothing measured'}")
+    return "\n".join(lines)
+
+
+def describe_machine(environment: Environment) -> str:
+    """One line about where a number was measured; what changes from minute to minute is not in it."""
+    memory = f", {environment.memory_bytes / 2**30:.0f} GiB" if environment.memory_bytes else ""
+    denormals = "denormals flushed" if environment.flush_denormals else "denormals kept"
+    if environment.keeps_freed_memory is not None:
+        denormals += ", freed memory kept" if environment.keeps_freed_memory else ", freed memory given back"
+    denormals += f", power mode {environment.power_mode}" if environment.power_mode else ""
+    if environment.jetson_clocks is not None:
+        denormals += f", jetson_clocks {'on' if environment.jetson_clocks else 'off'}"
+    commit = f" ({environment.commit})" if environment.commit else ""
+    return (
+        f"{environment.device}; processor {environment.cpu}, {environment.cores} cores{memory}, "
+        f"{environment.threads} thread(s), {denormals}, {environment.system}, torch {environment.torch}, "
+        f"Python {environment.python}, jetbench {environment.jetbench}{commit}"
+    )
+
+
+def describe_setting(config: ProfilingConfig) -> str:
+    """How a network was run, in a few words."""
+    parts = [f"batch {config.batch_size}", config.dtype, f"{config.threads} thread{'s' * (config.threads > 1)}"]
+    parts += ["channels last"] * config.channels_last + [config.backend]
+    return ", ".join(parts)

@@ -1,0 +1,143 @@
+"""Rows of a table: the records of one network and one recipe, seeds together; rivals that are only quoted."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from jetbench.network.variants import SEED, describe_changes
+from jetbench.records.measurement import Latency
+from jetbench.records.record import Profile, Record, TrainingResult
+from jetbench.records.verdict import Level, judge
+from jetbench.reporting.tables.published import mark_of
+from jetbench.spec.architecture import AnyArchitecture, Baseline
+
+WORST: tuple[Level, ...] = ("valid", "not measured", "suspect", "invalid")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One network with one training recipe: a record for each seed; none of a rival that is only quoted."""
+
+    name: str
+    architecture: AnyArchitecture
+    records: tuple[Record, ...] = ()
+    study: str = ""
+
+    @property
+    def trainings(self) -> tuple[TrainingResult, ...]:
+        """Of the seeds that ended well, or by a stopping rule."""
+        return tuple(record.training for record in self.records if record.training is not None)
+
+    @property
+    def profiles(self) -> tuple[Profile, ...]:
+        """Of each seed that was profiled."""
+        return tuple(record.profile for record in self.records if record.profile is not None)
+
+    @property
+    def level(self) -> Level:
+        """The worst verdict of its profiles; valid without any."""
+        return max((judge(profile).level for profile in self.profiles), key=WORST.index, default="valid")
+
+    @property
+    def is_failed(self) -> bool:
+        """Did every one of its jobs fail? It takes no place then."""
+        return bool(self.records) and all(record.failure for record in self.records)
+
+    @property
+    def is_stopped(self) -> bool:
+        """Did a training of it end before its budget? Its accuracy takes no place then."""
+        return any(training.stopped for training in self.trainings)
+
+    @property
+    def _state(self) -> str:
+        if not self.is_failed:
+            return "ended early" if self.is_stopped else ""
+        statuses = {record.failure.status for record in self.records if record.failure}
+        known = {"stopped": "ended early", "over a limit": "over a limit"}
+        return known.get(statuses.pop(), "failed") if len(statuses) == 1 else "failed"
+
+    @property
+    def label(self) -> str:
+        """Its name, marked where it is approximate or only quoted, failed or ended early, or its profile in doubt."""
+        quoted = " (quoted)" if isinstance(self.architecture, Baseline) and not self.records else ""
+        state = f" ({self._state})" if self._state else ""
+        doubt = {"suspect": " (?)", "invalid": " (INVALID)"}.get(self.level, "")
+        return self.name + (quoted or mark_of(self.architecture)) + state + doubt
+
+    def without_invalid(self) -> "Row":
+        """The same without profiles that may not be believed: what was trained and counted stays."""
+        records = tuple(
+            record.model_copy(update={"profile": None})
+            if record.profile and judge(record.profile).level == "invalid"
+            else record
+            for record in self.records
+        )
+        return replace(self, records=records)
+
+    def pooled(self, end_to_end: bool = False) -> Latency | None:
+        """The latency over all processes of all seeds; None where nothing was timed."""
+        found = [profile.end_to_end_latency if end_to_end else profile.model_latency for profile in self.profiles]
+        timed = [latency for latency in found if latency is not None]
+        if not timed:
+            return None
+        return Latency(batch_size=timed[0].batch_size, runs=tuple(run for latency in timed for run in latency.runs))
+
+
+def rows_of(records: Sequence[Record], study: str = "", merge_seeds: bool = True) -> list[Row]:
+    """Rows in the order in which their first record stands; what differs in nothing but the seed is one row.
+
+    Seeds that were measured on different machines, or by different versions, are rows of their own.
+    """
+    groups: dict[Any, list[list[Record]]] = {}
+    for record in records:
+        alike = groups.setdefault(_identity(record) if merge_seeds else record.key, [])
+        told = _machine(record)
+        for group in alike:
+            known = next((machine for each in group if (machine := _machine(each))), None)
+            if told is None or known in (None, told):
+                group.append(record)
+                break
+        else:
+            alike.append([record])
+    return [_row(group, study) for alike in groups.values() for group in alike]
+
+
+def quoted_rows(rivals: Sequence[Baseline]) -> list[Row]:
+    """A row for each rival of which there are only published figures."""
+    return [Row(each.name, each) for each in rivals]
+
+
+def _identity(record: Record) -> tuple[str, ...]:
+    """What two records share that differ in nothing but the seed."""
+    config = record.training_config.model_copy(update={"seed": 0})
+    return (
+        record.fingerprint,
+        record.architecture.model_dump_json(),
+        config.identity,
+        record.dataset.model_dump_json(),
+        record.profiling_config.model_dump_json(),
+    )
+
+
+def _machine(record: Record) -> tuple[Any, ...] | None:
+    """Where a record was measured; None where it was not, which contradicts no machine."""
+    if record.profile is None:
+        return None
+    e = record.profile.environment
+    return (record.profile.device, e.device, e.cpu, e.cores, e.threads, e.power_mode, e.driver, e.torch, e.jetbench)
+
+
+def _row(group: Sequence[Record], study: str) -> Row:
+    first = group[0]
+    name = first.variant if len(group) == 1 else name_without_seed(first)
+    return Row(name, first.architecture, tuple(group), study)
+
+
+def name_without_seed(record: Record) -> str:
+    """The variant's name as if its seed had not been varied."""
+    if SEED in record.changes and record.variant.endswith(ending := f", seed={record.changes[SEED]}"):
+        return record.variant.removesuffix(ending)
+    rest = {key: value for key, value in record.changes.items() if key != SEED}
+    if record.variant == describe_changes(record.changes):
+        return describe_changes(rest) or record.architecture.name
+    return record.variant

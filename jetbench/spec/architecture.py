@@ -1,0 +1,332 @@
+"""What network is asked for: an Architecture, the whole free space of JetSeg in one frozen spec, or a Baseline.
+
+A value left out (None) means "as the form says"; `plan.py` turns the spec into layers for one input size. Sections
+are those of the JetSeg paper (Lopez-Montiel et al., 2023), the two forms are explained in the README.
+
+A Baseline is a rival, with nothing to vary: its layers are in `models/baselines/`, what its paper reports is data here.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BeforeValidator,
+    Discriminator,
+    Field,
+    NonNegativeInt,
+    PositiveInt,
+    Tag,
+    field_validator,
+    model_validator,
+)
+
+from jetbench.errors import SpecError
+from jetbench.spec.base import Spec, describe_value
+from jetbench.spec.published import Paper, Reported
+
+Form = Literal["paper", "released"]
+ActivationName = Literal["reu", "tanhexp", "relu", "silu", "hardswish"]
+AttentionName = Literal["none", "cbam", "cbam-released", "sam", "sam-released", "eca"]
+Layout = Literal["parallel", "sequential"]
+Shortcut = Literal["matching", "residual", "none"]
+Skip = Literal["block", "operation", "none"]
+Fusion = Literal["regseg", "released"]
+StageName = Literal["s0", "s1", "s2", "s3"]
+Tap = Literal["first", "second", "middle", "last"] | NonNegativeInt
+BaselineName = Literal[
+    "linknet",
+    "cgnet",
+    "dsanet",
+    "regseg",
+    "enet",
+    "espnetv2",
+    "dabnet",
+    "mininetv2",
+    "wfdcnet",
+    "segnet",
+    "unet",
+    "fcn8s",
+    "fpenet",
+    "adscnet",
+    "dfanet",
+    "thundernet",
+    "fastscnn",
+    "bisenetv2",
+    "ddrnet23-slim",
+    "pidnet-s",
+    "stdc1",
+    "ppliteseg-t",
+]
+Fidelity = Literal["exact", "approximate", "quoted"]
+
+LARGEST_KERNEL, LARGEST_DILATION = 15, 64
+
+
+class Branch(Spec):
+    """One kernel of a JetConv (section 2.1): `7a` in YAML is an asymmetric 7x1, 1x7 pair, `3` a square 3x3.
+
+    In the parallel layout a branch is followed by an undilated square depthwise convolution of the same kernel size.
+    """
+
+    kernel_size: int
+    asymmetric: bool = False
+    dilation: Annotated[int, Field(ge=1, le=LARGEST_DILATION)] = 1
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_shorthand(cls, value: Any) -> Any:
+        if isinstance(value, int) and not isinstance(value, bool):
+            value = str(value)
+        if isinstance(value, str):
+            match = re.fullmatch(r"(\d+)(a?)(?:d(\d+))?", value.strip())
+            if not match:
+                raise ValueError(
+                    f"{value!r} is not a kernel; write 3 (square), 7a (a 7x1, 1x7 pair), 5d2 or 7ad3 (with dilation)"
+                )
+            value = {"kernel_size": int(match[1]), "asymmetric": bool(match[2])}
+            if match[3]:
+                value["dilation"] = int(match[3])
+        if isinstance(value, dict) and "dilation" not in value and value.get("asymmetric"):
+            # Section 2.1: the asymmetric pair has dilation 1, 2, 3 for k = 3, 5, 7.
+            kernel_size = value.get("kernel_size")
+            if isinstance(kernel_size, int):
+                value = {**value, "dilation": max(1, (kernel_size - 1) // 2)}
+        return value
+
+    @model_validator(mode="after")
+    def _is_odd(self) -> "Branch":
+        if self.kernel_size % 2 == 0 or not 1 <= self.kernel_size <= LARGEST_KERNEL:
+            raise ValueError(f"kernel_size={self.kernel_size} must be odd, from 1 to {LARGEST_KERNEL}")
+        if self.kernel_size == 1 and (self.asymmetric or self.dilation > 1):
+            raise ValueError("kernel_size=1 has no sides to be asymmetric and no gaps to dilate")
+        return self
+
+    def __str__(self) -> str:
+        usual = (self.kernel_size - 1) // 2 if self.asymmetric else 1
+        dilation = "" if self.dilation == max(1, usual) else f"d{self.dilation}"
+        return f"{self.kernel_size}{'a' if self.asymmetric else ''}{dilation}"
+
+
+def _split_words(value: Any) -> Any:
+    """`3a 5a 7a` as the list of its words, so that a grid axis stays on one line."""
+    if isinstance(value, str):
+        return value.split()
+    return [value] if isinstance(value, int) else value
+
+
+Branches = Annotated[tuple[Branch, ...], BeforeValidator(_split_words), Field(min_length=1, max_length=6)]
+
+
+def _check_groups(value: Any) -> Any:
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        raise ValueError(f"groups={describe_value(value)}: expected a count, mean-divisor, gcd or at-most-N")
+    if (
+        isinstance(value, str)
+        and value not in ("mean-divisor", "gcd")
+        and not re.fullmatch("at-most-[1-9][0-9]*", value)
+    ):
+        raise ValueError(f"groups={value!r}: expected a count, mean-divisor, gcd or at-most-N (for example at-most-4)")
+    if isinstance(value, int) and value < 1:
+        raise ValueError(f"groups={value} must be at least 1")
+    return value
+
+
+GroupRule = Annotated[int | str, BeforeValidator(_check_groups)]
+"""How many groups a 1x1 convolution has: a count, `mean-divisor` (the paper's rule), `gcd`, or `at-most-N`."""
+
+
+def _check_channels(value: Any) -> Any:
+    if isinstance(value, str) and not re.fullmatch(r"\+[1-9][0-9]*|x[1-9][0-9]*", value):
+        raise ValueError(f"channels={value!r}: expected a count, +N (add N to the input) or xN (N times the input)")
+    if isinstance(value, int) and value < 1:
+        raise ValueError(f"channels={value} must be at least 1")
+    return value
+
+
+ChannelRule = Annotated[int | str, BeforeValidator(_check_channels)]
+"""Output channels of each downsampling block: a count, `+N` or `xN` of its input channels."""
+
+
+class JetConv(Spec):
+    """Defaults of every JetConv (section 2.1, figure 2); a stage may name branches of its own."""
+
+    layout: Layout | None = None
+    shortcut: Shortcut | None = None
+    branches: Branches | None = None
+
+
+class FirstStage(Spec):
+    """S0: one JetConv of stride 2 on the image, batch norm, activation (section 2.3)."""
+
+    channels: PositiveInt | None = None
+    branches: Branches | None = None
+    groups: GroupRule | None = None
+
+
+class Stage(Spec):
+    """S1 to S3: at each level `repeats` residual JetBlocks, then one that downsamples (sections 2.2 and 2.3)."""
+
+    repeats: NonNegativeInt = 0
+    channels: ChannelRule | None = None
+    expansion: PositiveInt | None = None
+    branches: Branches | None = None
+    residual_branches: Branches | None = None
+    attention: AttentionName | None = None
+    groups: GroupRule | None = None
+
+
+class Stages(Spec):
+    """The four stages of JetNet, the encoder (section 2.3)."""
+
+    s0: FirstStage = FirstStage()
+    s1: Stage = Stage()
+    s2: Stage = Stage()
+    s3: Stage = Stage()
+
+
+class Taps(Spec):
+    """Which level of each third of the pyramid the decoder reads, counted within that third."""
+
+    s1: Tap | None = None
+    s2: Tap | None = None
+    s3: Tap | None = None
+
+
+class Decoder(Spec):
+    """RegSeg-style decoder: three taps, each through a 1x1 head, fused from deep to shallow."""
+
+    head_channels: PositiveInt
+    taps: Taps = Taps()
+    fusion: Fusion | None = None
+
+
+class Architecture(Spec):
+    """A JetSeg network for any input size and class count."""
+
+    name: str = "unnamed"
+    description: str = ""
+    paper: Paper | None = None
+    reported: tuple[Reported, ...] = ()
+    form: Form = "paper"
+    combination: NonNegativeInt | None = None
+    base_channels: PositiveInt
+    max_channels: PositiveInt
+    max_expanded_channels: PositiveInt
+    expansion: PositiveInt = 2
+    smallest_map: PositiveInt = 16
+    groups: GroupRule = "mean-divisor"
+    activation: ActivationName = "reu"
+    skip: Skip | None = None
+    jetconv: JetConv = JetConv()
+    stages: Stages = Stages()
+    decoder: Decoder
+
+    @field_validator("combination")
+    @classmethod
+    def _is_released(cls, value: int | None) -> int | None:
+        if value is not None and value >= len(COMBINATIONS):
+            raise ValueError(f"combination={value} does not exist; the release has 0 to {len(COMBINATIONS) - 1}")
+        return value
+
+    @model_validator(mode="after")
+    def _base_is_not_cut(self) -> "Architecture":
+        if self.base_channels > self.max_channels:
+            raise ValueError(f"base_channels={self.base_channels} is more than max_channels={self.max_channels}")
+        return self
+
+    @model_validator(mode="after")
+    def _combination_needs_release(self) -> "Architecture":
+        if self.combination is not None and self.form != "released":
+            raise ValueError(f"combination={self.combination} belongs to form: released; form is {self.form}")
+        return self
+
+
+class Baseline(Spec):
+    """A rival as it was published: nothing of it varies but the number of classes.
+
+    `fidelity` says what the name may be taken for. `exact`: it computes what the authors' code, or a complete text,
+    describes. `approximate`: something had to be assumed, and `assumed` says what. `quoted`: too little is published to
+    build it, `assumed` says what is missing, and there is nothing but its reported figures (`network` is None).
+    """
+
+    name: str = "unnamed"
+    description: str = ""
+    network: BaselineName | None
+    fidelity: Fidelity
+    assumed: tuple[str, ...] = ()
+    paper: Paper
+    reported: tuple[Reported, ...] = ()
+
+    @model_validator(mode="after")
+    def _says_what_it_is(self) -> "Baseline":
+        if (self.fidelity == "quoted") != (self.network is None):
+            raise ValueError(
+                f"fidelity: {self.fidelity} and network: {self.network}; a quoted network has none to build"
+            )
+        if (self.fidelity == "exact") == bool(self.assumed):
+            raise ValueError(f"fidelity: {self.fidelity} with {len(self.assumed)} entries in assumed:; exact has none")
+        return self
+
+
+def is_rival(raw: Mapping[str, Any]) -> bool:
+    """Does a YAML file's mapping describe a Baseline?"""
+    return "network" in raw or "fidelity" in raw
+
+
+def _kind_of(value: Any) -> str:
+    is_baseline = isinstance(value, Baseline) or (isinstance(value, dict) and is_rival(value))
+    return "baseline" if is_baseline else "jetseg"
+
+
+AnyArchitecture = Annotated[
+    Annotated[Architecture, Tag("jetseg")] | Annotated[Baseline, Tag("baseline")], Discriminator(_kind_of)
+]
+"""A JetSeg network, or a rival: what has a key `network` or `fidelity` is a rival."""
+
+
+def only_jetseg(architecture: Architecture | Baseline) -> Architecture:
+    """`architecture` itself.
+
+    Raises:
+        SpecError: it is a rival.
+    """
+    if isinstance(architecture, Baseline):
+        raise SpecError(f"{architecture.name}: is a rival, no JetSeg network: it has no JetBlocks and nothing to vary")
+    return architecture
+
+
+class Combination(Spec):
+    """One of the release's numbered choices of kernels and decoder taps ("combs")."""
+
+    s0: Branches
+    s1_residual: Branches
+    s1: Branches
+    s2_residual: Branches
+    s2: Branches
+    s3_residual: Branches
+    s3: Branches
+    taps: Taps
+
+
+def _combination(row: str) -> Combination:
+    columns = [column.strip() for column in row.split("|")]
+    names = ("s0", "s1_residual", "s1", "s2_residual", "s2", "s3_residual", "s3")
+    taps = dict(zip(("s1", "s2", "s3"), columns[-1].split(), strict=True))
+    return Combination.model_validate({**dict(zip(names, columns[:-1], strict=True)), "taps": taps})
+
+
+# What the release builds, which is not always what its tables list: combination 0 names a second 1x1 in S0 and S1
+# that overwrites the first, and pairs written twice the same way round are built as ordinary pairs.
+COMBINATIONS: tuple[Combination, ...] = tuple(
+    _combination(row)
+    for row in (
+        # S0     | S1 res.| S1 down    | S2 res.| S2 down | S3 res.| S3 down | taps S1, S2, S3
+        "7a 1 5a 3 | 7a 3 | 3 5a 1 7a  | 5a 3   | 3 5a    | 3      | 1       | last last last",
+        "7a        | 7    | 3 5a 7a    | 5a     | 3a 5    | 3a     | 1       | first second second",
+        "7         | 7    | 3a 5 7     | 5      | 3a 5    | 3      | 1       | first last last",
+        "7a        | 7a   | 3 5a 7a    | 5a     | 3 5a    | 3      | 1       | first middle last",
+        "7a        | 7    | 3a 5a 7a   | 5      | 3a 5a   | 3      | 1       | first last last",
+        "7         | 7    | 3 5 7      | 5      | 3a 5a   | 3      | 1       | first first last",
+    )
+)

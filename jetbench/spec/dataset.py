@@ -1,0 +1,37 @@
+"""Which dataset is asked for, and at which image size."""
+
+from typing import Annotated, Literal
+
+from pydantic import (
+    Field,
+)
+
+from jetbench.spec.base import Spec
+from jetbench.spec.values import (
+    Seed,
+    Size,
+)
+
+ImageCount = Annotated[int, Field(ge=1, le=100_000)]
+
+
+class StreetsConfig(Spec):
+    """Generated street scenes with CamVid's 11 classes and void; nothing to download."""
+
+    name: Literal["streets"] = "streets"
+    size: Size = (160, 320)
+    train: ImageCount = 256
+    val: ImageCount = 48
+    test: ImageCount = 48
+    seed: Seed = 0
+
+
+class CamvidConfig(Spec):
+    """CamVid in its 11-class or its 32-class layout; `path` None looks at $JETBENCH_DATA/camvid."""
+
+    name: Literal["camvid"] = "camvid"
+    path: str | None = None
+    size: Size | None = None
+
+
+DatasetConfig = Annotated[StreetsConfig | CamvidConfig, Field(discriminator="name")]

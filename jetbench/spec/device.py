@@ -1,0 +1,131 @@
+"""Devices: which preset, input, sensors, power rails and peaks go with a board, each figure with its source.
+
+A device's YAML describes it; it measures nothing. Which device this machine is, `identify` tells from what the machine
+says of itself.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Literal
+
+from pydantic import Field, PositiveFloat, PositiveInt
+
+from jetbench.spec.base import Spec, parse_spec, read_yaml
+from jetbench.spec.catalog import PACKAGE, find_yaml
+from jetbench.spec.profiling import DType
+from jetbench.spec.values import Size
+
+Accelerator = Literal["cuda", "cpu"]
+SensorName = Literal["jtop", "ina3221", "nvml", "rapl"]
+PeakName = Literal["fp32", "fp16", "fp16_tensor", "bandwidth"]
+DEVICES = PACKAGE / "devices"
+ALIASES = {"cuda": "workstation"}
+
+
+class Peak(Spec):
+    """What a device can do at best: FLOP/s or bytes/s, how it was derived (empty: as given), and who says so."""
+
+    value: PositiveFloat
+    derived: str = ""
+    source: str
+
+
+class Gpu(Spec):
+    """Peaks of one graphics card, by a part of the name that its driver gives."""
+
+    name: str
+    peaks: dict[PeakName, Peak]
+
+
+class PowerRule(Spec):
+    """Which of a board's rails make its total, and what that covers. No total rails: all that the sensor counts."""
+
+    rails: tuple[str, ...] = ()
+    total: tuple[str, ...] = ()
+    scope: str
+    source: str
+
+
+class Reported(Spec):
+    """A figure that somebody published for this device."""
+
+    network: str
+    quantity: str
+    value: float
+    source: str
+    protocol: str
+
+
+class Device(Spec):
+    """A board or machine that networks are profiled on or estimated for."""
+
+    name: str
+    title: str
+    preset: str
+    preset_reason: str = ""
+    size: Size = (512, 512)
+    dtype: DType = "fp32"
+    accelerator: Accelerator
+    modules: Annotated[tuple[str, ...], Field(description="numbers such as 3767-0005 or 2888")] = ()
+    sensors: tuple[SensorName, ...] = ()
+    power: PowerRule | None = None
+    gpu_clock_hz: PositiveFloat | None = None
+    peaks: dict[PeakName, Peak] = Field(default_factory=dict)
+    gpus: tuple[Gpu, ...] = ()
+    memory_bytes: PositiveInt | None = None
+    power_modes: str | None = None
+    jetpack: str | None = None
+    container: str | None = None
+    reported: tuple[Reported, ...] = ()
+
+    @property
+    def is_board(self) -> bool:
+        """Is it one particular board, told by its module number?"""
+        return bool(self.modules)
+
+    def peaks_of(self, gpu: str | None) -> tuple[str, dict[PeakName, Peak]]:
+        """What the peaks are for, and the peaks: of the named graphics card where the device lists several.
+
+        Without a name it is the first of the list; a card that is not in it has none.
+        """
+        if not self.gpus:
+            return self.title, self.peaks
+        if gpu is None:
+            return self.gpus[0].name, self.gpus[0].peaks
+        found = next((card for card in self.gpus if _is_card(card.name, gpu)), None)
+        return (gpu, found.peaks) if found else (gpu, {})
+
+
+def _is_card(name: str, gpu: str) -> bool:
+    """Is `gpu`, as its driver names it, that card and no relative: a 3090 is no 3090 Ti, an H200 no GH200?"""
+    relatives = r"(?! *(?:Ti|SUPER|NVL|MIG|Laptop|Max-Q))"
+    return re.search(rf"(?<![A-Za-z0-9]){re.escape(name)}(?![A-Za-z0-9]){relatives}", gpu, re.IGNORECASE) is not None
+
+
+def load_device(name: str) -> Device:
+    """The device of that name (cuda is workstation's other one), or of a path to a YAML file.
+
+    Raises:
+        SpecError: no such device, or a value that breaks a rule.
+    """
+    path = find_yaml(DEVICES, ALIASES.get(name, name), "devices")
+    return parse_spec(Device, {"name": path.stem, **read_yaml(path)}, str(path))
+
+
+def device_names() -> list[str]:
+    """Names of the devices that come with jetbench: boards by their arithmetic, then the rest."""
+    devices = [load_device(path.stem) for path in DEVICES.glob("*.yaml")]
+    fp32 = {d.name: d.peaks["fp32"].value if "fp32" in d.peaks else float("inf") for d in devices}
+    return [d.name for d in sorted(devices, key=lambda d: (not d.is_board, fp32[d.name], d.name != "workstation"))]
+
+
+def module_numbers(identity: Mapping[str, str]) -> set[str]:
+    """The module numbers in what a board says of itself: {"3767", "3767-0005"} from nvidia,p3767-0005."""
+    text = " ".join(identity.values())
+    pairs = re.findall(r"(?<!\d)(\d{4})[-:](\d{4})(?!\d)", text)
+    return {first for first, _ in pairs} | {f"{first}-{second}" for first, second in pairs}
+
+
+def is_device(device: Device, identity: Mapping[str, str]) -> bool:
+    """Does a machine that says `identity` of itself carry this board's module?"""
+    return bool(set(device.modules) & module_numbers(identity))

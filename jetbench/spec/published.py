@@ -1,0 +1,71 @@
+"""What is published of a network: its paper, and the figures that were reported of it, each with where it was read.
+
+A reported figure is never a measurement of ours. Two of them compare only where input, classes, device and way of
+counting agree, so each carries these as far as they are known.
+"""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, PositiveFloat, PositiveInt, model_validator
+
+from jetbench.spec.base import Spec
+from jetbench.spec.values import Size, parse_count, parse_share
+
+Quantity = Literal["parameters", "flops", "miou", "fps"]
+QUANTITIES: tuple[Quantity, ...] = ("parameters", "flops", "miou", "fps")
+
+
+def _count(value: Any) -> Any:
+    return parse_count(value) if isinstance(value, str) else value
+
+
+def _share(value: Any) -> Any:
+    return parse_share(value) if isinstance(value, str) else value
+
+
+class Paper(Spec):
+    """Where a network was published."""
+
+    title: str
+    authors: str
+    year: Annotated[int, Field(ge=1980)]
+    venue: str = ""
+    link: str
+
+
+class Reported(Spec):
+    """One figure as it was published: exactly one of `parameters`, `flops`, `miou` and `fps`.
+
+    `flops` is what the source calls FLOPs, whatever it counts; `per_mac` says whether a multiply-accumulate counts once
+    or twice in it, where that is known. `miou` is a share of 1 (YAML: `69.1%`). `source` says where the figure was
+    read; `seen: false`, that it was recalled and not read again.
+    """
+
+    parameters: Annotated[PositiveInt | None, BeforeValidator(_count)] = None
+    flops: Annotated[PositiveInt | None, BeforeValidator(_count)] = None
+    miou: Annotated[Annotated[float, Field(gt=0, le=1)] | None, BeforeValidator(_share)] = None
+    fps: PositiveFloat | None = None
+    size: Size | None = None
+    per_mac: Literal[1, 2] | None = None
+    dataset: Literal["Cityscapes", "CamVid"] | None = None
+    split: Literal["val", "test"] | None = None
+    device: str | None = None
+    note: str = ""
+    source: Annotated[str, Field(min_length=1)]
+    seen: bool = True
+
+    @model_validator(mode="after")
+    def _one_figure(self) -> "Reported":
+        given = [name for name in QUANTITIES if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise ValueError(
+                f"a reported figure is one of {', '.join(QUANTITIES)}; given: {', '.join(given) or 'none'}"
+            )
+        if self.miou is not None and self.dataset is None:
+            raise ValueError("a reported mIoU needs its dataset: Cityscapes or CamVid")
+        return self
+
+    @property
+    def quantity(self) -> Quantity:
+        """Which figure it is."""
+        return next(name for name in QUANTITIES if getattr(self, name) is not None)

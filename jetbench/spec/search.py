@@ -1,0 +1,142 @@
+"""A search for the best networks of a space under limits, and the space that is screened."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BeforeValidator,
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    field_validator,
+    model_validator,
+)
+
+from jetbench.spec.base import Spec
+from jetbench.spec.dataset import DatasetConfig, StreetsConfig
+from jetbench.spec.profiling import ProfilingConfig
+from jetbench.spec.training import Budget, TrainingConfig
+from jetbench.spec.values import (
+    DeviceName,
+    MemoryLimit,
+    Seed,
+    Size,
+    check_folder_name,
+    listed,
+    parse_bytes,
+    parse_count,
+    parse_joules,
+    parse_short_seconds,
+    read_by,
+    with_unit,
+    written_in,
+)
+
+
+class Space(Spec):
+    """Every combination of the values of some fields of an architecture, to be screened by what it costs.
+
+    `axes` are dotted fields of the architecture with their values: `stages.s2.repeats: [0, 1, 2]`.
+    """
+
+    name: str
+    description: str = ""
+    base: str
+    size: Size = (512, 512)
+    classes: Annotated[int, Field(ge=2)] = 11
+    axes: Annotated[dict[str, Annotated[list[Any], BeforeValidator(listed)]], Field(min_length=1)]
+
+    _names_a_folder = field_validator("name")(check_folder_name)
+
+
+Objective = Literal["miou", "latency", "energy", "macs", "parameters", "memory"]
+SamplerName = Literal["tpe", "nsga2", "random", "gp", "additive"]
+
+
+class Limits(Spec):
+    """Hard limits of a search, in the order in which they are checked: what costs least to know comes first.
+
+    `memory` is weights and peak activations (bytes); `latency` (seconds) and `energy` (joules an image) are measured on
+    the untrained network. YAML writes 40k, 1.2G, 64MiB, 33ms, 50mJ.
+    """
+
+    parameters: Annotated[PositiveInt | None, read_by(parse_count)] = None
+    macs: Annotated[PositiveInt | None, read_by(parse_count)] = None
+    memory: Annotated[PositiveInt | None, with_unit(parse_bytes, "64MiB"), written_in("B")] = None
+    latency: Annotated[PositiveFloat | None, with_unit(parse_short_seconds, "33ms"), written_in("s")] = None
+    energy: Annotated[PositiveFloat | None, with_unit(parse_joules, "50mJ"), written_in("J")] = None
+
+    @property
+    def given(self) -> dict[Objective, float]:
+        """The limits that there are, in the order of their cost."""
+        names: tuple[Objective, ...] = ("parameters", "macs", "memory", "latency", "energy")
+        return {name: value for name in names if (value := getattr(self, name)) is not None}
+
+
+class Axis(Spec):
+    """The values that one field may take. With `when`, it is chosen only where the other axes have such values."""
+
+    values: Annotated[list[Any], BeforeValidator(listed)]
+    when: dict[str, Annotated[list[Any], BeforeValidator(listed)]] = Field(default_factory=dict)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_list(cls, value: Any) -> Any:
+        return {"values": value} if isinstance(value, list) else value
+
+
+class FinalConfig(Spec):
+    """How the front is trained again: longer, and with several seeds, best others than the search's own."""
+
+    budget: Budget = Budget(amount=600, unit="steps")
+    seeds: Annotated[tuple[Seed, ...], Field(min_length=1)] = (1, 2, 3)
+    most: Annotated[int, Field(ge=1, le=50)] = 6
+
+
+class Search(Spec):
+    """A search for the best networks of a conditional space under limits.
+
+    `trainings` networks are trained, each by `training`; what a limit stops costs none of them. `early_stop` ends a
+    training that cannot reach the front any more. `board` is the device that is searched for (`jetbench devices`);
+    None is this machine. Where it is another, nothing is measured and a latency limit goes by its data sheet.
+    """
+
+    name: str
+    description: str = ""
+    base: str
+    axes: Annotated[dict[str, Axis], Field(min_length=1)]
+    objectives: tuple[Objective, ...] = ("miou", "latency")
+    limits: Limits = Limits()
+    sampler: SamplerName = "tpe"
+    seed: Seed = 0
+    trainings: PositiveInt = 40
+    early_stop: bool = True
+    dataset: DatasetConfig = StreetsConfig()
+    training: TrainingConfig = TrainingConfig()
+    profiling: ProfilingConfig = ProfilingConfig()
+    final: FinalConfig = FinalConfig()
+    board: str | None = None
+    device: DeviceName = "auto"
+    timeout_s: PositiveFloat = 6 * 3600.0
+    memory_limit: MemoryLimit = None
+
+    _names_a_folder = field_validator("name")(check_folder_name)
+
+    @field_validator("objectives")
+    @classmethod
+    def _gain_and_cost(cls, value: tuple[Objective, ...]) -> tuple[Objective, ...]:
+        if "miou" not in value or len(value) < 2 or len(set(value)) < len(value):
+            raise ValueError("expected miou and at least one of latency, energy, macs, parameters, memory, each once")
+        return value
+
+    @model_validator(mode="after")
+    def _known_conditions(self) -> "Search":
+        seen: dict[str, Axis] = {}
+        for name, axis in self.axes.items():
+            for other, values in axis.when.items():
+                if other not in seen:
+                    raise ValueError(f"axes.{name}.when.{other}: no axis of that name stands before this one")
+                strange = [value for value in values if value not in seen[other].values]
+                if strange:
+                    raise ValueError(f"axes.{name}.when.{other}: {strange[0]!r} is none of that axis's values")
+            seen[name] = axis
+        return self

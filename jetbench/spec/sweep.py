@@ -1,0 +1,70 @@
+"""A sweep: a base architecture, what varies, the data, and how each variant is trained and profiled."""
+
+from typing import Annotated, Any
+
+from pydantic import (
+    BeforeValidator,
+    PositiveFloat,
+    field_validator,
+    model_validator,
+)
+
+from jetbench.spec.base import Spec
+from jetbench.spec.dataset import DatasetConfig, StreetsConfig
+from jetbench.spec.profiling import ProfilingConfig
+from jetbench.spec.training import Budget, TrainingConfig
+from jetbench.spec.values import (
+    DeviceName,
+    MemoryLimit,
+    Name,
+    Seed,
+    check_folder_name,
+    listed,
+)
+
+Changes = dict[str, Any]
+
+
+class VariantGroup(Spec):
+    """Variants of the base: every combination of a `grid`, or named `cases`.
+
+    Keys are dotted fields of the architecture (`stages.s2.repeats`), of the training (`training.loss`), or `base`.
+    """
+
+    grid: dict[str, Annotated[list[Any], BeforeValidator(listed)]] | None = None
+    cases: dict[Name, Changes] | None = None
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> "VariantGroup":
+        if (self.grid is None) == (self.cases is None) or not (self.grid or self.cases):
+            raise ValueError("a group of variants has either grid: or cases:, with at least one entry")
+        return self
+
+
+class Sweep(Spec):
+    """One experiment: a base architecture, what varies, the data, and how long to train.
+
+    `quoted` are rivals of which the tables show what is published, without running them. `board` is the device that
+    profiles (`jetbench devices`); None is this machine, or, with --ray, whichever holds the token `profiler`. A job
+    that holds more than `memory_limit` is ended. With `seeds` every variant is trained once with each of them, with
+    `budgets` once as long as each. Without `profile` it is trained only.
+    """
+
+    name: str
+    description: str = ""
+    base: str
+    include_base: bool = True
+    variants: tuple[VariantGroup, ...] = ()
+    quoted: tuple[str, ...] = ()
+    seeds: tuple[Seed, ...] = ()
+    budgets: tuple[Budget, ...] = ()
+    dataset: DatasetConfig = StreetsConfig()
+    training: TrainingConfig = TrainingConfig()
+    profiling: ProfilingConfig = ProfilingConfig()
+    profile: bool = True
+    board: str | None = None
+    device: DeviceName = "auto"
+    timeout_s: PositiveFloat = 6 * 3600.0
+    memory_limit: MemoryLimit = None
+
+    _names_a_folder = field_validator("name")(check_folder_name)

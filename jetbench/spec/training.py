@@ -1,0 +1,152 @@
+"""How a network is to be trained: budget, loss, augmentation, teacher."""
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    Field,
+    NonNegativeFloat,
+    PositiveFloat,
+    PositiveInt,
+    field_validator,
+    model_validator,
+)
+
+from jetbench.spec.base import Spec
+from jetbench.spec.values import (
+    Seed,
+)
+
+LossName = Literal["jetloss", "cross-entropy", "weighted-cross-entropy", "focal", "dice", "lovasz", "jetloss-released"]
+BudgetUnit = Literal["steps", "epochs", "seconds"]
+
+
+class Budget(Spec):
+    """How long a training lasts: `300 steps`, `20 epochs` or `60 seconds` in YAML."""
+
+    amount: PositiveFloat
+    unit: BudgetUnit
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_text(cls, value: Any) -> Any:
+        if isinstance(value, int | float):
+            raise ValueError(f"{value!r} has no unit; write 300steps, 20epochs, 60s or 2min")
+        if isinstance(value, str):
+            match = re.fullmatch(r"([0-9.]+)\s*(steps?|epochs?|seconds?|s|min)", value.strip())
+            if not match:
+                raise ValueError(f"{value!r} is not a budget; write 300steps, 20epochs, 60s or 2min")
+            unit = match[2].rstrip("s")
+            if unit in ("", "second", "min"):
+                return {"amount": float(match[1]) * (60 if unit == "min" else 1), "unit": "seconds"}
+            return {"amount": float(match[1]), "unit": unit + "s"}
+        return value
+
+    @model_validator(mode="after")
+    def _whole_steps(self) -> "Budget":
+        if self.unit == "steps" and self.amount != int(self.amount):
+            raise ValueError(f"{self.amount} steps: expected a whole number of steps")
+        return self
+
+    def __str__(self) -> str:
+        amount = int(self.amount) if self.amount == int(self.amount) else self.amount
+        return f"{amount} {self.unit}"
+
+
+class JetLossConfig(Spec):
+    """JetLoss (section 2.4): strengths of its three terms, and the class weights by effective numbers (Cui et al.).
+
+    `rare_share` is the share of pixels below which a class begins to weigh more; small is uniform, 1 is close to
+    inverse frequency, which stalls. `beta` gives Cui's parameter itself instead (0: uniform).
+    """
+
+    rare_share: Annotated[float, Field(gt=0, le=1)] = 0.0001
+    beta: Annotated[float, Field(ge=0, lt=1)] | None = None
+    recall: NonNegativeFloat = 1.0
+    precision: NonNegativeFloat = 1.0
+    batch_iou: NonNegativeFloat = 1.0
+
+
+class AugmentationConfig(Spec):
+    """What may happen to training images: by default nothing, as in the paper.
+
+    `flip`: mirrored, one in two. `scale` [a, b]: enlarged by a factor between a and b, and shifted. `light`: the
+    normalised pixels times 1 +- light, plus +- light.
+    """
+
+    flip: bool = False
+    scale: tuple[PositiveFloat, PositiveFloat] = (1.0, 1.0)
+    light: Annotated[float, Field(ge=0, lt=1)] = 0.0
+
+    @field_validator("scale")
+    @classmethod
+    def _ordered(cls, value: tuple[float, float]) -> tuple[float, float]:
+        if value[0] > value[1]:
+            raise ValueError(f"expected the smaller factor first: [{value[1]:g}, {value[0]:g}]")
+        return value
+
+    @property
+    def moves(self) -> bool:
+        """Do pixels change their place?"""
+        return self.flip or self.scale != (1.0, 1.0)
+
+    @property
+    def is_on(self) -> bool:
+        """Does anything happen at all?"""
+        return self.moves or self.light > 0
+
+    def describe(self) -> str:
+        """In a few words; empty if nothing happens."""
+        parts = ["mirrored"] if self.flip else []
+        if self.scale != (1.0, 1.0):
+            parts.append(f"scaled by {self.scale[0]:g} to {self.scale[1]:g}")
+        if self.light:
+            parts.append(f"light +-{self.light:g}")
+        return ", ".join(parts)
+
+
+class DistillationConfig(Spec):
+    """How much a teacher's soft answers count beside the labels (1), and at which temperature they are taken."""
+
+    weight: NonNegativeFloat = 1.0
+    temperature: PositiveFloat = 2.0
+
+
+class TrainingConfig(Spec):
+    """A brief training from scratch with AdamW.
+
+    `deterministic` has torch refuse operations that do not give the same result each time; on a CPU all of them do.
+    With `proxies` the untrained network's zero-cost proxies are kept beside the result. `teacher` is a weights file of
+    ours, whose network's answers the training is to follow too.
+    """
+
+    budget: Budget = Budget(amount=300, unit="steps")
+    loss: LossName = "jetloss"
+    jetloss: JetLossConfig = JetLossConfig()
+    batch_size: Annotated[int, Field(ge=1, le=4096)] = 8
+    learning_rate: PositiveFloat = 0.01
+    weight_decay: NonNegativeFloat = 1e-4
+    schedule: Literal["one-cycle", "constant"] = "one-cycle"
+    evaluations: PositiveInt = 5
+    augmentation: AugmentationConfig = AugmentationConfig()
+    seed: Seed = 0
+    threads: PositiveInt = 1
+    mixed_precision: bool = True
+    deterministic: bool = False
+    proxies: bool = False
+    teacher: str | None = None
+    distillation: DistillationConfig = DistillationConfig()
+
+    @property
+    def identity(self) -> str:
+        """Text that two configs share only if they train alike: JetLoss's settings count only where it is the loss."""
+        return self.model_dump_json(exclude=None if self.loss == "jetloss" else {"jetloss"})
+
+
+class Floor(Spec):
+    """The best validation mIoU that a training must have at its k-th evaluation to go on, and why."""
+
+    evaluation: PositiveInt
+    of: PositiveInt
+    miou: float
+    why: str

@@ -1,0 +1,226 @@
+"""What a sweep shows while it runs: bars on a terminal, plain lines anywhere else."""
+
+import time
+from collections.abc import Callable, Sequence
+from types import TracebackType
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TaskID, TextColumn
+
+from jetbench.execution.executor import QUEUED
+from jetbench.execution.executor import Progress as JobProgress
+from jetbench.records.record import Record
+from jetbench.reporting import units
+
+JOB_SHARE = {"train": (0.0, 0.85), "profile": (0.85, 0.15)}
+"""Where a stage's progress begins within its variant, and how much of the variant it is (a guess for the bar)."""
+
+
+class TimeLeft:
+    """An estimate from the pace since the start: crude, so it is shown as about."""
+
+    def __init__(self, total: int, landed: int) -> None:
+        self.total, self.first, self.started = total, landed, time.monotonic()
+
+    def share(self, landed: int, running: Sequence[JobProgress]) -> float:
+        """Variants done, part of those under way included."""
+        partial = sum(JOB_SHARE[job.job.stage][0] + JOB_SHARE[job.job.stage][1] * job.share for job in running)
+        return landed + partial
+
+    def text(self, landed: int, running: Sequence[JobProgress]) -> str:
+        """`about 4 min left`, `estimating` while there is nothing to judge by, `done` at the end."""
+        if landed >= self.total:
+            return "done"
+        done = self.share(landed, running) - self.first
+        if done < 0.05:
+            return "estimating"
+        seconds = (time.monotonic() - self.started) / done * (self.total - self.first - done)
+        return f"{units.roughly(seconds)} left"
+
+
+def describe_landing(record: Record) -> str:
+    """One line about a record that has just landed."""
+    if record.failure:
+        return f"{record.failure.stage} {record.failure.status}: {record.failure.reason}"
+    assert record.training
+    model = record.profile.model_latency if record.profile else None
+    parts = [f"val mIoU {units.score(record.training.best.counts.miou)} %"]
+    parts += [f"{units.milliseconds(model.median_s)} ms"] if model else []
+    parts += [f"{units.count(record.profile.parameters)} parameters"] if record.profile else []
+    return ", ".join(parts)
+
+
+class _Follows:
+    """What the two views of a search share: whom they ask for its state, and how they say it."""
+
+    def follow(self, finished: Callable[[], int], state: Callable[[], Sequence[str]]) -> None:
+        """See `search.run.SearchView`."""
+        self.finished, self.state = finished, state
+
+    def note(self, text: str) -> None:
+        """Of the view."""
+
+    def say_state(self) -> None:
+        """What became of the proposals, and the front."""
+        for line in self.state():
+            self.note(f"    {line}")
+
+
+class BarView:
+    """A bar for the study and one for each running job."""
+
+    unit = "variants"
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=28),
+            TextColumn("{task.percentage:>3.0f}%"),
+            TextColumn("[dim]{task.fields[state]}"),
+        )
+        self.progress = Progress(*columns, console=console)
+        self.most_bars = max(4, console.height - 6)  # a bar beyond the screen's edge is not seen
+        self.jobs: dict[str, TaskID] = {}
+
+    def __enter__(self) -> "BarView":
+        self.progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.progress.stop()
+
+    def prepare(self, done: int, total: int) -> None:
+        """Decoding the data, before the study begins."""
+        if "data" not in self.jobs:
+            self.jobs["data"] = self.progress.add_task("preparing data", total=total, state="")
+        self.progress.update(self.jobs["data"], completed=done, state=f"{done}/{total} images")
+        if done >= total:
+            self.progress.remove_task(self.jobs.pop("data"))
+
+    def begin(self, total: int, landed: int) -> None:
+        """See `driver.View`."""
+        self.left = TimeLeft(total, landed)
+        self.whole = self.progress.add_task(f"[bold]{self.unit}", total=total, completed=landed, state="")
+        if landed:
+            self.note(f"{landed} of {total} {self.unit} are there already; they are not run again")
+
+    def show(self, landed: int, running: Sequence[JobProgress]) -> None:
+        """See `driver.View`."""
+        state = f"{landed}/{self.left.total} {self.unit}, {self.left.text(landed, running)}"
+        self.progress.update(self.whole, completed=self.left.share(landed, running), state=state)
+        present = {f"{job.job.stage} {job.job.variant}": job for job in running if job.has_begun or job.text != QUEUED}
+        hidden = len(present) - self.most_bars
+        if hidden > 0:
+            present = dict(list(present.items())[: self.most_bars])
+            state += f", {hidden} more under way"
+            self.progress.update(self.whole, state=state)
+        for gone in set(self.jobs) - set(present):
+            self.progress.remove_task(self.jobs.pop(gone))
+        for name, job in present.items():
+            if name not in self.jobs:
+                self.jobs[name] = self.progress.add_task(escape(f"  {name}"), total=1.0, state="")
+            left = f", {units.roughly(job.seconds * (1 - job.share) / job.share)} left" if job.share > 0.1 else ""
+            self.progress.update(self.jobs[name], completed=job.share, state=escape(f"{job.text}{left}"))
+
+    def land(self, record: Record, landed: int) -> None:
+        """See `driver.View`."""
+        mark = "[red]x[/]" if record.failure else "[green]\N{CHECK MARK}[/]"
+        self.progress.console.print(
+            f"{mark} {escape(f'{record.variant}: {describe_landing(record)}')}", highlight=False
+        )
+
+    def note(self, text: str) -> None:
+        """See `driver.View`."""
+        self.progress.console.print(f"[dim]{escape(text)}[/]", highlight=False)
+
+
+class SearchBarView(BarView, _Follows):
+    """The same for a search: trainings are counted, and the state says what became of the proposals."""
+
+    unit = "trainings"
+
+    def begin(self, total: int, landed: int) -> None:
+        """See `driver.View`; on a resume with what is there already."""
+        super().begin(total, landed)
+        if landed:
+            self.say_state()
+
+    def show(self, landed: int, running: Sequence[JobProgress]) -> None:
+        """See `driver.View`."""
+        super().show(self.finished(), running)
+
+    def land(self, record: Record, landed: int) -> None:
+        """See `driver.View`; what a limit stopped is only counted."""
+        if record.failure is None or record.failure.stage != "limits":
+            super().land(record, landed)
+            self.say_state()
+
+
+class LineView:
+    """One line for each thing that happens: for logs, pipes and CI."""
+
+    unit = "variants"
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+
+    def __enter__(self) -> "LineView":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        pass
+
+    def prepare(self, done: int, total: int) -> None:
+        """Decoding the data, before the study begins."""
+        if done == 1:
+            self.note(f"preparing data: {total} images")
+
+    def begin(self, total: int, landed: int) -> None:
+        """See `driver.View`."""
+        self.left = TimeLeft(total, landed)
+        self.started: set[str] = set()
+        there = f", {landed} of them there already" if landed else ""
+        self.note(f"{units.counted(total, self.unit.removesuffix('s'))}{there}")
+
+    def show(self, landed: int, running: Sequence[JobProgress]) -> None:
+        """See `driver.View`."""
+        for job in running:
+            name = f"{job.job.stage} {job.job.variant}"
+            said = f"{name} begins" if job.has_begun else f"{name} is {job.text}"
+            # A queue within one machine is nothing to tell of.
+            if said not in self.started and (job.has_begun or job.text != QUEUED):
+                self.started.add(said)
+                self.note(said)
+
+    def land(self, record: Record, landed: int) -> None:
+        """See `driver.View`."""
+        left = "" if landed == self.left.total else f" ({self.left.text(landed, ())})"
+        self.note(f"[{landed}/{self.left.total}] {record.variant}: {describe_landing(record)}{left}")
+
+    def note(self, text: str) -> None:
+        """See `driver.View`."""
+        self.console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+
+class SearchLineView(LineView, _Follows):
+    """The same for a search."""
+
+    unit = "trainings"
+
+    def begin(self, total: int, landed: int) -> None:
+        """See `driver.View`; on a resume with what is there already."""
+        super().begin(total, landed)
+        if landed:
+            self.say_state()
+
+    def land(self, record: Record, landed: int) -> None:
+        """See `driver.View`; what a limit stopped is only counted."""
+        if record.failure is None or record.failure.stage != "limits":
+            super().land(record, self.finished())
+            self.say_state()

@@ -1,0 +1,93 @@
+"""A network packed for a board, measured by the bundle's own probe, and collected."""
+
+import ast
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from jetbench.errors import SpecError
+from jetbench.profiling.bundle import PROBE, collect
+from jetbench.records.verdict import judge
+from tests.cli.test_verbs import jetbench
+from tests.simulated.boards import need_boards, run_on
+
+SMALL = ("--size", "64x96", "--processes", "1", "--idle", "1s", "--window", "2s")
+
+
+@pytest.mark.parametrize("path", sorted(PROBE.rglob("*.py")), ids=lambda path: str(path.relative_to(PROBE)))
+def test_the_probe_is_python_of_jetpack_4(path: Path) -> None:
+    tree = ast.parse(path.read_text(), feature_version=(3, 6))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom):
+            assert node.level or not (node.module or "").startswith("jetbench"), "the probe stands alone"
+            assert node.module != "__future__"  # annotations are of 3.7
+        if isinstance(node, ast.Call):
+            assert not {"text", "capture_output"} & {keyword.arg for keyword in node.keywords}  # of 3.7
+
+
+def test_a_bundle_measured_on_its_board_comes_back_as_a_record(tmp_path: Path) -> None:
+    need_boards()
+    rails = ("--power", "ina3221")
+    jetbench("bundle", "jetseg-nano", "--device", "nano", *SMALL, *rails, "--out", "packed", cwd=tmp_path)
+    # Alone on the board: no jetbench beside it, only this Python's torch.
+    program = "import sys; sys.modules['jetbench'] = None; sys.argv = ['probe', '.']; import runpy; "
+    program += "runpy.run_module('probe', run_name='__main__')"
+    command = ["bash", "-c", f'cd {tmp_path}/packed && "$0" -c "$1"', sys.executable, program]
+    ran = run_on("nano", tmp_path, command, "--service", "none")
+    assert ran.code == 0, ran.err
+    text = jetbench("collect", "packed/result.json", cwd=tmp_path)
+    assert "traced" in text
+    record, device = collect(tmp_path / "packed" / "result.json")
+    profile = record.profile
+    assert device.name == profile.device == "nano"
+    assert profile.model_latency
+    assert len(profile.model_latency.samples_s) >= 30
+    assert profile.memory
+    assert profile.memory.weights_bytes > 4 * profile.parameters
+    assert profile.energy
+    assert profile.energy.problem is None
+    # Its processes are children of the probe, whose load the simulated rails do not see: idle all through.
+    assert profile.energy.power_w == pytest.approx(2.0)
+    assert "this torch finds no CUDA device" in profile.notes["processor"]
+    assert (tmp_path / "reports" / "profile-nano" / "table.md").exists()
+
+
+def test_a_bundle_measured_elsewhere_is_not_taken_for_its_board(tmp_path: Path) -> None:
+    jetbench("bundle", "--device", "agx", *SMALL, "--power", "none", "--out", "packed", cwd=tmp_path)
+    folder = tmp_path / "packed"
+    done = subprocess.run([sys.executable, "-m", "probe", "."], cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    record, _ = collect(folder / "result.json")
+    verdict = judge(record.profile)
+    assert verdict.level in ("suspect", "invalid")
+    assert any("made for Jetson AGX Xavier, but was measured on" in reason for reason in verdict.reasons)
+    assert record.profile.notes["power_w"] == "not measured: --power none"
+    told = json.loads((folder / "result.json").read_text())
+    told["processes"][0]["difference"] = 0.5
+    (folder / "result.json").write_text(json.dumps(told))
+    wrong = judge(collect(folder / "result.json")[0].profile)
+    assert wrong.level == "invalid"
+    assert "differs from the reference by 0.5" in wrong.reasons[0]
+
+
+def test_bad_input_gets_one_clear_error(tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+    (tmp_path / "result.json").write_text("{}")
+    assert "is there already" in jetbench("bundle", "--out", "there", cwd=tmp_path, code=2)
+    assert "frozen as fp32" in jetbench("bundle", "--dtype", "fp16", cwd=tmp_path, code=2)
+    assert "one network in one setting" in jetbench("bundle", "--dtype", "fp32,fp16", cwd=tmp_path, code=2)
+    assert "is no result.json of a probe" in jetbench("collect", "result.json", cwd=tmp_path, code=2)
+    assert "cannot be read" in jetbench("collect", "nowhere.json", cwd=tmp_path, code=2)
+    with pytest.raises(SpecError):
+        collect(tmp_path / "nowhere.json")
+    done = subprocess.run(
+        [sys.executable, "-m", "probe", str(tmp_path)],
+        cwd=PROBE.parent,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2
+    assert "no bundle that can be read" in done.stderr

@@ -1,0 +1,483 @@
+import csv
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jetbench.errors import SpecError
+from jetbench.records.measurement import Watch
+from jetbench.records.record import Record
+from jetbench.reporting.report import write_tables
+from jetbench.reporting.tables.columns import COLUMNS, LAYOUTS, TRAINING_TIMES, find_columns
+from jetbench.reporting.tables.csv import to_csv
+from jetbench.reporting.tables.frame import frame
+from jetbench.reporting.tables.html import to_html
+from jetbench.reporting.tables.latex import to_latex
+from jetbench.reporting.tables.markdown import to_markdown
+from jetbench.reporting.tables.rows import rows_of
+from jetbench.reporting.tables.table import Table, build_table, front
+from jetbench.spec.profiling import ProfilingConfig
+from jetbench.spec.training import TrainingConfig
+from tests.made_up import DATASET, ENVIRONMENT, failed, latency, profile, record, training
+
+
+def wide(records: list[Record], **more: Any) -> Table:
+    return build_table(rows_of(records), find_columns(LAYOUTS["wide"]), "title", **more)
+
+
+def notes(records: list[Record]) -> list[str]:
+    return list(wide(records, mixed=True).notes.all)
+
+
+def markdown(records: list[Record]) -> str:
+    return to_markdown(wide(records, mixed=True))
+
+
+def pipes(text: str) -> list[list[str]]:
+    lines = [line for line in text.splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+
+
+def seeds(name: str, mious: list[float], latency_s: float = 0.01, **more: Any) -> list[Record]:
+    """One network trained with several seeds, as a sweep over training.seed names them."""
+    return [
+        record(
+            f"{name}, seed={seed}" if name else f"seed={seed}",
+            key=f"{name}{seed}",
+            changes={"training.seed": seed},
+            fingerprint=name,
+            training=training(miou),
+            training_config=TrainingConfig(seed=seed),
+            profile=profile(latency_s),
+            **more,
+        )
+        for seed, miou in enumerate(mious)
+    ]
+
+
+def test_recipes_that_differ_in_one_thing_are_told_once() -> None:
+    def told(*configs: dict[str, Any]) -> str:
+        records = [
+            record(str(n), key=str(n), training_config=TrainingConfig.model_validate(config))
+            for n, config in enumerate(configs)
+        ]
+        return next(line for line in notes(records) if line.startswith("Training: "))
+
+    dice, steps = {"loss": "dice", "budget": "10 steps"}, {"loss": "cross-entropy", "budget": "10 steps"}
+    assert "Training: dice or cross-entropy, 10 steps, batch" in told(dice, steps, dice)
+    assert "Training: dice, 10 steps or 20 steps, batch" in told(dice, {**dice, "budget": "20 steps"})
+    light = {**dice, "augmentation": {"light": 0.2}}
+    assert "images as they are or images" in told(dice, light)
+    several = told(dice, {**steps, "budget": "20 steps"})
+    assert "; or cross-entropy, 20 steps" in several
+    assert "as they are" not in told(dice)
+
+
+def test_a_study_that_only_trains_says_nothing_of_latencies() -> None:
+    assert not any("latency" in line for line in notes([record("a", profile=None)]))
+    assert any("A latency is taken to repeat" in line for line in notes([record("a", profile=None), record("b")]))
+
+
+def test_where_the_seconds_of_trainings_go() -> None:
+    def trained(number: int, whole_s: float, processor_s: float, device: str = "cpu") -> Record:
+        phases = {"data": 0.1 * whole_s, "network": 0.7 * whole_s, "evaluation": 0.2 * whole_s}
+        times = {"phase_seconds": phases, "processor_seconds": processor_s, "steps": 50, "seconds": 0.8 * whole_s}
+        return record(
+            f"seed={number}",
+            key=str(number),
+            changes={"training.seed": number},
+            training=training(0.5).model_copy(update=times),
+            training_config=TrainingConfig(seed=number, batch_size=8),
+            training_environment=ENVIRONMENT.model_copy(update={"threads": 2, "device": device, "load_average": 1.5}),
+        )
+
+    columns = find_columns(LAYOUTS["training"])
+    (row,) = rows_of([trained(0, 10.0, 15.0), trained(1, 20.0, 30.0)])
+    told = {column.name: column.cell(row) for column in columns}
+    assert told["whole-s"] == "15.0 ± 7.07"
+    assert told["images-s"] == "37.5 ± 17.7"  # 400 images in 8 s and in 16 s
+    assert told["network-share"] == "70.0"
+    assert told["data-share"] == "10.0"
+    assert told["busy"] == "75.0"
+    assert any("load average after each: 1.5" in line for line in build_table([row], columns, "").notes.essential)
+    elsewhere = trained(1, 1000.0, 500.0)
+    environment = ENVIRONMENT.model_copy(update={"cpu": "a slower one"})
+    (mixed,) = rows_of([trained(0, 10.0, 15.0), elsewhere.model_copy(update={"training_environment": environment})])
+    assert {column.cell(mixed) for column in columns if column.name in TRAINING_TIMES} == {"—"}
+    (on_a_gpu,) = rows_of([trained(0, 10.0, 15.0, "cuda (made up)")])
+    (older,) = rows_of([record("older")])
+    assert [next(c for c in columns if c.name == "busy").cell(each) for each in (on_a_gpu, older)] == ["—", "—"]
+
+
+def test_the_front_is_what_nothing_is_told_to_beat() -> None:
+    def network(name: str, miou: float, median_s: float) -> list[Record]:
+        mious = [miou - 0.004, miou, miou + 0.004]
+        return [each.model_copy(update={"profile": profile(median_s)}) for each in seeds(name, mious)]
+
+    fast, right = network("fast", 0.50, 0.010), network("right", 0.60, 0.020)
+    worse, slow = network("worse", 0.40, 0.020), network("slow", 0.50, 0.030)
+    assert front(rows_of([*fast, *right, *worse, *slow, failed("e")])) == {0, 1}
+    # Of rows whose accuracy cannot be told apart the faster one beats, and equal rows beat neither.
+    near = network("near", 0.502, 0.013)
+    assert front(rows_of([*near, *fast])) == {1}
+    assert front(rows_of([*fast, *network("twin", 0.50, 0.0101)])) == {0, 1}
+
+
+def test_one_training_each_makes_no_front() -> None:
+    made = different(record("a", 0.5, 0.01), record("b", 0.6, 0.02))
+    assert front(rows_of(made)) == set()
+    assert not any("bold name" in note for note in notes(made))
+
+
+def different(*records: Record) -> list[Record]:
+    """The same records as so many networks."""
+    return [each.model_copy(update={"fingerprint": each.variant}) for each in records]
+
+
+def test_markdown_has_a_row_each_and_dashes_for_what_was_not_measured() -> None:
+    heading, _, fast, broken = pipes(markdown(different(record("fast"), failed("broken"))))
+    assert fast[0] == "fast"
+    assert broken[0] == "broken (failed)"
+    told, cells = (dict(zip(heading, row, strict=True)) for row in (fast, broken))
+    assert cells["latency median (ms), measured"] == cells["test mIoU (%), measured"] == "\N{EM DASH}"
+    counted = "parameters, counted"
+    assert cells[counted].strip("*") == told[counted].strip("*") != "\N{EM DASH}"  # it failed, and is counted
+    assert told["power (W), measured"] == "\N{EM DASH}"
+
+
+def test_units_are_those_of_the_headings() -> None:
+    heading, _, row = pipes(markdown([record("a", 0.5, 0.0123)]))
+    cells = dict(zip(heading, row, strict=True))
+    assert cells["latency median (ms), measured"] == "12.3"
+    assert cells["FPS model, measured"] == "81.3"
+    assert cells["FPS end to end, measured"] == "40.7"
+    assert cells["val mIoU best (%), measured"] == "50.0"
+    assert cells["peak memory (MiB), measured"] == "3.0"
+
+
+def test_seeds_are_one_row_with_mean_and_deviation_and_can_be_shown_each() -> None:
+    made = seeds("", [0.5, 0.52, 0.54])
+    (row,) = wide(made).rows
+    cells = dict(zip(LAYOUTS["wide"], row.cells, strict=True))
+    assert row.name == "jetseg-nano"
+    assert cells["val"].text == "52.0 \N{PLUS-MINUS SIGN} 2.0"
+    assert cells["seeds"].text == "3"
+    assert any("Means over 3 trainings" in note for note in notes(made))
+    assert any("seeds 0, 1, 2." in note for note in notes(made))
+    assert [each.name for each in rows_of(made, merge_seeds=False)] == ["seed=0", "seed=1", "seed=2"]
+
+
+def test_a_seed_that_failed_is_said_and_the_rest_is_shown() -> None:
+    made = [*seeds("net", [0.5, 0.6]), failed("net, seed=2").model_copy(update={"fingerprint": "net"})]
+    made[2] = made[2].model_copy(
+        update={"changes": {"training.seed": 2}, "training_config": TrainingConfig(seed=2), "key": "net2"}
+    )
+    table = wide(made)
+    (row,) = table.rows
+    assert dict(zip(LAYOUTS["wide"], row.cells, strict=True))["seeds"].text == "2 of 3"
+    assert any("failed (train, diverged)" in note for note in table.notes.all)
+
+
+def marks(records: list[Record], column: str) -> list[str]:
+    table = build_table(rows_of(records), find_columns([column]), "title")
+    return [
+        "" if (mark := row.cells[0].mark) is None else mark.place + ("=" if mark.is_tie else "") for row in table.rows
+    ]
+
+
+def six(median_s: float, spread: float) -> Any:
+    """A profile of six processes around a median."""
+    return profile(median_s, model_latency=latency(*(median_s * (1 + spread * (n - 2.5)) for n in range(6))))
+
+
+def test_latencies_whose_difference_cannot_be_told_share_their_place() -> None:
+    made = different(
+        record("a", profile=six(0.0100, 0.01)),
+        record("b", profile=six(0.0102, 0.01)),
+        record("c", profile=six(0.0120, 0.001)),
+        record("d", profile=six(0.0300, 0.001)),
+    )
+    assert marks(made, "latency") == ["best=", "best=", "second", ""]
+    assert marks(made, "fps") == ["best=", "best=", "second", ""]
+
+
+def test_latencies_of_few_processes_are_told_apart_only_beyond_what_a_machine_repeats() -> None:
+    # Within 6 % each, so their difference within 8.5 %.
+    made = different(*(record(f"{ms}", latency_s=ms / 1e4) for ms in (100, 108, 111, 130, 150)))
+    assert marks(made, "latency") == ["best=", "best=", "second", "", ""]
+    assert any("fewer than 6 processes within 6 %" in note for note in notes(made))
+
+
+def test_one_training_each_ranks_no_accuracy_and_says_so_and_several_do() -> None:
+    one = different(record("a", 0.5), record("b", 0.6))
+    assert marks(one, "val") == ["", ""]
+    assert any(note.startswith("Not ranked") and "val mIoU best" in note for note in notes(one))
+    apart = [*seeds("a", [0.50, 0.51, 0.50]), *seeds("b", [0.60, 0.61, 0.60]), *seeds("c", [0.30, 0.31, 0.30])]
+    assert marks(apart, "val") == ["second", "best", ""]
+
+
+def test_a_place_that_most_rows_share_is_no_place_and_neither_is_a_second_that_is_the_last() -> None:
+    near = [*seeds("a", [0.50, 0.56, 0.53]), *seeds("b", [0.54, 0.58, 0.50]), *seeds("c", [0.1, 0.11, 0.12])]
+    assert marks(near, "val") == ["", "", ""]
+    assert any("more than half of the rows cannot" in note and "val mIoU best" in note for note in notes(near))
+    assert marks(different(record("a", latency_s=0.01), record("b", latency_s=0.02)), "latency") == ["best", ""]
+    assert marks(different(record("a"), record("b")), "parameters") == ["", ""]
+
+
+def test_means_over_seeds_are_held_apart_by_welchs_test_and_not_by_whether_their_intervals_overlap() -> None:
+    # The intervals, 0.477 to 0.523 and 0.517 to 0.563, overlap; the difference of 0.04 +- 0.021 leaves out 0.
+    a, b, c = ([m - 0.0093, m, m + 0.0093] for m in (0.50, 0.54, 0.3))
+    assert marks([*seeds("a", a), *seeds("b", b), *seeds("c", c)], "val") == ["second", "best", ""]
+
+
+def test_what_failed_or_ended_early_is_marked_and_takes_no_place() -> None:
+    short = training(0.9).model_copy(update={"stopped": "made up"})
+    made = [
+        *seeds("a", [0.50, 0.51, 0.50]),
+        *seeds("b", [0.60, 0.61, 0.60]),
+        *seeds("c", [0.30, 0.31, 0.30]),
+        *(each.model_copy(update={"training": short}) for each in seeds("d", [0.9, 0.9])),
+    ]
+    assert marks(made, "val") == ["second", "best", "", ""]
+    assert rows_of(made)[-1].label.endswith(" (ended early)")
+    networks = different(record("a"), failed("b"), record("c"))
+    assert marks(networks, "parameters") == ["", "", ""]
+
+
+def test_from_one_study_to_another_a_latency_repeats_less_well() -> None:
+    made = different(record("a", latency_s=0.0100), record("b", latency_s=0.0112), record("c", latency_s=0.03))
+    one = rows_of(made, "first")
+    other = [*rows_of(made[:1], "first"), *rows_of(made[1:], "second")]
+    places = []
+    for rows in (one, other):
+        table = build_table(rows, find_columns(["latency"]), "title")
+        places.append([row.cells[0].mark.place if row.cells[0].mark else "" for row in table.rows])
+        told = any("from one study to another within 15 %" in note for note in table.notes.all)
+        assert told == (rows is other)
+    assert places == [["best", "second", ""], ["", "", ""]]
+
+
+def test_footnotes_say_data_training_measurement_failures_and_reasons() -> None:
+    text = "\n".join(notes(different(record("a", also_named=("b",)), failed("c"))))
+    for part in (
+        "made-up, 8 train / 4 val / 4 test images at 64x96 (HxW), 3 classes, void pixels ignored",
+        "best constant prediction scores 20.0 % on val, 21.0 % on test",
+        "jetloss (rare_share 0.0001), 300 steps, batch 8",
+        "5 passes in 1 fresh process after a warm-up, batch 1, fp32, 1 thread, eager",
+        "1 MAC = 2 FLOPs",
+        "Power: made up.",
+        "processor made-up processor, 2 cores",
+        "Rows landed on 2026-01-01 (UTC).",
+        "c failed (train, diverged): the loss was nan at step 3",
+        "a is the same network and training as b: run once",
+    ):
+        assert part in text
+
+
+OTHER_CPU = profile(0.01, environment=ENVIRONMENT.model_copy(update={"cpu": "another"}))
+DIFFERENT = {
+    "machine": (record("a", profile=OTHER_CPU), "another, 2 cores", "latency"),
+    "data": (record("a", dataset=DATASET.model_copy(update={"digest": "1" * 16})), "digest 11111111", "val"),
+    "recipe": (record("a", training_config=TrainingConfig(learning_rate=0.5)), "learning_rate 0.5", "val"),
+    "precision": (record("a", profiling_config=ProfilingConfig(dtype="bf16")), "precision bf16", "latency"),
+}
+
+
+@pytest.mark.parametrize(("other", "said", "column"), DIFFERENT.values(), ids=DIFFERENT)
+def test_rows_of_different_protocols_are_refused_or_grouped(other: Record, said: str, column: str) -> None:
+    rows = rows_of(different(record("b"), record("c"), other))
+    with pytest.raises(SpecError, match="do not compare") as refused:
+        build_table(rows, find_columns([column]), "title")
+    assert said in str(refused.value)
+    table = build_table(rows, find_columns([column]), "title", mixed=True)
+    assert [[row.name for row in section.rows] for section in table.sections] == [["b", "c"], ["a"]]
+    assert said in table.sections[1].label
+    assert table.notes.essential[0].startswith("NOT COMPARABLE")
+    # What hangs on none of that stands in one column.
+    assert len(build_table(rows, find_columns(["parameters"]), "title").sections) == 1
+
+
+def test_what_a_sweep_varies_on_purpose_is_no_other_protocol() -> None:
+    made = different(
+        record("a"),
+        record("b", changes={"training.loss": "cross-entropy"}, training_config=TrainingConfig(loss="cross-entropy")),
+    )
+    assert len(wide(made).sections) == 1
+
+
+def test_a_row_that_failed_contradicts_no_protocol() -> None:
+    assert len(wide(different(record("a"), failed("b"))).sections) == 1
+
+
+def test_columns_are_chosen_by_name_and_a_wrong_name_lists_them_all() -> None:
+    table = build_table(rows_of([record("a")]), find_columns(["fps", "parameters"]), "title")
+    assert [column.heading for column in table.columns] == ["FPS model", "parameters"]
+    with pytest.raises(SpecError, match="no column is called speed; there are: kind, input,"):
+        find_columns(["speed"])
+    with pytest.raises(SpecError, match="named twice"):
+        find_columns(["fps", "fps"])
+    names = [column.name for column in COLUMNS]
+    assert len(set(names)) == len(names)
+
+
+def test_the_frame_is_in_si_units_with_nothing_for_what_was_not_measured() -> None:
+    table = frame([record("a", 0.5, 0.0123), failed("b")])
+    assert table.loc[0, "latency_model_median_s"] == 0.0123
+    assert table.loc[0, "val_miou_best"] == 0.5
+    assert table.loc[0, "val_iou_car"] == 0.5
+    assert table["power_w"].isna().all()
+    assert table.loc[1, "reason"] == "the loss was nan at step 3"
+    assert table.loc[1, ["test_miou", "latency_model_median_s"]].isna().all()
+
+
+def latex(records: list[Record], title: str = "title", names: tuple[str, ...] = LAYOUTS["brief"]) -> str:
+    return to_latex(build_table(rows_of(records), find_columns(names), title, True).without_empty_columns())
+
+
+NASTY = 'a_b & 50% $x$ #1 {c} ~d ^e \\f <g> |h| "i" \N{EM DASH} \N{GREEK SMALL LETTER TAU} \N{SNOWMAN}'
+
+
+def test_latex_escapes_and_balances() -> None:
+    text = latex(different(record("a_b & 50%"), failed("c")), "title #1")
+    assert r"a\_b \& 50\%" in text
+    assert r"title \#1" in text
+    assert text.count(r"\begin{") == text.count(r"\end{") == 2
+    body = text.split(r"\midrule")[1].split(r"\bottomrule")[0].strip().splitlines()
+    columns = text.split(r"\begin{tabular}{")[1].split("}")[0]
+    assert all(line.count(" & ") == len(columns) - 1 for line in body)
+    assert "Not measured, so without a column: power (W)" in text.split(r"\begin{table")[0]
+    assert " W " not in text.split(r"\toprule")[1]
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="needs pdflatex (texlive-latex-base)")
+@pytest.mark.parametrize("names", LAYOUTS.values(), ids=LAYOUTS)
+def test_latex_compiles_and_is_as_wide_as_it_says(names: tuple[str, ...], tmp_path: Path) -> None:
+    made = [*seeds(NASTY, [0.5, 0.6, 0.55]), *different(record("jetseg-nano", 0.6), failed("c", NASTY))]
+    text = latex(made, NASTY, names)
+    (tmp_path / "table.tex").write_text(text)
+    told = re.search(r"some (\d+) pt wide", text)
+    assert told
+    size = re.search(r"\\(footnotesize|scriptsize)", text)
+    assert size
+    body = re.search(r"(\\begin{tabular}.*\\end{tabular})", text, re.DOTALL)
+    assert body
+    (tmp_path / "paper.tex").write_text(
+        "\\documentclass[10pt,twocolumn]{article}\\usepackage{booktabs}\\newsavebox{\\measured}\n\\begin{document}\n"
+        "\\input{table.tex}\n"
+        f"\\sbox{{\\measured}}{{\\{size[1]}\\setlength{{\\tabcolsep}}{{3pt}}{body[1]}}}\n"
+        "\\typeout{WIDTH \\the\\wd\\measured}\n\\end{document}\n"
+    )
+    ran = subprocess.run(
+        ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "paper.tex"],
+        cwd=tmp_path,
+        capture_output=True,
+        encoding="latin-1",
+    )
+    assert ran.returncode == 0, ran.stdout[-2000:]
+    width = re.search(r"WIDTH ([\d.]+)pt", ran.stdout)
+    assert width
+    assert 0.8 * float(told[1]) <= float(width[1]) <= 1.02 * float(told[1])
+
+
+def test_html_is_escaped_and_whole() -> None:
+    from html.parser import HTMLParser
+
+    text = to_html(wide(different(record("a<script>"), failed("b", "<&>"))))
+    open_tags: list[str] = []
+
+    class Strict(HTMLParser):
+        def handle_starttag(self, tag: str, attrs: Any) -> None:
+            open_tags.append(tag)
+
+        def handle_endtag(self, tag: str) -> None:
+            assert open_tags.pop() == tag
+
+    Strict().feed(text)
+    assert open_tags == []
+    assert "<script>" not in text
+
+
+def test_csv_of_a_table_has_its_rows_and_reads_back() -> None:
+    text = to_csv(wide(different(record("a, b"), failed("c"))))
+    rows = list(csv.DictReader(text.splitlines()))
+    assert [row["variant"] for row in rows] == ["a, b", "c (failed)"]
+    assert rows[1]["latency median (ms), measured"] == ""
+
+
+def test_all_three_files_are_written_the_same_each_time(tmp_path: Path) -> None:
+    made = different(record("a"), failed("b"))
+    paths = write_tables(tmp_path, made, "title")
+    assert [path.name for path in paths] == ["table.md", "table.tex", "table.csv"]
+    with (tmp_path / "table.csv").open() as file:
+        assert [row["variant"] for row in csv.DictReader(file)] == ["a", "b"]
+    before = [path.read_bytes() for path in paths]
+    assert [path.read_bytes() for path in write_tables(tmp_path, made, "title")] == before
+
+
+@pytest.mark.parametrize("name", ["a|b", "a\nb"])
+def test_a_name_cannot_break_the_markdown_table(name: str) -> None:
+    table = [line for line in markdown([record(name)]).splitlines() if line.startswith("|")]
+    assert len(table) == 3
+    assert len({re.sub(r"\\\|", "", line).count("|") for line in table}) == 1
+    assert table[2].startswith("| a\\|b |" if name == "a|b" else "| a b |")
+
+
+def test_a_reason_of_many_lines_stays_one_footnote_and_one_line_of_latex() -> None:
+    made = different(record("a"), failed("b", "RuntimeError: Error(s)\n\tsize mismatch for x_y & z"))
+    assert "b failed (train, diverged): RuntimeError: Error(s) size mismatch for x_y & z" in notes(made)
+    before = latex(made).split(r"\begin{table")[0]
+    assert all(line.startswith("% ") for line in before.strip().splitlines())
+
+
+def test_a_busy_machine_is_said() -> None:
+    busy = profile(0.01, environment=ENVIRONMENT.model_copy(update={"load_average": 7.5}))
+    said = "BUSY MACHINE: load average 7.5 on 2 cores; latencies and FPS are not to be trusted."
+    assert said in wide(different(record("a"), record("b", profile=busy))).notes.essential
+
+
+def test_moving_clocks_do_not_make_a_machine_another_machine() -> None:
+    slower = profile(0.01, environment=ENVIRONMENT.model_copy(update={"clock_mhz": (800.0,), "load_average": 2.0}))
+    lines = notes(different(record("a"), record("b", profile=slower)))
+    assert len([line for line in lines if line.startswith("Measured on")]) == 1
+    assert "Processor clocks read after each profile: 800 to 1000 MHz." in lines
+    assert not any("NOT COMPARABLE" in line for line in lines)
+
+
+def test_seeds_of_different_machines_are_rows_of_their_own() -> None:
+    one, two, three = seeds("net", [0.50, 0.52, 0.54])
+    other = three.model_copy(update={"profile": OTHER_CPU})
+    assert [len(row.records) for row in rows_of([one, two, other])] == [2, 1]
+    with pytest.raises(SpecError, match="do not compare"):
+        build_table(rows_of([one, two, other]), find_columns(["latency"]), "title")
+
+
+SLOW_SWAP = {"before": {"at_s": 0.0, "swapped_pages": 0}, "after": {"at_s": 1.0, "swapped_pages": 10**6}}
+
+
+def test_what_an_invalid_profile_measured_is_left_out_and_what_was_trained_stays() -> None:
+    invalid = profile(0.001, watches=(Watch.model_validate(SLOW_SWAP),))
+    made = different(record("a", 0.5, 0.01), record("b", 0.6, profile=invalid))
+    table = wide(made)
+    cells = dict(zip(LAYOUTS["wide"], table.rows[1].cells, strict=True))
+    assert table.rows[1].name == "b"
+    assert (cells["val"].text, cells["latency"].text) == ("60.0", "\N{EM DASH}")
+    assert any("b is invalid" in note and "left out" in note for note in table.notes.essential)
+    shown = wide(made, show_invalid=True)
+    cells = dict(zip(LAYOUTS["wide"], shown.rows[1].cells, strict=True))
+    assert shown.rows[1].name == "b (INVALID)"
+    assert cells["latency"].text == "1.00"
+    assert cells["latency"].mark is None
+    assert not any("left out" in note for note in shown.notes.essential if note.startswith("b is invalid"))
+
+
+def test_one_reading_of_power_is_not_exact() -> None:
+    from jetbench.reporting.tables.columns import BY_NAME
+
+    (row,) = rows_of([record("a")])
+    assert BY_NAME["power"].read(row) is None
+    memory = BY_NAME["memory"].read(row)
+    assert memory
+    assert memory.is_exact

@@ -1,0 +1,104 @@
+from pathlib import Path
+
+import pytest
+
+from jetbench.errors import SpecError
+from jetbench.spec.architecture import Architecture
+from jetbench.spec.base import override, parse_spec, read_yaml
+from jetbench.spec.values import parse_bytes, parse_count, parse_size
+
+
+def test_a_size_is_height_then_width() -> None:
+    assert parse_size("360x480") == (360, 480)
+
+
+@pytest.mark.parametrize("text", ["360", "0x5", "axb", "360x480x3", "-1x4"])
+def test_what_is_no_size_is_refused_with_an_example(text: str) -> None:
+    with pytest.raises(ValueError, match="HEIGHTxWIDTH"):
+        parse_size(text)
+
+
+def test_all_wrong_keys_are_reported_at_once_with_their_values() -> None:
+    raw = {
+        "base_channels": 0,
+        "max_channels": 64,
+        "max_expanded_channels": 64,
+        "decoder": {"head_chanels": 64},
+        "activation": "gelu",
+    }
+    with pytest.raises(SpecError) as caught:
+        parse_spec(Architecture, raw, "bad.yaml")
+    message = str(caught.value)
+    assert message.startswith("bad.yaml:")
+    for part in (
+        "base_channels",
+        "greater than 0",
+        "decoder.head_channels: Field required",
+        "decoder.head_chanels",
+        "gelu",
+    ):
+        assert part in message
+
+
+def test_a_key_given_twice_is_an_error_and_not_the_last_value(tmp_path: Path) -> None:
+    path = tmp_path / "twice.yaml"
+    path.write_text("base: a\nbase: b\n")
+    with pytest.raises(SpecError, match="'base' is given twice"):
+        read_yaml(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a: [1", "not valid YAML"),
+        ("- 1\n- 2", "expected a mapping"),
+        ("", "expected a mapping"),
+        ("just words", "expected a mapping"),
+    ],
+)
+def test_a_file_that_is_no_mapping_says_so(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "bad.yaml"
+    path.write_text(text)
+    with pytest.raises(SpecError, match=message):
+        read_yaml(path)
+
+
+def test_override_changes_a_dotted_key_and_leaves_the_original_alone() -> None:
+    raw = {"stages": {"s2": {"repeats": 1}}}
+    assert override(raw, {"stages.s2.repeats": 3, "form": "paper"}) == {
+        "stages": {"s2": {"repeats": 3}},
+        "form": "paper",
+    }
+    assert raw == {"stages": {"s2": {"repeats": 1}}}
+
+
+def test_override_through_a_value_that_has_no_keys_is_refused() -> None:
+    with pytest.raises(SpecError, match="'activation' holds 'reu'"):
+        override({"activation": "reu"}, {"activation.name": "relu"})
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("40000", 40_000), ("40k", 40_000), ("1.2M", 1_200_000), ("1.2 G", 1_200_000_000), ("0", 0)]
+)
+def test_counts_are_decimal(text: str, value: int) -> None:
+    assert parse_count(text) == value
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("64MiB", 64 * 2**20), ("64MB", 64_000_000), ("1.5GiB", 3 * 2**29), ("500 kB", 500_000), ("8B", 8)],
+)
+def test_bytes_tell_binary_from_decimal_units(text: str, value: int) -> None:
+    assert parse_bytes(text) == value
+
+
+@pytest.mark.parametrize("text", ["", "many", "-4k", "1.2g", "40 MiB", "1e9", "k"])
+def test_what_is_no_count_is_refused_with_examples(text: str) -> None:
+    with pytest.raises(ValueError, match="write 40000, 40k"):
+        parse_count(text)
+
+
+@pytest.mark.parametrize("text", ["64", "64M", "64mib", "MiB", "-1MiB"])
+def test_bytes_without_their_unit_are_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="write 64MiB"):
+        parse_bytes(text)
