@@ -3,6 +3,7 @@
 from typing import Any
 
 from jetbench import load_architecture, plan_architecture
+from jetbench.execution.requests import JobRequest, Phase, ProfileRequest, TrainRequest
 from jetbench.records.measurement import Latency, LatencyRun, Memory
 from jetbench.records.record import (
     ClassCounts,
@@ -15,6 +16,7 @@ from jetbench.records.record import (
     Record,
     TrainingResult,
 )
+from jetbench.spec.dataset import StreetsConfig
 from jetbench.spec.profiling import ProfilingConfig
 from jetbench.spec.training import TrainingConfig
 
@@ -43,6 +45,20 @@ ENVIRONMENT = Environment(
     threads=1,
     flush_denormals=True,
 )
+
+
+def job_request(phase: Phase = "train") -> JobRequest:
+    """A request that no worker reads: what matters of it is its phase."""
+    if phase == "profile":
+        return JobRequest(profile=ProfileRequest(weights_file="none", profiling=ProfilingConfig(), device="cpu"))
+    train = TrainRequest(
+        architecture=load_architecture("jetseg-nano"),
+        dataset=StreetsConfig(),
+        training=TrainingConfig(),
+        device="cpu",
+        weights_file="none",
+    )
+    return JobRequest(train=train)
 
 
 def training(miou: float) -> TrainingResult:
@@ -100,5 +116,5 @@ def record(variant: str, miou: float = 0.5, latency_s: float = 0.01, **more: Any
 
 def failed(variant: str, reason: str = "the loss was nan at step 3") -> Record:
     return record(
-        variant, training=None, profile=None, failure=Failure(stage="train", status="diverged", reason=reason)
+        variant, training=None, profile=None, failure=Failure(phase="train", status="diverged", reason=reason)
     )

@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+from jetbench.execution.requests import JobRequest, Phase
 from jetbench.records.record import Status
 
-Stage = Literal["train", "profile"]
 QUEUED = "waiting for a slot"
 PROFILER = "profiler"
 """The token of the device that profiles, where no board is named: one profile holds it at a time."""
@@ -20,7 +20,7 @@ def token_of(board: str | None) -> str:
 
 @dataclass(frozen=True)
 class Job:
-    """One stage of one variant. `folder` holds its request, log, progress and result; no other job uses it.
+    """One phase of one variant. `folder` holds its request, log, progress and result; no other job uses it.
 
     `needs` are slots: {"cpu": threads} or {"gpu": 1} for a training, {the device's token: 1} for a profile. `timeout_s`
     counts from the job's start, without the time that it waits for the machine. A profile that `may_wait` is one that
@@ -28,16 +28,20 @@ class Job:
     """
 
     key: str
-    stage: Stage
     variant: str
     folder: Path
-    request: dict[str, Any]
+    request: JobRequest
     threads: int
     timeout_s: float
     needs: Mapping[str, int] = field(default_factory=dict)
     attempt: int = 1
     memory_bytes: int | None = None
     may_wait: bool = False
+
+    @property
+    def phase(self) -> Phase:
+        """Is it a training or a profile?"""
+        return self.request.phase
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO
 
 from jetbench.errors import ProfilingError
-from jetbench.execution.profile_stage import case_of
+from jetbench.execution.profile import case_of
 from jetbench.execution.requests import ProfileRequest
 from jetbench.probe.alone import WAITING
 from jetbench.profiling.bundle import collect, write_bundle

@@ -6,10 +6,12 @@ import os
 from pathlib import Path
 from typing import Any, Literal
 
+from jetbench.execution.executor import Job
 from jetbench.records.record import Status
 
 EXIT_UNABLE = 74  # EX_IOERR: where the job ran it could not be run, for no fault of its own
 LOG_TAIL_LINES = 12
+REQUEST = "request.json"
 
 
 def write_json(path: Path, value: dict[str, Any]) -> None:
@@ -26,6 +28,12 @@ def write_json(path: Path, value: dict[str, Any]) -> None:
         with contextlib.suppress(OSError):
             partial.unlink()
         raise
+
+
+def write_request(job: Job) -> None:
+    """Write what a job is asked to do, with the number of its attempt, where its process looks for it."""
+    request = job.request.model_copy(update={"attempt": job.attempt})
+    write_json(job.folder / REQUEST, request.model_dump(mode="json"))
 
 
 def read_json(path: Path) -> dict[str, Any] | None:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from jetbench.errors import SpecError
 from jetbench.execution.executor import PROFILER, QUEUED, Job, Outcome, Progress
-from jetbench.execution.job_folder import EXIT_UNABLE, log_tail, read_json, write_json
+from jetbench.execution.job_folder import EXIT_UNABLE, log_tail, read_json, write_request
 from jetbench.execution.job_memory import RESERVE_SHARE, available_memory, memory_of, oom_kills
 from jetbench.execution.preload import Forked, Server
 from jetbench.execution.worker import HEAVY
@@ -133,11 +133,11 @@ class LocalExecutor:
         lacking = [name for name, count in job.needs.items() if count > self.slots.get(name, 0)]
         if lacking:
             has = self.slots.get(lacking[0], 0)
-            raise SpecError(f"{job.variant}: {job.stage} needs {job.needs[lacking[0]]} {lacking[0]}; {has} are here")
+            raise SpecError(f"{job.variant}: {job.phase} needs {job.needs[lacking[0]]} {lacking[0]}; {has} are here")
         job.folder.mkdir(exist_ok=True)
         for stale in ("result.json", "failure.json", "progress.json"):
             (job.folder / stale).unlink(missing_ok=True)
-        write_json(job.folder / "request.json", {**job.request, "attempt": job.attempt})
+        write_request(job)
         self._waiting.append(job)
         self._start_jobs()
 
@@ -146,20 +146,20 @@ class LocalExecutor:
         used: Counter[str] = Counter()
         for running in self._running:
             used.update(running.job.needs)
-        is_profiling = any(running.job.stage == "profile" for running in self._running)
+        is_profiling = any(running.job.phase == "profile" for running in self._running)
         self._in_wave = self._is_wave_due(is_profiling)
-        for job in sorted(self._waiting, key=lambda job: job.stage != "profile"):
+        for job in sorted(self._waiting, key=lambda job: job.phase != "profile"):
             if job.may_wait and not self._in_wave:
                 continue
             fits = all(used[name] + count <= self.slots[name] for name, count in job.needs.items())
             used.update(job.needs)
-            if fits and not (job.stage == "train" and is_profiling):
+            if fits and not (job.phase == "train" and is_profiling):
                 self._waiting.remove(job)
                 try:
                     self._running.append(self._start(job))
                 except OSError as error:
                     self._ended.append(Outcome(job, "unable", f"{job.folder}: {error.strerror}", None, 0.0))
-            is_profiling = is_profiling or job.stage == "profile"
+            is_profiling = is_profiling or job.phase == "profile"
 
     def _is_wave_due(self, is_profiling: bool) -> bool:
         """Do the profiles that may wait run now? Once begun, a wave goes on until none of them is left."""
@@ -167,7 +167,7 @@ class LocalExecutor:
         if not patient and not is_profiling:
             return False
         jobs = [*self._waiting, *(running.job for running in self._running)]
-        return self._in_wave or patient >= self.wave or all(job.stage == "profile" for job in jobs)
+        return self._in_wave or patient >= self.wave or all(job.phase == "profile" for job in jobs)
 
     def _start(self, job: Job) -> _Running:
         path = job.folder / "log.txt"
@@ -177,7 +177,7 @@ class LocalExecutor:
 
     def _process(self, job: Job) -> "subprocess.Popen[bytes] | Forked":
         path = job.folder / "log.txt"
-        if self._preload and job.stage == "train" and "gpu" not in job.needs:
+        if self._preload and job.phase == "train" and "gpu" not in job.needs:
             with contextlib.suppress(OSError):  # it died just now: this job goes without
                 if self._server is not None and not self._server.is_alive:
                     self._lose_server()

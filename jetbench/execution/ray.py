@@ -21,7 +21,7 @@ from typing import Any
 import jetbench
 from jetbench.errors import SpecError, StudyError
 from jetbench.execution.executor import QUEUED, Job, Outcome, Progress
-from jetbench.execution.job_folder import read_json, write_json
+from jetbench.execution.job_folder import read_json, write_json, write_request
 from jetbench.execution.local import GRACE_S, WORKER, LocalExecutor
 from jetbench.probe.machine import cores
 
@@ -59,7 +59,7 @@ def _version() -> str:
 VERSION = _version()
 
 
-Name = tuple[str, str, int]  # of a job: its variant's key, its stage and its attempt
+Name = tuple[str, str, int]  # of a job: its variant's key, its phase and its attempt
 
 
 class Mailbox:
@@ -84,7 +84,7 @@ class Mailbox:
     def put(self, letter: dict[str, Any]) -> bool:
         """From a job that runs; whether it is still wanted."""
         self._letters.append(letter)
-        name = (letter["key"], letter["stage"], letter["attempt"])
+        name = (letter["key"], letter["phase"], letter["attempt"])
         return not self._is_closed and name not in self._called_off
 
     def call_off(self, name: Name) -> None:
@@ -118,23 +118,20 @@ def supervise(job: Job, weights: bytes | None, worker: str, version: str, mailbo
     if version != VERSION:
         reason = f"{here} has jetbench {VERSION}; the driver has {version}: install the same on all machines"
         return {"status": "unable", "reason": reason, "seconds": 0.0, "log": (0, b""), "host": here}
-    if job.stage == "profile" and os.environ.get("CUDA_VISIBLE_DEVICES") == "":
+    if job.phase == "profile" and os.environ.get("CUDA_VISIBLE_DEVICES") == "":
         del os.environ["CUDA_VISIBLE_DEVICES"]
     _tidy_up()
     with tempfile.TemporaryDirectory(prefix=f"{FOLDERS}{os.getpid()}-") as name:
-        folder, file = Path(name), Path(name) / "weights"
-        stage_request = dict(job.request[job.stage])
-        if stage_request.get("weights_file"):
-            file /= Path(stage_request["weights_file"]).name
-            stage_request["weights_file"] = str(file)
-        if weights is not None and job.stage == "profile":
-            file.parent.mkdir()
-            file.write_bytes(weights)
-        elif weights is not None:
-            teacher = folder / "teacher.safetensors"
-            teacher.write_bytes(weights)
-            stage_request["training"] = {**stage_request["training"], "teacher": str(teacher)}
-        own = replace(job, folder=folder, request={**job.request, job.stage: stage_request})
+        folder = Path(name)
+        read, written = None, None
+        if weights is not None and job.request.file_to_read is not None:
+            read = folder / "given" / Path(job.request.file_to_read).name
+            read.parent.mkdir()
+            read.write_bytes(weights)
+        if job.request.file_to_write is not None:
+            written = folder / "weights" / Path(job.request.file_to_write).name
+        request = job.request.with_files(str(read) if read else None, str(written) if written else None)
+        own = replace(job, folder=folder, request=request)
         executor = LocalExecutor(job.needs, 1, worker, ())
         log = _Log(folder / "log.txt")
         try:
@@ -155,7 +152,7 @@ def supervise(job: Job, weights: bytes | None, worker: str, version: str, mailbo
                         "seconds": told.seconds,
                         "log": log.more(MAX_LOG_PART),
                     }
-                    answer = mailbox.put.remote({"key": job.key, "stage": job.stage, "attempt": job.attempt, **letter})
+                    answer = mailbox.put.remote({"key": job.key, "phase": job.phase, "attempt": job.attempt, **letter})
                 time.sleep(0.1)
         finally:
             executor.stop()
@@ -167,12 +164,12 @@ def supervise(job: Job, weights: bytes | None, worker: str, version: str, mailbo
             "log": _Log(folder / "log.txt").more(MAX_LOG),
             "host": here,
             "envelope": read_json(folder / "result.json") if outcome.status == "ok" else None,
-            "weights": file.read_bytes() if job.stage == "train" and outcome.status == "ok" else None,
+            "weights": written.read_bytes() if written is not None and outcome.status == "ok" else None,
         }
 
 
 def _name(job: Job) -> Name:
-    return job.key, job.stage, job.attempt
+    return job.key, job.phase, job.attempt
 
 
 def _is_wanted(answer: Any) -> bool:
@@ -324,16 +321,14 @@ class RayExecutor:
         job.folder.mkdir(exist_ok=True)
         for stale in ("result.json", "failure.json", "progress.json"):
             (job.folder / stale).unlink(missing_ok=True)
-        write_json(job.folder / "request.json", {**job.request, "attempt": job.attempt})
+        write_request(job)
         (job.folder / "log.txt").touch()
         weights = None
-        asked = job.request[job.stage]
-        file = asked.get("weights_file") if job.stage == "profile" else asked.get("training", {}).get("teacher")
-        if file:
-            weights = Path(file).read_bytes()
+        if job.request.file_to_read:
+            weights = Path(job.request.file_to_read).read_bytes()
         needs = {RAY_NAMES.get(name, name): count for name, count in job.needs.items()}
         place = {"num_cpus": needs.pop("CPU", 0), "num_gpus": needs.pop("GPU", 0), "resources": needs}
-        reference = self._supervise.options(name=f"{job.stage} {job.variant}", **place).remote(
+        reference = self._supervise.options(name=f"{job.phase} {job.variant}", **place).remote(
             job, weights, self._worker, VERSION, self._mailbox
         )
         sent = _Sent(job, (job.folder / "log.txt").stat().st_size)
@@ -381,7 +376,7 @@ class RayExecutor:
             _write_at(job.folder / "log.txt", sent.log_start, *reply["log"])
             reply["log"] = (0, b"")
             if reply.get("weights") is not None:
-                file = Path(job.request["train"]["weights_file"])
+                file = Path(job.request.file_to_write or "")
                 file.parent.mkdir(exist_ok=True)
                 partial = file.with_suffix(".partial")
                 partial.write_bytes(reply["weights"])
@@ -395,7 +390,7 @@ class RayExecutor:
                 return None
             return Outcome(job, "unable", sent.trouble, None, seconds)
         if envelope is not None:
-            if job.stage == "profile" and (other := self._other_profiler(envelope)):
+            if job.phase == "profile" and (other := self._other_profiler(envelope)):
                 return Outcome(job, "error", other, None, seconds)
             return Outcome(job, "ok", "", envelope["result"], seconds)
         return Outcome(job, reply["status"], reply["reason"], None, seconds)
@@ -440,7 +435,7 @@ class RayExecutor:
         self._letters = self._mailbox.take.remote()
 
     def _take(self, letter: dict[str, Any]) -> None:
-        sent = self._by_job.get((letter["key"], letter["stage"], letter["attempt"]))
+        sent = self._by_job.get((letter["key"], letter["phase"], letter["attempt"]))
         if sent is not None:
             sent.heard = letter
             with contextlib.suppress(OSError):

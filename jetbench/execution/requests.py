@@ -1,4 +1,8 @@
-"""What a job is asked for, typed: a training or a profile, and what a training replies."""
+"""What a job is asked to do, typed from the driver to the worker: a training or a profile. No torch."""
+
+from typing import Any, Literal
+
+from pydantic import model_validator
 
 from jetbench.records.record import Environment, TrainingResult
 from jetbench.spec.architecture import AnyArchitecture
@@ -6,6 +10,8 @@ from jetbench.spec.base import Spec
 from jetbench.spec.dataset import DatasetConfig
 from jetbench.spec.profiling import ProfilingConfig
 from jetbench.spec.training import Floor, TrainingConfig
+
+Phase = Literal["train", "profile"]
 
 
 class TrainRequest(Spec):
@@ -53,3 +59,44 @@ class ProfileRequest(Spec):
     profiling: ProfilingConfig
     device: str
     board: str | None = None
+
+
+class JobRequest(Spec):
+    """What request.json holds: exactly one of `train` and `profile`, and the number of this attempt, from 1."""
+
+    attempt: int = 1
+    train: TrainRequest | None = None
+    profile: ProfileRequest | None = None
+
+    @model_validator(mode="after")
+    def _one_phase(self) -> "JobRequest":
+        if (self.train is None) == (self.profile is None):
+            raise ValueError("a job has one of train: and profile:")
+        return self
+
+    @property
+    def phase(self) -> Phase:
+        """Which of the two it is."""
+        return "train" if self.train is not None else "profile"
+
+    @property
+    def file_to_read(self) -> str | None:
+        """The file that must lie where the job runs: the weights of a profile, the teacher of a training."""
+        return self.train.training.teacher if self.train is not None else self._of_profile("weights_file")
+
+    @property
+    def file_to_write(self) -> str | None:
+        """Where a training writes its weights."""
+        return self.train.weights_file if self.train is not None else None
+
+    def _of_profile(self, field: str) -> Any:
+        return getattr(self.profile, field, None)
+
+    def with_files(self, to_read: str | None = None, to_write: str | None = None) -> "JobRequest":
+        """The same job with its files elsewhere."""
+        if self.train is None:
+            profile = self.profile and self.profile.model_copy(update={"weights_file": to_read})
+            return self.model_copy(update={"profile": profile})
+        training = self.train.training.model_copy(update={"teacher": to_read})
+        train = self.train.model_copy(update={"training": training, "weights_file": to_write})
+        return self.model_copy(update={"train": train})

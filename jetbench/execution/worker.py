@@ -1,4 +1,4 @@
-"""The process of one job: reads request.json in its folder, runs the stage, writes result.json or failure.json."""
+"""The process of one job: reads request.json in its folder, runs it, writes result.json or failure.json."""
 
 import contextlib
 import os
@@ -11,53 +11,56 @@ from pathlib import Path
 from typing import Any
 
 from jetbench.errors import DataError, DivergedError, JetbenchError, is_disk_trouble, is_out_of_memory
-from jetbench.execution.job_folder import EXIT_UNABLE, failure, read_json, write_json
+from jetbench.execution.job_folder import EXIT_UNABLE, REQUEST, failure, read_json, write_json
+from jetbench.execution.requests import JobRequest, TrainReply
 from jetbench.probe.alone import WAITING, die_with
-from jetbench.records.record import RECORD_VERSION, Status
+from jetbench.records.record import RECORD_VERSION, Profile, Status
+from jetbench.spec.base import Spec
 
 REPORT_EVERY_S = 0.25
 CHECKPOINT = "checkpoint"
-# What a stage needs and takes seconds to load.
-HEAVY = ("jetbench.execution.train_stage", "jetbench.execution.profile_stage")
+# What a job needs and takes seconds to load.
+HEAVY = ("jetbench.execution.train", "jetbench.execution.profile")
 
 Report = Callable[[float, str], None]
-RunStage = Callable[[dict[str, Any], Report], dict[str, Any]]
+RunPhase = Callable[[JobRequest, Report], Spec]
 
 
-def run_stage(request: dict[str, Any], report: Report) -> dict[str, Any]:
+def run_phase(request: JobRequest, report: Report) -> TrainReply | Profile:
     """Run a training or a profile, as the request says."""
-    if request["stage"] == "train":
-        from jetbench.execution.requests import TrainRequest
-        from jetbench.execution.train_stage import run_training
+    if request.train is not None:
+        from jetbench.execution.train import run_training
 
-        return run_training(TrainRequest.model_validate(request["train"]), report).model_dump(mode="json")
+        return run_training(request.train, report)
     from jetbench.execution.gateway import gateway_of, profile_through
-    from jetbench.execution.profile_stage import run_profile
-    from jetbench.execution.requests import ProfileRequest
+    from jetbench.execution.profile import run_profile
 
-    asked = ProfileRequest.model_validate(request["profile"])
-    gateway = gateway_of(asked)
-    profile = run_profile(asked, report) if gateway is None else profile_through(gateway, asked, report)
-    return profile.model_dump(mode="json")
+    assert request.profile
+    gateway = gateway_of(request.profile)
+    if gateway is None:
+        return run_profile(request.profile, report)
+    return profile_through(gateway, request.profile, report)
 
 
-def main(folder: Path, run: RunStage = run_stage) -> int:
+def main(folder: Path, run: RunPhase = run_phase) -> int:
     """Run the job in `folder`; 0 if it has a result."""
     driver = os.environ.get("JETBENCH_DRIVER")
     if driver is not None:
         die_with(int(driver))
-    request = read_json(folder / "request.json")
-    if request is None:
-        print(f"{folder}: no request.json to run", file=sys.stderr)
+    raw = read_json(folder / REQUEST)
+    if raw is None:
+        print(f"{folder}: no {REQUEST} to run", file=sys.stderr)
         return 2
+    request = JobRequest.model_validate(raw)
     reporter = Reporter(folder)
-    if request["stage"] == "train":
+    if request.train is not None:
         # Of this job, wherever it runs: a further attempt in this folder goes on from it.
-        request["train"]["checkpoint_file"] = str(folder / CHECKPOINT)
+        train = request.train.model_copy(update={"checkpoint_file": str(folder / CHECKPOINT)})
+        request = request.model_copy(update={"train": train})
     try:
         try:
             result = run(request, reporter)
-            write_json(folder / "result.json", {**reporter.describe(request), "result": result})
+            write_json(folder / "result.json", {**reporter.describe(request), "result": result.model_dump(mode="json")})
             with contextlib.suppress(OSError):
                 (folder / CHECKPOINT).unlink(missing_ok=True)
             return 0
@@ -110,11 +113,11 @@ class Reporter:
                     {"share": share, "text": text, "waited_s": self.waited_s, "waits_since": self._waits_since},
                 )
 
-    def describe(self, request: dict[str, Any]) -> dict[str, Any]:
+    def describe(self, request: JobRequest) -> dict[str, Any]:
         """Who ran which attempt, when (seconds since 1970), for how long, and how long of that it waited."""
         return {
             "records": RECORD_VERSION,
-            "attempt": request.get("attempt", 1),
+            "attempt": request.attempt,
             "host": socket.gethostname(),
             "pid": os.getpid(),
             "began": self.began,

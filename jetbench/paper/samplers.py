@@ -176,7 +176,7 @@ def train_again(folder: Path, runs: Sequence[Run]) -> list[Record]:
     executor = LocalExecutor(local_slots(device, search.training.threads, None))
     view = LineView(Console(highlight=False))
     with view:
-        return run_study(folder, sweep, variants, dataset, device, executor, view, stages=("train",))
+        return run_study(folder, sweep, variants, dataset, device, executor, view, phases=("train",))
 
 
 def scores_of(folder: Path) -> dict[str, list[float]]:

@@ -235,7 +235,7 @@ class Profile(Spec):
 class Failure(Spec):
     """Why a job gave no result."""
 
-    stage: Literal["train", "profile", "limits"]
+    phase: Literal["train", "profile", "limits"]
     status: Status
     reason: str
 

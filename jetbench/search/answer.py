@@ -239,7 +239,7 @@ def footnotes(rows: Sequence[Row], search: Search, described: str) -> list[str]:
                 notes.append(f"{row.name}: trained, its {name} is {value / most - 1:.1%} over the limit.")
     for row in rows:
         notes += [
-            f"{record.variant} failed ({record.failure.stage}, {record.failure.status}): {record.failure.reason}"
+            f"{record.variant} failed ({record.failure.phase}, {record.failure.status}): {record.failure.reason}"
             for record in row.records
             if record.failure
         ]

@@ -16,7 +16,7 @@ import optuna
 from optuna.trial import TrialState
 
 from jetbench.errors import SpecError
-from jetbench.execution.executor import Stage
+from jetbench.execution.requests import Phase
 from jetbench.network.plan import AnyPlan, plan_architecture
 from jetbench.network.variants import Variant
 from jetbench.profiling.listing import list_network
@@ -81,7 +81,7 @@ class Searcher:
         }
         # What nobody asked for is not measured here: the final networks are.
         measures = any(name in UNMEASURED for name in (*self.goals, *self.search.limits.given)) and is_here
-        self.stages: tuple[Stage, ...] = ("profile", "train") if measures else ("train",)
+        self.phases: tuple[Phase, ...] = ("profile", "train") if measures else ("train",)
         self.counts: Counter[str] = Counter()
         self.landed: list[Record] = []
         self.ended_by: str | None = None
@@ -259,17 +259,17 @@ class Searcher:
             verdict = judge(profile)
             if verdict.level == "invalid":
                 why = f"its profile is invalid: {'; '.join(verdict.reasons)}"
-                return Failure(stage="profile", status="error", reason=why)
+                return Failure(phase="profile", status="error", reason=why)
             lacking = self._lacking(known)
             if lacking:
                 why = profile.notes.get("power_w" if lacking[0] == "energy" else "latency", "not measured")
-                failure = Failure(stage="profile", status="error", reason=f"no {lacking[0]}: {why}")
+                failure = Failure(phase="profile", status="error", reason=f"no {lacking[0]}: {why}")
         return failure
 
     def _lacking(self, known: Quantities) -> list[Objective]:
         """What this search must know of a network and does not."""
         wanted = [name for name in (*self.goals, *self.search.limits.given) if name in UNMEASURED]
-        return [name for name in wanted if known.get(name) is None] if "profile" in self.stages else []
+        return [name for name in wanted if known.get(name) is None] if "profile" in self.phases else []
 
     def _known_of(self, architecture: AnyArchitecture, plan: AnyPlan | None, profile: Profile | None) -> Quantities:
         """All that is known without a training; what the device takes at best only where a limit asks for it.
@@ -281,7 +281,7 @@ class Searcher:
             plan = plan or plan_architecture(architecture, self.space.num_classes, self.space.input_size)
             config = self.search.profiling
             operations = list_network(plan)
-            if "profile" in self.stages:
+            if "profile" in self.phases:
                 at_best = least_seconds(operations, self.board)
             else:
                 told = estimate(operations, self.board, config.dtype, config.batch_size)
@@ -359,7 +359,7 @@ class Searcher:
     def _tell(self, trial: optuna.Trial, record: Record) -> None:
         """A landed record's values; over a limit by how much; or a failure, which teaches nothing."""
         values = self.values(record)
-        if record.failure is not None and record.failure.stage == "limits":
+        if record.failure is not None and record.failure.phase == "limits":
             name, excess = self._worst_excess(record)
             self._tell_over(trial, name, excess)
         elif values is None:
@@ -450,7 +450,7 @@ def outcome_of(record: Record) -> str:
 def limit_of(record: Record) -> str | None:
     """The limit that kept a network from being trained; None if none did."""
     failure = record.failure
-    return failure.reason.split(":")[0] if failure is not None and failure.stage == "limits" else None
+    return failure.reason.split(":")[0] if failure is not None and failure.phase == "limits" else None
 
 
 def _sampler(search: Search, seed: int) -> optuna.samplers.BaseSampler:

@@ -86,7 +86,7 @@ def open_search(
                 "use --name for a new folder, or remove this one"
             )
         searcher = Searcher(space, (), board, is_here)
-        if is_local and "profile" in searcher.stages and (elsewhere := _measured_elsewhere(records, device)):
+        if is_local and "profile" in searcher.phases and (elsewhere := _measured_elsewhere(records, device)):
             raise StudyError(f"{folder}: {elsewhere}; use --name for a new folder")
         for other in others:
             records += _take_over(folder, other, searcher, whole, records, note, is_local)
@@ -163,7 +163,7 @@ def _take_over(
     found = read_records(other)
     if not found:
         raise SpecError(f"--warm-start {other}: holds no records.jsonl with a finished row")
-    measures = "profile" in searcher.stages
+    measures = "profile" in searcher.phases
     if measures and not is_local and (strange := _of_no_board(found, searcher.board)):
         note(f"{other}: nothing is taken over: {strange}")
         return []

@@ -117,7 +117,7 @@ def excesses(limits: Limits, known: Quantities) -> Iterator[tuple[str, float, st
 def over_limit(limits: Limits, known: Quantities) -> Failure | None:
     """The first limit, in the order of their cost, that a network breaks, and by how much."""
     first = next(excesses(limits, known), None)
-    return Failure(stage="limits", status="over a limit", reason=first[2]) if first else None
+    return Failure(phase="limits", status="over a limit", reason=first[2]) if first else None
 
 
 class SearchSpace:

@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from jetbench.errors import StorageError, StudyError
-from jetbench.execution.executor import Executor, Job, Outcome, Progress, Stage, token_of
+from jetbench.execution.executor import Executor, Job, Outcome, Progress, token_of
 from jetbench.execution.job_folder import read_json
+from jetbench.execution.requests import JobRequest, Phase, ProfileRequest, TrainRequest, UntrainedNetwork
 from jetbench.network.variants import Variant
 from jetbench.records.folder import append_record, is_worth_a_retry, read_records
 from jetbench.records.record import (
@@ -41,14 +42,14 @@ POLL_WHILE_PROFILING_S = 0.5
 STORAGE_WAIT_S = 600.0
 FIRST_RETRY_S, LONGEST_RETRY_S = 1.0, 30.0
 SPACE = 2**16  # bytes that must fit where it could not be written
-TRAIN_AND_PROFILE: tuple[Stage, ...] = ("train", "profile")
-FOUND: dict[Stage, str] = {"train": "training", "profile": "profile"}
+TRAIN_AND_PROFILE: tuple[Phase, ...] = ("train", "profile")
+FOUND: dict[Phase, str] = {"train": "training", "profile": "profile"}
 
 
 class Chooser(Protocol):
     """Says which variants to run next, and learns from what lands."""
 
-    stages: tuple[Stage, ...]
+    phases: tuple[Phase, ...]
     """In which order a variant is trained and profiled; what is left out is not done."""
 
     def ask(self) -> Variant | None:
@@ -86,10 +87,10 @@ class _Task:
 
     variant: Variant
     key: str
-    attempts: dict[Stage, int] = field(default_factory=lambda: {"train": 0, "profile": 0})
-    """How often each stage was begun; what a job is known by."""
-    lost: dict[Stage, int] = field(default_factory=lambda: {"train": 0, "profile": 0})
-    stage: Stage = "train"
+    attempts: dict[Phase, int] = field(default_factory=lambda: {"train": 0, "profile": 0})
+    """How often each phase was begun; what a job is known by."""
+    lost: dict[Phase, int] = field(default_factory=lambda: {"train": 0, "profile": 0})
+    phase: Phase = "train"
     training: TrainingResult | None = None
     training_environment: Environment | None = None
     profile: Profile | None = None
@@ -173,7 +174,7 @@ class Driver:
                     self._receive(outcome)
                 running = self.executor.running()
                 self.view.show(len(self.landed), running)
-                is_profiling = any(progress.job.stage == "profile" and progress.has_begun for progress in running)
+                is_profiling = any(progress.job.phase == "profile" and progress.has_begun for progress in running)
                 time.sleep(POLL_WHILE_PROFILING_S if is_profiling else POLL_S)
         except KeyboardInterrupt:
             self.view.note("stopping: jobs have a few seconds to end")
@@ -274,39 +275,39 @@ class Driver:
 
     def _may_wait(self, task: _Task) -> bool:
         """Is it a profile of a sweep's trained network? Nothing is chosen by it, so it can wait for others."""
-        return task.stage == "profile" and isinstance(self.asked, Sweep) and self.chooser.stages[0] == "train"
+        return task.phase == "profile" and isinstance(self.asked, Sweep) and self.chooser.phases[0] == "train"
 
     def _advance(self, task: _Task) -> None:
-        """On to the next stage of a variant, or it lands; what an earlier driver saw end is taken over."""
+        """On to the next phase of a variant, or it lands; what an earlier driver saw end is taken over."""
         while True:
-            stage = next((s for s in self.chooser.stages if getattr(task, FOUND[s]) is None), None)
-            if stage is None:
+            phase = next((s for s in self.chooser.phases if getattr(task, FOUND[s]) is None), None)
+            if phase is None:
                 stopped = task.training.stopped if task.training else None
-                self._land(task, Failure(stage="train", status="stopped", reason=stopped) if stopped else None)
+                self._land(task, Failure(phase="train", status="stopped", reason=stopped) if stopped else None)
                 return
-            if stage != self.chooser.stages[0] and task.training is None:
+            if phase != self.chooser.phases[0] and task.training is None:
                 failure = self.chooser.stop(task.variant, task.profile)
                 if failure is not None:
                     self._land(task, failure)
                     return
-            if not self._adopt(task, stage):
-                task.stage = stage
+            if not self._adopt(task, phase):
+                task.phase = phase
                 self._to_submit.append(task)
                 return
 
-    def _adopt(self, task: _Task, stage: Stage) -> bool:
+    def _adopt(self, task: _Task, phase: Phase) -> bool:
         """Take over the result of a job that ended well before the last driver did, if there is one of this version."""
-        told = read_json(self._job_folder(task.key, stage) / "result.json")
+        told = read_json(self._job_folder(task.key, phase) / "result.json")
         if told is None or told.get("records") != RECORD_VERSION:
             return False
-        if stage == "train" and not self._weights_file(task).is_file():
+        if phase == "train" and not self._weights_file(task).is_file():
             return False
-        return self._keep(task, stage, told.get("result"))
+        return self._keep(task, phase, told.get("result"))
 
-    def _keep(self, task: _Task, stage: Stage, result: Any) -> bool:
+    def _keep(self, task: _Task, phase: Phase, result: Any) -> bool:
         """Keep what a job found; says whether it is what such a job finds."""
         try:
-            if stage == "train":
+            if phase == "train":
                 training = TrainingResult.model_validate(result["training"])
                 task.training_environment = Environment.model_validate(result["environment"])
                 task.training = training
@@ -318,24 +319,23 @@ class Driver:
 
     def _submit_jobs(self) -> None:
         """Hand over what is to run: profiles first, for their trainings are paid for, but last those that may wait."""
-        for task in sorted(self._to_submit, key=lambda task: (self._may_wait(task), task.stage != "profile")):
-            stage = task.stage
-            config = task.variant.training if stage == "train" else self.asked.profiling
+        for task in sorted(self._to_submit, key=lambda task: (self._may_wait(task), task.phase != "profile")):
+            phase = task.phase
+            config = task.variant.training if phase == "train" else self.asked.profiling
             job = Job(
                 key=task.key,
-                stage=stage,
                 variant=task.variant.name,
-                folder=self._job_folder(task.key, stage),
-                request={"stage": stage, stage: self._request(stage, task)},
+                folder=self._job_folder(task.key, phase),
+                request=self._request(phase, task),
                 threads=config.threads,
                 timeout_s=self.asked.timeout_s,
-                needs=self._needs(stage, config.threads),
-                attempt=task.attempts[stage] + 1,
+                needs=self._needs(phase, config.threads),
+                attempt=task.attempts[phase] + 1,
                 memory_bytes=self.asked.memory_limit,
                 may_wait=self._may_wait(task),
             )
             try:
-                if stage == "train" and self.chooser.stages[0] == "train":
+                if phase == "train" and self.chooser.phases[0] == "train":
                     # A profile of other weights would not be this one's.
                     (self._job_folder(task.key, "profile") / "result.json").unlink(missing_ok=True)
                 self._check_folder()
@@ -344,71 +344,71 @@ class Driver:
                 self._meet_trouble(None, f"{job.folder}: {error.strerror}")
                 return
             self._to_submit.remove(task)
-            task.attempts[stage] += 1
+            task.attempts[phase] += 1
             self._busy[task.key] = task
 
-    def _needs(self, stage: Stage, threads: int) -> dict[str, int]:
-        if stage == "profile":
+    def _needs(self, phase: Phase, threads: int) -> dict[str, int]:
+        if phase == "profile":
             return {token_of(self.asked.board): 1}
         return {"gpu": 1} if self.device == "cuda" else {"cpu": threads}
 
-    def _job_folder(self, key: str, stage: Stage) -> Path:
-        return self.folder / "jobs" / f"{key}-{stage}"
+    def _job_folder(self, key: str, phase: Phase) -> Path:
+        return self.folder / "jobs" / f"{key}-{phase}"
 
     def _weights_file(self, task: _Task) -> Path:
         slug = re.sub(r"[^A-Za-z0-9]+", "-", task.variant.name).strip("-")[:60]
         return self.folder / "weights" / f"{slug}-{task.key}.safetensors"
 
-    def _request(self, stage: Stage, task: _Task) -> dict[str, Any]:
+    def _request(self, phase: Phase, task: _Task) -> JobRequest:
         weights_file, variant = str(self._weights_file(task).resolve()), task.variant
-        if stage == "train":
-            floors = self.chooser.floors(variant, task.profile)
-            return {
-                "architecture": variant.architecture.model_dump(mode="json"),
-                "dataset": self.asked.dataset.model_dump(mode="json"),
-                "digest": self.dataset.digest,
-                "training": variant.training.model_dump(mode="json"),
-                "device": self.device,
-                "weights_file": weights_file,
-                "floors": [floor.model_dump(mode="json") for floor in floors],
-            }
-        network: dict[str, Any] = {"weights_file": weights_file, "fingerprint": variant.plan.fingerprint}
-        if self.chooser.stages[0] == "profile":
-            network = {
-                "untrained": {
-                    "architecture": variant.architecture.model_dump(mode="json"),
-                    "num_classes": self.dataset.num_classes,
-                    "input_size": self.dataset.size,
-                }
-            }
-        return {
-            **network,
-            "profiling": self.asked.profiling.model_dump(mode="json"),
-            "device": self.device,
-            "board": self.asked.board,
-        }
+        if phase == "train":
+            return JobRequest(
+                train=TrainRequest(
+                    architecture=variant.architecture,
+                    dataset=self.asked.dataset,
+                    digest=self.dataset.digest,
+                    training=variant.training,
+                    device=self.device,
+                    weights_file=weights_file,
+                    floors=self.chooser.floors(variant, task.profile),
+                )
+            )
+        is_trained = self.chooser.phases[0] == "train"
+        untrained = UntrainedNetwork(
+            architecture=variant.architecture, num_classes=self.dataset.num_classes, input_size=self.dataset.size
+        )
+        return JobRequest(
+            profile=ProfileRequest(
+                weights_file=weights_file if is_trained else None,
+                fingerprint=variant.plan.fingerprint if is_trained else None,
+                untrained=None if is_trained else untrained,
+                profiling=self.asked.profiling,
+                device=self.device,
+                board=self.asked.board,
+            )
+        )
 
     def _receive(self, outcome: Outcome) -> None:
-        job, stage = outcome.job, outcome.job.stage
+        job, phase = outcome.job, outcome.job.phase
         task = self._busy.get(job.key)
-        if task is None or (task.stage, task.attempts[stage]) != (stage, job.attempt):
-            self.view.note(f"{job.variant}: a late {outcome.status} of its {stage}, attempt {job.attempt}, is dropped")
+        if task is None or (task.phase, task.attempts[phase]) != (phase, job.attempt):
+            self.view.note(f"{job.variant}: a late {outcome.status} of its {phase}, attempt {job.attempt}, is dropped")
             return
         del self._busy[job.key]
         if outcome.status == "unable":
             self._to_submit.appendleft(task)
-            self._meet_trouble(f"{stage} {job.key}", outcome.reason)
-        elif outcome.status == "lost" and task.lost[stage] < MAX_ATTEMPTS - 1:
-            task.lost[stage] += 1
-            self.view.note(f"{task.variant.name}: {stage} lost ({outcome.reason}); trying once more")
+            self._meet_trouble(f"{phase} {job.key}", outcome.reason)
+        elif outcome.status == "lost" and task.lost[phase] < MAX_ATTEMPTS - 1:
+            task.lost[phase] += 1
+            self.view.note(f"{task.variant.name}: {phase} lost ({outcome.reason}); trying once more")
             self._to_submit.appendleft(task)
         elif outcome.result is None:
-            self._land(task, Failure(stage=stage, status=outcome.status, reason=outcome.reason))
-        elif self._keep(task, stage, outcome.result):
+            self._land(task, Failure(phase=phase, status=outcome.status, reason=outcome.reason))
+        elif self._keep(task, phase, outcome.result):
             self._advance(task)
         else:
             reason = "its result is not one of this version of jetbench"
-            self._land(task, Failure(stage=stage, status="error", reason=reason))
+            self._land(task, Failure(phase=phase, status="error", reason=reason))
 
     def _land(self, task: _Task, failure: Failure | None) -> None:
         self._to_write.append(

@@ -14,7 +14,7 @@ from jetbench.records.record import Record
 from jetbench.reporting import units
 
 JOB_SHARE = {"train": (0.0, 0.85), "profile": (0.85, 0.15)}
-"""Where a stage's progress begins within its variant, and how much of the variant it is (a guess for the bar)."""
+"""Where a phase's progress begins within its variant, and how much of the variant it is (a guess for the bar)."""
 
 
 class TimeLeft:
@@ -25,7 +25,7 @@ class TimeLeft:
 
     def share(self, landed: int, running: Sequence[JobProgress]) -> float:
         """Variants done, part of those under way included."""
-        partial = sum(JOB_SHARE[job.job.stage][0] + JOB_SHARE[job.job.stage][1] * job.share for job in running)
+        partial = sum(JOB_SHARE[job.job.phase][0] + JOB_SHARE[job.job.phase][1] * job.share for job in running)
         return landed + partial
 
     def text(self, landed: int, running: Sequence[JobProgress]) -> str:
@@ -42,7 +42,7 @@ class TimeLeft:
 def describe_landing(record: Record) -> str:
     """One line about a record that has just landed."""
     if record.failure:
-        return f"{record.failure.stage} {record.failure.status}: {record.failure.reason}"
+        return f"{record.failure.phase} {record.failure.status}: {record.failure.reason}"
     assert record.training
     model = record.profile.model_latency if record.profile else None
     parts = [f"val mIoU {units.score(record.training.best.counts.miou)} %"]
@@ -112,7 +112,7 @@ class BarView:
         """See `driver.View`."""
         state = f"{landed}/{self.left.total} {self.unit}, {self.left.text(landed, running)}"
         self.progress.update(self.whole, completed=self.left.share(landed, running), state=state)
-        present = {f"{job.job.stage} {job.job.variant}": job for job in running if job.has_begun or job.text != QUEUED}
+        present = {f"{job.job.phase} {job.job.variant}": job for job in running if job.has_begun or job.text != QUEUED}
         hidden = len(present) - self.most_bars
         if hidden > 0:
             present = dict(list(present.items())[: self.most_bars])
@@ -155,7 +155,7 @@ class SearchBarView(BarView, _Follows):
 
     def land(self, record: Record, landed: int) -> None:
         """See `driver.View`; what a limit stopped is only counted."""
-        if record.failure is None or record.failure.stage != "limits":
+        if record.failure is None or record.failure.phase != "limits":
             super().land(record, landed)
             self.say_state()
 
@@ -191,7 +191,7 @@ class LineView:
     def show(self, landed: int, running: Sequence[JobProgress]) -> None:
         """See `driver.View`."""
         for job in running:
-            name = f"{job.job.stage} {job.job.variant}"
+            name = f"{job.job.phase} {job.job.variant}"
             said = f"{name} begins" if job.has_begun else f"{name} is {job.text}"
             # A queue within one machine is nothing to tell of.
             if said not in self.started and (job.has_begun or job.text != QUEUED):
@@ -221,6 +221,6 @@ class SearchLineView(LineView, _Follows):
 
     def land(self, record: Record, landed: int) -> None:
         """See `driver.View`; what a limit stopped is only counted."""
-        if record.failure is None or record.failure.stage != "limits":
+        if record.failure is None or record.failure.phase != "limits":
             super().land(record, self.finished())
             self.say_state()

@@ -4,7 +4,8 @@ import contextlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from jetbench.execution.executor import Executor, Stage
+from jetbench.execution.executor import Executor
+from jetbench.execution.requests import Phase
 from jetbench.network.variants import Variant
 from jetbench.records.folder import keep_sweep, lock_folder, read_records
 from jetbench.records.record import DatasetInfo, Profile, Record
@@ -24,9 +25,9 @@ class Listed:
     """The chooser of a sweep: every variant of a list, in its order."""
 
     def __init__(
-        self, variants: Sequence[Variant], tell: Callable[[Record], None], stages: tuple[Stage, ...] = TRAIN_AND_PROFILE
+        self, variants: Sequence[Variant], tell: Callable[[Record], None], phases: tuple[Phase, ...] = TRAIN_AND_PROFILE
     ) -> None:
-        self._waiting, self._tell, self.stages = iter(variants), tell, stages
+        self._waiting, self._tell, self.phases = iter(variants), tell, phases
 
     def ask(self) -> Variant | None:
         """See `Chooser`."""
@@ -54,7 +55,7 @@ def run_study(
     executor: Executor,
     view: View,
     retry_failed: bool = False,
-    stages: tuple[Stage, ...] | None = None,
+    phases: tuple[Phase, ...] | None = None,
     storage: str | None = None,
     storage_wait_s: float = STORAGE_WAIT_S,
 ) -> list[Record]:
@@ -69,7 +70,7 @@ def run_study(
         executor: who runs the jobs; stopped before this returns or raises.
         view: who is shown the progress.
         retry_failed: run again what has landed as a failure.
-        stages: what is done with each variant; as the sweep says by default.
+        phases: what is done with each variant; as the sweep says by default.
         storage: address of the database of the Optuna study; study.db in the folder by default.
         storage_wait_s: how long a folder or storage that cannot be written to is waited for.
 
@@ -83,7 +84,7 @@ def run_study(
         keys = [variant_key(variant, sweep, dataset, device) for variant in variants]
         trials, tell = sweep_trials(folder, sweep.name, dict(zip(keys, variants, strict=True)), storage)
         held.callback(trials.close)
-        chooser = Listed(variants, tell, stages or (TRAIN_AND_PROFILE if sweep.profile else ("train",)))
+        chooser = Listed(variants, tell, phases or (TRAIN_AND_PROFILE if sweep.profile else ("train",)))
         driver = Driver(
             *(folder, sweep, chooser, dataset, device, executor, view, trials, storage_wait_s),
             check_folder=check_folder,

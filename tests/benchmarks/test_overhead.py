@@ -42,7 +42,7 @@ def test_slots_stand_idle_for_at_most_a_twentieth_of_the_time(tmp_path: Path) ->
     slots = 2
     begun = time.monotonic()
     executor = LocalExecutor({"cpu": slots, PROFILER: 1}, slots).prepare()
-    records = run_study(tmp_path, sweep, variants, data, "cpu", executor, SilentView(), stages=("train",))
+    records = run_study(tmp_path, sweep, variants, data, "cpu", executor, SilentView(), phases=("train",))
     wall = time.monotonic() - begun
     assert all(record.failure is None for record in records)
     own = [json.loads(path.read_text())["seconds"] for path in tmp_path.glob("jobs/*/result.json")]

@@ -26,12 +26,12 @@ def test_200_jobs_survive_10_dead_drivers_and_20_dead_workers(tmp_path: Path) ->
         process = study.start(VARIANTS, slots=SLOTS)
         dies_at = time.monotonic() + chance.uniform(1.5, 6.0)  # a driver needs some 2 s to begin
         while process.poll() is None and (drivers >= DRIVERS or time.monotonic() < dies_at):
-            victims = [m for m in study.working() if (m["seed"], m["stage"]) not in hit]
+            victims = [m for m in study.working() if (m["seed"], m["phase"]) not in hit]
             if victims and workers < WORKERS and chance.random() < 0.3:
                 victim = chance.choice(victims)
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(victim["pid"], signal.SIGKILL)
-                    hit.add((victim["seed"], victim["stage"]))
+                    hit.add((victim["seed"], victim["phase"]))
                     workers += 1
             time.sleep(0.05)
         if process.poll() is not None:
@@ -58,14 +58,14 @@ def test_200_jobs_survive_10_dead_drivers_and_20_dead_workers(tmp_path: Path) ->
     assert Counter(trial.user_attrs["key"] for trial in trials) == Counter(r.key for r in records.values())
 
     marks = study.marks()
-    ends = Counter((m["seed"], m["stage"]) for m in marks if m["event"] == "end")
-    assert set(ends) == {(seed, stage) for seed in range(VARIANTS) for stage in ("train", "profile")}
+    ends = Counter((m["seed"], m["phase"]) for m in marks if m["event"] == "end")
+    assert set(ends) == {(seed, phase) for seed in range(VARIANTS) for phase in ("train", "profile")}
     # A job whose driver dies between the job's last line and its result is the only one that works twice.
     assert sum(ends.values()) - len(ends) <= DRIVERS * SLOTS
     assert not [m for m in marks if m["event"] == "beside" and m["others"]]
     profiles = sorted(
         (m["at"], next((e["at"] for e in marks if e["event"] == "end" and e["pid"] == m["pid"]), m["at"]))
         for m in marks
-        if m["event"] == "begin" and m["stage"] == "profile"
+        if m["event"] == "begin" and m["phase"] == "profile"
     )
     assert all(end <= begin for (_, end), (begin, _) in pairwise(profiles))

@@ -38,8 +38,8 @@ def failure_of(study: Study, seed: int) -> Failure:
     return failure
 
 
-def attempts(study: Study, seed: int, stage: str = "train") -> int:
-    return sum(m["event"] == "begin" and (m["seed"], m["stage"]) == (seed, stage) for m in study.marks())
+def attempts(study: Study, seed: int, phase: str = "train") -> int:
+    return sum(m["event"] == "begin" and (m["seed"], m["phase"]) == (seed, phase) for m in study.marks())
 
 
 def test_a_process_that_dies_is_tried_once_more_then_is_a_row_with_its_last_words(study: Study) -> None:
@@ -48,7 +48,7 @@ def test_a_process_that_dies_is_tried_once_more_then_is_a_row_with_its_last_word
     assert study.records()["seed=0"].failure is None
     assert "seed=0: train lost (the process was killed by SIGKILL); trying once more" in text
     lost = failure_of(study, 1)
-    assert (lost.stage, lost.status) == ("train", "lost")
+    assert (lost.phase, lost.status) == ("train", "lost")
     assert lost.reason == "the process exited with code 7 and no result; its log ends: about to leave"
     # Of an interrupted profile nothing is kept: the second one measured all anew.
     interrupted = study.records()["seed=2"]
@@ -98,14 +98,14 @@ def left_asleep(study: Study) -> list[int]:
 
 def test_a_profile_waits_for_trainings_of_another_study_without_its_limit_running_out(tmp_path: Path) -> None:
     long, short = Study(tmp_path / "long"), Study(tmp_path / "short")
-    first = long.start(1, stages=1, MADE_UP_SECONDS=8, TMPDIR=tmp_path)
+    first = long.start(1, phases=1, MADE_UP_SECONDS=8, TMPDIR=tmp_path)
     wait_until(long.working, "a training", process=first)
     text = short.run(1, timeout=4, MADE_UP_SECONDS=0.2, TMPDIR=tmp_path)
     assert "[1/1] seed=0: val mIoU" in text
     assert first.wait(60) == 0
     first.communicate()
     end = next(m["at"] for m in long.marks() if m["event"] == "end")
-    begin = next(m["at"] for m in short.marks() if m["event"] == "begin" and m["stage"] == "profile")
+    begin = next(m["at"] for m in short.marks() if m["event"] == "begin" and m["phase"] == "profile")
     assert begin >= end
 
 
@@ -397,7 +397,7 @@ def _started_by_the_preloader(study: Study) -> tuple[int, int] | None:
             command = Path(f"/proc/{parent}/cmdline").read_text()
         except OSError:  # ended meanwhile
             continue
-        if message["stage"] == "train" and "jetbench.execution.preload" in command:
+        if message["phase"] == "train" and "jetbench.execution.preload" in command:
             return message["pid"], parent
     return None
 

@@ -17,6 +17,7 @@ import pytest
 
 from jetbench.execution.executor import Job, Outcome
 from jetbench.execution.local import LocalExecutor
+from jetbench.execution.requests import JobRequest
 from jetbench.records.record import Profile
 from tests.execution.made_up import wait_until
 from tests.simulated.boards import command_on, need_boards
@@ -74,7 +75,7 @@ def job(folder: Path, board: str, **profiling: Any) -> Job:
     architecture = {"base_channels": 4, "max_channels": 16, "max_expanded_channels": 16, "decoder": decoder}
     network = {"architecture": architecture, "num_classes": 11, "input_size": [64, 96]}
     request = {"untrained": network, "profiling": config, "device": "cpu", "board": board}
-    return Job("key", "profile", "variant", folder, {"stage": "profile", "profile": request}, 1, 120, {board: 1})
+    return Job("key", "variant", folder, JobRequest.model_validate({"profile": request}), 1, 120, {board: 1})
 
 
 @pytest.fixture

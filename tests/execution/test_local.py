@@ -1,4 +1,3 @@
-import json
 import os
 import signal
 import subprocess
@@ -13,6 +12,7 @@ import pytest
 from jetbench.execution.executor import Job, Outcome
 from jetbench.execution.job_folder import read_json, write_json
 from jetbench.execution.local import LocalExecutor
+from jetbench.execution.requests import JobRequest
 
 TRAINING = {
     "architecture": {
@@ -35,7 +35,7 @@ def executor() -> Iterator[LocalExecutor]:
 
 def job(folder: Path, timeout_s: float = 60, weights: str = "weights.safetensors", **training: Any) -> Job:
     request = {**TRAINING, "training": {"batch_size": 4, **training}, "weights_file": str(folder / weights)}
-    return Job("key", "train", "variant", folder, {"stage": "train", "train": request}, 1, timeout_s)
+    return Job("key", "variant", folder, JobRequest.model_validate({"train": request}), 1, timeout_s)
 
 
 def wait(executor: LocalExecutor, seconds: float = 60) -> Outcome:
@@ -115,13 +115,14 @@ def test_stop_ends_jobs_that_are_under_way(executor: LocalExecutor, tmp_path: Pa
 @pytest.mark.skipif(sys.platform != "linux", reason="the kernel ends orphans on Linux only")
 def test_a_job_dies_with_its_driver(tmp_path: Path) -> None:
     program = (
-        "import json, sys, time; from pathlib import Path; from jetbench.execution.executor import Job;"
-        "from jetbench.execution.local import LocalExecutor; request = json.loads(sys.argv[2]); e = LocalExecutor();"
-        "e.submit(Job('k', 'train', 'v', Path(sys.argv[1]), request, 1, 600.0));\n"
+        "import sys, time; from pathlib import Path; from jetbench.execution.executor import Job;"
+        "from jetbench.execution.local import LocalExecutor; from jetbench.execution.requests import JobRequest;"
+        "request = JobRequest.model_validate_json(sys.argv[2]); e = LocalExecutor();"
+        "e.submit(Job('k', 'v', Path(sys.argv[1]), request, 1, 600.0));\n"
         "while e._running[0].process.pid is None: e.poll(); time.sleep(0.1)\n"
         "print(e._running[0].process.pid, flush=True); time.sleep(600)"
     )
-    request = json.dumps(job(tmp_path, budget="600 seconds").request)
+    request = job(tmp_path, budget="600 seconds").request.model_dump_json()
     driver = subprocess.Popen(
         [sys.executable, "-c", program, str(tmp_path), request], stdout=subprocess.PIPE, text=True
     )

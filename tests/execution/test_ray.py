@@ -126,9 +126,9 @@ def test_trainings_run_on_cpus_profiles_one_at_a_time_on_the_board_and_all_comes
         assert record.profile
         assert record.profile.model_latency
         assert record.profile.model_latency.median_s == pytest.approx(0.001 * (1 + seed))
-        for stage in ("train", "profile"):
+        for phase in ("train", "profile"):
             # More than a letter holds, and all of it.
-            log = study.folder / "jobs" / f"{record.key}-{stage}" / "log.txt"
+            log = study.folder / "jobs" / f"{record.key}-{phase}" / "log.txt"
             assert log.read_text().splitlines() == [f"line {number}" for number in range(int(lines))]
     assert len(list((study.folder / "weights").iterdir())) == 4
     assert "train seed=0 begins" in text
@@ -162,7 +162,7 @@ def test_failures_are_told_apart_as_on_one_machine(study: Study, cluster: Cluste
 
 def test_a_node_that_is_lost_is_waited_for_and_its_profile_is_measured_anew(study: Study, cluster: Cluster) -> None:
     process = study.start(2, **settings(cluster, MADE_UP_SECONDS=4))
-    wait_until(lambda: any(m["stage"] == "profile" for m in study.working()), "a profile", 90, process)
+    wait_until(lambda: any(m["phase"] == "profile" for m in study.working()), "a profile", 90, process)
     cluster.kill("board")
     assert process.stdout
     said = []
@@ -184,7 +184,7 @@ def test_what_no_machine_has_is_waited_for_only_so_long(study: Study, cluster: C
     assert "profile seed=0 is waiting for orin-nano: no machine of the cluster has it" in text
     failure = study.records()["seed=0"].failure
     assert failure
-    assert (failure.stage, failure.status) == ("profile", "timeout")
+    assert (failure.phase, failure.status) == ("profile", "timeout")
     assert "for orin-nano, which no machine of the cluster has (--wait)" in failure.reason
     assert study.records()["seed=0"].training is not None
 
@@ -201,7 +201,7 @@ def test_jobs_end_with_a_killed_driver_and_the_next_one_repeats_nothing(study: S
     there = set(study.records())
     study.run(5, **settings(cluster))
     assert len(study.records()) == 5
-    ends = [(m["seed"], m["stage"]) for m in study.marks() if m["event"] == "end"]
+    ends = [(m["seed"], m["phase"]) for m in study.marks() if m["event"] == "end"]
     assert all(ends.count((int(name.removeprefix("seed=")), "profile")) == 1 for name in there)
     assert not [m for m in study.marks() if m["event"] == "beside" and m["others"]]
 
@@ -248,7 +248,7 @@ def test_a_real_training_gives_the_same_numbers_and_a_machine_is_not_taken_for_a
     assert "1 variant" in text
     (far,) = read_records(tmp_path / "reports" / "far")
     assert far.failure
-    assert far.failure.stage == "profile"
+    assert far.failure.phase == "profile"
     assert "is to profile as agx, but is no Jetson AGX Xavier" in far.failure.reason
     jetbench("sweep", "tiny.yaml", "--name", "near", cwd=tmp_path)
     (near,) = read_records(tmp_path / "reports" / "near")

@@ -6,6 +6,7 @@ import pytest
 
 from jetbench.execution.executor import Job
 from jetbench.execution.local import LocalExecutor
+from tests.made_up import job_request
 
 
 class Placing(LocalExecutor):
@@ -29,12 +30,19 @@ class Placing(LocalExecutor):
 
 
 def training(folder: Path, name: str) -> Job:
-    return Job(name, "train", name, folder / name, {}, threads=1, timeout_s=60.0, needs={"cpu": 1})
+    return Job(name, name, folder / name, job_request("train"), threads=1, timeout_s=60.0, needs={"cpu": 1})
 
 
 def profile(folder: Path, name: str, may_wait: bool = True) -> Job:
     return Job(
-        name, "profile", name, folder / name, {}, threads=1, timeout_s=60.0, needs={"profiler": 1}, may_wait=may_wait
+        name,
+        name,
+        folder / name,
+        job_request("profile"),
+        threads=1,
+        timeout_s=60.0,
+        needs={"profiler": 1},
+        may_wait=may_wait,
     )
 
 

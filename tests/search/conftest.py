@@ -48,7 +48,7 @@ def drive() -> Callable[..., list[Record]]:
         found: list[Record] = []
         while len(found) < most and (variant := searcher.ask()) is not None:
             failure: Failure | None = searcher.stop(variant, None)
-            measured = profile(latency_s) if failure is None and "profile" in searcher.stages else None
+            measured = profile(latency_s) if failure is None and "profile" in searcher.phases else None
             if measured is not None:
                 failure = searcher.stop(variant, measured)
             made = record(

@@ -63,7 +63,7 @@ def test_what_is_over_a_limit_is_never_trained_and_says_by_how_much(drive: Drive
 
 def test_counts_are_checked_before_what_must_be_measured(drive: Drive) -> None:
     searcher = Searcher(small_space(limits={"macs": "1", "latency": "1ms"}))
-    assert searcher.stages == ("profile", "train")
+    assert searcher.phases == ("profile", "train")
     variant = searcher.ask()
     assert variant
     failure = searcher.stop(variant, None)
@@ -88,7 +88,7 @@ def test_what_a_data_sheet_rules_out_is_stopped_before_anything_is_measured(is_h
     board = load_device("agx")
     space = small_space(objectives=["miou", "macs"], limits={"latency": "10ns"}, sampler="random")
     searcher = Searcher(space, board=board, is_here=is_here)
-    assert ("profile" in searcher.stages) == is_here
+    assert ("profile" in searcher.phases) == is_here
     variant = searcher.ask()
     assert variant
     told = estimate(list_network(variant.plan), board, "fp32", 1)
@@ -164,7 +164,7 @@ def test_a_training_that_was_ended_early_is_told_but_on_no_front(drive: Drive) -
             "architecture": variant.architecture,
             "changes": variant.changes,
             "training": training(0.9),
-            "failure": Failure(stage="train", status="stopped", reason="made up"),
+            "failure": Failure(phase="train", status="stopped", reason="made up"),
         }
     )
     searcher.learn(stopped)
@@ -266,7 +266,7 @@ def test_energy_of_the_untrained_network_is_a_limit_and_an_objective() -> None:
     assert failure.reason == "energy: 800 mJ is 60% over the limit of 500 mJ"
     failure = searcher.stop(variant, profile(0.01))
     assert failure
-    assert (failure.stage, failure.reason) == ("profile", "no energy: made up")
+    assert (failure.phase, failure.reason) == ("profile", "no energy: made up")
 
 
 def test_an_invalid_profile_is_no_latency() -> None:

@@ -14,7 +14,6 @@ from jetbench.search.proposer import MOST_FAILED, Searcher
 from jetbench.search.run import UNDER_WAY, finalists, run_final, run_search
 from jetbench.spec.architecture import Architecture
 from jetbench.spec.search import Search
-from jetbench.spec.training import Floor
 from jetbench.training.loop import why_stopped
 from tests.made_up import DATASET, ENVIRONMENT, training
 from tests.search.conftest import small_search
@@ -40,18 +39,19 @@ class MadeUpTrainings(ScriptedExecutor):
                 raise KeyboardInterrupt
         if self.fails:
             return Outcome(job, "error", "made up: no memory left", None, 1.0)
-        if job.stage == "profile":
+        if job.phase == "profile":
             return super().outcome(job)
-        request = job.request["train"]
-        architecture = Architecture.model_validate(request["architecture"])
+        request = job.request.train
+        assert request
+        architecture = request.architecture
+        assert isinstance(architecture, Architecture)
         end = 0.2 + 0.01 * architecture.base_channels + 0.3 * (architecture.activation == "hardswish")
-        floors = [Floor.model_validate(floor) for floor in request["floors"]]
         val, stopped = [], None
         for number, gain in enumerate((0.20, 0.10, 0.05, 0.0), 1):
             # No two gain quite alike.
             reached = end - gain * (1 + 0.01 * (architecture.base_channels % 3))
             val.append(Evaluation(step=10 * number, epoch=number, counts=training(reached).test))
-            stopped = why_stopped(floors, number, reached) if number < 4 else None
+            stopped = why_stopped(request.floors, number, reached) if number < 4 else None
             if stopped:
                 break
         made = training(end).model_copy(update={"val": tuple(val), "stopped": stopped})
@@ -185,13 +185,13 @@ def test_the_front_can_be_trained_again_otherwise(tmp_path: Path) -> None:
 def test_a_measured_latency_stops_networks_before_they_are_trained(tmp_path: Path) -> None:
     within = MadeUpTrainings()
     go(tmp_path / "within", small_search(limits={"latency": "20ms"}, trainings=3, early_stop=False), within)
-    stages: dict[str, list[str]] = {}
-    for variant, stage in within.submitted:
-        stages.setdefault(variant, []).append(stage)
-    assert list(stages.values()) == [["profile", "train"]] * 3
+    phases: dict[str, list[str]] = {}
+    for variant, phase in within.submitted:
+        phases.setdefault(variant, []).append(phase)
+    assert list(phases.values()) == [["profile", "train"]] * 3
     over = MadeUpTrainings()
     searcher = go(tmp_path / "over", small_search(limits={"latency": "8ms"}, sampler="random"), over)
-    assert {stage for _, stage in over.submitted} == {"profile"}
+    assert {phase for _, phase in over.submitted} == {"profile"}
     assert all(fate.limit == "latency" and fate.excess == pytest.approx(0.25) for fate in searcher.fates())
     assert searcher.ended_by
     assert "the nearest is small-001, latency: 10.0 ms is 25% over the limit of 8.00 ms" in searcher.ended_by

@@ -34,14 +34,14 @@ class PaperCluster:
         self.most_profiles = self.submitted = 0
 
     def submit(self, job: Job) -> None:
-        self.jobs[job.key, job.stage] = job, self.chance.randint(1, 2 * self.polls)
+        self.jobs[job.key, job.phase] = job, self.chance.randint(1, 2 * self.polls)
         self.submitted += 1
 
     def poll(self) -> list[Outcome]:
         ended: list[Outcome] = []
         profiles = 0
         for at, (job, left) in list(self.jobs.items()):
-            if job.stage == "profile":
+            if job.phase == "profile":
                 profiles += 1
                 if profiles > self.boards:
                     continue
@@ -58,7 +58,7 @@ class PaperCluster:
         fate = self.chance.choices(FATES, ODDS)[0]
         if fate != "ok":
             return Outcome(job, fate, f"made up: {fate}", None, 1.0)  # type: ignore[arg-type]
-        if job.stage == "profile":
+        if job.phase == "profile":
             return Outcome(job, "ok", "", profile(0.01).model_dump(mode="json"), 1.0)
         reply = {
             "training": training(0.5).model_dump(mode="json"),

@@ -1,6 +1,6 @@
 """A study of made-up jobs with everything else real: python -m tests.simulated.driver FOLDER VARIANTS [key=value...].
 
-Keys: ray (address), board, slots, wait (seconds for trouble to pass), timeout, storage, stages, retry, memory (64MiB).
+Keys: ray (address), board, slots, wait (seconds for trouble to pass), timeout, storage, phases, retry, memory (64MiB).
 """
 
 import os
@@ -54,12 +54,12 @@ def main() -> int:
         connect(told["ray"], told["board"])
         executor = RayExecutor({"cpu": 1}, told["board"], wait_s, WORKER)
     view = LineView(Console(highlight=False))
-    stages = ("train", "profile")[: int(told.get("stages", "2"))]
+    phases = ("train", "profile")[: int(told.get("phases", "2"))]
     with terminated_as_interrupted():
         try:
             records = run_study(
                 *(folder, sweep, expand_sweep(sweep, 3, SIZE), DATASET, "cpu", executor, view, "retry" in told),
-                stages=stages,  # type: ignore[arg-type]
+                phases=phases,  # type: ignore[arg-type]
                 storage=told.get("storage"),
                 storage_wait_s=wait_s,
             )

@@ -15,8 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from jetbench.execution import worker
+from jetbench.execution.requests import JobRequest, TrainReply
 from jetbench.execution.worker import Report
 from jetbench.probe.alone import WAITING, machine_shared, machine_to_itself
+from jetbench.records.record import Profile
 from tests.made_up import ENVIRONMENT, profile, training
 from tests.simulated.alive import is_alive
 
@@ -24,45 +26,42 @@ MADE_UP = Path(os.environ["MADE_UP"])
 SECONDS = float(os.environ.get("MADE_UP_SECONDS", "0.1"))
 
 
-def mark(event: str, seed: int, stage: str, attempt: int, **more: Any) -> None:
+def mark(event: str, seed: int, phase: str, attempt: int, **more: Any) -> None:
     """One line in one write: lines of several processes do not mix."""
-    told = {"event": event, "seed": seed, "stage": stage, "attempt": attempt, "pid": os.getpid(), **more}
+    told = {"event": event, "seed": seed, "phase": phase, "attempt": attempt, "pid": os.getpid(), **more}
     line = json.dumps({**told, "at": time.monotonic()}) + "\n"
     descriptor = os.open(MADE_UP / "marks.jsonl", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     os.write(descriptor, line.encode())
     os.close(descriptor)
 
 
-def run_stage(request: dict[str, Any], report: Report) -> dict[str, Any]:
+def run_phase(request: JobRequest, report: Report) -> TrainReply | Profile:
     """Do what the script says for this attempt."""
-    stage, attempt = request["stage"], request["attempt"]
-    path = Path(request[stage]["weights_file"])
+    phase, attempt = request.phase, request.attempt
+    path = Path((request.train or request.profile).weights_file or "")  # type: ignore[union-attr]
     seed = int(re.findall(r"seed-(\d+)", path.name)[0])
     try:
-        script = json.loads((MADE_UP / "script.json").read_text()).get(f"{seed}-{stage}", [])
+        script = json.loads((MADE_UP / "script.json").read_text()).get(f"{seed}-{phase}", [])
     except FileNotFoundError:
         script = []
     what = script[attempt - 1] if attempt <= len(script) else "ok"
     report(0.0, WAITING)
-    with machine_shared() if stage == "train" else machine_to_itself():
+    with machine_shared() if phase == "train" else machine_to_itself():
         report(0.0, "begins")
-        mark("begin", seed, stage, attempt)
-        if stage == "profile":
+        mark("begin", seed, phase, attempt)
+        if phase == "profile":
             check_alone(seed)
         act(what, report)
         if (MADE_UP / "lines").exists():
             for number in range(int((MADE_UP / "lines").read_text())):
                 print(f"line {number}")
-        if stage == "train":
+        if phase == "train":
             path.parent.mkdir(exist_ok=True)
             path.write_bytes(bytes(int(os.environ.get("MADE_UP_BYTES", "10"))))
-        mark("end", seed, stage, attempt)
-    if stage == "train":
-        return {
-            "training": training(seed / 1000).model_dump(mode="json"),
-            "environment": ENVIRONMENT.model_dump(mode="json"),
-        }
-    return profile(0.001 * (1 + seed)).model_dump(mode="json")
+        mark("end", seed, phase, attempt)
+    if phase == "train":
+        return TrainReply(training=training(seed / 1000), environment=ENVIRONMENT)
+    return profile(0.001 * (1 + seed))
 
 
 def check_alone(seed: int) -> None:
@@ -111,7 +110,7 @@ def act(what: str, report: Report) -> None:
 
 def main(folder: Path) -> int:
     """See `worker.main`."""
-    return worker.main(folder, run_stage)
+    return worker.main(folder, run_phase)
 
 
 if __name__ == "__main__":

@@ -6,14 +6,15 @@ import pytest
 from rich.console import Console
 
 from jetbench.execution.executor import Job, Progress
+from jetbench.execution.requests import Phase
 from jetbench.study.progress import BarView, LineView
-from tests.made_up import failed, record
+from tests.made_up import failed, job_request, record
 
 View = BarView | LineView
 
 
-def job(share: float, stage: str = "train") -> Progress:
-    return Progress(Job("k", stage, "groups=1", Path(), {}, 1, 1.0), share, "step 5, loss 1.2", 10.0)  # type: ignore[arg-type]
+def job(share: float, phase: Phase = "train") -> Progress:
+    return Progress(Job("k", "groups=1", Path(), job_request(phase), 1, 1.0), share, "step 5, loss 1.2", 10.0)
 
 
 def shown(make: Callable[[Console], View], terminal: bool) -> str:

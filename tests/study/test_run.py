@@ -51,7 +51,7 @@ class ScriptedExecutor:
 
     def submit(self, job: Job) -> None:
         self.jobs.append((job, self.polls))
-        self.submitted.append((job.variant, job.stage))
+        self.submitted.append((job.variant, job.phase))
 
     def poll(self) -> list[Outcome]:
         self.jobs = [(job, left - 1) for job, left in self.jobs]
@@ -59,21 +59,21 @@ class ScriptedExecutor:
         self.jobs = [(job, left) for job, left in self.jobs if left > 0]
         outcomes: list[Outcome] = []
         for number, job in enumerate(ended):
-            if outcomes and self.script.get((job.variant, job.stage), [""])[:1] == ["interrupt"]:
+            if outcomes and self.script.get((job.variant, job.phase), [""])[:1] == ["interrupt"]:
                 self.jobs += [(later, 0) for later in ended[number:]]  # not before the others are told
                 break
             outcomes.append(self.outcome(job))
         return outcomes
 
     def outcome(self, job: Job) -> Outcome:
-        told = self.script.get((job.variant, job.stage), [])
+        told = self.script.get((job.variant, job.phase), [])
         status = told.pop(0) if told else "ok"
         if status == "interrupt":
             raise KeyboardInterrupt
         if status != "ok":
             return Outcome(job, status, f"made up: {status}", None, 1.0)  # type: ignore[arg-type]
-        if job.stage == "train":
-            weights = Path(job.request["train"]["weights_file"])
+        if job.phase == "train":
+            weights = Path(job.request.file_to_write or "")
             weights.parent.mkdir(parents=True, exist_ok=True)
             weights.write_bytes(b"")
             reply: dict[str, object] = {
@@ -137,7 +137,7 @@ def test_as_many_variants_are_under_way_as_the_executor_is_wide(tmp_path: Path) 
     executor = ScriptedExecutor(width=2)
     run(tmp_path, executor)
     assert executor.submitted[:2] == [("jetseg-nano", "train"), ("groups=1", "train")]
-    assert [stage for _, stage in executor.submitted[2:4]] == ["profile", "profile"]
+    assert [phase for _, phase in executor.submitted[2:4]] == ["profile", "profile"]
     assert executor.stopped
 
 
@@ -148,8 +148,8 @@ def test_a_failure_is_a_row_with_its_reason_and_the_others_go_on(tmp_path: Path)
     one, gcd = records["groups=1"].failure, records["groups=gcd"].failure
     assert one is not None
     assert gcd is not None
-    assert (one.stage, one.status, one.reason) == ("train", "diverged", "made up: diverged")
-    assert (gcd.stage, gcd.status) == ("profile", "timeout")
+    assert (one.phase, one.status, one.reason) == ("train", "diverged", "made up: diverged")
+    assert (gcd.phase, gcd.status) == ("profile", "timeout")
     assert records["groups=gcd"].training is not None
     states = {trial.user_attrs["variant"]: trial.state for trial in trials(tmp_path)}
     assert states["groups=1"] == states["groups=gcd"] == TrialState.FAIL
@@ -191,12 +191,12 @@ def test_a_training_that_ended_before_its_driver_died_is_not_run_again(tmp_path:
     executor = ScriptedExecutor({("jetseg-nano", "profile"): ["interrupt"]})
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path, executor)
-    trained = [name for name, stage in executor.submitted if stage == "train"]
+    trained = [name for name, phase in executor.submitted if phase == "train"]
     assert trained == ["jetseg-nano", "groups=1"]
     assert read_records(tmp_path) == []
     again = ScriptedExecutor()
     assert [r.variant for r in run(tmp_path, again)] == NAMES
-    assert [name for name, stage in again.submitted if stage == "train"] == ["groups=gcd"]
+    assert [name for name, phase in again.submitted if phase == "train"] == ["groups=gcd"]
 
 
 def test_a_training_whose_weights_are_gone_is_run_again(tmp_path: Path) -> None:

@@ -234,7 +234,7 @@ def job(folder: Path) -> subprocess.Popen[bytes]:
         "device": "cpu",
         "weights_file": str(folder / "weights" / "w.safetensors"),
     }
-    (folder / "request.json").write_text(json.dumps({"stage": "train", "train": request}))
+    (folder / "request.json").write_text(json.dumps({"train": request}))
     environment = {name: value for name, value in os.environ.items() if name != "JETBENCH_DRIVER"}
     return subprocess.Popen([sys.executable, "-c", WORKER, str(folder)], env=environment)
 

@@ -7,7 +7,7 @@ from torch import nn
 from jetbench import load_architecture
 from jetbench.errors import SpecError
 from jetbench.execution.requests import TrainRequest
-from jetbench.execution.train_stage import run_training
+from jetbench.execution.train import run_training
 from jetbench.models.weights import load_network
 from jetbench.spec.dataset import StreetsConfig
 from jetbench.spec.training import DistillationConfig, TrainingConfig
@@ -71,7 +71,7 @@ def test_a_training_follows_its_teacher_and_says_whom(tmp_path: Path) -> None:
 
 
 def test_a_teacher_of_other_classes_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from jetbench.execution import train_stage as benchmark
+    from jetbench.execution import train as benchmark
 
     run_training(request(tmp_path), lambda share, text: None)
     model, saved = load_network(tmp_path / "w.safetensors")

@@ -235,7 +235,7 @@ def _failures(rows: Sequence[Row]) -> list[dict[str, str]]:
 
 
 def _describe_failure(failure: Failure) -> str:
-    return f"{failure.stage}, {failure.status}: {failure.reason}"
+    return f"{failure.phase}, {failure.status}: {failure.reason}"
 
 
 def _details(row: Row, study: Study, whole: Row) -> dict[str, Any]:
@@ -249,7 +249,7 @@ def _details(row: Row, study: Study, whole: Row) -> dict[str, Any]:
         "verdict": whole.level if whole.profiles else units.MISSING,
         "reasons": list(dict.fromkeys(reason for each in whole.profiles for reason in judge(each).reasons)),
         "failure": "; ".join(
-            f"{r.failure.stage}, {r.failure.status}: {r.failure.reason}" for r in row.records if r.failure
+            f"{r.failure.phase}, {r.failure.status}: {r.failure.reason}" for r in row.records if r.failure
         ),
         "curves": [
             {

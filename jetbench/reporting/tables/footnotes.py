@@ -135,7 +135,7 @@ def _describe_row(row: Row, measured: bool, show_invalid: bool) -> list[str]:
         if len(row.records) > 1:
             name += f" (seed {record.training_config.seed})"
         if record.failure:
-            lines.append(f"{name} failed ({record.failure.stage}, {record.failure.status}): {record.failure.reason}")
+            lines.append(f"{name} failed ({record.failure.phase}, {record.failure.status}): {record.failure.reason}")
         if measured and record.profile and (verdict := judge(record.profile)).level in ("suspect", "invalid"):
             is_out = verdict.level == "invalid" and not show_invalid
             left_out = " (what it measured is left out; `--all` shows it)" if is_out else ""

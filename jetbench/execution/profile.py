@@ -1,4 +1,4 @@
-"""The profiling stage of a job: one network, saved or untrained, measured on this machine."""
+"""The profiling phase of a job: one network, saved or untrained, measured on this machine."""
 
 import socket
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The training stage of a job: one variant in, trained weights out, with all that is needed to build it again."""
+"""The training phase of a job: one variant in, trained weights out, with all that is needed to build it again."""
 
 import hashlib
 from pathlib import Path
