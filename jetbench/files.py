@@ -1,6 +1,7 @@
-"""write_whole: a text file that is there whole, in UTF-8, or as it was before."""
+"""Files: replaced as a whole or left as they were, and known by their digest."""
 
 import contextlib
+import hashlib
 import os
 from pathlib import Path
 
@@ -27,3 +28,16 @@ def write_whole(path: Path, text: str) -> None:
     finally:
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)
+
+
+def digest_of(path: Path) -> str:
+    """SHA-256 of a file's bytes, in hexadecimal digits.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    with path.open("rb") as file:
+        digest = hashlib.sha256()
+        while part := file.read(2**20):
+            digest.update(part)
+    return digest.hexdigest()

@@ -10,8 +10,10 @@ from jetbench.cli.app import (
     app,
     console,
     errors,
+    read_changes,
+    read_size,
 )
-from jetbench.cli.measuring import PROCESSES, Wanted, make_cases, read_option
+from jetbench.cli.measuring import PROCESSES, check_saved, list_settings, read_option
 from jetbench.errors import SpecError
 from jetbench.spec.device import load_device
 from jetbench.spec.values import parse_seconds
@@ -41,17 +43,23 @@ def bundle(
     Copy the folder to the board, run `python3 -m probe .` in it, bring result.json back for `jetbench collect`.
     """
     target = load_device(device)
-    base = {
-        "processes": processes,
-        "power": power,
-        "idle_seconds": read_option("--idle", idle, parse_seconds),
-        "window_seconds": read_option("--window", window, parse_seconds),
-    }
-    cases = make_cases(Wanted([name] if name else [], None, size, classes, changes, dtype, base, {}), target)
-    if len(cases) > 1:
+    settings = list_settings(
+        dtype=dtype or target.dtype,
+        processes=processes,
+        power=power,
+        idle_seconds=read_option("--idle", idle, parse_seconds),
+        window_seconds=read_option("--window", window, parse_seconds),
+    )
+    names = [name or target.preset]
+    check_saved(names, size, classes, changes)
+    if len(settings) > 1:
         raise SpecError("a bundle holds one network in one setting; give one --dtype")
 
     from jetbench.profiling.bundle import write_bundle
+    from jetbench.profiling.case import CLASSES, list_cases
+
+    resolution = read_size(size) if size else target.size
+    cases = list_cases(names, settings, resolution, classes or CLASSES, read_changes(changes))
 
     folder = out or Path(f"bundle-{cases[0].label}")
     with errors.status("tracing the network"):

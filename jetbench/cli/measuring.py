@@ -1,94 +1,209 @@
-"""Networks and settings of profile and bundle, read from the command line."""
+"""Options of profile and bundle: what they mean, and the settings that they make."""
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
+import typer
 from rich.markup import escape
 
-from jetbench.cli.app import (
-    errors,
-    read_changes,
-    read_size,
-)
+from jetbench.cli.app import check_threads, errors
 from jetbench.errors import SpecError
-from jetbench.network.plan import plan_network
-from jetbench.reporting.sheets.profile import (
-    write_profiles,
-)
+from jetbench.reporting.sheets.profile import write_profiles
 from jetbench.spec.base import parse_spec
-from jetbench.spec.catalog import read_architecture
 from jetbench.spec.device import Device
-from jetbench.spec.profiling import ProfilingConfig
+from jetbench.spec.profiling import Backend, DType, ProfilingConfig
+from jetbench.spec.values import parse_seconds, parse_share
 
 if TYPE_CHECKING:
-    from jetbench.profiling.session import Case
-    from jetbench.records.record import ProfileRecord
-
+    from jetbench.records.record import Record
 
 PROCESSES, MAX_PROCESSES = 6, 12
+# Headings of --help.
+AXES, EFFORT = "Settings: with commas, each is compared with the first", "How sure, how long"
+LOADS, POWER, CPU, OUTPUT = "Other loads", "Power", "What programs do by default", "What comes out"
+LAYOUTS = {"contiguous": False, "channels-last": True}
+BACKENDS: dict[str, Backend] = {"eager": "eager", "compiled": "compiled", "traced": "traced"}
+DTYPES: dict[str, DType] = {"fp32": "fp32", "fp16": "fp16", "bf16": "bf16"}
 
 Value = TypeVar("Value")
 
+SizeOption = Annotated[
+    str | None, typer.Option("--size", metavar="HxW", help="Image height and width. Default: the device's.")
+]
+ClassesOption = Annotated[int | None, typer.Option("--classes", help="Number of classes. Default: 11.")]
+BatchOption = Annotated[
+    str, typer.Option(metavar="N,...", help="Images per pass; several are compared.", rich_help_panel=AXES)
+]
+DtypeOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="TYPE,...", help="fp32, fp16, bf16; weights and maps. Default: the device's.", rich_help_panel=AXES
+    ),
+]
+LayoutOption = Annotated[
+    str, typer.Option(metavar="LAYOUT,...", help="contiguous, channels-last.", rich_help_panel=AXES)
+]
+BackendOption = Annotated[
+    str, typer.Option(metavar="NAME,...", help="eager, compiled, traced (TorchScript).", rich_help_panel=AXES)
+]
+ThreadsOption = Annotated[
+    str, typer.Option(metavar="N,...", help="CPU threads; each count is timed apart.", rich_help_panel=AXES)
+]
+ReferenceOption = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="Compare with this network, timed in the same rounds.", rich_help_panel=AXES),
+]
+PrecisionOption = Annotated[
+    str,
+    typer.Option(
+        metavar="SHARE", help="Stop when the median's 95 % interval is within this share of it.", rich_help_panel=EFFORT
+    ),
+]
+LimitOption = Annotated[
+    str,
+    typer.Option(metavar="TIME", help="Stop each process's timing after this at the latest.", rich_help_panel=EFFORT),
+]
+ProcessesOption = Annotated[
+    int | None,
+    typer.Option(
+        min=1, help=f"Fresh processes to time in. Default: {PROCESSES}, to {MAX_PROCESSES}.", rich_help_panel=EFFORT
+    ),
+]
+QuickOption = Annotated[
+    bool, typer.Option("--quick", help="One process, no power: a first look.", rich_help_panel=EFFORT)
+]
+RateOption = Annotated[
+    float | None,
+    typer.Option(metavar="FPS", help="Also serve a camera of this rate: missed deadlines.", rich_help_panel=LOADS),
+]
+RateTimeOption = Annotated[
+    str, typer.Option(metavar="TIME", help="How long to serve that camera.", rich_help_panel=LOADS)
+]
+SoakOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="TIME", help="Also run so long without a pause: first against steady FPS.", rich_help_panel=LOADS
+    ),
+]
+SensorOption = Annotated[
+    str,
+    typer.Option(
+        help="Power sensor: auto (the best that is there), none, jtop, ina3221, nvml, rapl.", rich_help_panel=POWER
+    ),
+]
+IdleOption = Annotated[
+    str, typer.Option(metavar="TIME", help="Idle power is read so long before and after.", rich_help_panel=POWER)
+]
+WindowOption = Annotated[
+    str, typer.Option(metavar="TIME", help="Length of each power window under load.", rich_help_panel=POWER)
+]
+WindowsOption = Annotated[int, typer.Option(min=1, help="How many power windows under load.", rich_help_panel=POWER)]
+IntervalOption = Annotated[
+    str | None,
+    typer.Option(metavar="TIME", help="Read power so often. Default: what suits the sensor.", rich_help_panel=POWER),
+]
+KeepDenormalsOption = Annotated[
+    bool,
+    typer.Option(
+        "--keep-denormals", help="Leave denormal numbers as they are; slow where there are many.", rich_help_panel=CPU
+    ),
+]
+SystemMallocOption = Annotated[
+    bool,
+    typer.Option(
+        "--system-malloc",
+        help="Let the C library give freed maps back, as programs do by default.",
+        rich_help_panel=CPU,
+    ),
+]
+ReportsOption = Annotated[Path, typer.Option(help="Where report folders are.", rich_help_panel=OUTPUT)]
+FolderOption = Annotated[
+    str | None, typer.Option("--name", help="Report folder. Default: profile-DEVICE.", rich_help_panel=OUTPUT)
+]
 
-@dataclass(frozen=True)
-class Wanted:
-    """The command line, read."""
 
-    names: Sequence[str]
-    reference: str | None
-    size: str | None
-    classes: int | None
-    changes: list[str] | None
-    dtypes: str | None
-    base: dict[str, Any]
-    axes: dict[str, Sequence[Any]]
+def list_settings(
+    *,
+    batch: str = "1",
+    dtype: str | None = None,
+    layout: str = "contiguous",
+    backend: str = "eager",
+    threads: str = "1",
+    **effort: Any,
+) -> list[ProfilingConfig]:
+    """Every combination of the axes, in this order; `effort` is what all of them share.
+
+    Raises:
+        SpecError: a value that is none, or more threads than there are cores.
+    """
+    axes: dict[str, Sequence[Any]] = {
+        "dtype": read_list("--dtype", dtype or "fp32", choice_of(DTYPES)),
+        "batch_size": read_list("--batch", batch, whole_number),
+        "channels_last": read_list("--layout", layout, choice_of(LAYOUTS)),
+        "backend": read_list("--backend", backend, choice_of(BACKENDS)),
+        "threads": read_list("--threads", threads, whole_number),
+    }
+    if effort.get("rate") and axes["batch_size"] != [1]:
+        raise SpecError("--rate: a camera gives one frame at a time; leave out --batch")
+    for count in axes["threads"]:
+        check_threads("--threads", count)
+    combinations = itertools.product(*axes.values())
+    return [
+        parse_spec(ProfilingConfig, {**effort, **dict(zip(axes, values, strict=True))}, "jetbench profile")
+        for values in combinations
+    ]
 
 
-def make_cases(wanted: Wanted, device: Device) -> "list[Case]":
-    """Every network in every setting, the reference first."""
-    names = list(wanted.names) or [device.preset]
-    if wanted.reference is not None:
-        names = [wanted.reference, *(name for name in names if name != wanted.reference)]
-    dtypes = read_list(
-        "--dtype", wanted.dtypes or device.dtype, choice_of({name: name for name in ("fp32", "fp16", "bf16")})
-    )
-    settings = []
-    for values in itertools.product(dtypes, *wanted.axes.values()):
-        setting = {**wanted.base, **dict(zip(("dtype", *wanted.axes), values, strict=True))}
-        settings.append(parse_spec(ProfilingConfig, setting, "jetbench profile"))
-    return [case for name in names for case in _cases_of(name, wanted, device, settings)]
+def read_effort(
+    *,
+    precision: str,
+    limit: str,
+    processes: int | None,
+    quick: bool,
+    rate: float | None,
+    rate_time: str,
+    soak: str | None,
+    power: str,
+    idle: str,
+    window: str,
+    windows: int,
+    interval: str | None,
+    keep_denormals: bool,
+    system_malloc: bool,
+) -> dict[str, Any]:
+    """How long to look and at what, as fields of a ProfilingConfig."""
+    return {
+        "precision": read_option("--precision", precision, parse_share),
+        "max_seconds": read_option("--limit", limit, parse_seconds),
+        "processes": 1 if quick else processes or PROCESSES,
+        "max_processes": None if quick or processes else MAX_PROCESSES,
+        "rate": rate,
+        "paced_seconds": read_option("--rate-time", rate_time, parse_seconds),
+        "soak_seconds": read_option("--soak", soak, parse_seconds) if soak else None,
+        "power": "none" if quick and power == "auto" else power,
+        "idle_seconds": read_option("--idle", idle, parse_seconds),
+        "window_seconds": read_option("--window", window, parse_seconds),
+        "windows": windows,
+        "power_interval": read_option("--interval", interval, parse_seconds) if interval else None,
+        "flush_denormals": not keep_denormals,
+        "keep_freed_memory": not system_malloc,
+    }
 
 
-def _cases_of(name: str, wanted: Wanted, device: Device, settings: Sequence[ProfilingConfig]) -> "Iterator[Case]":
-    if name.endswith(".safetensors"):
-        if wanted.size or wanted.classes or wanted.changes:
+def with_dtype_of(settings: Sequence[ProfilingConfig], device: Device, dtype: str | None) -> list[ProfilingConfig]:
+    """The settings, in the device's own number format where none was asked for."""
+    if dtype is not None:
+        return list(settings)
+    return [config.model_copy(update={"dtype": device.dtype}) for config in settings]
+
+
+def check_saved(names: Sequence[str], size: str | None, classes: int | None, changes: list[str] | None) -> None:
+    """Refuse options that a weights file contradicts."""
+    for name in names:
+        if name.endswith(".safetensors") and (size or classes or changes):
             raise SpecError(f"{name}: a saved network has its own size, classes and fields; leave out the options")
-        from jetbench.models.weights import load_network
-
-        _, saved = load_network(Path(name))
-        architecture, num_classes, size = saved.architecture, saved.num_classes, saved.input_size
-        more: dict[str, Any] = {"weights_file": name, "mean": saved.mean, "std": saved.std}
-    else:
-        changes = read_changes(wanted.changes)
-        architecture = read_architecture(name, changes, f"{name} with {wanted.changes}" if changes else None)
-        num_classes = wanted.classes or 11
-        size, more = read_size(wanted.size) if wanted.size else device.size, {}
-        plan_network(architecture, num_classes, size)
-
-    from jetbench.profiling.session import Case
-
-    for config in settings:
-        yield Case(
-            label=Path(name).stem if name.endswith((".yaml", ".yml")) else name,
-            architecture=architecture,
-            num_classes=num_classes,
-            input_size=size,
-            config=config,
-            **more,
-        )
 
 
 def read_option(option: str, text: str, parse: Callable[[str], Value]) -> Value:
@@ -122,11 +237,10 @@ def choice_of(choices: dict[str, Value]) -> Callable[[str], Value]:
     return parse
 
 
-def keep_profiles(folder: Path, records: "Sequence[ProfileRecord]", device: Device) -> list[Path]:
+def keep_profiles(folder: Path, records: "Sequence[Record]", device: Device) -> list[Path]:
     """Write profiles to a report folder; where that fails, say so and return no path, since they took minutes."""
     try:
         return write_profiles(folder, records, device)
     except OSError as error:
-        # What was measured is still printed: it took minutes.
         errors.print(f"[bold red]error:[/] {escape(str(folder))}: not written ({error.strerror})", highlight=False)
         return []

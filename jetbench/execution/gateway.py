@@ -66,9 +66,11 @@ def profile_through(gateway: list[str], request: ProfileRequest, report: Report)
         finally:
             _ask(gateway, f"rm -rf {shlex.quote(there)}", must=False)
         record, _ = collect(folder / "result.json")
-        if board.is_board and "was measured on" in record.profile.notes.get("processor", ""):
-            raise ProfilingError(f"what the gateway reaches is another machine: {record.profile.notes['processor']}")
-        return record.profile
+        profile = record.profile
+        assert profile
+        if profile.runs_on == "another machine":
+            raise ProfilingError(f"what the gateway reaches is another machine: {profile.notes['processor']}")
+        return profile
 
 
 def _ask(gateway: list[str], command: str, given: IO[bytes] | None = None, must: bool = True) -> bytes:

@@ -9,8 +9,9 @@ from jetbench.errors import ProfilingError
 from jetbench.execution.requests import ProfileRequest
 from jetbench.models.weights import load_network
 from jetbench.network.plan import plan_network
+from jetbench.profiling.case import Case
 from jetbench.profiling.host import describe_host, host_device, is_here, read_identity, torch_device, with_card
-from jetbench.profiling.session import Case, Report, profile_cases
+from jetbench.profiling.session import Report, profile_cases
 from jetbench.records.record import Profile
 from jetbench.spec.device import Device, load_device
 

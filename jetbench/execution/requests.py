@@ -32,10 +32,11 @@ class TrainRequest(Spec):
 
 
 class TrainReply(Spec):
-    """What a training found."""
+    """What a training found; `weights` is the SHA-256 of the weights file that it left."""
 
     training: TrainingResult
     environment: Environment
+    weights: str | None = None
 
 
 class UntrainedNetwork(Spec):

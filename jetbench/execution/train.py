@@ -1,6 +1,5 @@
 """The training phase of a job: one variant in, trained weights out, with all that is needed to build it again."""
 
-import hashlib
 from pathlib import Path
 
 import torch
@@ -8,6 +7,7 @@ import torch
 from jetbench.data.cache import SegmentationData, load_data
 from jetbench.errors import DataError, SpecError
 from jetbench.execution.requests import TrainReply, TrainRequest
+from jetbench.files import digest_of
 from jetbench.models.build import build_model
 from jetbench.models.weights import SavedNetwork, load_network
 from jetbench.probe.alone import WAITING, machine_shared
@@ -54,7 +54,11 @@ def run_training(request: TrainRequest, report: Report) -> TrainReply:
         )
     if taught_by is not None:
         result = result.model_copy(update={"teacher": taught_by})
-    return TrainReply(training=result, environment=describe_environment(device, flushes, keeps))
+    return TrainReply(
+        training=result,
+        environment=describe_environment(device, flushes, keeps),
+        weights=digest_of(Path(request.weights_file)),
+    )
 
 
 def _load_teacher(path: Path, data: SegmentationData) -> tuple[Teacher, str]:
@@ -69,6 +73,6 @@ def _load_teacher(path: Path, data: SegmentationData) -> tuple[Teacher, str]:
             f"training.teacher: {path} has {saved.num_classes} classes, the data {data.info.num_classes}: a teacher "
             "must have been trained on the same ones"
         )
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()[:12]
+    digest = digest_of(path)[:12]
     teacher = Teacher(model, (saved.mean, saved.std), (data.mean, data.std))
     return teacher, f"{saved.architecture.name} ({digest})"

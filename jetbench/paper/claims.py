@@ -7,6 +7,7 @@ such a claim is untestable here, with what is missing.
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -27,7 +28,7 @@ from jetbench.reporting.tables.protocol import describe_setting, group_rows
 from jetbench.reporting.tables.rows import Row, rows_of
 from jetbench.reporting.tables.table import Cell, Section, Table, TableRow, believed
 from jetbench.spec.base import Spec, parse_spec, read_yaml
-from jetbench.spec.catalog import PACKAGE, load_architecture, load_jetseg
+from jetbench.spec.catalog import load_architecture, load_jetseg
 from jetbench.spec.device import load_device
 from jetbench.spec.training import JetLossConfig
 from jetbench.spec.values import Size
@@ -44,7 +45,7 @@ WORTHWHILE_POINTS = 0.01
 """A gain of mIoU that an interval must rule out before a claim of one is called not reproduced."""
 REAL_TIME_FPS = 30.0
 MIN_SEEDS = 3
-CLAIMS = PACKAGE / "claims.yaml"
+CLAIMS = Path(__file__).with_name("claims.yaml")
 
 
 class Figure(Spec):
@@ -353,11 +354,11 @@ def _compare_losses(evidence: Evidence, score: Column, when: str) -> list[LossCh
     trained = [row for row in evidence.rows if len(row.trainings) >= MIN_SEEDS]
     paired: list[tuple[Row, str, list[float]]] = []
     for ours in trained:
-        config = ours.records[0].training_config
+        config = ours.records[0].recipe
         if config.loss != "jetloss" or config.jetloss != JetLossConfig():
             continue  # its other settings are not what the paper speaks of
         for theirs in trained:
-            loss = theirs.records[0].training_config.loss
+            loss = theirs.records[0].recipe.loss
             is_other = theirs.study == ours.study and loss not in ("jetloss", "jetloss-released")
             if not is_other or _but_loss(ours) != _but_loss(theirs):
                 continue
@@ -374,7 +375,7 @@ def _compare_losses(evidence: Evidence, score: Column, when: str) -> list[LossCh
         text = (
             f"{when}, {ours.architecture.name}, JetLoss {100 * change.mean:+.1f} \N{PLUS-MINUS SIGN} "
             f"{100 * change.half:.1f} points of {split} mIoU against {rival}, {word} ({len(pairs)} seeds, each with "
-            f"both, {ours.records[0].training_config.budget}, {ours.records[0].dataset.name}, {ours.study})"
+            f"both, {ours.records[0].recipe.budget}, {ours.records[0].data.name}, {ours.study})"
         )
         found.append(LossChange(change, text, ours.study))
     return found
@@ -383,14 +384,14 @@ def _compare_losses(evidence: Evidence, score: Column, when: str) -> list[LossCh
 def _scores(row: Row, score: Column) -> dict[int, float]:
     """Of each seed."""
     return {
-        record.training_config.seed: value.number
+        record.recipe.seed: value.number
         for record in row.records
         if (value := score.read(Row(row.name, row.architecture, (record,)))) is not None
     }
 
 
 def _but_loss(row: Row) -> tuple[str, str]:
-    config = row.records[0].training_config.model_dump(mode="json", exclude={"loss", "jetloss", "seed"})
+    config = row.records[0].recipe.model_dump(mode="json", exclude={"loss", "jetloss", "seed"})
     return row.records[0].fingerprint, str(config)
 
 

@@ -96,7 +96,7 @@ def read_run(folder: Path) -> Run:
     records = read_records(folder)
     if not records:
         raise SpecError(f"{folder}: no network has landed there")
-    dataset = records[0].dataset
+    dataset = records[0].data
     searcher = Searcher(SearchSpace(search, dataset.num_classes, dataset.size), records)
     rows = list(searcher.points())
     if not rows:
@@ -133,7 +133,7 @@ def replay(run: Run) -> Replay:
     stopped, saved, lost = 0, 0.0, 0
     for record in run.records:
         plan = plan_architecture(record.architecture, space.num_classes, space.input_size)
-        variant = Variant(record.variant, record.changes, record.architecture, record.training_config, plan)
+        variant = Variant(record.variant, record.changes, record.architecture, record.recipe, plan)
         floors = judge.floors(variant, record.profile)
         curve = curve_of(record)
         ended = next((number for number, best in enumerate(curve, 1) if why_stopped(floors, number, best)), None)
@@ -207,7 +207,7 @@ def main(out: Path, folders: Sequence[Path], again: bool = False) -> None:
     draw_hypervolumes(
         out / "hypervolume",
         volumes,
-        ("What each sampler finds with the same trainings", first.records[0].dataset.describe(), budget),
+        ("What each sampler finds with the same trainings", first.records[0].data.describe(), budget),
     )
     if again:
         train_again(out / AGAIN, runs)

@@ -92,7 +92,7 @@ def build_table1(study: Study) -> Table:
         "parameters are millions. JetSeg there fits the nano preset in its released form with 32 classes.",
         "Counted at the printed input (our other presets at 512x512), with 19 classes for CGNet, 11 for LinkNet and "
         "DSANet (what is deployed: without training-only heads), 32 for JetSeg.",
-        f"Measured at {format_size(study.records[0].dataset.size)}, so not at the printed input.",
+        f"Measured at {format_size(study.records[0].data.size)}, so not at the printed input.",
     )
     return Table(
         "Table 1 of the JetSeg paper, and what is counted and measured here",
@@ -196,7 +196,7 @@ def build_device_table(name: str, studies: Sequence[Study]) -> Table:
 
 def _was_run_so(row: Row, device: str, size: Size, dtype: str) -> bool:
     """Was it measured on that device as the table's caption says?"""
-    config, classes = row.records[0].profiling_config, row.records[0].dataset.num_classes
+    config, classes = row.records[0].profiling_config, row.records[0].data.num_classes
     return (config.batch_size, config.dtype, classes) == (1, dtype, CLASSES) and any(
         profile.device == device and profile.model_latency and profile.input_size == size for profile in row.profiles
     )

@@ -71,6 +71,7 @@ def assemble(
         raise ProfilingError("the process that counts did not count")
     return Profile(
         device=target.name,
+        runs_on="its processor" if on_processor else "device",
         input_size=input_size,
         parameters=rest.parameters,
         macs=rest.macs,

@@ -20,15 +20,14 @@ from jetbench.models.build import to_torchscript
 from jetbench.network.operations import add_up
 from jetbench.probe.passes import Normalise, random_pixels
 from jetbench.profiling.assemble import assemble
+from jetbench.profiling.case import Case
 from jetbench.profiling.findings import Findings, ProcessFindings
 from jetbench.profiling.power import plan_of, read_energy
-from jetbench.profiling.session import Case
 from jetbench.records.measurement import ColdStart, LatencyRun, Memory, Watch
-from jetbench.records.record import Environment, ProfileRecord
+from jetbench.records.record import Environment, Record
 from jetbench.spec.device import Device, is_device
 
 PROBE = Path(jetbench.__file__).parent / "probe"
-MAX_DIFFERENCE = 1e-3
 
 
 def write_bundle(folder: Path, case: Case, device: Device) -> float:
@@ -71,7 +70,7 @@ def write_bundle(folder: Path, case: Case, device: Device) -> float:
     return difference
 
 
-def collect(path: Path) -> tuple[ProfileRecord, Device]:
+def collect(path: Path) -> tuple[Record, Device]:
     """The record of a result.json that a board's probe wrote, and the device that it was made for.
 
     Raises:
@@ -89,23 +88,13 @@ def collect(path: Path) -> tuple[ProfileRecord, Device]:
     except (ValueError, KeyError, IndexError, TypeError, ValidationError) as error:
         raise SpecError(f"{path}: is no result.json of a probe of this version ({type(error).__name__})") from None
     profile = assemble(0, found, found[0], case.input_size, case.config, device, case.operations())
-    notes = dict(profile.notes)
+    changes: dict[str, Any] = {"output_difference": max(each["difference"] for each in told["processes"])}
     if device.is_board and not is_device(device, identity):
         what = identity["model"] or "a machine that does not say what it is"
-        notes["processor"] = f"the bundle was made for {device.title}, but was measured on: {what}"
-    worst = max(each["difference"] for each in told["processes"])
-    if not worst <= MAX_DIFFERENCE:
-        notes["output"] = f"the board's output differs from the reference by {worst:.1g} of its largest value"
-    record = ProfileRecord(
-        network=case.label,
-        architecture=case.architecture,
-        num_classes=case.num_classes,
-        trained=case.weights_file is not None,
-        profiling_config=case.config,
-        profile=profile.model_copy(update={"notes": notes}),
-        finished=datetime.fromtimestamp(told["finished_s"], timezone.utc).isoformat(timespec="seconds"),
-    )
-    return record, device
+        note = f"the bundle was made for {device.title}, but was measured on: {what}"
+        changes |= {"runs_on": "another machine", "notes": {**profile.notes, "processor": note}}
+    finished = datetime.fromtimestamp(told["finished_s"], timezone.utc)
+    return case.to_record(profile.model_copy(update=changes), finished), device
 
 
 def _read_process(told: Mapping[str, Any], case: Case, device: Device) -> ProcessFindings:

@@ -12,22 +12,22 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
 
 from jetbench.errors import JetbenchError, ProfilingError, is_out_of_memory
-from jetbench.models.build import build_model, without_training_heads
-from jetbench.models.weights import load_network
-from jetbench.network.operations import Operation, add_up
-from jetbench.network.plan import plan_network
+from jetbench.network.operations import add_up
 from jetbench.probe.alone import WAITING, die_with, machine_to_itself, signal_name
 from jetbench.profiling.assemble import assemble
+from jetbench.profiling.case import CLASSES, Case, list_cases
 from jetbench.profiling.environment import describe_environment
 from jetbench.profiling.findings import GREY_MEAN, GREY_STD, Network, Part, ProcessFindings
-from jetbench.profiling.listing import list_network
+from jetbench.profiling.host import describe_host, host_device, is_here, read_identity, torch_device
 from jetbench.profiling.power import check_sensor
 from jetbench.profiling.process import measure_process
 from jetbench.profiling.roofline import estimate
@@ -35,42 +35,13 @@ from jetbench.profiling.trace import trace_operations
 from jetbench.records.measurement import (
     Latency,
 )
-from jetbench.records.record import Profile
-from jetbench.spec.architecture import AnyArchitecture
+from jetbench.records.record import Profile, Record
 from jetbench.spec.base import Spec
-from jetbench.spec.device import Device
+from jetbench.spec.device import Device, load_device
 from jetbench.spec.profiling import ProfilingConfig
 
 Report = Callable[[float, str], None]
 SHARED = ("threads", "flush_denormals", "keep_freed_memory")  # settings of a process, not of a network
-
-
-class Case(Spec):
-    """A network with a setting: the weights in a file, or an architecture with seeded random weights."""
-
-    label: str
-    architecture: AnyArchitecture
-    num_classes: int
-    input_size: tuple[int, int]
-    config: ProfilingConfig
-    weights_file: str | None = None
-    mean: tuple[float, ...] = GREY_MEAN
-    std: tuple[float, ...] = GREY_STD
-
-    def network(self) -> Network:
-        """What can be measured of it; it is built when it is measured."""
-
-        def build() -> torch.nn.Module:
-            if self.weights_file is not None:
-                return without_training_heads(load_network(Path(self.weights_file))[0])
-            torch.manual_seed(self.config.seed)
-            return without_training_heads(build_model(self.architecture, self.num_classes, self.input_size))
-
-        return Network(self.label, build, self.input_size, self.config, self.mean, self.std)
-
-    def operations(self) -> tuple[Operation, ...]:
-        """Every operation for one image."""
-        return list_network(plan_network(self.architecture, self.num_classes, self.input_size))
 
 
 class ProcessRequest(Spec):
@@ -81,6 +52,79 @@ class ProcessRequest(Spec):
     torch_device: str
     target: Device
     control: bool
+
+
+@dataclass(frozen=True)
+class Site:
+    """Where networks are profiled.
+
+    `torch_device` is None where this machine is not the device: then costs are counted and the latency is estimated.
+    `remark` says so, or that the device's processor is measured in place of its GPU.
+    """
+
+    device: Device
+    torch_device: str | None
+    remark: str = ""
+
+
+def find_site(device: str = "auto") -> Site:
+    """Where that device is profiled from here; auto is what this machine is.
+
+    Raises:
+        SpecError: there is no such device.
+    """
+    identity = read_identity()
+    target = host_device(identity) if device == "auto" else load_device(device)
+    if not is_here(target, identity):
+        return Site(target, None, f"this machine is no {target.title} (it is: {describe_host(identity)})")
+    where = torch_device(target).type
+    remark = ""
+    if target.accelerator != where:
+        remark = f"this torch finds no CUDA device: the processor of {target.title} is measured, not its GPU"
+    return Site(target, where, remark)
+
+
+def profile(
+    networks: str | Path | Sequence[str | Path],
+    settings: ProfilingConfig | Sequence[ProfilingConfig] = ProfilingConfig(),
+    device: str | Site = "auto",
+    size: tuple[int, int] | None = None,
+    num_classes: int = CLASSES,
+    changes: Mapping[str, Any] | None = None,
+    report: Report = lambda share, text: None,
+) -> list[Record]:
+    """Profile networks on a device: latency, memory, energy, each timed in fresh processes.
+
+    Args:
+        networks: names of architectures, YAML files or weights files; all are compared with the first.
+        settings: how to run each, and how long to look at it.
+        device: what to profile on, from `jetbench devices`. Where this machine is another, nothing is measured.
+        size: (height, width) of the images; the device's by default.
+        num_classes: channels of the logits.
+        changes: fields of the architectures with other values.
+        report: told the finished share (0 to 1) and what is being measured.
+
+    Returns:
+        A record for each network in each setting.
+
+    Raises:
+        SpecError: a network or device that there is not, or that cannot be built.
+        ProfilingError: a process ended without a result, or a sensor that was asked for cannot be read.
+    """
+    site = device if isinstance(device, Site) else find_site(device)
+    names = [str(each) for each in ([networks] if isinstance(networks, str | Path) else networks)]
+    several = [settings] if isinstance(settings, ProfilingConfig) else list(settings)
+    cases = list_cases(names, several, size or site.device.size, num_classes, changes)
+    return profile_cases_at(site, cases, report)
+
+
+def profile_cases_at(site: Site, cases: Sequence[Case], report: Report) -> list[Record]:
+    """The records of `cases`, measured where `site` is this machine, and else counted and estimated; see `profile`."""
+    if site.torch_device is None:
+        profiles = estimate_cases(cases, site.device, f"not measured: {site.remark}")
+    else:
+        profiles = profile_cases(cases, site.torch_device, site.device, report)
+    return [case.to_record(found) for case, found in zip(cases, profiles, strict=True)]
 
 
 def profile_cases(

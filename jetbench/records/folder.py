@@ -13,9 +13,20 @@ from pathlib import Path
 import yaml
 from pydantic import ValidationError
 
+from jetbench import __version__
 from jetbench.errors import StudyError
 from jetbench.files import write_whole
-from jetbench.records.record import RECORD_VERSION, Record
+from jetbench.records.record import (
+    RECORD_VERSION,
+    ProfileRow,
+    Record,
+    Row,
+    TrainingRow,
+    joined,
+    profile_alone,
+    with_profile,
+)
+from jetbench.records.version2 import ProfileRecord2, Record2
 from jetbench.spec.base import read_yaml
 from jetbench.spec.search import Search
 from jetbench.spec.sweep import Sweep
@@ -105,39 +116,106 @@ def _differences(where: str, held: object, asked: object) -> Iterator[str]:
 
 
 def read_records(folder: Path) -> list[Record]:
-    """All records of a folder, a later one for the same variant replacing an earlier one.
+    """All records of a folder: its trainings with their profiles in the order in which they landed, then the others.
 
-    A last line without its end was being written when the driver was killed; it is no record.
+    The others are profiles that were measured by themselves: of a training that is here, whose weights they name, or of
+    none. A later record of the same key replaces an earlier one.
 
     Raises:
-        StudyError: a line is no record of this version.
+        StudyError: a line is no record that this version reads.
     """
+    landed, alone = _read(folder)
+    by_weights = {record.weights: record.key for record in landed.values() if record.weights is not None}
+    others = []
+    for row in alone.values():
+        key = by_weights.get(row.weights) if row.weights is not None else None
+        if key is None:
+            others.append(profile_alone(row))
+        elif landed[key].profile is None:
+            landed[key] = with_profile(landed[key], row)
+        else:
+            others.append(with_profile(landed[key], row))
+    return [*landed.values(), *others]
+
+
+def read_landed(folder: Path) -> list[Record]:
+    """The variants that have landed in a folder, each with the profile that was measured for it.
+
+    Raises:
+        StudyError: a line is no record that this version reads.
+    """
+    landed, _ = _read(folder)
+    return list(landed.values())
+
+
+def _read(folder: Path) -> tuple[dict[str, Record], dict[str, ProfileRow]]:
+    """Variants by their keys, and profiles of no variant's by theirs."""
     path = folder / RECORDS
+    landed: dict[str, Record] = {}
+    alone: dict[str, ProfileRow] = {}
+    pending: dict[str, ProfileRow] = {}  # a profile stands before the training that makes its variant landed
+    for number, line in enumerate(_whole_lines(path), 1):
+        try:
+            row = _read_line(line)
+        except json.JSONDecodeError:
+            raise StudyError(f"{path}:{number}: not JSON; delete this line, the other rows are kept") from None
+        except ValueError as error:
+            raise StudyError(
+                f"{path}:{number}: {_first_problem(error)}; if it was damaged, delete this line: "
+                "the other rows are kept"
+            ) from None
+        if isinstance(row, ProfileRow):
+            key, place = (row.of, pending) if row.of is not None else (row.key, alone)
+            place.pop(key, None)
+            place[key] = row
+            continue
+        record = joined(row, pending.pop(row.key, None)) if isinstance(row, TrainingRow) else row
+        landed.pop(record.key, None)
+        landed[record.key] = record
+    return landed, alone
+
+
+def _whole_lines(path: Path) -> list[str]:
+    """The lines of a file; a last one without its end was being written when its writer was killed, and is none."""
     if not path.exists():
         return []
-    found: dict[str, Record] = {}
     whole = path.read_bytes()
     whole = whole[: whole.rfind(b"\n") + 1]
     try:
-        *lines, _ = whole.decode("utf-8-sig").split("\n")
+        return whole.decode("utf-8-sig").split("\n")[:-1]
     except UnicodeDecodeError as error:
         raise StudyError(f"{path}: byte {error.start} is no UTF-8: something else has written to it") from None
-    for number, line in enumerate(lines, 1):
-        try:
-            raw = json.loads(line)
-        except ValueError:
-            raise StudyError(f"{path}:{number}: not JSON; delete this line, the other rows are kept") from None
-        try:
-            record = Record.model_validate(raw)
-        except ValueError as error:
-            reason = _first_problem(error)
-            raise StudyError(
-                f"{path}:{number}: not a record of version {RECORD_VERSION} ({reason}); if another version of jetbench "
-                "wrote it, use that one or a new --name; if it was damaged, delete this line: the other rows are kept"
-            ) from None
-        found.pop(record.key, None)
-        found[record.key] = record
-    return list(found.values())
+
+
+def _read_line(line: str) -> Row | Record:
+    # What it is stands at its beginning, so that most lines are parsed once, by pydantic alone.
+    for beginning, kind in BEGINNINGS.items():
+        if line.startswith(beginning):
+            return _as_row(kind.model_validate_json(line))
+    raw = json.loads(line)
+    if not isinstance(raw, dict):
+        raise ValueError("not a record")
+    version = raw.get("version")
+    if version == RECORD_VERSION:
+        return _as_row((ProfileRow if raw.get("kind") == "profile" else TrainingRow).model_validate(raw))
+    if version == 2:
+        return _as_row((ProfileRecord2 if "network" in raw else Record2).model_validate(raw))
+    raise ValueError(
+        f"a record of version {version!r}; this jetbench ({__version__}) reads versions 2 and "
+        f"{RECORD_VERSION}: use the jetbench that wrote it, or a new --name"
+    )
+
+
+BEGINNINGS: dict[str, type[TrainingRow | ProfileRow | Record2 | ProfileRecord2]] = {
+    f'{{"kind":"training","version":{RECORD_VERSION},': TrainingRow,
+    f'{{"kind":"profile","version":{RECORD_VERSION},': ProfileRow,
+    '{"version":2,"key":': Record2,
+    '{"version":2,"network":': ProfileRecord2,
+}
+
+
+def _as_row(read: TrainingRow | ProfileRow | Record2 | ProfileRecord2) -> Row | Record:
+    return read if isinstance(read, TrainingRow | ProfileRow) else read.upgraded()
 
 
 def _first_problem(error: ValueError) -> str:
@@ -145,19 +223,24 @@ def _first_problem(error: ValueError) -> str:
         return str(error).splitlines()[0]
     first = error.errors(include_url=False)[0]
     more = f", and {error.error_count() - 1} more" if error.error_count() > 1 else ""
-    return f"{'.'.join(map(str, first['loc']))}: {first['msg']}{more}"
+    return f"not a record of this version ({'.'.join(map(str, first['loc']))}: {first['msg']}{more})"
 
 
 def is_worth_a_retry(record: Record) -> bool:
-    """Did it fail, and not just end early or stay out because of a limit?"""
+    """True if it failed, and did not just end early or stay out because of a limit."""
     return record.failure is not None and record.failure.status not in ("stopped", "over a limit")
 
 
-def append_record(folder: Path, record: Record) -> None:
-    """Add one line, all of it on disk before this returns; nothing of it is left where that fails."""
+def append_records(folder: Path, *records: Record) -> None:
+    """Add the rows of records, all of them on disk before this returns; nothing of them is left where that fails.
+
+    Several processes may add to one file: each has it to itself meanwhile.
+    """
     path = folder / RECORDS
+    lines = [row.model_dump_json() + "\n" for record in records for row in record.rows()]
     with path.open("ab+", buffering=0) as file:
-        # A killed driver may have left half a line; it goes, the line's job will have run again.
+        fcntl.flock(file, fcntl.LOCK_EX)
+        # A writer that was killed may have left half a line; it goes, its job will have run again.
         content_end = file.seek(0, os.SEEK_END)
         while content_end > 0:
             file.seek(content_end - 1)
@@ -165,10 +248,10 @@ def append_record(folder: Path, record: Record) -> None:
                 break
             content_end -= 1
         file.truncate(content_end)
-        line = memoryview(record.model_dump_json().encode() + b"\n")
+        left = memoryview("".join(lines).encode())
         try:
-            while line:
-                line = line[file.write(line) :]
+            while left:
+                left = left[file.write(left) :]
             os.fsync(file.fileno())
         except BaseException:  # a Ctrl-C in the middle too: it will be written again
             file.truncate(content_end)

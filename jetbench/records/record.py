@@ -1,8 +1,10 @@
-"""What a run found: TrainingResult, Profile and Record, raw samples and counts; everything derived is a property.
+"""What a run found: TrainingResult, Profile, and the rows that hold them; everything derived is a property.
 
-None means "not measured", with the reason in `Profile.notes`; 0 is a measurement.
+None means "not measured", with the reason in `Profile.notes`; 0 is a measurement. A file has two kinds of rows,
+trainings and profiles; `Record` is a training with one of its profiles, as drivers and tables use it.
 """
 
+import hashlib
 from typing import Any, Literal
 
 from pydantic import Field, model_validator
@@ -23,8 +25,12 @@ from jetbench.spec.base import Spec
 from jetbench.spec.profiling import DType, ProfilingConfig
 from jetbench.spec.training import TrainingConfig
 
-RECORD_VERSION = 2
+RECORD_VERSION = 3
+KEY_VERSION = 2
+"""Part of every key. The form of a record may change; the key of a variant does not, so that begun folders go on."""
 
+RunsOn = Literal["device", "its processor", "another machine"]
+"""What a profile was measured on: the named device, its processor in place of its GPU, or something else."""
 Status = Literal["ok", "error", "diverged", "timeout", "lost", "oom", "over a limit", "stopped"]
 
 
@@ -188,7 +194,8 @@ class Profile(Spec):
     """One network in eval mode, with one setting, on one device. MACs and FLOPs are for one image.
 
     `device` names the one that was asked for. `model_latency` and the rest of what is measured is None where it was
-    not, with the reason in `notes`; `estimate` never stands in for it.
+    not, with the reason in `notes`; `estimate` never stands in for it. `output_difference` is how far a board's output
+    is from the reference, over the largest value of that.
     """
 
     device: str = "cpu"
@@ -204,6 +211,9 @@ class Profile(Spec):
     estimate: Estimate | None = None
     model_latency: Latency | None = None
     end_to_end_latency: Latency | None = None
+    num_classes: int | None = None
+    runs_on: RunsOn = "device"
+    output_difference: float | None = None
     comparison: Comparison | None = None
     cold_start: ColdStart | None = None
     paced: Paced | None = None
@@ -233,30 +243,22 @@ class Profile(Spec):
 
 
 class Failure(Spec):
-    """Why a job gave no result."""
+    """Why a job gave no result. `limit` is the limit of a search that a network exceeds, `excess` by what share."""
 
     phase: Literal["train", "profile", "limits"]
     status: Status
     reason: str
+    limit: str | None = None
+    excess: float | None = None
 
 
-class ProfileRecord(Spec):
-    """One network profiled by itself, without a training: what was asked, what came of it, where and when."""
+class TrainingRow(Spec):
+    """A variant of a sweep or search: what was asked of it, and what its training found.
 
-    version: int = RECORD_VERSION
-    network: str
-    changes: dict[str, Any] = Field(default_factory=dict)
-    architecture: AnyArchitecture
-    num_classes: int
-    trained: bool
-    profiling_config: ProfilingConfig
-    profile: Profile
-    finished: str
+    `weights` is the SHA-256 of its weights file, `origin` the folder that a search took it over from.
+    """
 
-
-class Record(Spec):
-    """One variant: what was asked, what came of it, where."""
-
+    kind: Literal["training"] = "training"
     version: int = RECORD_VERSION
     key: str
     variant: str
@@ -269,6 +271,142 @@ class Record(Spec):
     profiling_config: ProfilingConfig
     training: TrainingResult | None = None
     training_environment: Environment | None = None
+    weights: str | None = None
+    failure: Failure | None = None
+    origin: str | None = None
+    finished: str
+
+
+class ProfileRow(Spec):
+    """A network, profiled: of a training (`of` is that row's key), of weights by their SHA-256, or of random ones.
+
+    `key` is its own: the same network, weights and settings on the same machine have the same key; the newest counts.
+    """
+
+    kind: Literal["profile"] = "profile"
+    version: int = RECORD_VERSION
+    key: str
+    of: str | None = None
+    variant: str
+    changes: dict[str, Any] = Field(default_factory=dict)
+    architecture: AnyArchitecture
+    fingerprint: str
+    is_trained: bool
+    weights: str | None = None
+    profiling_config: ProfilingConfig
+    profile: Profile
+    finished: str
+
+
+Row = TrainingRow | ProfileRow
+
+
+class Record(Spec):
+    """One line of a table before seeds are merged: a training with one of its profiles, or a profile alone.
+
+    `kind` says which row it is known by. A profile alone has neither data set nor recipe.
+    """
+
+    kind: Literal["training", "profile"] = "training"
+    key: str
+    variant: str
+    also_named: tuple[str, ...] = ()
+    changes: dict[str, Any]
+    architecture: AnyArchitecture
+    fingerprint: str
+    dataset: DatasetInfo | None = None
+    training_config: TrainingConfig | None = None
+    profiling_config: ProfilingConfig
+    training: TrainingResult | None = None
+    training_environment: Environment | None = None
+    is_trained: bool = True
+    weights: str | None = None
     profile: Profile | None = None
     failure: Failure | None = None
+    origin: str | None = None
     finished: str
+
+    @property
+    def data(self) -> DatasetInfo:
+        """The data set of a training; a profile alone must not be asked for it."""
+        assert self.dataset is not None, self.variant
+        return self.dataset
+
+    @property
+    def recipe(self) -> TrainingConfig:
+        """How a training was to be run; a profile alone must not be asked for it."""
+        assert self.training_config is not None, self.variant
+        return self.training_config
+
+    @property
+    def measured(self) -> Profile:
+        """The profile of a record that has one; another must not be asked for it."""
+        assert self.profile is not None, self.variant
+        return self.profile
+
+    @property
+    def num_classes(self) -> int:
+        """Channels of the logits."""
+        if self.dataset is not None:
+            return self.dataset.num_classes
+        assert self.measured.num_classes is not None, self.variant
+        return self.measured.num_classes
+
+    @property
+    def input_size(self) -> tuple[int, int]:
+        """(height, width) of the images."""
+        if self.dataset is not None:
+            return self.dataset.size
+        return self.measured.input_size
+
+    @property
+    def seed(self) -> int | None:
+        """Of its training; None of a profile alone."""
+        return None if self.training_config is None else self.training_config.seed
+
+    def rows(self) -> tuple[Row, ...]:
+        """The rows of a file that hold it; its training comes last, since with it the variant has landed."""
+        profile = () if self.profile is None else (self._profile_row(self.profile),)
+        if self.kind == "profile":
+            return profile
+        shared = {name: getattr(self, name) for name in TrainingRow.model_fields if name not in ("kind", "version")}
+        return (*profile, TrainingRow.model_construct(**shared))
+
+    def _profile_row(self, profile: Profile) -> ProfileRow:
+        shared = {name: getattr(self, name) for name in ProfileRow.model_fields if name in Record.model_fields}
+        shared |= {"kind": "profile", "profile": profile, "of": self.key if self.kind == "training" else None}
+        is_trained = self.is_trained and (self.kind == "profile" or self.training is not None)
+        return ProfileRow.model_construct(**{**shared, "is_trained": is_trained, "key": profile_key(self)})
+
+
+def joined(training: TrainingRow, profile: ProfileRow | None) -> Record:
+    """A training with the profile that was measured for it. Both were validated when they were read."""
+    fields = {name: getattr(training, name) for name in TrainingRow.model_fields if name not in ("kind", "version")}
+    return Record.model_construct(**fields, profile=profile.profile if profile else None)
+
+
+def with_profile(record: Record, profile: ProfileRow) -> Record:
+    """A training with a profile of its weights that was measured later, by itself; known by that profile's key."""
+    own = {"profile": profile.profile, "profiling_config": profile.profiling_config, "finished": profile.finished}
+    if record.profile is not None:
+        own |= {"kind": "profile", "key": profile.key}
+    return record.model_copy(update=own)
+
+
+def profile_alone(profile: ProfileRow) -> Record:
+    """A profile of a network whose training is not here, or which has none."""
+    fields = {name: getattr(profile, name) for name in ProfileRow.model_fields if name not in ("version", "of")}
+    return Record.model_construct(**fields)
+
+
+def profile_key(record: Record) -> str:
+    """What two profiles share that measured the same: network, weights, setting and machine."""
+    profile = record.profile
+    assert profile is not None
+    environment = profile.environment
+    parts = [
+        *(str(KEY_VERSION), record.fingerprint, record.weights or str(record.is_trained)),
+        record.profiling_config.model_dump_json(),
+        *(profile.device, environment.device, environment.cpu, str(environment.power_mode)),
+    ]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]

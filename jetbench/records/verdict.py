@@ -16,6 +16,7 @@ from jetbench.records.record import Profile
 Level = Literal["valid", "suspect", "invalid", "not measured"]
 LEVELS: tuple[Level, ...] = ("valid", "suspect", "invalid")
 
+MAX_OUTPUT_DIFFERENCE = 1e-3  # of the largest value of the reference
 MAX_SPREAD = 0.10  # largest less smallest median of the processes, over their median
 PRECISE = 0.02
 MAX_CLOCK_CHANGE = 0.05
@@ -58,10 +59,11 @@ def judge(profile: Profile) -> Verdict:
 
 
 def _reasons(profile: Profile) -> Iterator[_Reason]:
-    if "output" in profile.notes:
-        yield "invalid", profile.notes["output"]
-    if "processor" in profile.notes:
-        yield "suspect", profile.notes["processor"]
+    difference = profile.output_difference
+    if difference is not None and not difference <= MAX_OUTPUT_DIFFERENCE:
+        yield "invalid", f"the board's output differs from the reference by {difference:.1g} of its largest value"
+    if profile.runs_on != "device":
+        yield "suspect", profile.notes.get("processor", f"measured on {profile.runs_on}")
     if profile.finite is False:
         yield "suspect", "the output has infinities or NaN in this number format"
     yield from _latency_reasons(profile)

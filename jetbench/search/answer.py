@@ -89,7 +89,7 @@ class Row:
             return self.measured(name)
         if not self.records:
             return ()
-        data = self.records[0].dataset
+        data = self.records[0].data
         counts = cost_of(self.architecture, data.num_classes, data.size)
         return ({"parameters": counts.parameters, "macs": counts.macs, "memory": counts.memory_bytes}[name],)
 
@@ -212,11 +212,11 @@ def footnotes(rows: Sequence[Row], search: Search, described: str) -> list[str]:
     notes = [f"The search: {described}."]
     if not kept:
         return [*notes, "No final training has ended well."]
-    first, seeds = kept[0], sorted({record.training_config.seed for record in kept})
+    first, seeds = kept[0], sorted({record.recipe.seed for record in kept})
     cost = " and ".join(COST_WORDS[name] for name in search.objectives if name != "miou")
     counting = ", ".join(COST_WORDS[name] for name in counting_costs(search))
     notes += [
-        f"Data: {first.dataset.describe()}. Every network trained anew: {first.training_config.budget}, seeds "
+        f"Data: {first.data.describe()}. Every network trained anew: {first.recipe.budget}, seeds "
         f"{', '.join(map(str, seeds))}; mean and standard deviation over them, best val of each, and the test of that.",
         "to base: difference of the means; the intervals of a column hold for all rows together with 95 % (Student, "
         "pooled deviation, Bonferroni); a tie where one holds 0. The networks were chosen on the val split, "
@@ -273,8 +273,8 @@ def write_answer(folder: Path, rows: Sequence[Row], search: Search, described: s
     trained = next((record for row in rows for record in row.kept), None)
     where = ""
     if trained is not None:
-        where = f" at {format_size(trained.dataset.size)}, {trained.dataset.num_classes} classes"
-        lines += ["", *_how_to_go_on(rows, where, format_size(trained.dataset.size))]
+        where = f" at {format_size(trained.data.size)}, {trained.data.num_classes} classes"
+        lines += ["", *_how_to_go_on(rows, where, format_size(trained.data.size))]
     (folder / ANSWER).write_text("\n".join(lines) + "\n", encoding="utf-8")
     path = folder / f"{FRONT}.yaml"
     path.write_text(yaml.safe_dump(_as_sweep(rows, search), sort_keys=False, allow_unicode=True), encoding="utf-8")

@@ -210,7 +210,7 @@ def write_pictures(folder: Path, searcher: Searcher) -> list[Path]:
         return []
     search = searcher.search
     title = title_of(search)
-    data = trained[0].dataset.describe()
+    data = trained[0].data.describe()
     how = f"{search.training.budget} each, one run each; limits {describe_limits(search.limits)}"
     written: list[Path] = []
     start = searcher.space.start()
@@ -259,4 +259,4 @@ def write_answer_picture(folder: Path, rows: Sequence[Row], search: Search) -> l
     how = (
         f"{search.final.budget} each, seeds {', '.join(map(str, search.final.seeds))}; the search did not look at test"
     )
-    return draw_answer(folder / PICTURE, settled, label, (title_of(search), trained.dataset.describe(), how))
+    return draw_answer(folder / PICTURE, settled, label, (title_of(search), trained.data.describe(), how))

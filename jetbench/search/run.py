@@ -13,7 +13,7 @@ from jetbench.execution.executor import Executor
 from jetbench.files import write_whole
 from jetbench.network.plan import plan_architecture
 from jetbench.network.variants import Variant
-from jetbench.records.folder import append_record, keep_sweep, lock_folder, read_records
+from jetbench.records.folder import append_records, keep_sweep, lock_folder, read_landed
 from jetbench.records.record import DatasetInfo, Record
 from jetbench.reporting.units import counted, roughly
 from jetbench.search.proposer import Searcher
@@ -78,7 +78,7 @@ def open_search(
     with lock_folder(folder) as check_folder:
         keep_sweep(folder, search)
         whole = _Whole(space, dataset, device)
-        records = read_records(folder)
+        records = read_landed(folder)
         if strange := [record for record in records if not whole.has(record)]:
             raise StudyError(
                 f"{folder}: {counted(len(strange), 'row')} of {len(records)} {'is' if len(strange) == 1 else 'are'} of "
@@ -160,7 +160,7 @@ def _take_over(
     is_local: bool,
 ) -> list[Record]:
     """Append the rows of another folder that this search would have got alike, under names of their own."""
-    found = read_records(other)
+    found = read_landed(other)
     if not found:
         raise SpecError(f"--warm-start {other}: holds no records.jsonl with a finished row")
     measures = "profile" in searcher.phases
@@ -170,7 +170,7 @@ def _take_over(
     if measures and is_local and (elsewhere := _measured_elsewhere(found, whole.device)):
         note(f"{other}: nothing is taken over: {elsewhere}")
         return []
-    known, number = {record.key for record in there}, sum(r.variant.startswith(TAKEN) for r in there)
+    known, number = {record.key for record in there}, sum(r.origin is not None for r in there)
     taken: list[Record] = []
     networks = 0
     for record in found:
@@ -179,8 +179,9 @@ def _take_over(
         if own is None or record.key in known or not whole.has(own):
             continue
         named = (record.variant, *record.also_named)
-        own = own.model_copy(update={"variant": f"{TAKEN}{number + len(taken) + 1}", "also_named": named})
-        append_record(folder, own)
+        name = f"{TAKEN}{number + len(taken) + 1}"
+        own = own.model_copy(update={"variant": name, "also_named": named, "origin": str(other)})
+        append_records(folder, own)
         taken.append(own)
     rest = len(found) - len(taken)
     why = f"; of the others {networks - len(taken)} are networks of this space, but known or trained otherwise"

@@ -18,10 +18,12 @@ from typing import Any, Protocol
 from jetbench.errors import StorageError, StudyError
 from jetbench.execution.executor import Executor, Job, Outcome, Progress, token_of
 from jetbench.execution.job_folder import read_json
-from jetbench.execution.requests import JobRequest, Phase, ProfileRequest, TrainRequest, UntrainedNetwork
+from jetbench.execution.requests import JobRequest, Phase, ProfileRequest, TrainReply, TrainRequest, UntrainedNetwork
+from jetbench.files import digest_of
 from jetbench.network.variants import Variant
-from jetbench.records.folder import append_record, is_worth_a_retry, read_records
+from jetbench.records.folder import append_records, is_worth_a_retry, read_landed
 from jetbench.records.record import (
+    KEY_VERSION,
     RECORD_VERSION,
     DatasetInfo,
     Environment,
@@ -35,6 +37,7 @@ from jetbench.spec.sweep import Sweep
 from jetbench.spec.training import Floor
 from jetbench.study.trials import Trials
 
+READABLE_RESULTS = (2, RECORD_VERSION)  # versions whose results of jobs are read alike
 MAX_ATTEMPTS = 2
 MOST_RUNS = 3  # of a job that takes longer than trouble may last, and then meets it
 POLL_S = 0.1
@@ -93,13 +96,14 @@ class _Task:
     phase: Phase = "train"
     training: TrainingResult | None = None
     training_environment: Environment | None = None
+    weights: str | None = None
     profile: Profile | None = None
 
 
 def variant_key(variant: Variant, asked: Sweep | Search, dataset: DatasetInfo, device: str) -> str:
     """A variant's identity in a study: equal keys would give the same numbers, up to noise."""
     parts = [
-        str(RECORD_VERSION),
+        str(KEY_VERSION),
         variant.plan.fingerprint,
         dataset.model_dump_json(),
         variant.training.identity,
@@ -107,15 +111,9 @@ def variant_key(variant: Variant, asked: Sweep | Search, dataset: DatasetInfo, d
         device,
     ]
     if variant.training.teacher is not None:
-        parts.append(_digest_of(Path(variant.training.teacher)))  # not its path alone: another may stand there later
+        with contextlib.suppress(OSError):  # not its path alone: another may stand there later
+            parts.append(digest_of(Path(variant.training.teacher)))
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
-
-
-def _digest_of(path: Path) -> str:
-    try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
-    except OSError:
-        return ""
 
 
 class Driver:
@@ -149,7 +147,7 @@ class Driver:
 
     def recall(self, retry_failed: bool = False) -> set[str]:
         """Read what landed earlier, and will not be run again; returns its keys."""
-        records = read_records(self.folder)
+        records = read_landed(self.folder)
         self._known = {r.key: r for r in records if not (retry_failed and is_worth_a_retry(r))}
         return set(self._known)
 
@@ -213,7 +211,7 @@ class Driver:
         while self._to_write:
             record = self._to_write[0]
             self._check_folder()
-            append_record(self.folder, record)
+            append_records(self.folder, record)
             self._to_write.popleft()
             self._trouble.forget()
             with contextlib.suppress(OSError):
@@ -298,7 +296,7 @@ class Driver:
     def _adopt(self, task: _Task, phase: Phase) -> bool:
         """Take over the result of a job that ended well before the last driver did, if there is one of this version."""
         told = read_json(self._job_folder(task.key, phase) / "result.json")
-        if told is None or told.get("records") != RECORD_VERSION:
+        if told is None or told.get("records") not in READABLE_RESULTS:
             return False
         if phase == "train" and not self._weights_file(task).is_file():
             return False
@@ -308,9 +306,9 @@ class Driver:
         """Keep what a job found; says whether it is what such a job finds."""
         try:
             if phase == "train":
-                training = TrainingResult.model_validate(result["training"])
-                task.training_environment = Environment.model_validate(result["environment"])
-                task.training = training
+                reply = TrainReply.model_validate(result)
+                task.training, task.training_environment = reply.training, reply.environment
+                task.weights = reply.weights
             else:
                 task.profile = Profile.model_validate(result)
         except (ValueError, TypeError, KeyError):
@@ -424,6 +422,7 @@ class Driver:
                 profiling_config=self.asked.profiling,
                 training=task.training,
                 training_environment=task.training_environment,
+                weights=task.weights,
                 profile=task.profile,
                 failure=failure,
                 finished=datetime.now(timezone.utc).isoformat(timespec="seconds"),

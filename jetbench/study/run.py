@@ -7,7 +7,7 @@ from pathlib import Path
 from jetbench.execution.executor import Executor
 from jetbench.execution.requests import Phase
 from jetbench.network.variants import Variant
-from jetbench.records.folder import keep_sweep, lock_folder, read_records
+from jetbench.records.folder import keep_sweep, lock_folder, read_landed
 from jetbench.records.record import DatasetInfo, Profile, Record
 from jetbench.spec.sweep import Sweep
 from jetbench.spec.training import Floor
@@ -99,6 +99,6 @@ def landed_records(
     folder: Path, sweep: Sweep, variants: Sequence[Variant], dataset: DatasetInfo, device: str
 ) -> list[Record]:
     """The records of exactly these variants, this data and this device, in the variants' order."""
-    found = {record.key: record for record in read_records(folder)}
+    found = {record.key: record for record in read_landed(folder)}
     keys = [variant_key(variant, sweep, dataset, device) for variant in variants]
     return [found[key] for key in keys if key in found]

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from jetbench.records.record import ProfileRecord
+from jetbench.records.record import ProfileRow
 from jetbench.spec.device import DEVICES
 from tests.cli.test_verbs import jetbench
 
@@ -43,9 +43,9 @@ def test_off_the_board_counts_are_given_and_an_estimate_says_so_everywhere(tmp_p
     assert kinds["reported_fps"] == "reported"
     assert "measured" not in kinds.values()
     assert all("is no Jetson AGX Xavier" in row["how"] for row in rows.values() if row["class"] == "missing")
-    assert "ESTIMATE, not measured" in (folder / "table.md").read_text()
+    assert "ESTIMATE, not measured" in (folder / "profiles.md").read_text()
     (line,) = (folder / "records.jsonl").read_text().splitlines()
-    profile = ProfileRecord.model_validate_json(line).profile
+    profile = ProfileRow.model_validate_json(line).profile
     assert (profile.model_latency, profile.energy, profile.memory) == (None, None, None)
     assert profile.estimate
     assert "is no Jetson AGX Xavier" in profile.notes["latency"]
@@ -60,8 +60,8 @@ def test_several_networks_are_timed_in_turn_beside_a_copy_of_the_first(tmp_path:
     names = ("jetseg-nano", "jetseg-agx")
     text = jetbench("profile", *names, "--device", "cpu", "--processes", "2", *SMALL, cwd=tmp_path, COLUMNS="200")
     folder = tmp_path / "reports" / "profile-cpu"
-    records = [ProfileRecord.model_validate_json(line) for line in (folder / "records.jsonl").read_text().splitlines()]
-    assert [record.network for record in records] == list(names)
+    records = [ProfileRow.model_validate_json(line) for line in (folder / "records.jsonl").read_text().splitlines()]
+    assert [record.variant for record in records] == list(names)
     nano, agx = (record.profile for record in records)
     assert nano.comparison is None
     assert agx.comparison
@@ -193,7 +193,7 @@ def test_your_own_device_by_path(tmp_path: Path) -> None:
     text = (DEVICES / "nano.yaml").read_text().replace("Jetson Nano 4GB", "my nano")
     (tmp_path / "mine.yaml").write_text(text)
     assert "this machine is no my nano" in jetbench("profile", "--device", "mine.yaml", cwd=tmp_path)
-    assert (tmp_path / "reports" / "profile-mine" / "table.md").exists()
+    assert (tmp_path / "reports" / "profile-mine" / "profiles.md").exists()
 
 
 def test_the_doctor_says_what_would_mend_what_is_missing() -> None:

@@ -60,7 +60,7 @@ def test_a_search_goes_on_grows_and_ends_in_networks_to_build_on(search: Path, t
     assert "test to base" in text
     (written,) = (folder / "front").glob("*.yaml")
     found = next(record for record in trained if record.variant == written.stem)
-    built = plan_architecture(load_architecture(str(written)), found.dataset.num_classes, found.dataset.size)
+    built = plan_architecture(load_architecture(str(written)), found.data.num_classes, found.data.size)
     assert built.fingerprint == found.fingerprint
     _, saved = load_network(written.with_suffix(".safetensors"))
     assert plan_architecture(saved.architecture, 11, (64, 96)).fingerprint == found.fingerprint
@@ -70,7 +70,7 @@ def test_a_search_goes_on_grows_and_ends_in_networks_to_build_on(search: Path, t
     assert set(rows) == {record.variant for record in records}
     assert {row["outcome"] for row in rows.values()} <= {"trained", "over a limit"}
     finals = read_records(folder / "final")
-    assert {record.training_config.seed for record in finals} == {0, 1}
+    assert {record.recipe.seed for record in finals} == {0, 1}
     assert all(record.profile and record.profile.model_latency for record in finals)
     told = optuna.load_study(study_name="tiny", storage=f"sqlite:///{folder / 'study.db'}")
     assert len(told.trials) == len(records)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from jetbench.records.folder import append_record
+from jetbench.records.folder import append_records
 from jetbench.records.record import Record
 from tests.cli.test_verbs import jetbench
 from tests.made_up import ENVIRONMENT, failed, profile, record
@@ -14,7 +14,7 @@ def keep(folder: Path, *records: Record) -> Path:
     """A report folder with those rows, each of a network of its own."""
     folder.mkdir()
     for each in records:
-        append_record(folder, each.model_copy(update={"fingerprint": each.variant}))
+        append_records(folder, each.model_copy(update={"fingerprint": each.variant}))
     return folder
 
 

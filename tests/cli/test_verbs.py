@@ -142,7 +142,7 @@ def test_a_sweep_may_only_train_by_a_loss_of_the_command_line(tmp_path: Path) ->
     text = jetbench("sweep", "tiny.yaml", "--loss", "dice", "--set", "profile=false", cwd=tmp_path)
     assert "Profiled: no row, as was asked for" in text
     for made in read_records(tmp_path / "reports" / "tiny"):
-        assert made.training_config.loss == "dice"
+        assert made.recipe.loss == "dice"
         assert made.training
         assert made.profile is None
         assert made.failure is None
@@ -253,7 +253,7 @@ def test_rows_that_failed_give_exit_code_3_and_their_reason(tmp_path: Path) -> N
 
 
 def test_a_wheel_finds_what_it_bundles_from_any_folder(tmp_path: Path) -> None:
-    root = Path(__file__).parent.parent
+    root = Path(__file__).parents[2]
     build = [
         sys.executable,
         "-m",

@@ -71,8 +71,8 @@ def meta(images: Path) -> str:
 
 BUILD = """
 import sys
-from jetbench.experiment import StreetsConfig
-from jetbench.training.data import load_data
+from jetbench.spec.dataset import StreetsConfig
+from jetbench.data.cache import load_data
 
 def report(done, total):
     print(done, flush=True)

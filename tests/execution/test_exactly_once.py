@@ -51,7 +51,7 @@ def test_200_jobs_survive_10_dead_drivers_and_20_dead_workers(tmp_path: Path) ->
         assert record.training
         assert record.profile
         assert record.profile.model_latency
-        seed = record.training_config.seed
+        seed = record.recipe.seed
         assert record.training.best.counts.miou == pytest.approx(seed / 1000)
         assert record.profile.model_latency.median_s == pytest.approx(0.001 * (1 + seed))
     trials = optuna.load_study(study_name="made-up", storage=f"sqlite:///{study.folder / 'study.db'}").trials

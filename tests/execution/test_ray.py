@@ -122,7 +122,7 @@ def test_trainings_run_on_cpus_profiles_one_at_a_time_on_the_board_and_all_comes
     assert len(study.records()) == 4
     assert all(record.failure is None for record in study.records().values())
     assert not [m for m in study.marks() if m["event"] == "beside" and m["others"]]
-    for seed, record in enumerate(sorted(study.records().values(), key=lambda r: r.training_config.seed)):
+    for seed, record in enumerate(sorted(study.records().values(), key=lambda r: r.recipe.seed)):
         assert record.profile
         assert record.profile.model_latency
         assert record.profile.model_latency.median_s == pytest.approx(0.001 * (1 + seed))
@@ -291,7 +291,7 @@ def test_a_teacher_that_stands_here_teaches_on_another_machine(cluster: Cluster,
         )
         (record,) = read_records(tmp_path / "reports" / name)
         assert record.training
-        assert record.training_config.teacher == str(teacher)
+        assert record.recipe.teacher == str(teacher)
         taught.append((record.key, record.training))
     (key, near), (other_key, far) = taught
     assert key == other_key

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from jetbench.records.energy import Energy, PowerSample
-from jetbench.records.record import ProfileRecord
+from jetbench.records.record import ProfileRow
 from jetbench.records.verdict import judge
 from jetbench.spec.device import load_device
 from tests.simulated.boards import Ran, need_boards, run_on
@@ -81,7 +81,7 @@ def test_profile_on_a_board_gives_its_true_energy_within_a_percent(board: str, t
     assert ran.code == 0, ran.err
     assert "mJ" in ran.out
     (line,) = (tmp_path / "r" / f"profile-{board}" / "records.jsonl").read_text().splitlines()
-    profile = ProfileRecord.model_validate_json(line).profile
+    profile = ProfileRow.model_validate_json(line).profile
     energy, device = profile.energy, load_device(board)
     assert energy
     assert energy.problem is None

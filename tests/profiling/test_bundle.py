@@ -41,7 +41,7 @@ def test_a_bundle_measured_on_its_board_comes_back_as_a_record(tmp_path: Path) -
     text = jetbench("collect", "packed/result.json", cwd=tmp_path)
     assert "traced" in text
     record, device = collect(tmp_path / "packed" / "result.json")
-    profile = record.profile
+    profile = record.measured
     assert device.name == profile.device == "nano"
     assert profile.model_latency
     assert len(profile.model_latency.samples_s) >= 30
@@ -52,7 +52,7 @@ def test_a_bundle_measured_on_its_board_comes_back_as_a_record(tmp_path: Path) -
     # Its processes are children of the probe, whose load the simulated rails do not see: idle all through.
     assert profile.energy.power_w == pytest.approx(2.0)
     assert "this torch finds no CUDA device" in profile.notes["processor"]
-    assert (tmp_path / "reports" / "profile-nano" / "table.md").exists()
+    assert (tmp_path / "reports" / "profile-nano" / "profiles.md").exists()
 
 
 def test_a_bundle_measured_elsewhere_is_not_taken_for_its_board(tmp_path: Path) -> None:
@@ -61,14 +61,14 @@ def test_a_bundle_measured_elsewhere_is_not_taken_for_its_board(tmp_path: Path) 
     done = subprocess.run([sys.executable, "-m", "probe", "."], cwd=folder, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     record, _ = collect(folder / "result.json")
-    verdict = judge(record.profile)
+    verdict = judge(record.measured)
     assert verdict.level in ("suspect", "invalid")
     assert any("made for Jetson AGX Xavier, but was measured on" in reason for reason in verdict.reasons)
-    assert record.profile.notes["power_w"] == "not measured: --power none"
+    assert record.measured.notes["power_w"] == "not measured: --power none"
     told = json.loads((folder / "result.json").read_text())
     told["processes"][0]["difference"] = 0.5
     (folder / "result.json").write_text(json.dumps(told))
-    wrong = judge(collect(folder / "result.json")[0].profile)
+    wrong = judge(collect(folder / "result.json")[0].measured)
     assert wrong.level == "invalid"
     assert "differs from the reference by 0.5" in wrong.reasons[0]
 

@@ -7,14 +7,14 @@ from typing import Any
 import pytest
 
 from jetbench.errors import StudyError
-from jetbench.records.folder import RECORDS, append_record, read_records
+from jetbench.records.folder import RECORDS, append_records, read_records
 from tests.made_up import record
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     for name in ("a", "b"):
-        append_record(tmp_path, record(name))
+        append_records(tmp_path, record(name))
     return tmp_path
 
 

@@ -177,8 +177,8 @@ def test_the_front_can_be_trained_again_otherwise(tmp_path: Path) -> None:
     first = run_final(tmp_path, search, chosen, DATASET, "cpu", ScriptedExecutor(), SilentView())
     longer = small_search(final={"budget": "7 steps", "seeds": [2, 3], "most": 2})
     second = run_final(tmp_path, longer, chosen, DATASET, "cpu", ScriptedExecutor(), SilentView())
-    assert {str(record.training_config.budget) for record in first} == {"5 steps"}
-    assert {(str(r.training_config.budget), r.training_config.seed) for r in second} == {("7 steps", 2), ("7 steps", 3)}
+    assert {str(record.recipe.budget) for record in first} == {"5 steps"}
+    assert {(str(r.recipe.budget), r.recipe.seed) for r in second} == {("7 steps", 2), ("7 steps", 3)}
     assert len(read_records(tmp_path / "final")) == len(first) + len(second)
 
 

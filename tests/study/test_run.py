@@ -13,7 +13,7 @@ from optuna.trial import TrialState
 from jetbench.errors import StudyError
 from jetbench.execution.executor import Job, Outcome, Progress
 from jetbench.network.variants import Variant, expand_sweep
-from jetbench.records.folder import append_record, keep_sweep, lock_folder, read_records
+from jetbench.records.folder import append_records, keep_sweep, lock_folder, read_records
 from jetbench.records.record import RECORD_VERSION, Record
 from jetbench.spec.base import parse_spec
 from jetbench.spec.sweep import Sweep
@@ -216,8 +216,8 @@ def test_other_data_under_the_same_sweep_is_run_anew_and_the_old_rows_stay_out(t
     sweep = asked()
     records = run_study(tmp_path, sweep, variants(sweep), other, "cpu", executor, SilentView())
     assert len(executor.submitted) == 6
-    assert {r.dataset.digest for r in records} == {"1" * 16}
-    assert {r.dataset.digest for r in landed_records(tmp_path, sweep, variants(sweep), DATASET, "cpu")} == {"0" * 16}
+    assert {r.data.digest for r in records} == {"1" * 16}
+    assert {r.data.digest for r in landed_records(tmp_path, sweep, variants(sweep), DATASET, "cpu")} == {"0" * 16}
 
 
 def test_a_longer_limit_or_a_better_description_is_no_other_sweep(tmp_path: Path) -> None:
@@ -284,17 +284,17 @@ def test_a_second_driver_is_refused_with_the_first_ones_pid(tmp_path: Path) -> N
 
 
 def test_half_a_line_of_a_killed_driver_is_dropped_and_the_rest_kept(tmp_path: Path) -> None:
-    append_record(tmp_path, record("a"))
+    append_records(tmp_path, record("a"))
     with (tmp_path / "records.jsonl").open("a") as file:
         file.write(record("b").model_dump_json()[:100])
     assert [r.variant for r in read_records(tmp_path)] == ["a"]
-    append_record(tmp_path, record("c"))
+    append_records(tmp_path, record("c"))
     assert [r.variant for r in read_records(tmp_path)] == ["a", "c"]
 
 
 def test_a_later_record_replaces_an_earlier_one_of_the_same_variant(tmp_path: Path) -> None:
-    append_record(tmp_path, failed("a"))
-    append_record(tmp_path, record("a", miou=0.7))
+    append_records(tmp_path, failed("a"))
+    append_records(tmp_path, record("a", miou=0.7))
     (only,) = read_records(tmp_path)
     assert only.failure is None
 
@@ -306,7 +306,7 @@ def test_a_record_of_another_version_says_so(tmp_path: Path) -> None:
 
 
 def test_a_damaged_line_says_which_one_to_delete(tmp_path: Path) -> None:
-    append_record(tmp_path, record("a"))
+    append_records(tmp_path, record("a"))
     with (tmp_path / "records.jsonl").open("a") as file:
         file.write("garbage{\n")
     with pytest.raises(StudyError, match=r"records.jsonl:2: not JSON; delete this line"):
@@ -373,7 +373,7 @@ def test_a_result_that_is_none_of_ours_is_run_again_and_stops_nobody(tmp_path: P
 
 
 def test_a_row_whose_writing_is_interrupted_is_there_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    append_record(tmp_path, record("a"))
+    append_records(tmp_path, record("a"))
 
     def interrupted(descriptor: int) -> None:
         raise KeyboardInterrupt
@@ -381,9 +381,9 @@ def test_a_row_whose_writing_is_interrupted_is_there_once(tmp_path: Path, monkey
     with monkeypatch.context() as patched:
         patched.setattr("jetbench.records.folder.os.fsync", interrupted)
         with pytest.raises(KeyboardInterrupt):
-            append_record(tmp_path, record("b"))
+            append_records(tmp_path, record("b"))
     assert [r.variant for r in read_records(tmp_path)] == ["a"]
-    append_record(tmp_path, record("b"))
+    append_records(tmp_path, record("b"))
     assert (tmp_path / "records.jsonl").read_text().count("\n") == 2
 
 

@@ -226,7 +226,7 @@ def _notes(rows: Sequence[Row], across: Axis, up: Axis, is_told: bool) -> list[s
     notes = ["; ".join(key)] if key else []
     records = [record for row in rows for record in row.records]
     if VAL in axes:
-        notes += list(dict.fromkeys(record.dataset.describe() for record in records))[:2]
+        notes += list(dict.fromkeys(record.dataset.describe() for record in records if record.dataset))[:2]
     if LATENCY in axes or ENERGY in axes:
         notes += _machines(rows)
     return notes
@@ -318,7 +318,7 @@ def _draw_curves(rows: Sequence[Row], title: str) -> Figure | None:
     notes = [f"one line {what}, scored on the whole validation split; a line that still rises had too little budget"]
     if len(trained) > MOST_CURVES:
         notes.append(f"named: the {MOST_CURVES} best of {len(trained)}; grey: the rest")
-    notes += list(dict.fromkeys(record.dataset.describe() for row in trained for record in row.records))[:2]
+    notes += list(dict.fromkeys(record.data.describe() for row in trained for record in row.records))[:2]
     figure, axis = make_panel(f"{title}: learning curves", notes)
     labels = []
     for row in trained:

@@ -78,7 +78,7 @@ def _groups(study: Study) -> dict[str, list[Record]]:
     groups: dict[str, list[Record]] = {}
     for record in study.records:
         if record.training is not None and not record.training.stopped:
-            groups.setdefault(str(record.training_config.budget), []).append(record)
+            groups.setdefault(str(record.recipe.budget), []).append(record)
     ordered = sorted(groups.items(), key=lambda each: each[1][0].training.steps if each[1][0].training else 0)
     return dict(ordered)
 
@@ -109,7 +109,7 @@ def _seconds(record: Record) -> float | None:
 
 
 def _describe_data(record: Record) -> str:
-    return f"{record.dataset.name} {format_size(record.dataset.size)}"
+    return f"{record.data.name} {format_size(record.data.size)}"
 
 
 def list_ways(studies: Sequence[Study]) -> tuple[list[Way], Way, str]:
@@ -130,7 +130,7 @@ def list_ways(studies: Sequence[Study]) -> tuple[list[Way], Way, str]:
         raise SpecError(
             f"{studies[0].folder}: {units.counted(len(truth), 'network')} with {budget}; ranks need {FEWEST} at least"
         )
-    seeds = sorted({record.training_config.seed for record in longest})
+    seeds = sorted({record.recipe.seed for record in longest})
     about = f"{budget} at {_describe_data(longest[0])}, {units.counted(len(seeds), 'seed')}"
     reference = Way(
         *(f"{budget}, {_describe_data(longest[0])}", truth, _mean_of(longest, _seconds), len(seeds)),
@@ -139,7 +139,7 @@ def list_ways(studies: Sequence[Study]) -> tuple[list[Way], Way, str]:
     ways = []
     for number, study in enumerate(studies):
         for name, records in _groups(study).items():
-            own = {record.training_config.seed for record in records}
+            own = {record.recipe.seed for record in records}
             title = f"{name}, {_describe_data(records[0])}"
             if number == 0 and name == budget:
                 title += ", by val"
@@ -147,8 +147,7 @@ def list_ways(studies: Sequence[Study]) -> tuple[list[Way], Way, str]:
     if len(seeds) > 1:
         # How well the long training foresees itself: one of its seeds against the mean of the others.
         one, rest = (
-            [record for record in longest if (record.training_config.seed == seeds[0]) == is_first]
-            for is_first in (True, False)
+            [record for record in longest if (record.recipe.seed == seeds[0]) == is_first] for is_first in (True, False)
         )
         title = f"{budget}, seed {seeds[0]} against the others"
         ways.append(Way(title, _means(one, _test), _mean_of(one, _seconds), truth=_means(rest, _test)))
@@ -292,7 +291,7 @@ def _describe_recipes(studies: Sequence[Study]) -> list[str]:
     for study in studies:
         trained = [record for record in study.records if record.training]
         environments = dict.fromkeys(f"{e.device}, {e.cpu}" for r in trained if (e := r.training_environment))
-        data = dict.fromkeys(record.dataset.describe() for record in trained)
+        data = dict.fromkeys(record.data.describe() for record in trained)
         told = (
             [*data, f"trained by {describe_trainings(trained)}", f"on {' and '.join(environments)}"] if trained else []
         )

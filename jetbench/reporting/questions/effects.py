@@ -81,7 +81,7 @@ def list_effects(records: Sequence[Record]) -> list[AxisValue]:
         whole = None
         is_paired = False
         for other in ended:
-            if other is one or other.training_config.seed != one.training_config.seed:
+            if other is one or other.recipe.seed != one.recipe.seed:
                 continue
             touched = [key for key in keys if key in one.changes or key in other.changes]
             apart = [key for key in touched if values[id(one)][key] != values[id(other)][key]]
@@ -105,7 +105,7 @@ def list_effects(records: Sequence[Record]) -> list[AxisValue]:
 def _comparer(base: Record) -> Callable[[Record, str], bool]:
     """Whether a field's value in a record's network spells out what a rule gives the base, which leaves it open."""
     known: dict[tuple[str, str], bool] = {}
-    classes, size = base.dataset.num_classes, base.dataset.size
+    classes, size = base.data.num_classes, base.data.size
 
     def is_same(record: Record, key: str) -> bool:
         if _value_of(base, key) is not None or key.startswith(TRAINING) or type(base.architecture) is Baseline:
@@ -130,7 +130,7 @@ def _changed(record: Record) -> list[str]:
 def _is_base_of(base: Record, case: Record) -> bool:
     """Is it the base, where a sweep has several budgets that of the same one?"""
     changed = _changed(base)
-    return not changed or (changed == [BUDGET] and base.training_config.budget == case.training_config.budget)
+    return not changed or (changed == [BUDGET] and base.recipe.budget == case.recipe.budget)
 
 
 def _value_of(record: Record, key: str) -> Any:

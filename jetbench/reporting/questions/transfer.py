@@ -179,7 +179,7 @@ def _describe(first: Study, second: Study, told: Transfer, has_fronts: bool) -> 
     settings = dict.fromkeys(describe_setting(record.profiling_config) for record in records)
     lines = [
         f"Kendall's tau-b {told.tau:.3f} over {len(told.networks)} networks ({span}): 1 is the same order, 0 none.",
-        f"Both as: {'; or '.join(settings)}, at {format_size(told.networks[0].rows[0].records[0].dataset.size)}.",
+        f"Both as: {'; or '.join(settings)}, at {format_size(told.networks[0].rows[0].records[0].data.size)}.",
         f"Of {told.pairs:,} pairs that both devices tell apart, {len(told.flips)} are in the other order on the second"
         + (" (bold rank: in one of them)." if told.flips else "."),
     ]

@@ -7,7 +7,7 @@ from typing import Literal
 
 from jetbench.records.energy import Energy
 from jetbench.records.measurement import Latency, Watch
-from jetbench.records.record import Profile, ProfileRecord
+from jetbench.records.record import Profile, Record
 from jetbench.reporting import units
 from jetbench.reporting.tables.published import describe_figure
 from jetbench.spec.architecture import Baseline
@@ -30,9 +30,9 @@ class Figure:
     how: str = ""
 
 
-def list_figures(record: ProfileRecord, device: Device) -> list[Figure]:
+def list_figures(record: Record, device: Device) -> list[Figure]:
     """Every number of a profile; what is missing too, with the reason. What is published of a rival is its own."""
-    profile, config = record.profile, record.profiling_config
+    profile, config = record.measured, record.profiling_config
     figures = _counted(profile)
     figures += _latency_figures(profile, config)
     figures += _memory_figures(profile)
@@ -274,7 +274,7 @@ def _estimated(profile: Profile) -> list[Figure]:
             *(f"{units.fps(told.throughput_fps)} (estimate)", "; ".join(told.sources)),
         ),
     ]
-    if profile.model_latency is not None and "processor" not in profile.notes:
+    if profile.model_latency is not None and profile.runs_on == "device":
         share = told.seconds / profile.model_latency.median_s
         how = "the estimate over the measured latency: how much of what the data sheet promises is used"
         figures.append(Figure("roofline_share", share, "estimated", "  reached", units.percent(share), how))

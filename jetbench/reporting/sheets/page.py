@@ -89,10 +89,10 @@ def describe_study(study: Study, show_invalid: bool = False) -> dict[str, Any]:
     samples, nosamples = _samples(study)
     axes = _axes(rows)
     cells = _placed(table, rows)
-    info = rows[0].records[0].dataset if rows else study.records[0].dataset
+    info = next((record.dataset for record in study.records if record.dataset), None)
     return {
         "title": study.title,
-        "subtitle": f"{units.counted(len(rows), 'row')}; {info.describe()}",
+        "subtitle": f"{units.counted(len(rows), 'row')}; {info.describe() if info else 'profiles alone'}",
         "columns": [_column(column) for column in columns],
         "rows": [_row(row, columns, axes, *cells[id(row)]) for row in rows],
         "details": {_id_of(row): _details(row, study, whole) for row, whole in zip(rows, every, strict=True)},
@@ -103,7 +103,7 @@ def describe_study(study: Study, show_invalid: bool = False) -> dict[str, Any]:
         "failures": _failures(every),
         "samples": samples,
         "nosamples": nosamples,
-        "legend": _legend(info),
+        "legend": _legend(info) if info else [],
     }
 
 
@@ -226,7 +226,7 @@ def _failures(rows: Sequence[Row]) -> list[dict[str, str]]:
     told = []
     for row in rows:
         for record in row.records:
-            name = row.name if len(row.records) == 1 else f"{row.name} (seed {record.training_config.seed})"
+            name = row.name if len(row.records) == 1 else f"{row.name} (seed {record.seed})"
             if record.failure:
                 told.append({"name": name, "text": _describe_failure(record.failure)})
             if record.profile and (verdict := judge(record.profile)).level == "invalid":
@@ -244,7 +244,7 @@ def _details(row: Row, study: Study, whole: Row) -> dict[str, Any]:
     record = max(row.records, key=lambda each: (each.training is not None) + (each.profile is not None))
     profile, training = record.profile, record.training
     told: dict[str, Any] = {
-        "seed": f"of seed {record.training_config.seed}" if len(row.records) > 1 else "",
+        "seed": f"of seed {record.seed}" if len(row.records) > 1 else "",
         "about": _about(row),
         "verdict": whole.level if whole.profiles else units.MISSING,
         "reasons": list(dict.fromkeys(reason for each in whole.profiles for reason in judge(each).reasons)),
@@ -253,7 +253,7 @@ def _details(row: Row, study: Study, whole: Row) -> dict[str, Any]:
         ),
         "curves": [
             {
-                "name": f"seed {each.training_config.seed}",
+                "name": f"seed {each.seed}",
                 "points": [[_short(e.epoch), _short(100 * e.counts.miou)] for e in each.training.val],
             }
             for each in row.records
@@ -261,7 +261,7 @@ def _details(row: Row, study: Study, whole: Row) -> dict[str, Any]:
         ],
         "losses": [
             {
-                "name": f"seed {each.training_config.seed}",
+                "name": f"seed {each.seed}",
                 "points": [[step, _short(loss)] for step, loss in each.training.loss_curve],
             }
             for each in row.records
@@ -305,7 +305,7 @@ def _classes(row: Row) -> list[dict[str, Any]]:
     test = [training.test.class_iou for training in row.trainings]
     return [
         {"name": name, "val": _mean([each[n] for each in val]), "test": _mean([each[n] for each in test])}
-        for n, name in enumerate(row.records[0].dataset.class_names)
+        for n, name in enumerate(row.records[0].data.class_names)
     ]
 
 
@@ -316,6 +316,8 @@ def _mean(scores: Sequence[float | None]) -> float | None:
 
 def _describe_training(record: Record) -> str:
     config, training = record.training_config, record.training
+    if config is None:
+        return "trained elsewhere" if record.is_trained else "random weights"
     text = (
         f"{config.loss}, {config.budget}, batch {config.batch_size}, AdamW {config.learning_rate:g} {config.schedule}, "
         f"seed {config.seed}"
@@ -352,7 +354,7 @@ def _network(record: Record, row: Row) -> dict[str, Any]:
             "costs": [_part(p) for p in parts],
             "nocosts": nocosts,
         }
-    plan = plan_architecture(architecture, record.dataset.num_classes, record.dataset.size)
+    plan = plan_architecture(architecture, record.num_classes, record.input_size)
     return {
         "blocks": [_block(plan, number) for number in range(len(plan.blocks))],
         "decoder": {
@@ -421,12 +423,14 @@ def _strip(record: Record, study: Study) -> dict[str, Any]:
     ids = read_predictions(path)
     if ids is None:
         return {"strip": None, "nostrip": "Its weights were saved before jetbench kept pictures in them."}
-    return {"strip": _paint(ids, record.dataset.num_classes)}
+    return {"strip": _paint(ids, record.num_classes)}
 
 
 def _samples(study: Study) -> tuple[dict[str, str] | None, str]:
     """The images and their truth, from the dataset where it is here; or why they are not shown."""
-    info = study.records[0].dataset
+    info = next((record.dataset for record in study.records if record.dataset), None)
+    if info is None:
+        return None, "These networks were not trained here, so there are no images to show."
     try:
         config: DatasetConfig = TypeAdapter(DatasetConfig).validate_python(study.asked.get("dataset"))
         data = load_data(config)

@@ -12,7 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from jetbench.network.rules import format_size
-from jetbench.records.record import ProfileRecord
+from jetbench.records.record import Record
 from jetbench.records.verdict import Verdict, judge
 from jetbench.reporting import units
 from jetbench.reporting.sheets.figures import (
@@ -39,14 +39,14 @@ FILES = RECORDS, FIGURES, TABLE = "records.jsonl", "figures.csv", "table.md"
 MARKS = {"suspect": "?", "invalid": "INVALID", "not measured": "", "valid": ""}
 
 
-def print_profile(console: Console, record: ProfileRecord, device: Device) -> None:
+def print_profile(console: Console, record: Record, device: Device) -> None:
     """Everything that is known of one network on one device, each number with its class, and whether to believe it."""
-    profile, config = record.profile, record.profiling_config
+    profile, config = record.measured, record.profiling_config
     verdict = judge(profile)
-    heading = f"[bold]{escape(record.network)}{mark_of(record.architecture)}[/] "
+    heading = f"[bold]{escape(record.variant)}{mark_of(record.architecture)}[/] "
     heading += f"at {format_size(profile.input_size)}, {record.num_classes} classes, "
     heading += f"on {escape(device.name)} ({escape(device.title)}): {describe_setting(config)}"
-    heading += "" if record.trained else ", random weights"
+    heading += "" if record.is_trained else ", random weights"
     console.print(heading, highlight=False)
     figures = _gather_tails(list_figures(record, device))
     table = Table(box=None, pad_edge=False, show_header=False)
@@ -103,7 +103,7 @@ def print_verdict(console: Console, verdict: Verdict) -> None:
         console.print(f"  - {escape(reason)}", highlight=False)
 
 
-def print_summary(console: Console, records: Sequence[ProfileRecord]) -> None:
+def print_summary(console: Console, records: Sequence[Record]) -> None:
     """Several profiles side by side, the reference first."""
     table = Table(box=None, pad_edge=False)
     table.add_column("network", no_wrap=True)
@@ -116,7 +116,7 @@ def print_summary(console: Console, records: Sequence[ProfileRecord]) -> None:
         table.add_row(*(escape(cell) for cell in _summary_cells(record)))
     print_whole(console, table)
     # A process has one number of threads: each has its own reference and its own copy of it.
-    controls = {r.profile.environment.threads: r.profile for r in records if r.profile.comparison}
+    controls = {r.measured.environment.threads: r.measured for r in records if r.measured.comparison}
     if controls:
         reference = next(iter(controls.values())).comparison
         several = len(controls) > 1
@@ -132,15 +132,15 @@ def print_summary(console: Console, records: Sequence[ProfileRecord]) -> None:
         )
 
 
-def _summary_cells(record: ProfileRecord) -> list[str]:
-    profile, verdict = record.profile, judge(record.profile)
+def _summary_cells(record: Record) -> list[str]:
+    profile, verdict = record.measured, judge(record.measured)
     model, end_to_end, compared = profile.model_latency, profile.end_to_end_latency, profile.comparison
     interval = model.interval_s if model else None
     ratio = units.MISSING
     if compared:
         ratio = f"{compared.median:.3f}" + ("" if compared.is_told_apart else " =")
     return [
-        record.network,
+        record.variant,
         describe_setting(record.profiling_config),
         units.count(profile.parameters),
         units.millions(profile.macs),
@@ -156,9 +156,9 @@ def _summary_cells(record: ProfileRecord) -> list[str]:
     ]
 
 
-def describe_profile(record: ProfileRecord, device: Device) -> dict[str, Any]:
+def describe_profile(record: Record, device: Device) -> dict[str, Any]:
     """A record with its raw samples as plain data, its verdict, and each number with its class."""
-    verdict = judge(record.profile)
+    verdict = judge(record.measured)
     return {
         **record.model_dump(mode="json"),
         "figures": {
@@ -169,7 +169,7 @@ def describe_profile(record: ProfileRecord, device: Device) -> dict[str, Any]:
     }
 
 
-def write_profiles(folder: Path, records: Sequence[ProfileRecord], device: Device) -> list[Path]:
+def write_profiles(folder: Path, records: Sequence[Record], device: Device) -> list[Path]:
     """Append the records to a folder's records.jsonl, and write figures.csv and table.md of these records."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / RECORDS).open("a", encoding="utf-8") as file:
@@ -179,28 +179,28 @@ def write_profiles(folder: Path, records: Sequence[ProfileRecord], device: Devic
     return [folder / name for name in (RECORDS, FIGURES, TABLE)]
 
 
-def _figures_csv(records: Sequence[ProfileRecord], device: Device) -> str:
+def _figures_csv(records: Sequence[Record], device: Device) -> str:
     """A line per number, in SI units, with its class."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(("network", "setting", "device", "quantity", "value", "class", "verdict", "how"))
     for record in records:
-        level = judge(record.profile).level
+        level = judge(record.measured).level
         for figure in list_figures(record, device):
             value = "" if figure.value is None else figure.value
             setting = describe_setting(record.profiling_config)
-            row = (record.network, setting, device.name, figure.quantity, value, figure.kind, level, figure.how)
+            row = (record.variant, setting, device.name, figure.quantity, value, figure.kind, level, figure.how)
             writer.writerow(row)
     return text.getvalue()
 
 
-def _markdown(records: Sequence[ProfileRecord], device: Device) -> str:
+def _markdown(records: Sequence[Record], device: Device) -> str:
     lines = [f"# Profiles on {device.name}: {device.title}", ""]
     for record in records:
-        profile, verdict = record.profile, judge(record.profile)
-        weights = "trained weights" if record.trained else "random weights"
+        profile, verdict = record.measured, judge(record.measured)
+        weights = "trained weights" if record.is_trained else "random weights"
         lines += [
-            f"## {record.network}, {describe_setting(record.profiling_config)}",
+            f"## {record.variant}, {describe_setting(record.profiling_config)}",
             "",
             f"{format_size(profile.input_size)} (HxW), {record.num_classes} classes, {weights}, {record.finished}.",
             "",

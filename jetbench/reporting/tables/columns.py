@@ -20,6 +20,7 @@ from jetbench.reporting.tables.published import HEADINGS, describe_kind, reporte
 from jetbench.reporting.tables.rows import Row
 from jetbench.spec.architecture import Baseline
 from jetbench.spec.published import QUANTITIES, Quantity
+from jetbench.spec.training import TrainingConfig
 from jetbench.stats import student_quantile, welch_difference
 
 Kind = Literal["described", "counted", "measured", "estimated", "reported"]
@@ -147,7 +148,7 @@ def counts_of(record: Record) -> Counts:
     if isinstance(record.architecture, Baseline) and profile and profile.eq2_flops is not None:
         # A rival is counted by building it, which takes torch; its profile has done that.
         return Counts(profile.parameters, profile.macs, profile.flops, profile.eq2_flops, profile.peak_activation_bytes)
-    return _count(plan_network(record.architecture, record.dataset.num_classes, record.dataset.size))
+    return _count(plan_network(record.architecture, record.num_classes, record.input_size))
 
 
 @lru_cache(maxsize=1024)
@@ -203,7 +204,7 @@ def _trained_on(record: Record) -> tuple[Any, ...] | None:
 
 
 def _images_per_second(record: Record, training: TrainingResult) -> float | None:
-    return training.steps * record.training_config.batch_size / training.seconds if training.seconds else None
+    return training.steps * record.recipe.batch_size / training.seconds if training.seconds else None
 
 
 def _whole_seconds(record: Record, training: TrainingResult) -> float | None:
@@ -317,9 +318,14 @@ def _of_first(describe: Callable[[Record], str]) -> Callable[[Row], str]:
     return lambda row: describe(row.records[0]) if row.records else units.MISSING
 
 
+def _of_recipe(describe: Callable[[TrainingConfig], str]) -> Callable[[Row], str]:
+    """What is told of a training's recipe; a dash for a profile alone."""
+    return _of_first(lambda record: describe(record.training_config) if record.training_config else units.MISSING)
+
+
 def _seeds(row: Row) -> str:
-    ended, all_of_them = len(row.trainings), len(row.records)
-    return f"{ended} of {all_of_them}" if ended < all_of_them else str(ended) if row.records else units.MISSING
+    ended, all_of_them = len(row.trainings), sum(record.training_config is not None for record in row.records)
+    return f"{ended} of {all_of_them}" if ended < all_of_them else str(ended) if all_of_them else units.MISSING
 
 
 def _verdict(row: Row) -> str:
@@ -332,17 +338,17 @@ def _reported(quantity: Quantity) -> Callable[[Row], str]:
 
 COLUMNS: tuple[Column, ...] = (
     Column("kind", "kind", "described", text=lambda row: describe_kind(row.architecture)),
-    Column("input", "input (HxW)", "described", text=_of_first(lambda r: format_size(r.dataset.size)), short="input"),
-    Column("pretrained", "pretrained", "described", text=_of_first(lambda r: "no"), short="pretr."),
+    Column("input", "input (HxW)", "described", text=_of_first(lambda r: format_size(r.input_size)), short="input"),
+    Column("pretrained", "pretrained", "described", text=_of_recipe(lambda recipe: "no"), short="pretr."),
     Column(
         "augmentation",
         "augmentation",
         "described",
-        text=_of_first(lambda r: "yes" if r.training_config.augmentation.is_on else "no"),
+        text=_of_recipe(lambda recipe: "yes" if recipe.augmentation.is_on else "no"),
         short="augm.",
     ),
-    Column("loss", "loss", "described", text=_of_first(lambda r: r.training_config.loss)),
-    Column("budget", "budget", "described", text=_of_first(lambda r: str(r.training_config.budget))),
+    Column("loss", "loss", "described", text=_of_recipe(lambda recipe: recipe.loss)),
+    Column("budget", "budget", "described", text=_of_recipe(lambda recipe: str(recipe.budget))),
     Column("seeds", "trainings", "described", text=_seeds, short="seeds"),
     Column(
         *("parameters", "parameters", "counted", "counted", _counted(lambda c: c.parameters), units.count),
@@ -485,7 +491,7 @@ def class_columns(rows: Sequence[Row]) -> tuple[Column, ...]:
     Raises:
         SpecError: the rows' classes differ.
     """
-    names = {record.dataset.class_names for row in rows for record in row.records}
+    names = {record.dataset.class_names for row in rows for record in row.records if record.dataset}
     if len(names) != 1:
         raise SpecError(f"the rows have {len(names)} different lists of classes; give studies of one")
     (classes,) = names

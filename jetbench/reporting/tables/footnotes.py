@@ -42,13 +42,14 @@ def footnotes(rows: Sequence[Row], columns: Sequence[Column], show_invalid: bool
     busy = _busiest(records) if measured else None
     if busy is not None:
         lines.append(f"BUSY MACHINE: {busy}; latencies and FPS are not to be trusted.")
+    asked = [record for record in records if record.dataset is not None]  # the others are profiles alone
     if trained or not measured:
-        lines += [f"Data: {data}." for data in dict.fromkeys(record.dataset.describe() for record in records)]
-    if trained and records:
-        lines += _describe_trainings(rows, records)
-        details += dict.fromkeys(_describe_scoring(record) for record in records)
-    if records and any(column.name in TRAINING_TIMES for column in columns):
-        lines += _describe_training_times(records)
+        lines += [f"Data: {data}." for data in dict.fromkeys(record.data.describe() for record in asked)]
+    if trained and asked:
+        lines += _describe_trainings(rows, asked)
+        details += dict.fromkeys(_describe_scoring(record) for record in asked)
+    if asked and any(column.name in TRAINING_TIMES for column in columns):
+        lines += _describe_training_times(asked)
     if "counted" in needs and records:
         details += _describe_counting(records)
     if measured:
@@ -71,7 +72,7 @@ def footnotes(rows: Sequence[Row], columns: Sequence[Column], show_invalid: bool
 
 
 def _describe_scoring(record: Record) -> str:
-    dataset = record.dataset
+    dataset = record.data
     return (
         "mIoU: mean IoU of the classes that occur in the split, one confusion matrix over the whole split at the size "
         f"above ({dataset.name}, {format_size(dataset.size)}). The best constant prediction scores "
@@ -82,7 +83,7 @@ def _describe_scoring(record: Record) -> str:
 
 
 def _describe_trainings(rows: Sequence[Row], records: Sequence[Record]) -> list[str]:
-    seeds = sorted({record.training_config.seed for record in records})
+    seeds = sorted({record.recipe.seed for record in records})
     counts = sorted({len(row.trainings) for row in rows if row.trainings})
     several = counts and counts[-1] > 1
     how_many = " or ".join(str(count) for count in counts)
@@ -90,7 +91,7 @@ def _describe_trainings(rows: Sequence[Row], records: Sequence[Record]) -> list[
         spread = f"Means over {how_many} trainings, \N{PLUS-MINUS SIGN} their standard deviation; "
     else:
         spread = "One training per row: differences that another seed could undo rank nothing; "
-    without = "" if any(r.training_config.augmentation.is_on for r in records) else ", without augmentation"
+    without = "" if any(r.recipe.augmentation.is_on for r in records) else ", without augmentation"
     return [
         f"Training: {describe_trainings(records)}; seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}.",
         f"{spread}all from random weights{without}, and no network's own recipe was used.",
@@ -132,8 +133,8 @@ def _describe_row(row: Row, measured: bool, show_invalid: bool) -> list[str]:
     lines = []
     for record in row.records:
         name = row.name
-        if len(row.records) > 1:
-            name += f" (seed {record.training_config.seed})"
+        if len(row.records) > 1 and record.seed is not None:
+            name += f" (seed {record.seed})"
         if record.failure:
             lines.append(f"{name} failed ({record.failure.phase}, {record.failure.status}): {record.failure.reason}")
         if measured and record.profile and (verdict := judge(record.profile)).level in ("suspect", "invalid"):
@@ -176,7 +177,7 @@ def describe_trainings(records: Sequence[Record]) -> str:
 
 def _recipe(record: Record) -> tuple[str, ...]:
     """What a recipe consists of, in words; each has the same parts, some of them empty."""
-    config = record.training_config
+    config = record.recipe
     changed = config.augmentation.describe()
     teacher = record.training.teacher if record.training else config.teacher
     how = config.distillation

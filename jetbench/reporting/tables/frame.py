@@ -53,14 +53,14 @@ def _row(record: Record) -> dict[str, object]:
         "val_best_epoch": training.best.epoch if training else None,
         "val_miou_last": training.last.counts.miou if training else None,
         "test_miou": training.test.miou if training else None,
-        "val_miou_constant": dataset.constant_miou["val"],
-        "test_miou_constant": dataset.constant_miou["test"],
+        "val_miou_constant": dataset.constant_miou["val"] if dataset else None,
+        "test_miou_constant": dataset.constant_miou["test"] if dataset else None,
         "steps": training.steps if training else None,
         "epochs": training.epochs if training else None,
         "training_s": training.seconds if training else None,
         "final_loss": training.loss_curve[-1][1] if training and training.loss_curve else None,
-        "loss": record.training_config.loss,
-        "seed": record.training_config.seed,
+        "loss": record.training_config.loss if record.training_config else None,
+        "seed": record.seed,
     }
     for name, latency in (
         ("model", profile and profile.model_latency),
@@ -83,21 +83,22 @@ def _row(record: Record) -> dict[str, object]:
         "verdict": judge(profile).level if profile else None,
         "verdict_reasons": "; ".join(judge(profile).reasons) if profile else None,
     }
-    ious = training.best.counts.class_iou if training else (None,) * dataset.num_classes
-    test_ious = training.test.class_iou if training else (None,) * dataset.num_classes
-    row |= {f"val_iou_{name}": iou for name, iou in zip(dataset.class_names, ious, strict=True)}
-    row |= {f"test_iou_{name}": iou for name, iou in zip(dataset.class_names, test_ious, strict=True)}
+    if dataset is not None:
+        unknown = (None,) * dataset.num_classes
+        for split, ious in (
+            ("val", training.best.counts.class_iou if training else unknown),
+            ("test", training.test.class_iou if training else unknown),
+        ):
+            row |= {f"{split}_iou_{name}": iou for name, iou in zip(dataset.class_names, ious, strict=True)}
     environment = profile.environment if profile else None
     row |= {
-        "dataset": dataset.name,
-        "dataset_digest": dataset.digest,
-        "train_images": dataset.images["train"],
-        "val_images": dataset.images["val"],
-        "test_images": dataset.images["test"],
-        "image_height": dataset.size[0],
-        "image_width": dataset.size[1],
-        "classes": dataset.num_classes,
-        "void_rule": dataset.void_rule,
+        "dataset": dataset.name if dataset else None,
+        "dataset_digest": dataset.digest if dataset else None,
+        **{f"{split}_images": dataset.images[split] if dataset else None for split in ("train", "val", "test")},
+        "image_height": record.input_size[0],
+        "image_width": record.input_size[1],
+        "classes": record.num_classes,
+        "void_rule": dataset.void_rule if dataset else None,
         "device": environment.device if environment else None,
         "cpu": environment.cpu if environment else None,
         "threads": environment.threads if environment else None,

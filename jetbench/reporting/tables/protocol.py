@@ -30,9 +30,9 @@ def facts_of(record: Record, needs: Iterable[Needs], with_varied: bool = False) 
     wanted, facts = set(needs), {}
     dataset, profile = record.dataset, record.profile
     if "counted" in wanted:
-        facts["input"] = format_size(dataset.size)
-        facts["classes"] = str(dataset.num_classes)
-    if "trained" in wanted and record.training is not None:
+        facts["input"] = format_size(record.input_size)
+        facts["classes"] = str(record.num_classes)
+    if "trained" in wanted and record.training is not None and dataset is not None:
         facts["data"] = f"{dataset.describe()} (digest {dataset.digest[:8]})"
         facts |= _recipe_of(record, frozenset() if with_varied else frozenset(record.changes))
     if "measured" in wanted and profile is not None and profile.model_latency is not None:
@@ -58,7 +58,7 @@ def facts_of(record: Record, needs: Iterable[Needs], with_varied: bool = False) 
 
 def _recipe_of(record: Record, varied: frozenset[str]) -> dict[str, str]:
     """Each field of the recipe but the seed; a budget of seconds hangs on the machine that trains, too."""
-    config, training, environment = record.training_config, record.training, record.training_environment
+    config, training, environment = record.recipe, record.training, record.training_environment
     fields: dict[str, object] = config.model_dump(
         mode="json", exclude={"seed", "threads", "mixed_precision", "deterministic", "proxies"}
     )

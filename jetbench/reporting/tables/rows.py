@@ -109,12 +109,12 @@ def quoted_rows(rivals: Sequence[Baseline]) -> list[Row]:
 
 def _identity(record: Record) -> tuple[str, ...]:
     """What two records share that differ in nothing but the seed."""
-    config = record.training_config.model_copy(update={"seed": 0})
+    recipe = record.training_config and record.training_config.model_copy(update={"seed": 0}).identity
     return (
         record.fingerprint,
         record.architecture.model_dump_json(),
-        config.identity,
-        record.dataset.model_dump_json(),
+        recipe or record.key,
+        record.dataset.model_dump_json() if record.dataset else "",
         record.profiling_config.model_dump_json(),
     )
 

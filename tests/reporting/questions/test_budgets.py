@@ -112,9 +112,7 @@ def test_seeds_are_a_mean_and_one_of_them_against_the_others_is_the_ceiling() ->
 
 
 def test_another_size_or_data_set_is_a_way_of_its_own_and_paired_by_name() -> None:
-    small = [
-        each.model_copy(update={"dataset": each.dataset.model_copy(update={"size": (32, 48)})}) for each in BRIEF[:6]
-    ]
+    small = [each.model_copy(update={"dataset": each.data.model_copy(update={"size": (32, 48)})}) for each in BRIEF[:6]]
     table = build_budgets([study(*LONG), study(*small)])
     row = next(row for row in table.rows if row.name == "50 steps, made-up 32x48")
     assert [cell.text for cell in row.cells][:2] == ["6", "0.87"]  # no interval of six
@@ -130,7 +128,7 @@ def test_too_few_networks_or_no_training_is_an_error() -> None:
 
 def test_counts_and_proxies_are_those_of_the_references_size() -> None:
     large = [
-        each.model_copy(update={"dataset": each.dataset.model_copy(update={"size": (256, 384)})}) for each in BRIEF[:6]
+        each.model_copy(update={"dataset": each.data.model_copy(update={"size": (256, 384)})}) for each in BRIEF[:6]
     ]
     alone, together = ({way.name: way.values for way in list_ways(given)[0]} for given in (
         [study(*LONG)], [study(*LONG), study(*large)]

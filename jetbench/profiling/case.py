@@ -1,0 +1,140 @@
+"""Case: a network in a setting, as it is profiled, and the record that its profile becomes."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import Field
+
+from jetbench.files import digest_of
+from jetbench.models.build import build_model, without_training_heads
+from jetbench.models.weights import load_network
+from jetbench.network.operations import Operation
+from jetbench.network.plan import plan_network
+from jetbench.profiling.findings import GREY_MEAN, GREY_STD, Network
+from jetbench.profiling.listing import list_network
+from jetbench.records.record import Profile, Record, profile_key
+from jetbench.spec.architecture import AnyArchitecture
+from jetbench.spec.base import Spec
+from jetbench.spec.catalog import read_architecture
+from jetbench.spec.profiling import ProfilingConfig
+
+CLASSES = 11
+WEIGHTS, YAML = ".safetensors", (".yaml", ".yml")
+
+
+class Case(Spec):
+    """A network with a setting: the weights in a file, or an architecture with seeded random weights.
+
+    `weights` is the SHA-256 of the weights file.
+    """
+
+    label: str
+    architecture: AnyArchitecture
+    num_classes: int
+    input_size: tuple[int, int]
+    config: ProfilingConfig
+    changes: dict[str, Any] = Field(default_factory=dict)
+    weights_file: str | None = None
+    weights: str | None = None
+    mean: tuple[float, ...] = GREY_MEAN
+    std: tuple[float, ...] = GREY_STD
+
+    def network(self) -> Network:
+        """What can be measured of it; it is built when it is measured."""
+
+        def build() -> torch.nn.Module:
+            if self.weights_file is not None:
+                return without_training_heads(load_network(Path(self.weights_file))[0])
+            torch.manual_seed(self.config.seed)
+            return without_training_heads(build_model(self.architecture, self.num_classes, self.input_size))
+
+        return Network(self.label, build, self.input_size, self.config, self.mean, self.std)
+
+    def operations(self) -> tuple[Operation, ...]:
+        """Every operation for one image."""
+        return list_network(plan_network(self.architecture, self.num_classes, self.input_size))
+
+    def to_record(self, profile: Profile, finished: datetime | None = None) -> Record:
+        """The record of a profile of it, by itself and not of a sweep's variant; `finished` is now by default."""
+        at = finished or datetime.now(timezone.utc)
+        record = Record(
+            kind="profile",
+            key="",
+            variant=self.label,
+            changes=self.changes,
+            architecture=self.architecture,
+            fingerprint=plan_network(self.architecture, self.num_classes, self.input_size).fingerprint,
+            profiling_config=self.config,
+            is_trained=self.weights_file is not None,
+            weights=self.weights,
+            profile=profile.model_copy(update={"num_classes": self.num_classes}),
+            finished=at.isoformat(timespec="seconds"),
+        )
+        return record.model_copy(update={"key": profile_key(record)})
+
+
+def list_cases(
+    networks: Sequence[str],
+    settings: Sequence[ProfilingConfig],
+    size: tuple[int, int],
+    num_classes: int = CLASSES,
+    changes: Mapping[str, Any] | None = None,
+) -> list[Case]:
+    """Every network in every setting, in this order.
+
+    Args:
+        networks: names of architectures, paths of YAML files, or weights files of ours, which have a size, classes and
+            fields of their own.
+        settings: how each is run.
+        size: (height, width) of the images of those without weights.
+        num_classes: of those without weights.
+        changes: fields of the architectures with other values.
+
+    Raises:
+        SpecError: a network that there is not, or that cannot be built.
+    """
+    cases = []
+    for name in networks:
+        for config in settings:
+            cases.append(
+                _saved(name, config) if name.endswith(WEIGHTS) else _random(name, config, size, num_classes, changes)
+            )
+    return cases
+
+
+def _saved(name: str, config: ProfilingConfig) -> Case:
+    _, saved = load_network(Path(name))
+    return Case(
+        label=Path(name).stem,
+        architecture=saved.architecture,
+        num_classes=saved.num_classes,
+        input_size=saved.input_size,
+        config=config,
+        weights_file=name,
+        weights=digest_of(Path(name)),
+        mean=saved.mean,
+        std=saved.std,
+    )
+
+
+def _random(
+    name: str,
+    config: ProfilingConfig,
+    size: tuple[int, int],
+    num_classes: int,
+    changes: Mapping[str, Any] | None,
+) -> Case:
+    given = dict(changes or {})
+    architecture = read_architecture(name, given, f"{name} with {given}" if given else None)
+    plan_network(architecture, num_classes, size)  # refuses what cannot be built, before anything is measured
+    return Case(
+        label=Path(name).stem if name.endswith(YAML) else name,
+        architecture=architecture,
+        num_classes=num_classes,
+        input_size=size,
+        config=config,
+        changes=given,
+    )
