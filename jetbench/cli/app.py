@@ -16,7 +16,6 @@ from rich.markup import escape
 
 from jetbench import __version__
 from jetbench.errors import JetbenchError, SpecError, is_disk_trouble
-from jetbench.probe.machine import cores
 from jetbench.spec.values import parse_size
 
 EXIT_USER_ERROR = 2
@@ -119,12 +118,6 @@ def check_folder(folder: Path, files: Sequence[str], option: str = "--reports") 
     if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK) or in_the_way:
         what = f"{in_the_way[0]} in it is a folder" if in_the_way else f"{there} is a file or not open to writing"
         raise SpecError(f"{folder}: cannot be written to: {what}; give another folder with {option}")
-
-
-def check_threads(key: str, threads: int) -> None:
-    """Refuse more threads than this machine has cores."""
-    if threads > cores():
-        raise SpecError(f"{key}={threads} is more than the {cores()} cores of this machine")
 
 
 @contextmanager

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 from rich.markup import escape
 
-from jetbench.cli.app import check_threads, errors
+from jetbench.cli.app import errors
 from jetbench.errors import SpecError
+from jetbench.execution.executor import check_threads
 from jetbench.reporting.sheets.profile import write_profiles
 from jetbench.spec.base import parse_spec
 from jetbench.spec.device import Device

@@ -5,17 +5,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from jetbench.cli.app import (
-    check_threads,
-)
+from jetbench.cli.app import TORCH_DEVICES, errors
 from jetbench.errors import SpecError
 
 if TYPE_CHECKING:
-    from jetbench.execution.executor import Executor
     from jetbench.spec.dataset import DatasetConfig
-    from jetbench.spec.search import Search
-    from jetbench.spec.sweep import Sweep
-from collections.abc import Callable
+    from jetbench.study.place import Place
 from typing import TYPE_CHECKING
 
 from jetbench.spec.values import parse_seconds
@@ -39,6 +34,16 @@ def dataset_changes(asked: str, own: "DatasetConfig") -> dict[str, Any]:
     return {"dataset": {**kept, "name": kind, **({"path": path} if path else {})}}
 
 
+DeviceOption = Annotated[
+    str | None,
+    typer.Option(
+        "--device", metavar="NAME", help="Profile on this device, from `jetbench devices`. Default: this machine."
+    ),
+]
+TorchDeviceOption = Annotated[
+    str | None,
+    typer.Option("--torch-device", metavar="NAME", help="Train on auto, cpu or cuda. Default: as the file says."),
+]
 PLACES = "Many jobs, many machines"
 WAIT = "10min"
 
@@ -79,61 +84,46 @@ WaitOption = Annotated[
 ]
 
 
-def check_storage(address: str | None) -> None:
-    """Refuse an address that is none, before anything runs."""
-    if address is not None:
-        from jetbench.study.storage import storage_url
-
-        storage_url(address, Path())
-
-
-def read_wait(text: str) -> float:
-    """The value of --wait in seconds."""
-    try:
-        return parse_seconds(text)
-    except ValueError as error:
-        raise SpecError(f"--wait: {error}") from None
-
-
-def open_place(
-    asked: "Sweep | Search", threads: int, jobs: int | None, ray: str | None, wait_s: float
-) -> "tuple[str, Callable[[], Executor]]":
-    """The torch device of the trainings, and what makes an executor: on this machine, or on a cluster of Ray.
-
-    Args:
-        asked: what will run.
-        threads: of one training, at most.
-        jobs: trainings side by side on this machine, where a person says so.
-        ray: the cluster's address.
-        wait_s: how long a job may wait for what no machine of the cluster has.
+def read_place(reports: Path, jobs: int | None, ray: str | None, storage: str | None, wait: str) -> "Place":
+    """Where a study is kept and its jobs run, checked.
 
     Raises:
-        SpecError: there is no such device, or no such cluster, or this machine is not the board that is asked for.
+        SpecError: an option's value is none.
     """
-    from jetbench.execution.executor import token_of
+    from jetbench.study.place import Place
 
-    token = token_of(asked.board)
-    if ray is not None:
-        return _open_cluster(ray, asked.device, threads, token, wait_s, jobs)
-    from jetbench.execution.local import LocalExecutor, choose_device, local_slots
-
-    check_threads("training.threads", threads)
-    device = choose_device(asked.device)
-    slots = local_slots(device, threads, jobs, token)
-    width = slots["gpu"] if device == "cuda" else slots["cpu"] // threads
-    return device, lambda: LocalExecutor(slots, width).prepare()
+    try:
+        wait_s = parse_seconds(wait)
+    except ValueError as error:
+        raise SpecError(f"--wait: {error}") from None
+    place = Place(reports, jobs, ray, storage, wait_s)
+    place.check()
+    return place
 
 
-def _open_cluster(
-    address: str, wanted: str, threads: int, token: str, wait_s: float, jobs: int | None
-) -> "tuple[str, Callable[[], Executor]]":
-    if jobs is not None:
-        raise SpecError("--jobs: with --ray, the cluster's CPUs and GPUs say how many trainings run; leave it out")
-    from jetbench.execution.ray import RayExecutor, connect
+def device_changes(device: str | None, torch_device: str | None) -> dict[str, Any]:
+    """`--device` and `--torch-device` as changes of a sweep or search.
 
-    has_gpu = connect(address, token).get("GPU", 0) > 0
-    if wanted == "cuda" and not has_gpu:
-        raise SpecError(f"--device cuda: no machine of the cluster {address} offers Ray a GPU")
-    device = "cuda" if has_gpu and wanted != "cpu" else "cpu"
-    training = {"gpu": 1} if device == "cuda" else {"cpu": threads}
-    return device, lambda: RayExecutor(training, token, wait_s)
+    `--device` used to name the torch device, too; it still does, and says so.
+
+    Raises:
+        SpecError: both name a torch device, or there is none of that name.
+    """
+    changes: dict[str, Any] = {}
+    if torch_device is not None and torch_device not in TORCH_DEVICES:
+        raise SpecError(f"--torch-device {torch_device}: expected {', '.join(TORCH_DEVICES)}")
+    if device in TORCH_DEVICES:
+        if torch_device not in (None, device):
+            raise SpecError(f"--device {device} and --torch-device {torch_device} contradict each other; give one")
+        errors.print(
+            f"[yellow]note:[/] --device {device} sets where torch trains: write --torch-device {device}. "
+            "--device names the device to profile on.",
+            highlight=False,
+            soft_wrap=True,
+        )
+        torch_device, device = device, None
+    if device is not None:
+        changes["board"] = device
+    if torch_device is not None:
+        changes["device"] = torch_device
+    return changes

@@ -23,10 +23,10 @@ def predict(
 
     An image is resized to the size that the network was trained at, and its classes back to the image's own.
     """
-    from jetbench.models.weights import load_network
+    from jetbench.models.weights import load_weights
     from jetbench.training.predict import load_image, predict_image, write_overlay
 
-    network, saved = load_network(weights)
+    network, saved = load_weights(weights)
     if saved.architecture.name != name:
         raise SpecError(f"{weights}: is of {saved.architecture.name}, not of {name}")
     stems = [path.stem for path in images]

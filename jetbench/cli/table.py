@@ -69,10 +69,11 @@ def table(
     studies = read_studies(folders)
     plain = style is None and columns is None and per == "network" and out is None and not each_seed
     if plain and len(studies) == 1:
-        from jetbench.reporting.report import write_report
+        from jetbench.reporting.report import print_study, print_written, write_files
 
-        only = studies[0]
-        write_report(console, only.folder, only.records, only.title, show_invalid, only.quoted)
+        paths = write_files(studies[0], show_invalid)
+        print_study(console, studies[0], show_invalid)
+        print_written(console, studies[0].folder, paths)
         return
     if form == "csv" and columns is None and per == "network":
         show_text(_csv_of_all(studies), out)

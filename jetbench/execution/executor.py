@@ -5,7 +5,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+from jetbench.errors import SpecError
 from jetbench.execution.requests import JobRequest, Phase
+from jetbench.probe.machine import cores
 from jetbench.records.record import Status
 
 QUEUED = "waiting for a slot"
@@ -16,6 +18,16 @@ PROFILER = "profiler"
 def token_of(board: str | None) -> str:
     """The token that a profile needs: the board's name, also where a path to its YAML is given."""
     return Path(board).stem if board else PROFILER
+
+
+def check_threads(key: str, threads: int) -> None:
+    """Refuse more threads than this machine has cores.
+
+    Raises:
+        SpecError: there are fewer cores.
+    """
+    if threads > cores():
+        raise SpecError(f"{key}={threads} is more than the {cores()} cores of this machine")
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import torch
 
 from jetbench.errors import ProfilingError
 from jetbench.execution.requests import ProfileRequest
-from jetbench.models.weights import load_network
+from jetbench.models.weights import load_weights
 from jetbench.network.plan import plan_network
 from jetbench.profiling.case import Case
 from jetbench.profiling.host import describe_host, host_device, is_here, read_identity, torch_device, with_card
@@ -27,7 +27,7 @@ def case_of(request: ProfileRequest) -> Case:
     if request.untrained is not None:
         return Case(label="the network", config=request.profiling, **dict(request.untrained))
     path = Path(request.weights_file or "")
-    _, saved = load_network(path)
+    _, saved = load_weights(path)
     found = plan_network(saved.architecture, saved.num_classes, saved.input_size).fingerprint
     if request.fingerprint not in (None, found):
         raise ProfilingError(f"{path}: holds another network than the one that is to be profiled")

@@ -9,7 +9,7 @@ from jetbench.errors import DataError, SpecError
 from jetbench.execution.requests import TrainReply, TrainRequest
 from jetbench.files import digest_of
 from jetbench.models.build import build_model
-from jetbench.models.weights import SavedNetwork, load_network
+from jetbench.models.weights import SavedNetwork, load_weights
 from jetbench.probe.alone import WAITING, machine_shared
 from jetbench.probe.machine import keep_freed_memory
 from jetbench.profiling.environment import describe_environment, set_arithmetic
@@ -67,7 +67,7 @@ def _load_teacher(path: Path, data: SegmentationData) -> tuple[Teacher, str]:
     Raises:
         SpecError: it is no such file, or its network has other classes.
     """
-    model, saved = load_network(path)
+    model, saved = load_weights(path)
     if saved.num_classes != data.info.num_classes:
         raise SpecError(
             f"training.teacher: {path} has {saved.num_classes} classes, the data {data.info.num_classes}: a teacher "

@@ -10,23 +10,25 @@ from jetbench.models.baselines import BASELINES
 from jetbench.models.jetseg import JetSeg
 from jetbench.network.plan import AnyPlan, BaselinePlan, plan_network
 from jetbench.spec.architecture import AnyArchitecture
+from jetbench.spec.catalog import load_architecture
 
 
-def build_model(architecture: AnyArchitecture, num_classes: int, input_size: tuple[int, int]) -> nn.Module:
+def build_model(architecture: AnyArchitecture | str, num_classes: int, input_size: tuple[int, int]) -> nn.Module:
     """A freshly initialised network that maps (N, 3, H, W) to logits (N, num_classes, H, W).
 
     In training mode a rival with auxiliary heads returns a tuple: the logits, then each head's, of the same size. One
     channel alone tells edges from the rest.
 
     Args:
-        architecture: what to build, from `load_architecture` or made in Python.
+        architecture: what to build: a name (`jetseg-nano`), the path of a YAML file, or an `Architecture`.
         num_classes: K, at least 2.
         input_size: (height, width) the pyramid is planned for; the built network takes others too.
 
     Raises:
         SpecError: the architecture cannot be built at this size; the message names the key, the value and the rule.
     """
-    return build_planned(plan_network(architecture, num_classes, input_size))
+    known = load_architecture(architecture) if isinstance(architecture, str) else architecture
+    return build_planned(plan_network(known, num_classes, input_size))
 
 
 def build_planned(plan: AnyPlan) -> nn.Module:

@@ -22,12 +22,15 @@ class SavedNetwork(Spec):
     std: tuple[float, ...]
 
 
-def load_network(path: Path) -> tuple[nn.Module, SavedNetwork]:
-    """The network in a weights file of ours, built and filled.
+def load_weights(path: Path | str) -> tuple[nn.Module, SavedNetwork]:
+    """The network in a weights file of ours, built and filled, and what stands beside the weights.
+
+    The network maps normalised images (N, 3, H, W) to logits (N, num_classes, H, W).
 
     Raises:
         SpecError: the file is missing, is no safetensors file, or does not say what network it belongs to.
     """
+    path = Path(path)
     if path.is_dir():
         raise SpecError(f"{path}: is a folder, not a weights file")
     try:

@@ -24,7 +24,7 @@ from jetbench.reporting import units
 from jetbench.reporting.studies import Study
 from jetbench.reporting.tables.columns import BY_NAME, Column, Value, relative_half
 from jetbench.reporting.tables.footnotes import Notes
-from jetbench.reporting.tables.protocol import describe_setting, group_rows
+from jetbench.reporting.tables.protocol import group_rows
 from jetbench.reporting.tables.rows import Row, rows_of
 from jetbench.reporting.tables.table import Cell, Section, Table, TableRow, believed
 from jetbench.spec.base import Spec, parse_spec, read_yaml
@@ -209,7 +209,7 @@ def _describe_fps(row: Row, value: Value) -> str:
     profile = row.profiles[0]
     span = f" [{value.low:.3g}, {value.high:.3g}]" if value.low is not None and value.high is not None else ""
     mode = f", {profile.environment.power_mode}" if profile.environment.power_mode else ""
-    setting = describe_setting(row.records[0].profiling_config)
+    setting = row.records[0].profiling_config
     return f"{value.number:.3g} FPS{span} on {profile.environment.device}{mode}, {setting}, in {row.study or row.name}"
 
 

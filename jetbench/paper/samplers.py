@@ -23,8 +23,8 @@ from jetbench.records.folder import SWEEP, read_records
 from jetbench.records.record import Record
 from jetbench.reporting import units
 from jetbench.search.answer import describe_difference
+from jetbench.search.ledger import Ledger
 from jetbench.search.pictures import draw_hypervolumes
-from jetbench.search.proposer import Searcher
 from jetbench.search.space import SearchSpace, describe_limits
 from jetbench.search.stopping import curve_of, miou_of
 from jetbench.spec.base import parse_spec, read_yaml
@@ -47,7 +47,7 @@ class Run:
     search: Search
     records: tuple[Record, ...]
     points: tuple[tuple[float, ...], ...]
-    searcher: Searcher
+    ledger: Ledger
 
     def volumes(self, reference: Sequence[float]) -> list[float]:
         """The share that is dominated after each training (see `dominated_share`)."""
@@ -97,15 +97,15 @@ def read_run(folder: Path) -> Run:
     if not records:
         raise SpecError(f"{folder}: no network has landed there")
     dataset = records[0].data
-    searcher = Searcher(SearchSpace(search, dataset.num_classes, dataset.size), records)
-    rows = list(searcher.points())
+    ledger = Ledger(SearchSpace(search, dataset.num_classes, dataset.size)).enter_all(records)
+    rows = list(ledger.points())
     if not rows:
         raise SpecError(f"{folder}: no training has ended there")
-    if searcher.counts["taken over"]:
+    if ledger.counts["taken over"]:
         raise SpecError(
             f"{folder}: has rows of another study, so its trainings are not its own; compare another search"
         )
-    return Run(search, tuple(r for r, _ in rows), tuple(tuple(values) for _, values in rows), searcher)
+    return Run(search, tuple(r for r, _ in rows), tuple(tuple(values) for _, values in rows), ledger)
 
 
 def dominated_share(points: Sequence[Sequence[float]], reference: Sequence[float]) -> float:
@@ -126,22 +126,20 @@ def reference_of(runs: Sequence[Run]) -> tuple[float, ...]:
 
 def replay(run: Run) -> Replay:
     """What the rule would have ended, each training judged by those that landed before it."""
-    space = run.searcher.space
+    space = run.ledger.space
     search = run.search.model_copy(update={"early_stop": True})
-    judge = Searcher(SearchSpace(search, space.num_classes, space.input_size))
+    judge = Ledger(SearchSpace(search, space.num_classes, space.input_size))
     front = {run.records[number].key for number in run.front()}
     stopped, saved, lost = 0, 0.0, 0
     for record in run.records:
-        plan = plan_architecture(record.architecture, space.num_classes, space.input_size)
-        variant = Variant(record.variant, record.changes, record.architecture, record.recipe, plan)
-        floors = judge.floors(variant, record.profile)
+        floors = judge.floors(record.architecture, record.profile, record.recipe.evaluations)
         curve = curve_of(record)
         ended = next((number for number, best in enumerate(curve, 1) if why_stopped(floors, number, best)), None)
         if ended is not None:
             stopped, saved, lost = stopped + 1, saved + 1 - ended / len(curve), lost + (record.key in front)
         else:
             # What would have been ended has no end that later trainings could be judged by.
-            judge.learn(record)
+            judge.enter(record)
     return Replay(len(run.records), stopped, saved / len(run.records), len(front), lost)
 
 
@@ -176,7 +174,16 @@ def train_again(folder: Path, runs: Sequence[Run]) -> list[Record]:
     executor = LocalExecutor(local_slots(device, search.training.threads, None))
     view = LineView(Console(highlight=False))
     with view:
-        return run_study(folder, sweep, variants, dataset, device, executor, view, phases=("train",))
+        return run_study(
+            folder=folder,
+            sweep=sweep,
+            variants=variants,
+            dataset=dataset,
+            device=device,
+            executor=executor,
+            view=view,
+            phases=("train",),
+        )
 
 
 def scores_of(folder: Path) -> dict[str, list[float]]:
@@ -217,7 +224,7 @@ def main(out: Path, folders: Sequence[Path], again: bool = False) -> None:
     lines += ["| :-- | --: | --: | --: | --: | --: | --: |"]
     for name, own in groups.items():
         for run, volume in zip(own, volumes[name], strict=True):
-            over = sum(count for what, count in run.searcher.counts.items() if what.startswith("over "))
+            over = sum(count for what, count in run.ledger.counts.items() if what.startswith("over "))
             best = 100 * max(miou_of(record) for record in run.records)
             front = len(run.front())
             cells = (name, run.search.seed, len(run.records), f"{100 * volume[-1]:.2f}", f"{best:.1f}", over, front)

@@ -215,7 +215,7 @@ def write(folder: Path) -> list[Path]:
     paths = equation2.write(folder)
     rivals, every = studies[RIVALS], list(studies.values())
     for study in every:
-        paths += write_tables(study.folder, study.records, study.title, quoted=study.quoted)
+        paths += write_tables(study, study.rows())
     builders: dict[str, Callable[[], Table]] = {
         "table-1": lambda: build_table1(rivals),
         **{f"device-{name}": _device_builder(name, every) for name in DEVICES},

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from jetbench.files import digest_of
 from jetbench.models.build import build_model, without_training_heads
-from jetbench.models.weights import load_network
+from jetbench.models.weights import load_weights
 from jetbench.network.operations import Operation
 from jetbench.network.plan import plan_network
 from jetbench.profiling.findings import GREY_MEAN, GREY_STD, Network
@@ -47,7 +47,7 @@ class Case(Spec):
 
         def build() -> torch.nn.Module:
             if self.weights_file is not None:
-                return without_training_heads(load_network(Path(self.weights_file))[0])
+                return without_training_heads(load_weights(Path(self.weights_file))[0])
             torch.manual_seed(self.config.seed)
             return without_training_heads(build_model(self.architecture, self.num_classes, self.input_size))
 
@@ -106,7 +106,7 @@ def list_cases(
 
 
 def _saved(name: str, config: ProfilingConfig) -> Case:
-    _, saved = load_network(Path(name))
+    _, saved = load_weights(Path(name))
     return Case(
         label=Path(name).stem,
         architecture=saved.architecture,

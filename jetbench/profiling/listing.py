@@ -1,14 +1,31 @@
-"""list_network: every operation of any planned network, JetSeg's without torch, a rival's by tracing it."""
+"""count and list_network: what any network costs, JetSeg's without torch, a baseline's by tracing it."""
 
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from jetbench.network.list_operations import list_operations
-from jetbench.network.operations import Operation
-from jetbench.network.plan import AnyPlan, BaselinePlan
+from jetbench.network.operations import Cost, Operation, add_up
+from jetbench.network.plan import AnyPlan, BaselinePlan, plan_network
+from jetbench.spec.architecture import AnyArchitecture
+from jetbench.spec.catalog import load_architecture
 
 if TYPE_CHECKING:
     from torch import nn
+
+
+def count(network: AnyArchitecture | str, num_classes: int = 11, size: tuple[int, int] = (512, 512)) -> Cost:
+    """What a network costs for one image: parameters, MACs, FLOPs, equation 2, peak activations and bytes moved.
+
+    Args:
+        network: a name (`jetseg-nano`), the path of a YAML file, or an architecture.
+        num_classes: channels of the logits.
+        size: (height, width) of the image.
+
+    Raises:
+        SpecError: there is no such network, or it cannot be built at this size.
+    """
+    known = load_architecture(network) if isinstance(network, str) else network
+    return add_up(list_network(plan_network(known, num_classes, size)))
 
 
 def list_network(plan: AnyPlan) -> tuple[Operation, ...]:

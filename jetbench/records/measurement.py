@@ -131,7 +131,7 @@ class Comparison(Spec):
         return max(distances)
 
     @property
-    def is_told_apart(self) -> bool:
+    def is_significant(self) -> bool:
         """Does every process find the same sign of difference, and more of it than the copy of the reference shows?"""
         low, high = self.interval or (min(self.medians), max(self.medians))
         return low > 1 + self.resolution or high < 1 - self.resolution

@@ -7,45 +7,58 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table as RichTable
 
-from jetbench.records.record import Record
+from jetbench.files import write_whole
 from jetbench.reporting.pictures.plots import AT_THE_END, write_plots
+from jetbench.reporting.studies import Study
 from jetbench.reporting.tables.columns import LAYOUTS, REPORTED, find_columns
 from jetbench.reporting.tables.frame import frame
 from jetbench.reporting.tables.latex import to_latex
 from jetbench.reporting.tables.markdown import to_markdown
 from jetbench.reporting.tables.protocol import ALL, group_rows
 from jetbench.reporting.tables.published import describe_published
-from jetbench.reporting.tables.rows import Row, quoted_rows, rows_of
-from jetbench.reporting.tables.table import believed, build_table
+from jetbench.reporting.tables.rows import Row
+from jetbench.reporting.tables.table import Table, believed, build_table
 from jetbench.reporting.tables.terminal import explain_signs, to_terminal
 from jetbench.reporting.terminal import print_notes, print_whole
-from jetbench.spec.architecture import Baseline
 
 
-def write_tables(
-    folder: Path,
-    records: Sequence[Record],
-    title: str,
-    show_invalid: bool = False,
-    quoted: Sequence[Baseline] = (),
-) -> list[Path]:
-    """Write table.md, table.tex and table.csv; returns their paths. The CSV has a row for each record, all of them.
+def write_files(study: Study, show_invalid: bool = False) -> list[Path]:
+    """Write the tables and plots of a study to its folder; returns their paths.
 
-    Rows whose protocols differ stand in groups. `quoted` are rivals of which there are only published figures.
+    Rows whose profile is invalid are left out, unless `show_invalid`. Rows whose protocols differ stand in groups.
     """
-    rows = [*rows_of(records), *quoted_rows(quoted)]
-    wide = build_table(rows, find_columns(_told(LAYOUTS["wide"], rows)), title, True, show_invalid)
-    if not any(row.profiles for row in rows):  # a study that only trains
-        wide = wide.without_empty_columns()
-    brief = build_table(rows, find_columns(LAYOUTS["brief"]), title, True, show_invalid)
+    rows = study.rows()
+    kept = rows if show_invalid else believed(rows)
+    # One picture holds rows of one protocol: of several, those with the most rows.
+    groups = group_rows([row for row in kept if row.records], ALL)
+    drawn = max(groups, key=lambda group: len(group.rows))
+    label = f"{study.title} ({drawn.label})" if drawn.label else study.title
+    paths = write_tables(study, rows, show_invalid)
+    return paths + write_plots(study.folder, drawn.rows, label, AT_THE_END, ("png", "svg"))
+
+
+def write_tables(study: Study, rows: Sequence[Row], show_invalid: bool = False) -> list[Path]:
+    """Write table.md, table.tex and table.csv; returns their paths. The CSV has a row for each record, all of them."""
+    wide = build_table(rows, find_columns(_told(LAYOUTS["wide"], rows)), study.title, True, show_invalid)
     texts = {
-        "table.md": to_markdown(wide),
-        "table.tex": to_latex(brief.without_empty_columns()),
-        "table.csv": frame(records, quoted).to_csv(index=False),
+        "table.md": to_markdown(_without_what_was_not_done(wide, rows)),
+        "table.tex": to_latex(brief_table(study, rows, show_invalid).without_empty_columns()),
+        "table.csv": frame(study.records, study.quoted).to_csv(index=False),
     }
     for name, text in texts.items():
-        (folder / name).write_text(text, encoding="utf-8")
-    return [folder / name for name in texts]
+        write_whole(study.folder / name, text)
+    return [study.folder / name for name in texts]
+
+
+def brief_table(study: Study, rows: Sequence[Row], show_invalid: bool = False) -> Table:
+    """The study's rows with the columns of the brief layout."""
+    return build_table(rows, find_columns(LAYOUTS["brief"]), study.title, True, show_invalid)
+
+
+def _without_what_was_not_done(table: Table, rows: Sequence[Row]) -> Table:
+    """Without empty columns, where a study only trains or only profiles."""
+    is_half = not any(row.profiles for row in rows) or not any(row.trainings for row in rows)
+    return table.without_empty_columns() if is_half else table
 
 
 def _told(names: Sequence[str], rows: Sequence[Row]) -> list[str]:
@@ -55,33 +68,10 @@ def _told(names: Sequence[str], rows: Sequence[Row]) -> list[str]:
     return [name for name in names if name not in REPORTED]
 
 
-def write_report(
-    console: Console,
-    folder: Path,
-    records: Sequence[Record],
-    title: str,
-    show_invalid: bool = False,
-    quoted: Sequence[Baseline] = (),
-) -> None:
-    """Write the tables and plots of `records` to `folder` and print the table and where the files are.
-
-    Rows whose profile is invalid are left out, and named below, unless `show_invalid`. `quoted` are rivals of which
-    there are only published figures.
-    """
-    if not records:
-        console.print(f"No row has landed in {folder} yet.")
-        return
-    rows = [*rows_of(records), *quoted_rows(quoted)]
-    kept = rows if show_invalid else believed(rows)
-    # One picture holds rows of one protocol: of several, those with the most rows.
-    groups = group_rows([row for row in kept if row.records], ALL)
-    drawn = max(groups, key=lambda group: len(group.rows))
-    label = f"{title} ({drawn.label})" if drawn.label else title
-    paths = write_tables(folder, records, title, show_invalid, quoted)
-    paths += write_plots(folder, drawn.rows, label, AT_THE_END, ("png", "svg"))
-    table = build_table(rows, find_columns(LAYOUTS["brief"]), title, True, show_invalid)
-    if not any(row.profiles for row in rows):
-        table = table.without_empty_columns()
+def print_study(console: Console, study: Study, show_invalid: bool = False) -> None:
+    """Print the study's table, what is published of its rows, and the notes to read them by."""
+    rows = study.rows()
+    table = _without_what_was_not_done(brief_table(study, rows, show_invalid), rows)
     is_plain = not console.is_terminal
     print_whole(console, to_terminal(table, is_plain))
     published = [row for row in rows if row.architecture.reported]
@@ -91,8 +81,12 @@ def write_report(
     if published:
         print_notes(console, describe_published([(row.name, row.architecture) for row in rows]))
         console.print(
-            f"[dim]- Where each published figure was read stands in {folder / 'table.md'}.[/]", highlight=False
+            f"[dim]- Where each published figure was read stands in {study.folder / 'table.md'}.[/]", highlight=False
         )
+
+
+def print_written(console: Console, folder: Path, paths: Sequence[Path]) -> None:
+    """Say which files were written where."""
     written = ", ".join(path.name for path in paths)
     console.print(f"\nWritten to {folder}: {written}", highlight=False, soft_wrap=True)
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jetbench.errors import SpecError
 from jetbench.network.variants import read_quoted, variant_names
@@ -13,6 +13,9 @@ from jetbench.reporting.tables.rows import Row, quoted_rows, rows_of
 from jetbench.spec.architecture import Baseline
 from jetbench.spec.base import parse_spec, read_yaml
 from jetbench.spec.sweep import Sweep
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -29,29 +32,44 @@ class Study:
     quoted: tuple[Baseline, ...] = ()
     asked: dict[str, Any] = field(default_factory=dict)
 
+    def to_frame(self) -> "pd.DataFrame":
+        """A pandas table: one row per record in SI units, and one per baseline that is only quoted."""
+        from jetbench.reporting.tables.frame import frame
+
+        return frame(self.records, self.quoted)
+
     def rows(self, merge_seeds: bool = True) -> list[Row]:
         """Its rows, then those of rivals that are only quoted."""
         return [*rows_of(self.records, self.name, merge_seeds), *quoted_rows(self.quoted)]
 
 
-def read_study(folder: Path) -> Study:
+def read_study(folder: Path | str) -> Study:
     """The study in a report folder.
 
     Raises:
         SpecError: there is no finished row in it.
         StudyError: a record is of another version.
     """
+    folder = Path(folder)
     if not folder.is_dir():
         raise SpecError(f"{folder}: is no report folder; give one such as reports/nano")
-    records = list({record.variant: record for record in read_records(folder)}.values())
+    records = read_records(folder)
     if not records:
         raise SpecError(f"{folder}: holds no {RECORDS} with a finished row; run a sweep first")
     asked = read_yaml(folder / SWEEP) if (folder / SWEEP).exists() else {}
+    landed = {record.variant: record for record in records if record.kind == "training"}
     order = _order_of(asked)
-    records.sort(key=lambda record: order.get(record.variant, len(order)))  # what is not in it keeps its place, after
+    # What is not in the sweep keeps its place, after what is.
+    trained = sorted(landed.values(), key=lambda record: order.get(record.variant, len(order)))
+    alone = [record for record in records if record.kind == "profile"]
+    return study_of(folder, [*trained, *alone], asked, read_quoted(asked.get("quoted") or ()))
+
+
+def study_of(folder: Path, records: Sequence[Record], asked: dict[str, Any], quoted: Sequence[Baseline] = ()) -> Study:
+    """The study that a folder holds, given its records and its sweep.yaml."""
     name, description = str(asked.get("name", folder.name)), asked.get("description")
     title = f"{name}: {description}" if description else name
-    return Study(folder, folder.resolve().name, title, tuple(records), read_quoted(asked.get("quoted") or ()), asked)
+    return Study(folder, folder.resolve().name, title, tuple(records), tuple(quoted), asked)
 
 
 def _order_of(asked: dict[str, Any]) -> dict[str, int]:

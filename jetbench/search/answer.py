@@ -10,16 +10,24 @@ from pathlib import Path
 
 import yaml
 from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
+from jetbench.files import write_whole
 from jetbench.network.closed_form import cost_of
 from jetbench.network.rules import format_size
 from jetbench.records.record import Profile, Record
 from jetbench.records.verdict import judge
 from jetbench.reporting import units
+from jetbench.reporting.tables.columns import Column
+from jetbench.reporting.tables.csv import to_csv
+from jetbench.reporting.tables.footnotes import Notes
+from jetbench.reporting.tables.html import to_html
+from jetbench.reporting.tables.latex import to_latex
+from jetbench.reporting.tables.markdown import to_markdown
 from jetbench.reporting.tables.protocol import describe_machine
-from jetbench.reporting.terminal import print_whole
+from jetbench.reporting.tables.rows import name_without_seed
+from jetbench.reporting.tables.table import Cell, Section, Table, TableRow
+from jetbench.reporting.tables.terminal import to_terminal
+from jetbench.reporting.terminal import print_notes, print_whole
 from jetbench.spec.architecture import AnyArchitecture
 from jetbench.spec.search import Objective, Search
 from jetbench.spec.sweep import Sweep, VariantGroup
@@ -29,7 +37,7 @@ ANSWER, PROPOSALS, FRONT, PICTURE = "answer.md", "proposals.csv", "front", "answ
 
 
 @dataclass(frozen=True)
-class Row:
+class AnswerRow:
     """One network of the answer with its trainings, one for each seed; `kept` are those that ended well."""
 
     name: str
@@ -101,12 +109,14 @@ class Row:
 
 def gather(
     finalists: Sequence[tuple[str, AnyArchitecture, Mapping[str, object]]], records: Sequence[Record]
-) -> list[Row]:
+) -> list[AnswerRow]:
     """Rows in the order of `finalists` (name, architecture, changes), each with its seeds' records."""
     found: dict[str, list[Record]] = {}
     for record in records:
-        found.setdefault(record.variant.rpartition(", seed=")[0], []).append(record)
-    return [Row(name, architecture, changes, tuple(found.get(name, ()))) for name, architecture, changes in finalists]
+        found.setdefault(name_without_seed(record), []).append(record)
+    return [
+        AnswerRow(name, architecture, changes, tuple(found.get(name, ()))) for name, architecture, changes in finalists
+    ]
 
 
 def describe_difference(found: Difference | None) -> str:
@@ -141,7 +151,7 @@ def counting_costs(search: Search) -> list[Objective]:
     return [name for name in dict.fromkeys(wanted) if name != "miou"]
 
 
-def costs_no_more(row: Row, base: Row, search: Search) -> str:
+def costs_no_more(row: AnswerRow, base: AnswerRow, search: Search) -> str:
     """Is every cost that counts (MACs, latency, the search's own) no more than the base's? `no` says which are more."""
     more: list[str] = []
     ties: list[str] = []
@@ -158,7 +168,7 @@ def costs_no_more(row: Row, base: Row, search: Search) -> str:
     return units.MISSING if missing else "yes" + (f", {' and '.join(ties)} a tie" if ties else "")
 
 
-def on_front(rows: Sequence[Row], search: Search) -> list[bool | None]:
+def on_front(rows: Sequence[AnswerRow], search: Search) -> list[bool | None]:
     """Does no other row beat it, now that all are trained again? By mean val mIoU; None where something is missing."""
     points: dict[int, list[float]] = {}
     for number, row in enumerate(rows):
@@ -173,40 +183,54 @@ def on_front(rows: Sequence[Row], search: Search) -> list[bool | None]:
     return [number in front if number in points else None for number in range(len(rows))]
 
 
-HEADINGS = (
-    *("network", "params", "MACs M", "MiB", "ms", "costs no more", "on front"),
-    *("val mIoU %", "val to base", "test mIoU %", "test to base"),
+COLUMNS = (
+    Column("parameters", "parameters", "counted", short="params"),
+    Column("macs", "MACs (M)", "counted", short="MACs M"),
+    Column("memory", "weights and peak activations (MiB)", "counted", short="MiB"),
+    Column("latency", "latency median (ms)", "measured", short="ms"),
+    Column("costs-no-more", "costs no more", "described", text=lambda row: ""),
+    Column("on-front", "on front", "described", text=lambda row: ""),
+    Column("val", "val mIoU (%)", "measured", short="val mIoU %"),
+    Column("val-to-base", "val to base (points)", "measured", short="val to base"),
+    Column("test", "test mIoU (%)", "measured", short="test mIoU %"),
+    Column("test-to-base", "test to base (points)", "measured", short="test to base"),
 )
+COSTS, SCORES = tuple(column.name for column in COLUMNS[:6]), tuple(column.name for column in COLUMNS[6:])
 
 
-def cells(rows: Sequence[Row], search: Search) -> list[list[str]]:
-    """The answer's table; the first row is the base."""
+def build_answer(rows: Sequence[AnswerRow], search: Search, described: str) -> Table:
+    """The answer as a table; the first row is the base.
+
+    Args:
+        rows: the base, then the front.
+        search: what was asked.
+        described: what became of the proposals, in a line.
+    """
     base = rows[0]
     val = [None, *differences([row.val for row in rows])]
     test = [None, *differences([row.test for row in rows])]
     words = {True: "yes", False: "no", None: units.MISSING}
     asked = len(search.final.seeds)
-    told = []
+    lines = []
     for row, on_val, on_test, is_front in zip(rows, val, test, on_front(rows, search), strict=True):
-        told.append(
-            [
-                row.name,
-                units.count(row.cost("parameters")),
-                units.millions(row.cost("macs")),
-                units.mebibytes(row.cost("memory")),
-                units.milliseconds(row.cost("latency")) + (" (?)" if row.doubt and row.measured("latency") else ""),
-                units.MISSING if row is base else costs_no_more(row, base, search),
-                words[is_front],
-                _spread(row.val, asked),
-                describe_difference(on_val),
-                _spread(row.test, asked),
-                describe_difference(on_test),
-            ]
+        cells = (
+            units.count(row.cost("parameters")),
+            units.millions(row.cost("macs")),
+            units.mebibytes(row.cost("memory")),
+            units.milliseconds(row.cost("latency")) + (" (?)" if row.doubt and row.measured("latency") else ""),
+            units.MISSING if row is base else costs_no_more(row, base, search),
+            words[is_front],
+            _spread(row.val, asked),
+            describe_difference(on_val),
+            _spread(row.test, asked),
+            describe_difference(on_test),
         )
-    return told
+        lines.append(TableRow(row.name, tuple(map(Cell, cells))))
+    notes = Notes(tuple(footnotes(rows, search, described)))
+    return Table(title_of(search), COLUMNS, (Section("", tuple(lines)),), notes)
 
 
-def footnotes(rows: Sequence[Row], search: Search, described: str) -> list[str]:
+def footnotes(rows: Sequence[AnswerRow], search: Search, described: str) -> list[str]:
     """What the table's numbers are."""
     kept = [record for row in rows for record in row.kept]
     notes = [f"The search: {described}."]
@@ -251,40 +275,39 @@ def title_of(search: Search) -> str:
     return f"{search.name}: {search.description}" if search.description else search.name
 
 
-def write_answer(folder: Path, rows: Sequence[Row], search: Search, described: str) -> list[Path]:
+def write_answer(folder: Path, rows: Sequence[AnswerRow], search: Search, described: str) -> list[Path]:
     """Write answer.md, and each network of the front as a YAML with the weights of its best seed."""
     # What an earlier answer had found is in its records; beside this one's networks it would be taken for its own.
     shutil.rmtree(folder / FRONT, ignore_errors=True)
     (folder / FRONT).mkdir(parents=True)
     title = title_of(search)
-    lines = [
-        f"# {title}",
-        "",
-        f"![the networks by cost]({PICTURE}.png)",
-        "",
-        "| " + " | ".join(HEADINGS) + " |",
-        "| :-- |" + " --: |" * (len(HEADINGS) - 1),
-    ]
-    lines += ["| " + " | ".join(row) + " |" for row in cells(rows, search)]
-    lines += ["", *(f"- {note}" for note in footnotes(rows, search, described)), ""]
-    for row in rows[1:]:
-        changed = ", ".join(f"{axis} {value}" for axis, value in row.changes.items())
-        lines.append(f"- **{row.name}**: {changed}")
+    table = build_answer(rows, search, described)
     trained = next((record for row in rows for record in row.kept), None)
     where = ""
+    page = [to_markdown(table), f"![the networks by cost]({PICTURE}.png)", ""]
+    for row in rows[1:]:
+        changed = ", ".join(f"{axis} {value}" for axis, value in row.changes.items())
+        page.append(f"- **{row.name}**: {changed}")
     if trained is not None:
         where = f" at {format_size(trained.data.size)}, {trained.data.num_classes} classes"
-        lines += ["", *_how_to_go_on(rows, where, format_size(trained.data.size))]
-    (folder / ANSWER).write_text("\n".join(lines) + "\n", encoding="utf-8")
+        page += ["", *_how_to_go_on(rows, where, format_size(trained.data.size))]
+    texts = {
+        ANSWER: "\n".join(page) + "\n",
+        "answer.tex": to_latex(table),
+        "answer.csv": to_csv(table),
+        "answer.html": to_html(table),
+    }
+    for name, text in texts.items():
+        write_whole(folder / name, text)
     path = folder / f"{FRONT}.yaml"
-    path.write_text(yaml.safe_dump(_as_sweep(rows, search), sort_keys=False, allow_unicode=True), encoding="utf-8")
-    written = [folder / ANSWER, path]
+    write_whole(path, yaml.safe_dump(_as_sweep(rows, search), sort_keys=False, allow_unicode=True))
+    written = [*(folder / name for name in texts), path]
     for row in rows[1:]:
         path = folder / FRONT / f"{row.name}.yaml"
         # What is None follows from the form; a network's own name and story, not the base's.
         raw = row.architecture.model_dump(mode="json", exclude_none=True, exclude={"paper", "reported"})
         raw |= {"name": row.name, "description": f"found by {title}{where}"}
-        path.write_text(yaml.safe_dump(raw, sort_keys=False, allow_unicode=True), encoding="utf-8")
+        write_whole(path, yaml.safe_dump(raw, sort_keys=False, allow_unicode=True))
         written.append(path)
         best = max(
             row.kept, key=lambda record: record.training.best.counts.miou if record.training else 0, default=None
@@ -296,7 +319,7 @@ def write_answer(folder: Path, rows: Sequence[Row], search: Search, described: s
     return written
 
 
-def _how_to_go_on(rows: Sequence[Row], where: str, size: str) -> list[str]:
+def _how_to_go_on(rows: Sequence[AnswerRow], where: str, size: str) -> list[str]:
     """The commands that take a network of the front further."""
     if len(rows) < 2:
         return []
@@ -311,7 +334,7 @@ def _how_to_go_on(rows: Sequence[Row], where: str, size: str) -> list[str]:
     ]
 
 
-def _as_sweep(rows: Sequence[Row], search: Search) -> dict[str, object]:
+def _as_sweep(rows: Sequence[AnswerRow], search: Search) -> dict[str, object]:
     """The answer's networks as a sweep, to be trained on."""
     training = search.training.model_copy(update={"budget": search.final.budget})
     asked = Sweep(
@@ -327,23 +350,16 @@ def _as_sweep(rows: Sequence[Row], search: Search) -> dict[str, object]:
     return {**asked.model_dump(mode="json", exclude_defaults=True), "dataset": search.dataset.model_dump(mode="json")}
 
 
-def print_answer(console: Console, rows: Sequence[Row], search: Search, described: str) -> None:
-    """The answer's table on the terminal."""
-    told = cells(rows, search)
-    columns = list(range(len(HEADINGS)))
-    title = f"\n[bold]{escape(title_of(search))}"
-    if (
-        console.measure(_table(told, columns, title), options=console.options.update(width=10_000)).maximum
-        > console.width
-    ):
-        # Costs, then scores: one table for each rather than lines that wrap.
-        print_whole(console, _table(told, list(range(7)), title))
-        console.print()
-        print_whole(console, _table(told, [0, *range(7, 11)], ""))
+def print_answer(console: Console, table: Table) -> None:
+    """The answer's table on the terminal; costs and scores as two tables where one would be too wide."""
+    is_plain = not console.is_terminal
+    whole = to_terminal(table, is_plain)
+    if console.measure(whole, options=console.options.update(width=10_000)).maximum > console.width:
+        print_whole(console, to_terminal(table.only(COSTS), is_plain))
+        print_whole(console, to_terminal(table.only(SCORES), is_plain))
     else:
-        print_whole(console, _table(told, columns, title))
-    for note in footnotes(rows, search, described):
-        console.print(f"[dim]- {escape(note)}[/]", highlight=False, soft_wrap=not console.is_terminal)
+        print_whole(console, whole)
+    print_notes(console, table.notes.all)
 
 
 @dataclass(frozen=True)
@@ -356,7 +372,7 @@ class Fate:
     known: Mapping[str, float | None]
 
 
-COLUMNS = {
+IN_UNITS = {
     "memory": "memory_bytes",
     "estimated_latency": "estimated_latency_s",
     "latency": "latency_s",
@@ -365,18 +381,9 @@ COLUMNS = {
 """Quantities whose unit a heading must say."""
 
 
-def _table(told: Sequence[Sequence[str]], columns: Sequence[int], title: str) -> Table:
-    table = Table(title=title or None, title_justify="left", box=None, pad_edge=False)
-    for column in columns:
-        table.add_column(HEADINGS[column], justify="right" if column else "left", no_wrap=True)
-    for row in told:
-        table.add_row(*(escape(row[column]) for column in columns))
-    return table
-
-
 def write_proposals(folder: Path, fates: Sequence[Fate], axes: Sequence[str]) -> Path:
     """proposals.csv: every network that was proposed, in SI units, and what became of it."""
-    quantities = [COLUMNS.get(name, name) for name in fates[0].known] if fates else []
+    quantities = [IN_UNITS.get(name, name) for name in fates[0].known] if fates else []
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["network", "also_named", "outcome", "limit", "excess", "reason", *quantities, *axes])
@@ -387,5 +394,5 @@ def write_proposals(folder: Path, fates: Sequence[Fate], axes: Sequence[str]) ->
         about = [record.variant, "; ".join(record.also_named), outcome, fate.limit, fate.excess, reason]
         writer.writerow([*about, *fate.known.values(), *(record.changes.get(axis) for axis in axes)])
     path = folder / PROPOSALS
-    path.write_text(text.getvalue(), encoding="utf-8")
+    write_whole(path, text.getvalue())
     return path

@@ -11,9 +11,9 @@ from matplotlib.axes import Axes
 
 from jetbench.records.record import Record
 from jetbench.reporting.pictures.drawing import ACCENT, INK, MUTED, STYLE, make_figure, save_figure
-from jetbench.search.answer import PICTURE, Row, title_of
+from jetbench.search.answer import PICTURE, AnswerRow, title_of
 from jetbench.search.importance import Importance, importances
-from jetbench.search.proposer import Searcher
+from jetbench.search.ledger import Ledger
 from jetbench.search.space import Quantities, describe_limits
 from jetbench.search.stopping import miou_of
 from jetbench.spec.search import Objective, Search
@@ -192,29 +192,29 @@ SCALES: dict[Objective, tuple[float, str]] = {
 }
 
 
-def importance_of(searcher: Searcher) -> list[Importance]:
+def importance_of(ledger: Ledger) -> list[Importance]:
     """How much each axis explains of the validation mIoU of the trained networks."""
     trained = [
         (params, miou_of(record))
-        for record in searcher.landed
-        if record.failure is None and record.training and (params := searcher.space.params(record.changes)) is not None
+        for record in ledger.landed
+        if record.failure is None and record.training and (params := ledger.space.params(record.changes)) is not None
     ]
-    return importances([params for params, _ in trained], [miou for _, miou in trained], list(searcher.space.choices))
+    return importances([params for params, _ in trained], [miou for _, miou in trained], list(ledger.space.choices))
 
 
-def write_pictures(folder: Path, searcher: Searcher) -> list[Path]:
+def write_pictures(folder: Path, ledger: Ledger) -> list[Path]:
     """One picture for each cost among the objectives, and one of the importances."""
-    trained = [record for record in searcher.landed if record.training is not None]
+    trained = [record for record in ledger.landed if record.training is not None]
     ended = [record for record in trained if record.failure is None]
     if not ended:
         return []
-    search = searcher.search
+    search = ledger.search
     title = title_of(search)
     data = trained[0].data.describe()
     how = f"{search.training.budget} each, one run each; limits {describe_limits(search.limits)}"
     written: list[Path] = []
-    start = searcher.space.start()
-    base = next((r for r in ended if start is not None and searcher.space.params(r.changes) == start), None)
+    start = ledger.space.start()
+    base = next((r for r in ended if start is not None and ledger.space.params(r.changes) == start), None)
     for name in search.objectives:
         if name == "miou":
             continue
@@ -222,7 +222,7 @@ def write_pictures(folder: Path, searcher: Searcher) -> list[Path]:
         most = search.limits.given.get(name)
 
         def point(record: Record, name: Objective = name, scale: float = scale) -> Trained:
-            known = Quantities.of(searcher.space.cost(record.architecture), record.profile)
+            known = Quantities.of(ledger.space.cost(record.architecture), record.profile)
             return Trained(record.variant, scale * (known.get(name) or 0.0), 100 * miou_of(record))
 
         written += draw_search(
@@ -234,7 +234,7 @@ def write_pictures(folder: Path, searcher: Searcher) -> list[Path]:
             None if most is None else scale * most,
             (title, data, how),
         )
-    if len(ended) >= FEW and (bars := importance_of(searcher)):
+    if len(ended) >= FEW and (bars := importance_of(ledger)):
         early = len(trained) - len(ended)
         without = f"; {early} ended early are left out" if early else ""
         how = f"{how}; main effects among the {len(ended)} networks trained to the end, not of the whole space{without}"
@@ -244,7 +244,7 @@ def write_pictures(folder: Path, searcher: Searcher) -> list[Path]:
     return written
 
 
-def write_answer_picture(folder: Path, rows: Sequence[Row], search: Search) -> list[Path]:
+def write_answer_picture(folder: Path, rows: Sequence[AnswerRow], search: Search) -> list[Path]:
     """The networks of the answer and the base by the search's first cost: answer.png and .svg."""
     name = next(goal for goal in search.objectives if goal != "miou")
     scale, label = SCALES[name]

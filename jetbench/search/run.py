@@ -1,29 +1,39 @@
-"""run_search: proposals until the trainings are spent; run_final: the front again, longer and with several seeds."""
+"""run_search: proposals until the trainings are spent, then the front again, longer and with several seeds."""
 
 import json
 import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
+from jetbench.data.cache import Source, load_data, open_source
 from jetbench.errors import SpecError, StudyError
-from jetbench.execution.executor import Executor
+from jetbench.execution.executor import Executor, check_threads
 from jetbench.files import write_whole
+from jetbench.network.list_operations import list_operations
 from jetbench.network.plan import plan_architecture
 from jetbench.network.variants import Variant
+from jetbench.profiling.roofline import estimate
 from jetbench.records.folder import append_records, keep_sweep, lock_folder, read_landed
 from jetbench.records.record import DatasetInfo, Record
+from jetbench.reporting.tables.table import Table
 from jetbench.reporting.units import counted, roughly
-from jetbench.search.proposer import Searcher
-from jetbench.search.space import SearchSpace
-from jetbench.spec.catalog import load_architecture
-from jetbench.spec.device import Device
+from jetbench.search.answer import AnswerRow, build_answer, gather, write_answer, write_proposals
+from jetbench.search.ledger import Ledger
+from jetbench.search.pictures import write_answer_picture, write_pictures
+from jetbench.search.proposer import Proposer
+from jetbench.search.space import SearchSpace, read_search
+from jetbench.spec.catalog import load_architecture, load_jetseg
+from jetbench.spec.device import Device, load_device
 from jetbench.spec.search import Search
 from jetbench.spec.sweep import Sweep
 from jetbench.spec.training import TrainingConfig
-from jetbench.study.driver import STORAGE_WAIT_S, Driver, View, variant_key
+from jetbench.study.chooser import SilentView, View
+from jetbench.study.driver import STORAGE_WAIT_S, Driver
+from jetbench.study.jobs import Jobs, variant_key
+from jetbench.study.place import Place
 from jetbench.study.run import run_study
 from jetbench.study.trials import Goal, Trials
 
@@ -39,6 +49,234 @@ class SearchView(View, Protocol):
         """Where to read how many trainings have ended, and lines on the proposals' fates and the front."""
 
 
+class SilentSearchView(SilentView):
+    """Shows nothing: for scripts."""
+
+    def follow(self, finished: Callable[[], int], state: Callable[[], Sequence[str]]) -> None:
+        """See `SearchView`."""
+
+
+def run_search(
+    search: Search | str | Path,
+    place: Place = Place(),
+    view: "SearchView | None" = None,
+    others: Sequence[Path] = (),
+    retry_failed: bool = False,
+    final: bool = True,
+    changes: Mapping[str, Any] | None = None,
+) -> "SearchResult":
+    """Search for the best networks of a space under limits, and train the front again to be sure of it.
+
+    Args:
+        search: a bundled name, the path of a YAML file, or a `Search`.
+        place: where the report folder is, and where jobs run.
+        view: is shown what happens; nobody by default.
+        others: report folders whose rows of this space are taken over.
+        retry_failed: let what failed earlier be tried again.
+        final: train the front again.
+        changes: fields of the search with other values, dotted: `{"limits.macs": "100M"}`.
+
+    Raises:
+        SpecError: the search cannot run here, or no network of the space is within its limits; nothing was run.
+        StudyError: another driver has the folder, or it holds another search, or it cannot be written to.
+        KeyboardInterrupt: jobs were stopped; the same call goes on from there.
+    """
+    prepared = prepare_search(search, place, changes)
+    shown = view or SilentSearchView()
+    result = prepared.search(shown, others, retry_failed)
+    return prepared.finish(result, shown, retry_failed) if final else result
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """What a search found: its proposals' fates and its front; `answer` is the front trained again, the base first."""
+
+    folder: Path
+    asked: Search
+    ledger: Ledger
+    ended_by: str | None
+    finalists: "tuple[Finalist, ...]"
+    answer: tuple[AnswerRow, ...] = ()
+    written: tuple[Path, ...] = ()
+
+    @property
+    def table(self) -> Table:
+        """The answer as a table."""
+        return build_answer(self.answer, self.asked, self.ledger.describe())
+
+
+@dataclass(frozen=True)
+class SearchRun:
+    """A search that was checked and is ready to run. `remark` says what is not measured here, and why."""
+
+    asked: Search
+    source: Source
+    board: Device | None
+    is_here: bool
+    remark: str
+    folder: Path
+    place: Place
+    device: str
+    make_executor: Callable[[], Executor]
+
+    def search(self, view: "SearchView", others: Sequence[Path] = (), retry_failed: bool = False) -> SearchResult:
+        """Propose, check and train networks until the trainings are spent; see `run_search`."""
+        executor = self.make_executor()
+        info = load_data(self.asked.dataset, view.prepare).info
+        proposer = search_study(
+            folder=self.folder,
+            search=self.asked,
+            dataset=info,
+            device=self.device,
+            executor=executor,
+            view=view,
+            board=self.board,
+            is_here=self.is_here,
+            is_local=self.place.ray is None,
+            others=others,
+            retry_failed=retry_failed,
+            storage=self.place.storage,
+            storage_wait_s=self.place.wait_s,
+        )
+        ledger = proposer.ledger
+        written = [write_proposals(self.folder, ledger.fates(), list(self.asked.axes))]
+        written += write_pictures(self.folder, ledger)
+        if not ledger.front():
+            raise SpecError(f"{self.asked.name}: no network was trained: {proposer.ended_by or ledger.describe()}")
+        return SearchResult(
+            folder=self.folder,
+            asked=self.asked,
+            ledger=ledger,
+            ended_by=proposer.ended_by,
+            finalists=tuple(finalists(ledger)),
+            written=tuple(written),
+        )
+
+    def finish(self, result: SearchResult, view: View, retry_failed: bool = False) -> SearchResult:
+        """Train the finalists with every seed of the final, and write the answer."""
+        executor = self.make_executor()
+        view.note(describe_final(self.asked, result.finalists, executor.width))
+        records = run_final(
+            folder=self.folder,
+            search=self.asked,
+            chosen=result.finalists,
+            dataset=load_data(self.asked.dataset).info,
+            device=self.device,
+            executor=executor,
+            view=view,
+            retry_failed=retry_failed,
+            storage_wait_s=self.place.wait_s,
+        )
+        named = [(each.name, each.variant.architecture, each.variant.changes) for each in result.finalists]
+        rows = gather(named, records)
+        written = write_answer(self.folder, rows, self.asked, result.ledger.describe())
+        written += write_answer_picture(self.folder, rows, self.asked)
+        return replace(result, answer=tuple(rows), written=(*written, *result.written))
+
+
+def prepare_search(search: Search | str | Path, place: Place, changes: Mapping[str, Any] | None = None) -> SearchRun:
+    """A search that was checked before anything runs; see `run_search`."""
+    place.check()
+    asked = read(search, changes)
+    source = open_source(asked.dataset)
+    board: Device | None = None
+    is_here, remark = True, ""
+    if place.ray is None:
+        check_threads("training.threads", asked.training.threads)
+        board, is_here, remark = find_board(asked)
+        check_energy(asked, board)
+    elif asked.board is not None:
+        board = load_device(asked.board)  # whoever holds its token measures, and is asked whether it is that board
+    device, make_executor = place.open(asked, asked.training.threads)
+    return SearchRun(
+        asked=asked,
+        source=source,
+        board=board,
+        is_here=is_here,
+        remark=remark,
+        folder=place.reports / asked.name,
+        place=place,
+        device=device,
+        make_executor=make_executor,
+    )
+
+
+def read(search: Search | str | Path, changes: Mapping[str, Any] | None = None) -> Search:
+    """A search by name, by path, or as it is.
+
+    Raises:
+        SpecError: no such search, or keys that break a rule.
+    """
+    if not isinstance(search, Search):
+        return read_search(str(search), dict(changes or {}))
+    if changes:
+        raise SpecError("changes: are of a search's YAML; a Search has its values already")
+    return search
+
+
+def look_at_space(search: Search | str | Path, changes: Mapping[str, Any] | None = None) -> list[str]:
+    """What a search would do, and how much of its space is within the limits; nothing is run.
+
+    Raises:
+        SpecError: nothing is.
+    """
+    asked = read(search, changes)
+    source = open_source(asked.dataset)
+    space = SearchSpace(asked, len(source.class_names), source.size)
+    look = space.look(asked.seed)
+    look.check()
+    return [*space.describe(), look.describe(asked.limits)]
+
+
+def find_board(asked: Search) -> tuple[Device, bool, str]:
+    """The device that is searched for, whether this machine is it, and what follows where it is not.
+
+    Raises:
+        SpecError: an objective or limit needs measurements that cannot be had here.
+    """
+    from jetbench.profiling.host import describe_host, host_device, is_here, read_identity, with_card
+
+    identity = read_identity()
+    if asked.board is None:
+        return (load_device("cpu") if asked.device == "cpu" else with_card(host_device(identity))), True, ""
+    board = load_device(asked.board)
+    if is_here(board, identity):
+        return with_card(board), True, ""
+    why = f"this machine is no {board.title} (it is: {describe_host(identity)})"
+    wanted = [goal for goal in asked.objectives if goal in ("latency", "energy")]
+    if wanted:
+        raise SpecError(f"objective {wanted[0]}: {why}; search there, or give --objectives miou,macs")
+    if asked.limits.energy is not None:
+        raise SpecError(f"--max-energy: {why}; search there, or leave it out")
+    if asked.limits.latency is not None:
+        config = asked.profiling
+        operations = list_operations(plan_architecture(load_jetseg(asked.base), 11, (512, 512)))
+        roof = estimate(operations, board, config.dtype, config.batch_size)
+        if isinstance(roof, str):
+            raise SpecError(f"--max-latency: {why}, and there is {roof}; search there, or leave it out")
+    remark = (
+        f"{why}. Nothing is measured. A latency limit is compared with an estimate by the data sheet of {board.name}: "
+        "each of PyTorch's kernels at its peak, nothing fused. What is within it may still be too slow, and what is "
+        "over it may pass in a runtime that fuses kernels."
+    )
+    return board, False, remark
+
+
+def check_energy(asked: Search, board: Device) -> None:
+    """Refuse a limit or objective of energy where nothing can measure it.
+
+    Raises:
+        SpecError: no sensor of the board can be read here.
+    """
+    if asked.limits.energy is None and "energy" not in asked.objectives:
+        return
+    from jetbench.probe.sensors import SENSORS
+
+    reasons = [f"{name}: {reason}" for name in board.sensors if (reason := SENSORS[name].missing()) is not None]
+    if len(reasons) == len(board.sensors):
+        raise SpecError(f"energy cannot be measured here: {'; '.join(reasons) or 'no sensor'}; leave it out")
+
+
 @contextmanager
 def open_search(
     folder: Path,
@@ -52,7 +290,7 @@ def open_search(
     retry_failed: bool,
     storage: str | None = None,
     is_local: bool = True,
-) -> Iterator[tuple[Searcher, Trials, Callable[[], None]]]:
+) -> Iterator[tuple[Proposer, Trials, Callable[[], None]]]:
     """The search in `folder` with all that has landed there, as its only driver.
 
     Args:
@@ -85,11 +323,11 @@ def open_search(
                 f"other data, another device or another {search.base}, and would not compare with what is asked now; "
                 "use --name for a new folder, or remove this one"
             )
-        searcher = Searcher(space, (), board, is_here)
-        if is_local and "profile" in searcher.phases and (elsewhere := _measured_elsewhere(records, device)):
+        ledger = Ledger(space, board, is_here)
+        if is_local and ledger.measures and (elsewhere := _measured_elsewhere(records, device)):
             raise StudyError(f"{folder}: {elsewhere}; use --name for a new folder")
         for other in others:
-            records += _take_over(folder, other, searcher, whole, records, note, is_local)
+            records += _take_over(folder, other, ledger, whole, records, note, is_local)
         goals: dict[str, Goal] = {name: "maximize" if name == "miou" else "minimize" for name in search.objectives}
         trials = Trials(folder, search.name, space.choices, goals, storage)
         path = folder / UNDER_WAY
@@ -99,11 +337,12 @@ def open_search(
                 write_whole(path, json.dumps(under_way))
 
         try:
-            asked = json.loads(path.read_text(encoding="utf-8"))
+            under_way = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError):
-            asked = {}  # only a convenience: other networks take the place of those that were under way
+            under_way = {}  # only a convenience: other networks take the place of those that were under way
         try:
-            yield Searcher(space, records, board, is_here, trials.tell, retry_failed, asked, keep), trials, check_folder
+            proposer = Proposer(ledger, records, trials.tell, retry_failed, under_way, keep)
+            yield proposer, trials, check_folder
         finally:
             trials.close()
 
@@ -153,7 +392,7 @@ def _of_no_board(records: Sequence[Record], board: Device | None) -> str | None:
 def _take_over(
     folder: Path,
     other: Path,
-    searcher: Searcher,
+    ledger: Ledger,
     whole: _Whole,
     there: Sequence[Record],
     note: Callable[[str], None],
@@ -163,8 +402,8 @@ def _take_over(
     found = read_landed(other)
     if not found:
         raise SpecError(f"--warm-start {other}: holds no records.jsonl with a finished row")
-    measures = "profile" in searcher.phases
-    if measures and not is_local and (strange := _of_no_board(found, searcher.board)):
+    measures = ledger.measures
+    if measures and not is_local and (strange := _of_no_board(found, ledger.board)):
         note(f"{other}: nothing is taken over: {strange}")
         return []
     if measures and is_local and (elsewhere := _measured_elsewhere(found, whole.device)):
@@ -174,7 +413,7 @@ def _take_over(
     taken: list[Record] = []
     networks = 0
     for record in found:
-        own = searcher.take_over(record)
+        own = ledger.take_over(record)
         networks += own is not None
         if own is None or record.key in known or not whole.has(own):
             continue
@@ -189,13 +428,13 @@ def _take_over(
     return taken
 
 
-def run_search(
+def search_study(
     folder: Path,
     search: Search,
     dataset: DatasetInfo,
     device: str,
     executor: Executor,
-    view: SearchView,
+    view: "SearchView",
     board: Device | None = None,
     is_here: bool = True,
     others: Sequence[Path] = (),
@@ -203,21 +442,37 @@ def run_search(
     storage: str | None = None,
     storage_wait_s: float = STORAGE_WAIT_S,
     is_local: bool = True,
-) -> Searcher:
+) -> Proposer:
     """Propose, check and train networks until the trainings are spent; see `open_search` for what is raised."""
     opened = open_search(
-        *(folder, search, dataset, device, board, is_here, others, view.note, retry_failed, storage, is_local)
+        folder=folder,
+        search=search,
+        dataset=dataset,
+        device=device,
+        board=board,
+        is_here=is_here,
+        others=others,
+        note=view.note,
+        retry_failed=retry_failed,
+        storage=storage,
+        is_local=is_local,
     )
-    with opened as (searcher, trials, check_folder):
+    with opened as (proposer, trials, check_folder):
         driver = Driver(
-            *(folder, search, searcher, dataset, device, executor, view, trials, storage_wait_s),
+            jobs=Jobs(folder, search, dataset, device),
+            chooser=proposer,
+            executor=executor,
+            view=view,
+            trials=trials,
+            storage_wait_s=storage_wait_s,
             check_folder=check_folder,
         )
         driver.recall(retry_failed)
-        view.follow(lambda: searcher.finished, searcher.state)
-        view.begin(search.trainings, searcher.finished)
+        ledger = proposer.ledger
+        view.follow(lambda: ledger.finished, ledger.state)
+        view.begin(search.trainings, ledger.finished)
         driver.run()
-        return searcher
+        return proposer
 
 
 @dataclass(frozen=True)
@@ -229,15 +484,15 @@ class Finalist:
     found: Record | None
 
 
-def finalists(searcher: Searcher) -> list[Finalist]:
+def finalists(ledger: Ledger) -> list[Finalist]:
     """The base, then at most `final.most` networks of the front, both of its ends among them."""
-    search, space = searcher.search, searcher.space
+    search, space = ledger.search, ledger.space
     architecture = load_architecture(search.base)
     plan = plan_architecture(architecture, space.num_classes, space.input_size)
     base = Variant(search.base, {}, architecture, search.training, plan)
-    found = next((record for record in searcher.landed if record.fingerprint == plan.fingerprint), None)
+    found = next((record for record in ledger.landed if record.fingerprint == plan.fingerprint), None)
     chosen = [Finalist(search.base, base, found)]
-    front, most = [record for record in searcher.front() if record.fingerprint != plan.fingerprint], search.final.most
+    front, most = [record for record in ledger.front() if record.fingerprint != plan.fingerprint], search.final.most
     if len(front) > most:
         last = len(front) - 1
         front = [front[round(number * last / max(1, most - 1))] for number in range(most)]
@@ -309,5 +564,13 @@ def run_final(
     )
     variants = final_variants(search, chosen)
     return run_study(
-        *(folder / FINAL, sweep, variants, dataset, device, executor, view, retry_failed), storage_wait_s=storage_wait_s
+        folder=folder / FINAL,
+        sweep=sweep,
+        variants=variants,
+        dataset=dataset,
+        device=device,
+        executor=executor,
+        view=view,
+        retry_failed=retry_failed,
+        storage_wait_s=storage_wait_s,
     )

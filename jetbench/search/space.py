@@ -15,7 +15,7 @@ from jetbench.network.closed_form import QuickCost, cost_of
 from jetbench.network.plan import plan_architecture
 from jetbench.network.rules import Size, format_size
 from jetbench.network.variants import Variant
-from jetbench.records.record import Failure, Profile
+from jetbench.records.record import Failure, Profile, Record
 from jetbench.reporting import units
 from jetbench.search.screen import axis_problems
 from jetbench.spec.architecture import AnyArchitecture, Architecture
@@ -63,7 +63,9 @@ class Quantities:
         """Counts in closed form, what a device takes at best by its data sheet, and what a profile measured."""
         model = profile.model_latency if profile else None
         return Quantities(
-            *(cost.parameters, cost.macs, cost.memory_bytes),
+            parameters=cost.parameters,
+            macs=cost.macs,
+            memory=cost.memory_bytes,
             estimated_latency=estimated_latency,
             latency=model.median_s / model.batch_size if model else None,
             energy=profile.energy_j_per_image if profile else None,
@@ -117,7 +119,10 @@ def excesses(limits: Limits, known: Quantities) -> Iterator[tuple[str, float, st
 def over_limit(limits: Limits, known: Quantities) -> Failure | None:
     """The first limit, in the order of their cost, that a network breaks, and by how much."""
     first = next(excesses(limits, known), None)
-    return Failure(phase="limits", status="over a limit", reason=first[2]) if first else None
+    if first is None:
+        return None
+    limit, excess, reason = first
+    return Failure(phase="limits", status="over a limit", reason=reason, limit=limit, excess=excess)
 
 
 class SearchSpace:
@@ -208,6 +213,16 @@ class SearchSpace:
                     return None
                 chosen[name] = same[0]
         return chosen
+
+    def variant_of(self, record: Record) -> Variant | None:
+        """The variant of this space whose fields are those of a record's network; None if there is none."""
+        chosen = self.assignment_of(record.architecture)
+        if chosen is None:
+            return None
+        try:
+            return self.variant(chosen, record.variant)
+        except SpecError:
+            return None
 
     def _has(self, architecture: AnyArchitecture, name: str, option: str) -> bool:
         """Is the field of that axis as `option` says?"""

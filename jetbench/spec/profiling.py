@@ -48,3 +48,9 @@ class ProfilingConfig(Spec):
     window_seconds: PositiveFloat = 15.0
     windows: PositiveInt = 3
     seed: Seed = 0
+
+    def describe(self) -> str:
+        """How a network is run, in a few words: `batch 1, fp32, 1 thread, eager`."""
+        parts = [f"batch {self.batch_size}", self.dtype, f"{self.threads} thread{'s' * (self.threads > 1)}"]
+        parts += ["channels last"] * self.channels_last + [self.backend]
+        return ", ".join(parts)

@@ -5,115 +5,27 @@ Optuna's study is told the same.
 """
 
 import contextlib
-import hashlib
-import re
 import time
-from collections import Counter, deque
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime, timezone
-from pathlib import Path
-from typing import Any, Protocol
+from collections import deque
+from collections.abc import Callable
 
 from jetbench.errors import StorageError, StudyError
-from jetbench.execution.executor import Executor, Job, Outcome, Progress, token_of
+from jetbench.execution.executor import Executor, Outcome
 from jetbench.execution.job_folder import read_json
-from jetbench.execution.requests import JobRequest, Phase, ProfileRequest, TrainReply, TrainRequest, UntrainedNetwork
-from jetbench.files import digest_of
-from jetbench.network.variants import Variant
+from jetbench.execution.requests import Phase
 from jetbench.records.folder import append_records, is_worth_a_retry, read_landed
-from jetbench.records.record import (
-    KEY_VERSION,
-    RECORD_VERSION,
-    DatasetInfo,
-    Environment,
-    Failure,
-    Profile,
-    Record,
-    TrainingResult,
-)
-from jetbench.spec.search import Search
-from jetbench.spec.sweep import Sweep
-from jetbench.spec.training import Floor
+from jetbench.records.record import RECORD_VERSION, Failure, Record
+from jetbench.study.chooser import Chooser, SuppressedView, View
+from jetbench.study.jobs import Jobs, Task, variant_key
 from jetbench.study.trials import Trials
+from jetbench.study.trouble import Trouble
 
 READABLE_RESULTS = (2, RECORD_VERSION)  # versions whose results of jobs are read alike
 MAX_ATTEMPTS = 2
-MOST_RUNS = 3  # of a job that takes longer than trouble may last, and then meets it
 POLL_S = 0.1
 POLL_WHILE_PROFILING_S = 0.5
 STORAGE_WAIT_S = 600.0
-FIRST_RETRY_S, LONGEST_RETRY_S = 1.0, 30.0
 SPACE = 2**16  # bytes that must fit where it could not be written
-TRAIN_AND_PROFILE: tuple[Phase, ...] = ("train", "profile")
-FOUND: dict[Phase, str] = {"train": "training", "profile": "profile"}
-
-
-class Chooser(Protocol):
-    """Says which variants to run next, and learns from what lands."""
-
-    phases: tuple[Phase, ...]
-    """In which order a variant is trained and profiled; what is left out is not done."""
-
-    def ask(self) -> Variant | None:
-        """The next variant; None when there is none now: ask again when something has landed."""
-
-    def stop(self, variant: Variant, profile: Profile | None) -> Failure | None:
-        """Why a variant goes no further: asked before anything is run (no profile yet), and after its profile."""
-
-    def floors(self, variant: Variant, profile: Profile | None) -> tuple[Floor, ...]:
-        """What its training must reach to go on."""
-
-    def learn(self, record: Record) -> None:
-        """A variant that was asked for has landed, now or earlier."""
-
-
-class View(Protocol):
-    """Shows a person what the driver does."""
-
-    def begin(self, total: int, landed: int) -> None:
-        """The study begins, `landed` of its `total` variants being there already."""
-
-    def show(self, landed: int, running: Sequence[Progress]) -> None:
-        """The state now; called several times a second."""
-
-    def land(self, record: Record, landed: int) -> None:
-        """One more variant is done."""
-
-    def note(self, text: str) -> None:
-        """Something a person should know."""
-
-
-@dataclass
-class _Task:
-    """A variant on its way through the study."""
-
-    variant: Variant
-    key: str
-    attempts: dict[Phase, int] = field(default_factory=lambda: {"train": 0, "profile": 0})
-    """How often each phase was begun; what a job is known by."""
-    lost: dict[Phase, int] = field(default_factory=lambda: {"train": 0, "profile": 0})
-    phase: Phase = "train"
-    training: TrainingResult | None = None
-    training_environment: Environment | None = None
-    weights: str | None = None
-    profile: Profile | None = None
-
-
-def variant_key(variant: Variant, asked: Sweep | Search, dataset: DatasetInfo, device: str) -> str:
-    """A variant's identity in a study: equal keys would give the same numbers, up to noise."""
-    parts = [
-        str(KEY_VERSION),
-        variant.plan.fingerprint,
-        dataset.model_dump_json(),
-        variant.training.identity,
-        asked.profiling.model_dump_json(),
-        device,
-    ]
-    if variant.training.teacher is not None:
-        with contextlib.suppress(OSError):  # not its path alone: another may stand there later
-            parts.append(digest_of(Path(variant.training.teacher)))
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 
 class Driver:
@@ -125,25 +37,33 @@ class Driver:
 
     def __init__(
         self,
-        folder: Path,
-        asked: Sweep | Search,
+        jobs: Jobs,
         chooser: Chooser,
-        dataset: DatasetInfo,
-        device: str,
         executor: Executor,
         view: View,
         trials: Trials | None = None,
         storage_wait_s: float = STORAGE_WAIT_S,
         check_folder: Callable[[], None] = lambda: None,
     ) -> None:
-        self.folder, self.asked, self.chooser, self.dataset, self.device = folder, asked, chooser, dataset, device
-        self.executor, self.view, self.trials, self._check_folder = executor, _Suppressed(view), trials, check_folder
+        """A driver that has not begun.
+
+        Args:
+            jobs: makes the jobs of the study, in its folder.
+            chooser: says which variant comes next.
+            executor: runs the jobs.
+            view: is shown what happens.
+            trials: the study's Optuna side, where it has one.
+            storage_wait_s: how long a folder or a storage that cannot be written is waited for.
+            check_folder: raises an OSError where the folder is not the one any more that was locked.
+        """
+        self.jobs, self.folder, self.chooser, self.executor = jobs, jobs.folder, chooser, executor
+        self.view, self.trials, self._check_folder = SuppressedView(view), trials, check_folder
         self.landed: dict[str, Record] = {}
         self._known: dict[str, Record] = {}
-        self._busy: dict[str, _Task] = {}
-        self._to_submit: deque[_Task] = deque()
+        self._busy: dict[str, Task] = {}
+        self._to_submit: deque[Task] = deque()
         self._to_write: deque[Record] = deque()
-        self._trouble = _Trouble(storage_wait_s)
+        self._trouble = Trouble(storage_wait_s)
 
     def recall(self, retry_failed: bool = False) -> set[str]:
         """Read what landed earlier, and will not be run again; returns its keys."""
@@ -158,8 +78,7 @@ class Driver:
             StudyError: what has ended could not be written down for too long.
         """
         try:
-            for name in ("jobs", "weights"):
-                (self.folder / name).mkdir(exist_ok=True)
+            self.jobs.make_folders()
             while True:
                 is_written = self._write_down()
                 asked = is_written and self._ask()
@@ -216,7 +135,7 @@ class Driver:
             self._trouble.forget()
             with contextlib.suppress(OSError):
                 # A row has it now; measured anew where that row is tried again.
-                (self._job_folder(record.key, "profile") / "result.json").unlink()
+                self.jobs.result_file(record.key, "profile").unlink()
             self.landed[record.key] = record
             self.chooser.learn(record)
             self.view.land(record, len(self.landed))
@@ -233,9 +152,9 @@ class Driver:
     def _meet_trouble(self, job: str | None, reason: str) -> None:
         """Wait, and say so once; give up after a while."""
         if self._trouble.meet(job):
-            minutes = self._trouble.limit
             self.view.note(
-                f"{reason}. What has ended is kept, and no other network is asked for; trying again for up to {minutes}"
+                f"{reason}. What has ended is kept, and no other network is asked for; trying again for up to "
+                f"{self._trouble.limit}"
             )
         if self._trouble.why_hopeless:
             kept = f"; {len(self._to_write)} rows wait" if self._to_write else ""
@@ -252,7 +171,7 @@ class Driver:
             if variant is None:
                 break
             asked = True
-            task = _Task(variant, variant_key(variant, self.asked, self.dataset, self.device))
+            task = Task(variant, variant_key(variant, self.jobs.asked, self.jobs.dataset, self.jobs.device))
             if task.key in self.landed or task.key in self._known:
                 record = self.landed.get(task.key) or self._known[task.key]
                 self.landed[task.key] = record
@@ -271,14 +190,13 @@ class Driver:
         patient = sum(self._may_wait(task) for task in tasks)
         return len(tasks) + len(self._to_write) - min(patient, self.executor.wave)
 
-    def _may_wait(self, task: _Task) -> bool:
-        """Is it a profile of a sweep's trained network? Nothing is chosen by it, so it can wait for others."""
-        return task.phase == "profile" and isinstance(self.asked, Sweep) and self.chooser.phases[0] == "train"
+    def _may_wait(self, task: Task) -> bool:
+        return task.phase == "profile" and self.chooser.may_wait
 
-    def _advance(self, task: _Task) -> None:
+    def _advance(self, task: Task) -> None:
         """On to the next phase of a variant, or it lands; what an earlier driver saw end is taken over."""
         while True:
-            phase = next((s for s in self.chooser.phases if getattr(task, FOUND[s]) is None), None)
+            phase = next((each for each in self.chooser.phases if not task.has(each)), None)
             if phase is None:
                 stopped = task.training.stopped if task.training else None
                 self._land(task, Failure(phase="train", status="stopped", reason=stopped) if stopped else None)
@@ -293,98 +211,32 @@ class Driver:
                 self._to_submit.append(task)
                 return
 
-    def _adopt(self, task: _Task, phase: Phase) -> bool:
+    def _adopt(self, task: Task, phase: Phase) -> bool:
         """Take over the result of a job that ended well before the last driver did, if there is one of this version."""
-        told = read_json(self._job_folder(task.key, phase) / "result.json")
-        if told is None or told.get("records") not in READABLE_RESULTS:
+        envelope = read_json(self.jobs.result_file(task.key, phase))
+        if envelope is None or envelope.get("records") not in READABLE_RESULTS:
             return False
-        if phase == "train" and not self._weights_file(task).is_file():
+        if phase == "train" and not self.jobs.weights_file(task).is_file():
             return False
-        return self._keep(task, phase, told.get("result"))
-
-    def _keep(self, task: _Task, phase: Phase, result: Any) -> bool:
-        """Keep what a job found; says whether it is what such a job finds."""
-        try:
-            if phase == "train":
-                reply = TrainReply.model_validate(result)
-                task.training, task.training_environment = reply.training, reply.environment
-                task.weights = reply.weights
-            else:
-                task.profile = Profile.model_validate(result)
-        except (ValueError, TypeError, KeyError):
-            return False
-        return True
+        return task.keep(phase, envelope.get("result"))
 
     def _submit_jobs(self) -> None:
         """Hand over what is to run: profiles first, for their trainings are paid for, but last those that may wait."""
         for task in sorted(self._to_submit, key=lambda task: (self._may_wait(task), task.phase != "profile")):
-            phase = task.phase
-            config = task.variant.training if phase == "train" else self.asked.profiling
-            job = Job(
-                key=task.key,
-                variant=task.variant.name,
-                folder=self._job_folder(task.key, phase),
-                request=self._request(phase, task),
-                threads=config.threads,
-                timeout_s=self.asked.timeout_s,
-                needs=self._needs(phase, config.threads),
-                attempt=task.attempts[phase] + 1,
-                memory_bytes=self.asked.memory_limit,
-                may_wait=self._may_wait(task),
-            )
+            floors = self.chooser.floors(task.variant, task.profile) if task.phase == "train" else ()
+            job = self.jobs.make(task, floors, self._may_wait(task))
             try:
-                if phase == "train" and self.chooser.phases[0] == "train":
-                    # A profile of other weights would not be this one's.
-                    (self._job_folder(task.key, "profile") / "result.json").unlink(missing_ok=True)
+                if job.phase == "train" and not task.has("profile"):
+                    # A profile of the weights that this training replaces would not be of its own.
+                    self.jobs.result_file(task.key, "profile").unlink(missing_ok=True)
                 self._check_folder()
                 self.executor.submit(job)
             except OSError as error:
                 self._meet_trouble(None, f"{job.folder}: {error.strerror}")
                 return
             self._to_submit.remove(task)
-            task.attempts[phase] += 1
+            task.attempts[job.phase] += 1
             self._busy[task.key] = task
-
-    def _needs(self, phase: Phase, threads: int) -> dict[str, int]:
-        if phase == "profile":
-            return {token_of(self.asked.board): 1}
-        return {"gpu": 1} if self.device == "cuda" else {"cpu": threads}
-
-    def _job_folder(self, key: str, phase: Phase) -> Path:
-        return self.folder / "jobs" / f"{key}-{phase}"
-
-    def _weights_file(self, task: _Task) -> Path:
-        slug = re.sub(r"[^A-Za-z0-9]+", "-", task.variant.name).strip("-")[:60]
-        return self.folder / "weights" / f"{slug}-{task.key}.safetensors"
-
-    def _request(self, phase: Phase, task: _Task) -> JobRequest:
-        weights_file, variant = str(self._weights_file(task).resolve()), task.variant
-        if phase == "train":
-            return JobRequest(
-                train=TrainRequest(
-                    architecture=variant.architecture,
-                    dataset=self.asked.dataset,
-                    digest=self.dataset.digest,
-                    training=variant.training,
-                    device=self.device,
-                    weights_file=weights_file,
-                    floors=self.chooser.floors(variant, task.profile),
-                )
-            )
-        is_trained = self.chooser.phases[0] == "train"
-        untrained = UntrainedNetwork(
-            architecture=variant.architecture, num_classes=self.dataset.num_classes, input_size=self.dataset.size
-        )
-        return JobRequest(
-            profile=ProfileRequest(
-                weights_file=weights_file if is_trained else None,
-                fingerprint=variant.plan.fingerprint if is_trained else None,
-                untrained=None if is_trained else untrained,
-                profiling=self.asked.profiling,
-                device=self.device,
-                board=self.asked.board,
-            )
-        )
 
     def _receive(self, outcome: Outcome) -> None:
         job, phase = outcome.job, outcome.job.phase
@@ -402,109 +254,11 @@ class Driver:
             self._to_submit.appendleft(task)
         elif outcome.result is None:
             self._land(task, Failure(phase=phase, status=outcome.status, reason=outcome.reason))
-        elif self._keep(task, phase, outcome.result):
+        elif task.keep(phase, outcome.result):
             self._advance(task)
         else:
             reason = "its result is not one of this version of jetbench"
             self._land(task, Failure(phase=phase, status="error", reason=reason))
 
-    def _land(self, task: _Task, failure: Failure | None) -> None:
-        self._to_write.append(
-            Record(
-                key=task.key,
-                variant=task.variant.name,
-                also_named=task.variant.also_named,
-                changes=task.variant.changes,
-                architecture=task.variant.architecture,
-                fingerprint=task.variant.plan.fingerprint,
-                dataset=self.dataset,
-                training_config=task.variant.training,
-                profiling_config=self.asked.profiling,
-                training=task.training,
-                training_environment=task.training_environment,
-                weights=task.weights,
-                profile=task.profile,
-                failure=failure,
-                finished=datetime.now(timezone.utc).isoformat(timespec="seconds"),
-            )
-        )
-
-
-class _Suppressed:
-    """A view whose output may go to a full disk too: that ends no study."""
-
-    def __init__(self, view: View) -> None:
-        self._view = view
-
-    def show(self, landed: int, running: Sequence[Progress]) -> None:
-        with contextlib.suppress(OSError):
-            self._view.show(landed, running)
-
-    def land(self, record: Record, landed: int) -> None:
-        with contextlib.suppress(OSError):
-            self._view.land(record, landed)
-
-    def note(self, text: str) -> None:
-        with contextlib.suppress(OSError):
-            self._view.note(text)
-
-
-class _Trouble:
-    """Something that must be written to cannot be: since when, and when to try again.
-
-    It counts as the same trouble until a record could be written, or nothing met it for as long as it may last. A job
-    that takes longer than that until it meets it is not run for ever either.
-    """
-
-    def __init__(self, limit_s: float) -> None:
-        self.limit_s = limit_s
-        self.is_there = False
-        self._since: float | None = None
-        self._last_met: dict[str, float] = {}
-        self._met_again: Counter[str] = Counter()
-        self._tries, self._next, self._passed = 0, 0.0, 0.0
-
-    @property
-    def limit(self) -> str:
-        """As a person writes it."""
-        return f"{self.limit_s:g} s" if self.limit_s < 120 else f"{self.limit_s / 60:g} min"
-
-    def meet(self, job: str | None = None) -> bool:
-        """It is there, for a job that was run or for the driver itself; says whether it was not."""
-        now, was_there = time.monotonic(), self.is_there
-        if not was_there and self._since is not None and now - self._passed > self.limit_s:
-            self._since, self._tries = None, 0  # of long ago, and not the same any more
-        if job is not None:
-            if now - self._last_met.get(job, now) > self.limit_s:
-                self._met_again[job] += 1
-            self._last_met[job] = now
-        self.is_there = True
-        if self._since is None:
-            self._since = now
-        if not was_there or now >= self._next:  # many jobs may meet it at once: that is one try
-            self._next = now + min(LONGEST_RETRY_S, FIRST_RETRY_S * 2 ** min(self._tries, 10), self.limit_s / 4)
-            self._tries += 1
-        return not was_there
-
-    def may_try(self) -> bool:
-        """Is it time to try again?"""
-        return not self.is_there or time.monotonic() >= self._next
-
-    @property
-    def why_hopeless(self) -> str | None:
-        """Has it lasted too long, or does a job always meet it? None if neither."""
-        if self._since is not None and time.monotonic() - self._since > self.limit_s:
-            return f"This has lasted for {self.limit}"
-        if max(self._met_again.values(), default=0) >= MOST_RUNS - 1:
-            return f"It was met in {MOST_RUNS} long runs of one job"
-        return None
-
-    def pass_by(self) -> None:
-        """It is not there now."""
-        self.is_there, self._passed = False, time.monotonic()
-
-    def forget(self) -> None:
-        """A record could be written: the next trouble is another one."""
-        self._since, self._tries = None, 0
-        self._last_met.clear()
-        self._met_again.clear()
+    def _land(self, task: Task, failure: Failure | None) -> None:
+        self._to_write.append(task.to_record(self.jobs.dataset, self.jobs.asked.profiling, failure))

@@ -1,24 +1,196 @@
-"""Many records: a sweep's variants, run to their end in a folder by one driver."""
+"""run_sweep: a sweep from its YAML to its tables, run to its end in a report folder. The spine of the program."""
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from jetbench.execution.executor import Executor
+from jetbench.data.cache import Source, load_data, open_source
+from jetbench.data.camvid import assumed_camvid
+from jetbench.errors import DataError, SpecError, StudyError
+from jetbench.execution.executor import Executor, check_threads
 from jetbench.execution.requests import Phase
-from jetbench.network.variants import Variant
+from jetbench.network.variants import Variant, expand_sweep, read_quoted, read_sweep
 from jetbench.records.folder import keep_sweep, lock_folder, read_landed
 from jetbench.records.record import DatasetInfo, Profile, Record
+from jetbench.reporting.report import write_files
+from jetbench.reporting.studies import Study, study_of
+from jetbench.spec.architecture import Baseline
+from jetbench.spec.device import load_device
 from jetbench.spec.sweep import Sweep
 from jetbench.spec.training import Floor
-from jetbench.study.driver import (
-    STORAGE_WAIT_S,
-    TRAIN_AND_PROFILE,
-    Driver,
-    View,
-    variant_key,
-)
+from jetbench.study.chooser import TRAIN_AND_PROFILE, SilentView, View
+from jetbench.study.driver import STORAGE_WAIT_S, Driver
+from jetbench.study.jobs import Jobs, variant_key
+from jetbench.study.place import Place
 from jetbench.study.trials import sweep_trials
+
+
+def run_sweep(
+    sweep: Sweep | str | Path,
+    place: Place = Place(),
+    view: View | None = None,
+    retry_failed: bool = False,
+    changes: Mapping[str, Any] | None = None,
+) -> Study:
+    """Train and profile every variant of a sweep, and write its tables and plots. What has landed is not run again.
+
+    Args:
+        sweep: a bundled name, the path of a YAML file, or a `Sweep`.
+        place: where the report folder is, and where jobs run.
+        view: is shown what happens; nobody by default.
+        retry_failed: run rows again that failed.
+        changes: fields of the sweep with other values, dotted: `{"training.budget": "60 steps"}`.
+
+    Returns:
+        The study: its records, in the order of the sweep.
+
+    Raises:
+        SpecError: the sweep, or what it needs of this machine, is not there; nothing was run.
+        DataError: the dataset is missing or damaged.
+        StudyError: another driver has the folder, or it holds another sweep, or it cannot be written to.
+        KeyboardInterrupt: jobs were stopped and tables of what has landed written; the same call goes on from there.
+    """
+    return prepare_sweep(sweep, place, changes).run(view or SilentView(), retry_failed)
+
+
+@dataclass(frozen=True)
+class SweepRun:
+    """A sweep that was checked and is ready to run."""
+
+    asked: Sweep
+    variants: tuple[Variant, ...]
+    quoted: tuple[Baseline, ...]
+    folder: Path
+    place: Place
+    device: str
+    make_executor: Callable[[], Executor]
+
+    @property
+    def title(self) -> str:
+        """Its name and what it is about."""
+        return f"{self.asked.name}: {self.asked.description}" if self.asked.description else self.asked.name
+
+    def run(self, view: View, retry_failed: bool = False) -> Study:
+        """See `run_sweep`."""
+        executor = self.make_executor()
+        info = load_data(self.asked.dataset, view.prepare).info
+        try:
+            records = run_study(
+                folder=self.folder,
+                sweep=self.asked,
+                variants=self.variants,
+                dataset=info,
+                device=self.device,
+                executor=executor,
+                view=view,
+                retry_failed=retry_failed,
+                storage=self.place.storage,
+                storage_wait_s=self.place.wait_s,
+            )
+        except (KeyboardInterrupt, StudyError):
+            with contextlib.suppress(KeyboardInterrupt, StudyError, OSError):  # pressed again, or it cannot be written
+                self._write(self._landed(info))
+            raise
+        return self._write(records)
+
+    def landed(self) -> Study | None:
+        """What has landed of exactly this sweep, these data and this device; None where nothing has."""
+        records = self._landed(load_data(self.asked.dataset).info)
+        return self._study(records) if records else None
+
+    def _landed(self, dataset: DatasetInfo) -> list[Record]:
+        found = {record.key: record for record in read_landed(self.folder)}
+        keys = [variant_key(variant, self.asked, dataset, self.device) for variant in self.variants]
+        return [found[key] for key in keys if key in found]
+
+    def _study(self, records: Sequence[Record]) -> Study:
+        return study_of(self.folder, records, self.asked.model_dump(mode="json"), self.quoted)
+
+    def _write(self, records: Sequence[Record]) -> Study:
+        study = self._study(records)
+        if records:
+            write_files(study)
+        return study
+
+
+def prepare_sweep(sweep: Sweep | str | Path, place: Place, changes: Mapping[str, Any] | None = None) -> SweepRun:
+    """A sweep with all its variants, checked before anything runs; see `run_sweep`."""
+    place.check()
+    asked = _read(sweep, changes)
+    quoted = read_quoted(asked.quoted)
+    source = open_source(asked.dataset)
+    variants = expand_sweep(asked, len(source.class_names), source.size)
+    _check_teachers(variants)
+    few, batch = source.counts["train"], max(variant.training.batch_size for variant in variants)
+    if batch > few:
+        raise SpecError(f"training.batch_size={batch} is more than the {few} training images")
+    if place.ray is None:
+        check_threads("profiling.threads", asked.profiling.threads)
+        if asked.board is not None:
+            check_board(asked.board)
+    device, make_executor = place.open(asked, max(variant.training.threads for variant in variants))
+    folder = place.reports / asked.name
+    return SweepRun(asked, variants, quoted, folder, place, device, make_executor)
+
+
+def list_variants(
+    sweep: Sweep | str | Path, changes: Mapping[str, Any] | None = None
+) -> tuple[Sweep, tuple[Variant, ...], bool]:
+    """A sweep, what it would run, and whether its data are assumed, for CamVid's usual form, since they are not here.
+
+    Raises:
+        SpecError: variants that cannot be built.
+        DataError: the dataset is missing or damaged, and no usual form of it is known.
+    """
+    asked = _read(sweep, changes)
+    read_quoted(asked.quoted)
+    source, is_assumed = _open_or_assume(asked)
+    return asked, expand_sweep(asked, len(source.class_names), source.size), is_assumed
+
+
+def _read(sweep: Sweep | str | Path, changes: Mapping[str, Any] | None) -> Sweep:
+    if not isinstance(sweep, Sweep):
+        return read_sweep(str(sweep), changes)
+    if changes:
+        raise SpecError("changes: are of a sweep's YAML; a Sweep has its values already")
+    return sweep
+
+
+def _open_or_assume(asked: Sweep) -> tuple[Source, bool]:
+    try:
+        return open_source(asked.dataset), False
+    except DataError:
+        if asked.dataset.name != "camvid" or asked.dataset.path is not None:
+            raise
+    return assumed_camvid(asked.dataset), True
+
+
+def check_board(name: str) -> None:
+    """Refuse a board that this machine is not.
+
+    Raises:
+        SpecError: this machine is another.
+    """
+    from jetbench.profiling.host import describe_host, is_here, read_identity
+
+    board, identity = load_device(name), read_identity()
+    if not is_here(board, identity):
+        raise SpecError(
+            f"--device {name}: this machine is no {board.title} (it is: {describe_host(identity)}); run the sweep "
+            "there, or with --ray on a cluster in which a machine holds its token"
+        )
+
+
+def _check_teachers(variants: Sequence[Variant]) -> None:
+    """Refuse, before anything is trained, teachers that are not there."""
+    for variant in variants:
+        if variant.training.teacher is not None and not Path(variant.training.teacher).is_file():
+            raise SpecError(
+                f"{variant.name}: training.teacher: {variant.training.teacher}: no such weights file; give one that a "
+                "sweep has kept, such as reports/NAME/weights/....safetensors"
+            )
 
 
 class Listed:
@@ -27,7 +199,7 @@ class Listed:
     def __init__(
         self, variants: Sequence[Variant], tell: Callable[[Record], None], phases: tuple[Phase, ...] = TRAIN_AND_PROFILE
     ) -> None:
-        self._waiting, self._tell, self.phases = iter(variants), tell, phases
+        self._waiting, self._tell, self.phases, self.may_wait = iter(variants), tell, phases, True
 
     def ask(self) -> Variant | None:
         """See `Chooser`."""
@@ -84,21 +256,16 @@ def run_study(
         keys = [variant_key(variant, sweep, dataset, device) for variant in variants]
         trials, tell = sweep_trials(folder, sweep.name, dict(zip(keys, variants, strict=True)), storage)
         held.callback(trials.close)
-        chooser = Listed(variants, tell, phases or (TRAIN_AND_PROFILE if sweep.profile else ("train",)))
         driver = Driver(
-            *(folder, sweep, chooser, dataset, device, executor, view, trials, storage_wait_s),
+            jobs=Jobs(folder, sweep, dataset, device),
+            chooser=Listed(variants, tell, phases or (TRAIN_AND_PROFILE if sweep.profile else ("train",))),
+            executor=executor,
+            view=view,
+            trials=trials,
+            storage_wait_s=storage_wait_s,
             check_folder=check_folder,
         )
         known = driver.recall(retry_failed)
         view.begin(len(variants), len(known.intersection(keys)))
         driver.run()
         return [driver.landed[key] for key in keys]
-
-
-def landed_records(
-    folder: Path, sweep: Sweep, variants: Sequence[Variant], dataset: DatasetInfo, device: str
-) -> list[Record]:
-    """The records of exactly these variants, this data and this device, in the variants' order."""
-    found = {record.key: record for record in read_landed(folder)}
-    keys = [variant_key(variant, sweep, dataset, device) for variant in variants]
-    return [found[key] for key in keys if key in found]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from jetbench.models.weights import load_network
+from jetbench.models.weights import load_weights
 from jetbench.records.folder import read_records
 from jetbench.spec.catalog import baseline_names
 from tests.cli.test_verbs import jetbench
@@ -81,7 +81,7 @@ def test_rivals_are_trained_profiled_and_set_beside_what_is_published(tmp_path: 
     # Its head for training is in the weights, and in no measurement.
     assert ddrnet.profile
     assert ddrnet.profile.parameters == 5_695_467
-    saved = load_network(folder / "weights" / ddrnet.training.weights_file)[0]
+    saved = load_weights(folder / "weights" / ddrnet.training.weights_file)[0]
     assert sum(p.numel() for p in saved.parameters()) == 5_695_467 + 37_835
     assert ddrnet.profile.memory
     assert ddrnet.profile.memory.weights_bytes < 4 * (5_695_467 + 37_835)

@@ -12,7 +12,7 @@ import pytest
 
 from jetbench import load_architecture
 from jetbench.cli.dashboard import dashboard_of
-from jetbench.models.weights import load_network
+from jetbench.models.weights import load_weights
 from jetbench.network.plan import plan_architecture
 from jetbench.records.folder import read_records
 from tests.cli.test_verbs import jetbench
@@ -62,7 +62,7 @@ def test_a_search_goes_on_grows_and_ends_in_networks_to_build_on(search: Path, t
     found = next(record for record in trained if record.variant == written.stem)
     built = plan_architecture(load_architecture(str(written)), found.data.num_classes, found.data.size)
     assert built.fingerprint == found.fingerprint
-    _, saved = load_network(written.with_suffix(".safetensors"))
+    _, saved = load_weights(written.with_suffix(".safetensors"))
     assert plan_architecture(saved.architecture, 11, (64, 96)).fingerprint == found.fingerprint
     assert f"| {written.stem} |" in (folder / "answer.md").read_text()
     with (folder / "proposals.csv").open() as file:

@@ -43,13 +43,13 @@ def test_searches_that_differ_in_more_than_sampler_and_seed_are_not_compared(tmp
 
 def test_the_kept_answer_is_what_its_records_say_and_its_networks_are_those_that_were_trained(tmp_path: Path) -> None:
     folder = KEPT.parent / "search-camvid"
-    searcher = read_run(folder).searcher
-    chosen = [(each.name, each.variant.architecture, each.variant.changes) for each in finalists(searcher)]
+    ledger = read_run(folder).ledger
+    chosen = [(each.name, each.variant.architecture, each.variant.changes) for each in finalists(ledger)]
     rows = gather(chosen, read_records(folder / "final"))
-    written = write_answer(tmp_path, rows, searcher.search, searcher.describe())
+    written = write_answer(tmp_path, rows, ledger.search, ledger.describe())
     for path in written:
         assert path.read_text() == (folder / path.relative_to(tmp_path)).read_text()
-    found = {record.variant: record.fingerprint for record in searcher.landed}
+    found = {record.variant: record.fingerprint for record in ledger.landed}
     for path in (folder / "front").glob("*.yaml"):
         assert plan_architecture(load_architecture(str(path)), 11, (144, 192)).fingerprint == found[path.stem]
 

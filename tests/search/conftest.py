@@ -1,13 +1,15 @@
 """A small search, and networks that are as good as a made-up rule says; nothing is trained."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 
 from jetbench.records.record import Failure, Record
-from jetbench.search.proposer import Searcher
+from jetbench.search.ledger import Ledger
+from jetbench.search.proposer import Proposer
 from jetbench.search.space import SearchSpace
 from jetbench.spec.base import parse_spec
+from jetbench.spec.device import Device
 from jetbench.spec.search import Search
 from tests.made_up import DATASET, SIZE, profile, record, training
 
@@ -35,6 +37,12 @@ def small_space(**more: object) -> SearchSpace:
     return SearchSpace(small_search(**more), len(DATASET.class_names), SIZE)
 
 
+def proposer_of(
+    space: SearchSpace, records: Sequence[Record] = (), board: Device | None = None, is_here: bool = True
+) -> Proposer:
+    return Proposer(Ledger(space, board, is_here), records)
+
+
 def goodness(changes: dict[str, object]) -> float:
     """Wider is better, and so is hardswish."""
     return round(0.3 + 0.02 * int(str(changes["base_channels"])) + 0.1 * (changes["activation"] == "hardswish"), 3)
@@ -42,15 +50,15 @@ def goodness(changes: dict[str, object]) -> float:
 
 @pytest.fixture
 def drive() -> Callable[..., list[Record]]:
-    """Answers a searcher's proposals until it has none; `latency_s` is what each network's profile says."""
+    """Answers a proposer's proposals until it has none; `latency_s` is what each network's profile says."""
 
-    def run(searcher: Searcher, latency_s: float = 0.01, most: int = 1000) -> list[Record]:
+    def run(proposer: Proposer, latency_s: float = 0.01, most: int = 1000) -> list[Record]:
         found: list[Record] = []
-        while len(found) < most and (variant := searcher.ask()) is not None:
-            failure: Failure | None = searcher.stop(variant, None)
-            measured = profile(latency_s) if failure is None and "profile" in searcher.phases else None
+        while len(found) < most and (variant := proposer.ask()) is not None:
+            failure: Failure | None = proposer.stop(variant, None)
+            measured = profile(latency_s) if failure is None and "profile" in proposer.phases else None
             if measured is not None:
-                failure = searcher.stop(variant, measured)
+                failure = proposer.stop(variant, measured)
             made = record(
                 variant.name,
                 architecture=variant.architecture,
@@ -60,7 +68,7 @@ def drive() -> Callable[..., list[Record]]:
                 profile=measured,
                 failure=failure,
             )
-            searcher.learn(made)
+            proposer.learn(made)
             found.append(made)
         return found
 

@@ -7,9 +7,8 @@ from jetbench.network.plan import plan_architecture
 from jetbench.network.variants import expand_sweep, read_sweep
 from jetbench.records.record import Record
 from jetbench.search.answer import (
-    HEADINGS,
-    Row,
-    cells,
+    AnswerRow,
+    build_answer,
     costs_no_more,
     describe_difference,
     footnotes,
@@ -25,17 +24,19 @@ NANO = load_architecture("jetseg-nano")
 SMALLER = load_architecture("jetseg-nano", base_channels=6)
 
 
-def row(name: str, miou: float, *latencies_s: float, small: bool = False, **more: object) -> Row:
+def row(name: str, miou: float, *latencies_s: float, small: bool = False, **more: object) -> AnswerRow:
     architecture = SMALLER if small else NANO
     records = tuple(
         record(f"{name}, seed={seed}", miou + 0.01 * seed, latency_s, architecture=architecture, **more)
         for seed, latency_s in enumerate(latencies_s)
     )
-    return Row(name, architecture, {}, records)
+    return AnswerRow(name, architecture, {}, records)
 
 
-def table(rows: list[Row], search: Search) -> list[dict[str, str]]:
-    return [dict(zip(HEADINGS, each, strict=True)) for each in cells(rows, search)]
+def table(rows: list[AnswerRow], search: Search) -> list[dict[str, str]]:
+    made = build_answer(rows, search, "a test")
+    headings = ["network", *(column.brief for column in made.columns)]
+    return [dict(zip(headings, (row.name, *(cell.text for cell in row.cells)), strict=True)) for row in made.rows]
 
 
 def test_a_tie_is_called_a_tie() -> None:
@@ -46,7 +47,7 @@ def test_a_tie_is_called_a_tie() -> None:
 
 def test_the_base_comes_first_and_what_failed_is_a_dash() -> None:
     search = small_search(final={"seeds": [0, 1]})
-    broken = Row("broken", NANO, {}, (failed("broken, seed=0"),))
+    broken = AnswerRow("broken", NANO, {}, (failed("broken, seed=0"),))
     base, one, last = table([row("base", 0.5, 0.02, 0.02), row("one", 0.6, 0.01, 0.01), broken], search)
     assert (base["ms"], base["val mIoU %"], base["test to base"]) == ("20.0", "50.5 ± 0.7", "—")
     assert (one["ms"], one["costs no more"], one["on front"], base["on front"]) == ("10.0", "yes", "yes", "no")
@@ -99,7 +100,7 @@ def test_a_limit_that_does_not_hold_any_more_and_a_seed_that_is_not_fresh_are_sa
 @pytest.mark.parametrize("dataset", [{"name": "streets", "size": [64, 96]}, {"name": "camvid", "size": [64, 96]}])
 def test_the_front_is_a_sweep_of_the_networks_it_names(dataset: dict[str, object], tmp_path: Path) -> None:
     search = small_search(dataset=dataset, final={"budget": "70 steps"})
-    one = Row("one", SMALLER, {"base_channels": 6}, row("one", 0.5, 0.01, small=True).records)
+    one = AnswerRow("one", SMALLER, {"base_channels": 6}, row("one", 0.5, 0.01, small=True).records)
     write_answer(tmp_path, [row("base", 0.5, 0.01), one], search, "made up")
     sweep = read_sweep(str(tmp_path / "front.yaml"))
     assert sweep.dataset == search.dataset
@@ -113,7 +114,7 @@ def test_the_front_is_a_sweep_of_the_networks_it_names(dataset: dict[str, object
 
 def test_networks_of_an_earlier_answer_do_not_stay_beside_this_ones(tmp_path: Path) -> None:
     old: Record = record("old", training=training(0.5), profile=profile(0.01))
-    write_answer(tmp_path, [row("base", 0.5, 0.01), Row("old", NANO, {}, (old,))], small_search(), "made up")
+    write_answer(tmp_path, [row("base", 0.5, 0.01), AnswerRow("old", NANO, {}, (old,))], small_search(), "made up")
     assert (tmp_path / "front" / "old.yaml").exists()
     write_answer(tmp_path, [row("base", 0.5, 0.01), row("new", 0.5, 0.01)], small_search(), "made up")
     assert [path.name for path in (tmp_path / "front").iterdir()] == ["new.yaml"]
@@ -122,7 +123,7 @@ def test_networks_of_an_earlier_answer_do_not_stay_beside_this_ones(tmp_path: Pa
 def test_a_suspect_latency_is_marked_and_an_invalid_one_left_out() -> None:
     busy = profile(0.01, watches=(watch({"load_average": 5.0}, {}),))
     throttled = profile(0.09, watches=(watch({}, {}, throttled=("thermal",)),))
-    one = Row("one", NANO, {}, (record("one, seed=0", profile=busy), record("one, seed=1", profile=throttled)))
+    one = AnswerRow("one", NANO, {}, (record("one, seed=0", profile=busy), record("one, seed=1", profile=throttled)))
     base = row("base", 0.5, 0.02, 0.02)
     assert one.measured("latency") == (0.01,)
     assert [each["ms"] for each in table([base, one], small_search())] == ["20.0", "10.0 (?)"]

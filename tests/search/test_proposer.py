@@ -9,13 +9,13 @@ from optuna.trial import TrialState
 from jetbench.profiling.listing import list_network
 from jetbench.profiling.roofline import estimate, least_seconds
 from jetbench.records.record import Failure, Record
-from jetbench.search.additive import LinearModel
-from jetbench.search.proposer import MOST_OVER, Searcher
+from jetbench.search.ledger import MOST_OVER
+from jetbench.search.samplers.additive import LinearModel
 from jetbench.spec.device import load_device
 from jetbench.stats import hypervolume
 from tests.made_up import profile, training
 from tests.records.test_verdict import idle_and_load, watch
-from tests.search.conftest import small_space
+from tests.search.conftest import proposer_of, small_space
 
 Drive = Callable[..., list[Record]]
 REST = {
@@ -26,7 +26,7 @@ REST = {
 
 
 def test_the_base_comes_first_and_no_network_twice(drive: Drive) -> None:
-    found = drive(Searcher(small_space()))
+    found = drive(proposer_of(small_space()))
     assert len(found) == 12
     assert found[0].changes == {
         "base_channels": 8,
@@ -39,14 +39,14 @@ def test_the_base_comes_first_and_no_network_twice(drive: Drive) -> None:
 
 
 def test_an_axis_is_chosen_only_where_its_condition_holds(drive: Drive) -> None:
-    for record in drive(Searcher(small_space(trainings=30, sampler="random"))):
+    for record in drive(proposer_of(small_space(trainings=30, sampler="random"))):
         assert ("stages.s2.residual_branches" in record.changes) == (record.changes["stages.s2.repeats"] > 0)
 
 
 def test_what_is_over_a_limit_is_never_trained_and_says_by_how_much(drive: Drive) -> None:
     space = small_space(limits={"parameters": "40k"}, sampler="random", trainings=8)
-    searcher = Searcher(space)
-    found = drive(searcher)
+    proposer = proposer_of(space)
+    found = drive(proposer)
     over = [record for record in found if record.failure]
     assert over
     for record in found:
@@ -57,28 +57,28 @@ def test_what_is_over_a_limit_is_never_trained_and_says_by_how_much(drive: Drive
             assert record.failure.reason == (
                 f"parameters: {parameters:,} is {parameters / 40_000 - 1:.0%} over the limit of 40,000"
             )
-    assert searcher.counts["trained"] == 8
-    assert searcher.counts["over parameters"] == len(over)
+    assert proposer.ledger.counts["trained"] == 8
+    assert proposer.ledger.counts["over parameters"] == len(over)
 
 
 def test_counts_are_checked_before_what_must_be_measured(drive: Drive) -> None:
-    searcher = Searcher(small_space(limits={"macs": "1", "latency": "1ms"}))
-    assert searcher.phases == ("profile", "train")
-    variant = searcher.ask()
+    proposer = proposer_of(small_space(limits={"macs": "1", "latency": "1ms"}))
+    assert proposer.phases == ("profile", "train")
+    variant = proposer.ask()
     assert variant
-    failure = searcher.stop(variant, None)
+    failure = proposer.stop(variant, None)
     assert failure
     assert failure.reason.startswith("macs: ")
 
 
 def test_measured_latency_is_a_limit_and_a_search_that_cannot_meet_it_ends_with_the_nearest(drive: Drive) -> None:
-    searcher = Searcher(small_space(limits={"latency": "8ms"}, sampler="random"))
-    found = drive(searcher, latency_s=0.01)
+    proposer = proposer_of(small_space(limits={"latency": "8ms"}, sampler="random"))
+    found = drive(proposer, latency_s=0.01)
     assert len(found) == MOST_OVER
-    assert not searcher.front()
-    assert searcher.ended_by
-    assert f"the last {MOST_OVER} networks whose latency" in searcher.ended_by
-    assert "latency: 10.0 ms is 25% over the limit of 8.00 ms" in searcher.ended_by
+    assert not proposer.ledger.front()
+    assert proposer.ended_by
+    assert f"the last {MOST_OVER} networks whose latency" in proposer.ended_by
+    assert "latency: 10.0 ms is 25% over the limit of 8.00 ms" in proposer.ended_by
     assert found[0].failure
     assert found[0].failure.reason == "latency: 10.0 ms is 25% over the limit of 8.00 ms"
 
@@ -87,9 +87,9 @@ def test_measured_latency_is_a_limit_and_a_search_that_cannot_meet_it_ends_with_
 def test_what_a_data_sheet_rules_out_is_stopped_before_anything_is_measured(is_here: bool, drive: Drive) -> None:
     board = load_device("agx")
     space = small_space(objectives=["miou", "macs"], limits={"latency": "10ns"}, sampler="random")
-    searcher = Searcher(space, board=board, is_here=is_here)
-    assert ("profile" in searcher.phases) == is_here
-    variant = searcher.ask()
+    proposer = proposer_of(space, board=board, is_here=is_here)
+    assert ("profile" in proposer.phases) == is_here
+    variant = proposer.ask()
     assert variant
     told = estimate(list_network(variant.plan), board, "fp32", 1)
     assert not isinstance(told, str)
@@ -100,61 +100,61 @@ def test_what_a_data_sheet_rules_out_is_stopped_before_anything_is_measured(is_h
     assert least == 2 * space.cost(variant.architecture).macs / max(
         peak.value for name, peak in board.peaks.items() if name != "bandwidth"
     )
-    failure = searcher.stop(variant, None)
+    failure = proposer.stop(variant, None)
     assert failure
     assert failure.reason.startswith("estimated latency: ")
     assert f"is {(least if is_here else told.seconds) / 1e-8 - 1:,.0%} over the limit" in failure.reason
-    found = drive(Searcher(space, board=board, is_here=is_here))
+    found = drive(proposer_of(space, board=board, is_here=is_here))
     assert len(found) == MOST_OVER
-    searcher = Searcher(space, found, board, is_here)
-    assert searcher.ask() is None
-    assert searcher.ended_by
-    assert "estimated latency: " in searcher.ended_by
-    assert searcher.counts == {"over estimated latency": MOST_OVER}
+    proposer = proposer_of(space, found, board, is_here)
+    assert proposer.ask() is None
+    assert proposer.ended_by
+    assert "estimated latency: " in proposer.ended_by
+    assert proposer.ledger.counts == {"over estimated latency": MOST_OVER}
 
 
 def test_a_data_sheet_without_peaks_rules_nothing_out(drive: Drive) -> None:
-    searcher = Searcher(small_space(limits={"latency": "1us"}), board=load_device("cpu"))
-    variant = searcher.ask()
+    proposer = proposer_of(small_space(limits={"latency": "1us"}), board=load_device("cpu"))
+    variant = proposer.ask()
     assert variant
-    assert searcher.stop(variant, None) is None
+    assert proposer.stop(variant, None) is None
 
 
 def test_a_finite_space_is_exhausted_and_says_so(drive: Drive) -> None:
     axes = {"base_channels": [6, 8], "activation": ["reu", "hardswish"]}
-    searcher = Searcher(small_space(axes=axes, sampler="random"))
-    assert len(drive(searcher)) == 4
-    assert searcher.ended_by
-    assert searcher.ended_by.startswith("the space is exhausted")
+    proposer = proposer_of(small_space(axes=axes, sampler="random"))
+    assert len(drive(proposer)) == 4
+    assert proposer.ended_by
+    assert proposer.ended_by.startswith("the space is exhausted")
 
 
 def test_the_front_is_what_nothing_beats_in_every_objective(drive: Drive) -> None:
-    searcher = Searcher(small_space(trainings=40, sampler="random"))
-    drive(searcher)
-    rows = list(searcher.points())
-    front = {record.key for record in searcher.front()}
+    proposer = proposer_of(small_space(trainings=40, sampler="random"))
+    drive(proposer)
+    rows = list(proposer.ledger.points())
+    front = {record.key for record in proposer.ledger.front()}
     for record, values in rows:
         beaten = any(all(a <= b for a, b in zip(other, values, strict=True)) and other != values for _, other in rows)
         assert (record.key in front) != beaten
-    assert all(record.changes["activation"] == "hardswish" for record in searcher.front() if record.training)
+    assert all(record.changes["activation"] == "hardswish" for record in proposer.ledger.front() if record.training)
 
 
 @pytest.mark.parametrize("sampler", ["tpe", "nsga2", "random", "gp", "additive"])
 def test_every_sampler_goes_on_after_a_stop_and_repeats_nothing(sampler: str, drive: Drive) -> None:
     space = small_space(sampler=sampler, trainings=14)
-    first = drive(Searcher(space), most=9)
-    resumed = Searcher(space, first)
+    first = drive(proposer_of(space), most=9)
+    resumed = proposer_of(space, first)
     second = drive(resumed)
     assert len(first) + len(second) == 14
     assert len({record.fingerprint for record in first + second}) == 14
     assert len({record.variant for record in first + second}) == 14
-    assert resumed.finished == 14
+    assert resumed.ledger.finished == 14
 
 
 def test_a_training_that_was_ended_early_is_told_but_on_no_front(drive: Drive) -> None:
-    searcher = Searcher(small_space())
-    found = drive(searcher, most=1)
-    variant = searcher.ask()
+    proposer = proposer_of(small_space())
+    found = drive(proposer, most=1)
+    variant = proposer.ask()
     assert variant
     stopped = found[0].model_copy(
         update={
@@ -167,24 +167,24 @@ def test_a_training_that_was_ended_early_is_told_but_on_no_front(drive: Drive) -
             "failure": Failure(phase="train", status="stopped", reason="made up"),
         }
     )
-    searcher.learn(stopped)
-    assert searcher.counts["stopped"] == 1
-    assert [record.key for record in searcher.front()] == [found[0].key]
-    assert searcher.study.trials[-1].state == TrialState.COMPLETE
+    proposer.learn(stopped)
+    assert proposer.ledger.counts["stopped"] == 1
+    assert [record.key for record in proposer.ledger.front()] == [found[0].key]
+    assert proposer.study.trials[-1].state == TrialState.COMPLETE
 
 
 def test_rows_of_another_study_are_taken_over_by_what_they_are(drive: Drive) -> None:
-    (row,) = drive(Searcher(small_space()), most=1)
+    (row,) = drive(proposer_of(small_space()), most=1)
     named = row.model_copy(update={"changes": {"base": "jetseg-nano"}, "variant": "elsewhere"})
-    taken = Searcher(small_space()).take_over(named)
+    taken = proposer_of(small_space()).ledger.take_over(named)
     assert taken
     assert taken.changes == row.changes
     outside = small_space(axes={"base_channels": [4, 6]})
-    assert Searcher(outside).take_over(named) is None
-    searcher = Searcher(small_space(), [taken])
-    assert searcher.counts["taken over"] == 1
-    assert searcher.spent == 0
-    assert [record.variant for record in searcher.front()] == ["elsewhere"]
+    assert proposer_of(outside).ledger.take_over(named) is None
+    proposer = proposer_of(small_space(), [taken])
+    assert proposer.ledger.counts["taken over"] == 1
+    assert proposer.spent == 0
+    assert [record.variant for record in proposer.ledger.front()] == ["elsewhere"]
 
 
 @pytest.mark.parametrize(
@@ -192,15 +192,15 @@ def test_rows_of_another_study_are_taken_over_by_what_they_are(drive: Drive) -> 
     [("tpe", optuna.samplers.TPESampler), ("nsga2", optuna.samplers.NSGAIISampler), ("gp", optuna.samplers.GPSampler)],
 )
 def test_the_sampler_that_was_asked_for_takes_over_from_chance(sampler: str, kind: type, drive: Drive) -> None:
-    searcher = Searcher(small_space(sampler=sampler, trainings=14))
-    drive(searcher)
-    assert isinstance(searcher.study.sampler, kind)
+    proposer = proposer_of(small_space(sampler=sampler, trainings=14))
+    drive(proposer)
+    assert isinstance(proposer.study.sampler, kind)
 
 
 def test_genetic_search_goes_on_from_its_generations(drive: Drive) -> None:
     space = small_space(sampler="nsga2", trainings=40)
-    first = drive(Searcher(space), most=25)
-    resumed = Searcher(space, first)
+    first = drive(proposer_of(space), most=25)
+    resumed = proposer_of(space, first)
     told = [trial for trial in resumed.study.trials if trial.state == TrialState.COMPLETE]
     assert len(told) == 25
     assert all(any("generation" in key for key in trial.system_attrs) for trial in told)
@@ -208,9 +208,9 @@ def test_genetic_search_goes_on_from_its_generations(drive: Drive) -> None:
 
 def test_what_is_over_a_limit_is_told_as_a_constraint_that_it_breaks(drive: Drive) -> None:
     space = small_space(limits={"parameters": "40k"}, sampler="random", trainings=8)
-    searcher = Searcher(space)
-    over = [record for record in drive(searcher) if record.failure]
-    pruned = [trial for trial in searcher.study.trials if trial.state == TrialState.PRUNED]
+    proposer = proposer_of(space)
+    over = [record for record in drive(proposer) if record.failure]
+    pruned = [trial for trial in proposer.study.trials if trial.state == TrialState.PRUNED]
     assert 0 < len(pruned) <= len(over)
     excess = {space.cost(record.architecture).parameters / 40_000 - 1 for record in over}
     for trial in pruned:
@@ -227,13 +227,13 @@ def test_choosing_by_known_cost_finds_more_than_chance_does(drive: Drive) -> Non
     }
     found = {}
     for sampler in ("random", "additive"):
-        searchers = [
-            Searcher(small_space(axes=axes, sampler=sampler, seed=seed, trainings=30, early_stop=False))
+        proposers = [
+            proposer_of(small_space(axes=axes, sampler=sampler, seed=seed, trainings=30, early_stop=False))
             for seed in range(3)
         ]
-        for searcher in searchers:
-            drive(searcher)
-        points = [[values for _, values in searcher.points()] for searcher in searchers]
+        for proposer in proposers:
+            drive(proposer)
+        points = [[values for _, values in proposer.ledger.points()] for proposer in proposers]
         found[sampler] = statistics.fmean(hypervolume(each, (0.0, 200e6)) for each in points)
     assert found["additive"] > 1.03 * found["random"]
 
@@ -257,23 +257,23 @@ def test_the_additive_model_tells_effects_from_noise() -> None:
 
 
 def test_energy_of_the_untrained_network_is_a_limit_and_an_objective() -> None:
-    searcher = Searcher(small_space(objectives=["miou", "energy"], limits={"energy": "0.5J"}))
-    variant = searcher.ask()
+    proposer = proposer_of(small_space(objectives=["miou", "energy"], limits={"energy": "0.5J"}))
+    variant = proposer.ask()
     assert variant
     measured = profile(0.01, energy=idle_and_load())  # 8 W for 10 s and 100 images
-    failure = searcher.stop(variant, measured)
+    failure = proposer.stop(variant, measured)
     assert failure
     assert failure.reason == "energy: 800 mJ is 60% over the limit of 500 mJ"
-    failure = searcher.stop(variant, profile(0.01))
+    failure = proposer.stop(variant, profile(0.01))
     assert failure
     assert (failure.phase, failure.reason) == ("profile", "no energy: made up")
 
 
 def test_an_invalid_profile_is_no_latency() -> None:
-    searcher = Searcher(small_space(objectives=["miou", "latency"]))
-    variant = searcher.ask()
+    proposer = proposer_of(small_space(objectives=["miou", "latency"]))
+    variant = proposer.ask()
     assert variant
-    assert searcher.stop(variant, profile(0.01)) is None
-    failure = searcher.stop(variant, profile(0.01, watches=(watch({}, {}, throttled=("thermal",)),)))
+    assert proposer.stop(variant, profile(0.01)) is None
+    failure = proposer.stop(variant, profile(0.01, watches=(watch({}, {}, throttled=("thermal",)),)))
     assert failure
     assert failure.reason == "its profile is invalid: throttled: thermal"

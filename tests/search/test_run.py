@@ -10,8 +10,9 @@ from jetbench.errors import SpecError, StudyError
 from jetbench.execution.executor import Job, Outcome
 from jetbench.records.folder import read_records
 from jetbench.records.record import DatasetInfo, Evaluation
-from jetbench.search.proposer import MOST_FAILED, Searcher
-from jetbench.search.run import UNDER_WAY, finalists, run_final, run_search
+from jetbench.search.ledger import MOST_FAILED
+from jetbench.search.proposer import Proposer
+from jetbench.search.run import UNDER_WAY, finalists, run_final, search_study
 from jetbench.spec.architecture import Architecture
 from jetbench.spec.search import Search
 from jetbench.training.loop import why_stopped
@@ -73,9 +74,14 @@ def go(
     dataset: DatasetInfo = DATASET,
     others: Sequence[Path] = (),
     retry_failed: bool = False,
-) -> Searcher:
-    return run_search(
-        *(folder, search or small_search(), dataset, "cpu", executor or MadeUpTrainings(), view or SearchView()),
+) -> Proposer:
+    return search_study(
+        folder=folder,
+        search=search or small_search(),
+        dataset=dataset,
+        device="cpu",
+        executor=executor or MadeUpTrainings(),
+        view=view or SearchView(),
         others=others,
         retry_failed=retry_failed,
     )
@@ -100,43 +106,49 @@ def test_a_stopped_search_goes_on_with_the_networks_that_were_under_way(tmp_path
 
 def test_trainings_that_cannot_reach_the_front_are_ended_and_stay_off_it(tmp_path: Path) -> None:
     search = small_search(trainings=30, sampler="random")
-    searcher = go(tmp_path / "a", search)
-    ended = [record for record in searcher.landed if record.failure]
+    proposer = go(tmp_path / "a", search)
+    ended = [record for record in proposer.ledger.landed if record.failure]
     assert ended
     assert {record.failure.status for record in ended if record.failure} == {"stopped"}
     assert all(record.training and len(record.training.val) < 4 for record in ended)
     whole = go(tmp_path / "b", search.model_copy(update={"early_stop": False}))
-    assert not [record for record in whole.landed if record.failure]
+    assert not [record for record in whole.ledger.landed if record.failure]
     # Here the rule is never wrong: all gain alike.
-    assert {record.fingerprint for record in searcher.front()} == {record.fingerprint for record in whole.front()}
+    assert {record.fingerprint for record in proposer.ledger.front()} == {
+        record.fingerprint for record in whole.ledger.front()
+    }
     again = go(tmp_path / "a", search)
-    assert again.counts["stopped"] == searcher.counts["stopped"] == len(ended)
-    assert again.counts["trained"] == searcher.counts["trained"] == 30 - len(ended)
+    assert again.ledger.counts["stopped"] == proposer.ledger.counts["stopped"] == len(ended)
+    assert again.ledger.counts["trained"] == proposer.ledger.counts["trained"] == 30 - len(ended)
 
 
 def test_rows_that_are_taken_over_are_within_the_limits_and_have_names_of_their_own(tmp_path: Path) -> None:
     free = go(tmp_path / "free")
     view = SearchView()
     limited = small_search(name="small-again", limits={"parameters": "40k"})
-    searcher = go(tmp_path / "limited", limited, view=view, others=[tmp_path / "free"])
-    taken = [record for record in searcher.landed if record.also_named]
+    proposer = go(tmp_path / "limited", limited, view=view, others=[tmp_path / "free"])
+    taken = [record for record in proposer.ledger.landed if record.also_named]
     fitting = {
-        record.fingerprint for record in free.landed if searcher.space.cost(record.architecture).parameters <= 4e4
+        record.fingerprint
+        for record in free.ledger.landed
+        if proposer.ledger.space.cost(record.architecture).parameters <= 4e4
     }
     assert {record.fingerprint for record in taken} == fitting
     assert 0 < len(fitting) < 12
     assert {record.variant for record in taken} == {f"taken-over-{number + 1}" for number in range(len(fitting))}
-    assert searcher.counts["taken over"] == len(fitting)
-    assert searcher.counts["trained"] + searcher.counts["stopped"] == 12
-    assert all(searcher.space.cost(record.architecture).parameters <= 40_000 for record in searcher.front())
+    assert proposer.ledger.counts["taken over"] == len(fitting)
+    assert proposer.ledger.counts["trained"] + proposer.ledger.counts["stopped"] == 12
+    assert all(
+        proposer.ledger.space.cost(record.architecture).parameters <= 40_000 for record in proposer.ledger.front()
+    )
     assert any(f"{len(fitting)} rows of 12 taken over" in note for note in view.notes)
 
 
 def test_rows_without_what_must_be_measured_are_not_taken_over(tmp_path: Path) -> None:
     go(tmp_path / "counted")
-    searcher = go(tmp_path / "timed", small_search(objectives=["miou", "latency"]), others=[tmp_path / "counted"])
-    assert searcher.counts["taken over"] == 0
-    assert all(record.profile for record in searcher.landed)
+    proposer = go(tmp_path / "timed", small_search(objectives=["miou", "latency"]), others=[tmp_path / "counted"])
+    assert proposer.ledger.counts["taken over"] == 0
+    assert all(record.profile for record in proposer.ledger.landed)
     with pytest.raises(SpecError, match="holds no records"):
         go(tmp_path / "third", others=[tmp_path / "nowhere"])
 
@@ -160,20 +172,20 @@ def test_another_search_under_the_same_name_is_refused(change: dict[str, object]
 
 
 def test_a_search_whose_networks_all_fail_ends_and_can_be_tried_again(tmp_path: Path) -> None:
-    searcher = go(tmp_path, executor=MadeUpTrainings(fails=True))
-    assert searcher.ended_by
-    assert f"the last {MOST_FAILED} networks failed, the last of them: made up: no memory left" in searcher.ended_by
-    assert MOST_FAILED <= len(searcher.landed) <= MOST_FAILED + 1  # two at a time
-    assert go(tmp_path).counts["trained"] == 0
+    proposer = go(tmp_path, executor=MadeUpTrainings(fails=True))
+    assert proposer.ended_by
+    assert f"the last {MOST_FAILED} networks failed, the last of them: made up: no memory left" in proposer.ended_by
+    assert MOST_FAILED <= len(proposer.ledger.landed) <= MOST_FAILED + 1  # two at a time
+    assert go(tmp_path).ledger.counts["trained"] == 0
     mended = go(tmp_path, retry_failed=True)
-    assert mended.counts["trained"] + mended.counts["stopped"] == 12
-    assert mended.counts["failed"] == 0
+    assert mended.ledger.counts["trained"] + mended.ledger.counts["stopped"] == 12
+    assert mended.ledger.counts["failed"] == 0
 
 
 def test_the_front_can_be_trained_again_otherwise(tmp_path: Path) -> None:
     search = small_search(final={"budget": "5 steps", "seeds": [1], "most": 2})
-    searcher = go(tmp_path, search)
-    chosen = finalists(searcher)
+    proposer = go(tmp_path, search)
+    chosen = finalists(proposer.ledger)
     first = run_final(tmp_path, search, chosen, DATASET, "cpu", ScriptedExecutor(), SilentView())
     longer = small_search(final={"budget": "7 steps", "seeds": [2, 3], "most": 2})
     second = run_final(tmp_path, longer, chosen, DATASET, "cpu", ScriptedExecutor(), SilentView())
@@ -190,8 +202,8 @@ def test_a_measured_latency_stops_networks_before_they_are_trained(tmp_path: Pat
         phases.setdefault(variant, []).append(phase)
     assert list(phases.values()) == [["profile", "train"]] * 3
     over = MadeUpTrainings()
-    searcher = go(tmp_path / "over", small_search(limits={"latency": "8ms"}, sampler="random"), over)
+    proposer = go(tmp_path / "over", small_search(limits={"latency": "8ms"}, sampler="random"), over)
     assert {phase for _, phase in over.submitted} == {"profile"}
-    assert all(fate.limit == "latency" and fate.excess == pytest.approx(0.25) for fate in searcher.fates())
-    assert searcher.ended_by
-    assert "the nearest is small-001, latency: 10.0 ms is 25% over the limit of 8.00 ms" in searcher.ended_by
+    assert all(fate.limit == "latency" and fate.excess == pytest.approx(0.25) for fate in proposer.ledger.fates())
+    assert proposer.ended_by
+    assert "the nearest is small-001, latency: 10.0 ms is 25% over the limit of 8.00 ms" in proposer.ended_by

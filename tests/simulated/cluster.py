@@ -93,6 +93,9 @@ class Clock:
     def note(self, text: str) -> None:
         self.notes.append(text)
 
+    def prepare(self, done: int, total: int) -> None:
+        pass
+
 
 def variants_of(count: int) -> tuple[Sweep, tuple[Variant, ...]]:
     """A sweep of so many trainings of one network: learning rates, weight decays and seeds."""

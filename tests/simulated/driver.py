@@ -58,7 +58,14 @@ def main() -> int:
     with terminated_as_interrupted():
         try:
             records = run_study(
-                *(folder, sweep, expand_sweep(sweep, 3, SIZE), DATASET, "cpu", executor, view, "retry" in told),
+                folder=folder,
+                sweep=sweep,
+                variants=expand_sweep(sweep, 3, SIZE),
+                dataset=DATASET,
+                device="cpu",
+                executor=executor,
+                view=view,
+                retry_failed="retry" in told,
                 phases=phases,  # type: ignore[arg-type]
                 storage=told.get("storage"),
                 storage_wait_s=wait_s,

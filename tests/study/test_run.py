@@ -17,8 +17,9 @@ from jetbench.records.folder import append_records, keep_sweep, lock_folder, rea
 from jetbench.records.record import RECORD_VERSION, Record
 from jetbench.spec.base import parse_spec
 from jetbench.spec.sweep import Sweep
-from jetbench.study.driver import _Trouble
-from jetbench.study.run import landed_records, run_study
+from jetbench.study.place import Place
+from jetbench.study.run import SweepRun, run_study
+from jetbench.study.trouble import Trouble
 from tests.made_up import DATASET, ENVIRONMENT, SIZE, failed, profile, record, training
 
 
@@ -37,6 +38,9 @@ class SilentView:
 
     def note(self, text: str) -> None:
         self.notes.append(text)
+
+    def prepare(self, done: int, total: int) -> None:
+        pass
 
 
 class ScriptedExecutor:
@@ -217,7 +221,9 @@ def test_other_data_under_the_same_sweep_is_run_anew_and_the_old_rows_stay_out(t
     records = run_study(tmp_path, sweep, variants(sweep), other, "cpu", executor, SilentView())
     assert len(executor.submitted) == 6
     assert {r.data.digest for r in records} == {"1" * 16}
-    assert {r.data.digest for r in landed_records(tmp_path, sweep, variants(sweep), DATASET, "cpu")} == {"0" * 16}
+    sweep_run = SweepRun(sweep, variants(sweep), (), tmp_path, Place(), "cpu", ScriptedExecutor)
+    landed = sweep_run._landed(DATASET)
+    assert {r.data.digest for r in landed} == {"0" * 16}
 
 
 def test_a_longer_limit_or_a_better_description_is_no_other_sweep(tmp_path: Path) -> None:
@@ -389,8 +395,8 @@ def test_a_row_whose_writing_is_interrupted_is_there_once(tmp_path: Path, monkey
 
 def test_trouble_that_passed_long_ago_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 1000.0
-    monkeypatch.setattr("jetbench.study.driver.time.monotonic", lambda: now)
-    trouble = _Trouble(600.0)
+    monkeypatch.setattr("jetbench.study.trouble.time.monotonic", lambda: now)
+    trouble = Trouble(600.0)
     assert trouble.meet()
     now += 2
     trouble.pass_by()
@@ -403,9 +409,9 @@ def test_trouble_that_passed_long_ago_does_not_count(monkeypatch: pytest.MonkeyP
 
 def test_a_job_that_always_meets_trouble_is_not_run_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 1000.0
-    monkeypatch.setattr("jetbench.study.driver.time.monotonic", lambda: now)
+    monkeypatch.setattr("jetbench.study.trouble.time.monotonic", lambda: now)
     for rounds in (["a", "a", "a"], ["b", None, "a", "b", "a", "a"], ["a b", "b a", "a b"]):
-        trouble, told = _Trouble(600.0), []
+        trouble, told = Trouble(600.0), []
         for jobs in rounds:
             for job in jobs.split() if jobs else [None]:
                 trouble.meet(job)
@@ -420,8 +426,8 @@ def test_a_job_that_always_meets_trouble_is_not_run_for_ever(monkeypatch: pytest
 
 def test_trouble_that_a_thousand_jobs_meet_at_once_is_one_try(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 1000.0
-    monkeypatch.setattr("jetbench.study.driver.time.monotonic", lambda: now)
-    trouble = _Trouble(600.0)
+    monkeypatch.setattr("jetbench.study.trouble.time.monotonic", lambda: now)
+    trouble = Trouble(600.0)
     for _ in range(2000):
         trouble.meet()
     assert not trouble.may_try()

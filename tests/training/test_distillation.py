@@ -8,7 +8,7 @@ from jetbench import load_architecture
 from jetbench.errors import SpecError
 from jetbench.execution.requests import TrainRequest
 from jetbench.execution.train import run_training
-from jetbench.models.weights import load_network
+from jetbench.models.weights import load_weights
 from jetbench.spec.dataset import StreetsConfig
 from jetbench.spec.training import DistillationConfig, TrainingConfig
 from jetbench.training.distillation import Teacher, distillation_loss
@@ -67,14 +67,14 @@ def test_a_training_follows_its_teacher_and_says_whom(tmp_path: Path) -> None:
     assert taught.teacher
     assert taught.teacher.startswith("jetseg-nano (")
     assert taught.loss_curve[0][1] > alone.loss_curve[0][1]  # its own loss and the divergence
-    load_network(tmp_path / "b" / "w.safetensors")
+    load_weights(tmp_path / "b" / "w.safetensors")
 
 
 def test_a_teacher_of_other_classes_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from jetbench.execution import train as benchmark
 
     run_training(request(tmp_path), lambda share, text: None)
-    model, saved = load_network(tmp_path / "w.safetensors")
-    monkeypatch.setattr(benchmark, "load_network", lambda path: (model, saved.model_copy(update={"num_classes": 32})))
+    model, saved = load_weights(tmp_path / "w.safetensors")
+    monkeypatch.setattr(benchmark, "load_weights", lambda path: (model, saved.model_copy(update={"num_classes": 32})))
     with pytest.raises(SpecError, match="has 32 classes, the data 11"):
         run_training(request(tmp_path, teacher=str(tmp_path / "w.safetensors")), lambda share, text: None)

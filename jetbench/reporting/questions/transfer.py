@@ -13,7 +13,6 @@ from jetbench.reporting.tables.protocol import (
     Needs,
     describe_differences,
     describe_machine,
-    describe_setting,
     facts_of,
     group_rows,
 )
@@ -176,7 +175,7 @@ def _describe(first: Study, second: Study, told: Transfer, has_fronts: bool) -> 
     if told.interval is not None:
         span = f"95 % [{told.interval[0]:.3f}, {told.interval[1]:.3f}] by bootstrap"
     records = [record for each in told.networks for record in each.rows[0].records]
-    settings = dict.fromkeys(describe_setting(record.profiling_config) for record in records)
+    settings = dict.fromkeys(record.profiling_config.describe() for record in records)
     lines = [
         f"Kendall's tau-b {told.tau:.3f} over {len(told.networks)} networks ({span}): 1 is the same order, 0 none.",
         f"Both as: {'; or '.join(settings)}, at {format_size(told.networks[0].rows[0].records[0].data.size)}.",

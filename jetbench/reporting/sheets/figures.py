@@ -112,7 +112,7 @@ def _latency_figures(profile: Profile, config: ProfilingConfig) -> list[Figure]:
     if (compared := profile.comparison) is not None:
         interval = compared.interval
         span = f"[{interval[0]:.3f}, {interval[1]:.3f}]" if interval else "no interval of so few processes"
-        apart = "told apart" if compared.is_told_apart else "CANNOT BE TOLD APART"
+        apart = "told apart" if compared.is_significant else "CANNOT BE TOLD APART"
         how = f"{span}; time per image over {compared.reference}'s, same rounds; {apart}: {describe_control(profile)}"
         text = f"{compared.median:.3f}"
         figures.append(Figure("ratio_to_reference", compared.median, "measured", "ratio", text, how))

@@ -32,7 +32,7 @@ from jetbench.reporting import units
 from jetbench.reporting.studies import Study
 from jetbench.reporting.tables.columns import COLUMNS, LAYOUTS, Column, Value
 from jetbench.reporting.tables.footnotes import on_one_line
-from jetbench.reporting.tables.protocol import describe_machine, describe_setting
+from jetbench.reporting.tables.protocol import describe_machine
 from jetbench.reporting.tables.published import describe_figure, describe_kind
 from jetbench.reporting.tables.ranking import Mark
 from jetbench.reporting.tables.rows import Row, name_without_seed
@@ -333,7 +333,7 @@ def _environment(record: Record) -> list[str]:
     lines = []
     if record.profile:
         lines.append(f"Measured on: {describe_machine(record.profile.environment)}")
-        lines.append(f"Measured as: {describe_setting(record.profiling_config)}")
+        lines.append(f"Measured as: {record.profiling_config.describe()}")
         lines += [f"{key}: {note}" for key, note in record.profile.notes.items()]
     if record.training_environment:
         lines.append(f"Trained on: {describe_machine(record.training_environment)}")

@@ -9,9 +9,11 @@ from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Table as RichTable
 
+from jetbench.files import write_whole
 from jetbench.network.rules import format_size
+from jetbench.records.folder import RECORDS, append_records
 from jetbench.records.record import Record
 from jetbench.records.verdict import Verdict, judge
 from jetbench.reporting import units
@@ -22,9 +24,14 @@ from jetbench.reporting.sheets.figures import (
     describe_watches,
     list_figures,
 )
-from jetbench.reporting.tables.protocol import describe_machine, describe_setting
+from jetbench.reporting.tables.columns import Column
+from jetbench.reporting.tables.footnotes import Notes
+from jetbench.reporting.tables.markdown import to_markdown
+from jetbench.reporting.tables.protocol import describe_machine
 from jetbench.reporting.tables.published import mark_of
-from jetbench.reporting.terminal import print_whole
+from jetbench.reporting.tables.table import Cell, Section, Table, TableRow
+from jetbench.reporting.tables.terminal import to_terminal
+from jetbench.reporting.terminal import print_notes, print_whole
 from jetbench.spec.device import Device
 
 STYLES: dict[Class, str] = {
@@ -35,8 +42,8 @@ STYLES: dict[Class, str] = {
     "missing": "dim",
 }
 VERDICT_STYLES = {"valid": "green", "suspect": "yellow", "invalid": "bold red", "not measured": "dim"}
-FILES = RECORDS, FIGURES, TABLE = "records.jsonl", "figures.csv", "table.md"
-MARKS = {"suspect": "?", "invalid": "INVALID", "not measured": "", "valid": ""}
+FIGURES, SHEET = "figures.csv", "profiles.md"
+FILES = (RECORDS, FIGURES, SHEET)
 
 
 def print_profile(console: Console, record: Record, device: Device) -> None:
@@ -45,11 +52,11 @@ def print_profile(console: Console, record: Record, device: Device) -> None:
     verdict = judge(profile)
     heading = f"[bold]{escape(record.variant)}{mark_of(record.architecture)}[/] "
     heading += f"at {format_size(profile.input_size)}, {record.num_classes} classes, "
-    heading += f"on {escape(device.name)} ({escape(device.title)}): {describe_setting(config)}"
+    heading += f"on {escape(device.name)} ({escape(device.title)}): {config.describe()}"
     heading += "" if record.is_trained else ", random weights"
     console.print(heading, highlight=False)
     figures = _gather_tails(list_figures(record, device))
-    table = Table(box=None, pad_edge=False, show_header=False)
+    table = RichTable(box=None, pad_edge=False, show_header=False)
     table.add_column(no_wrap=True)
     table.add_column(no_wrap=True)
     table.add_column(justify="right", no_wrap=True)
@@ -105,43 +112,46 @@ def print_verdict(console: Console, verdict: Verdict) -> None:
 
 def print_summary(console: Console, records: Sequence[Record]) -> None:
     """Several profiles side by side, the reference first."""
-    table = Table(box=None, pad_edge=False)
-    table.add_column("network", no_wrap=True)
-    table.add_column("setting", no_wrap=True)
-    headings = ["params", "MACs M", "ms", "95 % over processes", "FPS", "e2e FPS", "ratio", "MiB", "mJ/image"]
-    for heading in (*headings, "at best ms (estimate)"):
-        table.add_column(heading, justify="right")
-    table.add_column("verdict")
-    for record in records:
-        table.add_row(*(escape(cell) for cell in _summary_cells(record)))
-    print_whole(console, table)
+    table = summary_table(records)
+    print_whole(console, to_terminal(table, not console.is_terminal))
+    print_notes(console, table.notes.all)
+
+
+def summary_table(records: Sequence[Record]) -> Table:
+    """Several profiles as one table, the reference first, with the ratio of each to the reference."""
+    rows = tuple(
+        TableRow(f"{record.variant}, {record.profiling_config.describe()}", tuple(map(Cell, _summary_cells(record))))
+        for record in records
+    )
+    return Table("Side by side", SUMMARY, (Section("", rows),), Notes(_describe_ratios(records)))
+
+
+def _describe_ratios(records: Sequence[Record]) -> tuple[str, ...]:
     # A process has one number of threads: each has its own reference and its own copy of it.
-    controls = {r.measured.environment.threads: r.measured for r in records if r.measured.comparison}
-    if controls:
-        reference = next(iter(controls.values())).comparison
-        several = len(controls) > 1
-        told = "; ".join(
-            (f"{threads} thread{'s' * (threads > 1)}: " if several else "") + describe_control(profile)
-            for threads, profile in controls.items()
-        )
-        console.print(
-            f"[dim]ratio: time per image over {escape(reference.reference if reference else '')}'s"
-            f"{' with as many threads' * several} in the same rounds, median of the processes; = cannot be told apart "
-            f"({told}); \N{EM DASH} is the reference, or was not timed beside it.[/]",
-            highlight=False,
-        )
+    controls = {each.measured.environment.threads: each.measured for each in records if each.measured.comparison}
+    if not controls:
+        return ()
+    reference = next(iter(controls.values())).comparison
+    several = len(controls) > 1
+    copies = "; ".join(
+        (f"{threads} thread{'s' * (threads > 1)}: " if several else "") + describe_control(profile)
+        for threads, profile in controls.items()
+    )
+    return (
+        f"Ratio: time per image over that of {reference.reference if reference else ''}"
+        f"{' with as many threads' * several}, measured in the same rounds; median of the processes. "
+        f"= not significantly different from 1 ({copies}). \N{EM DASH} the reference itself, or not timed beside it.",
+    )
 
 
 def _summary_cells(record: Record) -> list[str]:
-    profile, verdict = record.measured, judge(record.measured)
+    profile = record.measured
     model, end_to_end, compared = profile.model_latency, profile.end_to_end_latency, profile.comparison
     interval = model.interval_s if model else None
     ratio = units.MISSING
     if compared:
-        ratio = f"{compared.median:.3f}" + ("" if compared.is_told_apart else " =")
+        ratio = f"{compared.median:.3f}" + ("" if compared.is_significant else " =")
     return [
-        record.variant,
-        describe_setting(record.profiling_config),
         units.count(profile.parameters),
         units.millions(profile.macs),
         units.milliseconds(model.median_s if model else None),
@@ -152,15 +162,31 @@ def _summary_cells(record: Record) -> list[str]:
         units.mebibytes(profile.peak_memory_bytes),
         units.millijoules(profile.energy_j_per_image),
         units.milliseconds(profile.estimate.seconds if profile.estimate else None),
-        verdict.level,
+        judge(profile).level,
     ]
+
+
+SUMMARY = (
+    Column("parameters", "parameters", "counted", short="params"),
+    Column("macs", "MACs (M)", "counted", short="MACs M"),
+    Column("latency", "latency median (ms)", "measured", short="ms"),
+    Column("interval", "95 % over processes (ms)", "measured", short="95 % over processes"),
+    Column("fps", "FPS model", "measured", short="FPS"),
+    Column("fps-e2e", "FPS end to end", "measured", short="e2e FPS"),
+    Column("ratio", "ratio", "measured"),
+    Column("memory", "peak memory (MiB)", "measured", short="MiB"),
+    Column("energy", "energy (mJ/image)", "measured", short="mJ/image"),
+    Column("estimate", "latency at best (ms)", "estimated", short="at best ms"),
+    Column("verdict", "verdict", "described", text=lambda row: ""),
+)
 
 
 def describe_profile(record: Record, device: Device) -> dict[str, Any]:
     """A record with its raw samples as plain data, its verdict, and each number with its class."""
     verdict = judge(record.measured)
+    (row,) = record.rows()
     return {
-        **record.model_dump(mode="json"),
+        **row.model_dump(mode="json"),
         "figures": {
             figure.quantity: {"value": figure.value, "class": figure.kind, "how": figure.how}
             for figure in list_figures(record, device)
@@ -170,13 +196,12 @@ def describe_profile(record: Record, device: Device) -> dict[str, Any]:
 
 
 def write_profiles(folder: Path, records: Sequence[Record], device: Device) -> list[Path]:
-    """Append the records to a folder's records.jsonl, and write figures.csv and table.md of these records."""
+    """Append the records to a folder's records.jsonl, and write figures.csv and profiles.md of these records."""
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / RECORDS).open("a", encoding="utf-8") as file:
-        file.writelines(record.model_dump_json() + "\n" for record in records)
-    (folder / FIGURES).write_text(_figures_csv(records, device), encoding="utf-8")
-    (folder / TABLE).write_text(_markdown(records, device), encoding="utf-8")
-    return [folder / name for name in (RECORDS, FIGURES, TABLE)]
+    append_records(folder, *records)
+    write_whole(folder / FIGURES, _figures_csv(records, device))
+    write_whole(folder / SHEET, to_markdown(figures_table(records, device)))
+    return [folder / name for name in FILES]
 
 
 def _figures_csv(records: Sequence[Record], device: Device) -> str:
@@ -185,36 +210,38 @@ def _figures_csv(records: Sequence[Record], device: Device) -> str:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(("network", "setting", "device", "quantity", "value", "class", "verdict", "how"))
     for record in records:
-        level = judge(record.measured).level
+        level, setting = judge(record.measured).level, record.profiling_config.describe()
         for figure in list_figures(record, device):
             value = "" if figure.value is None else figure.value
-            setting = describe_setting(record.profiling_config)
             row = (record.variant, setting, device.name, figure.quantity, value, figure.kind, level, figure.how)
             writer.writerow(row)
     return text.getvalue()
 
 
-def _markdown(records: Sequence[Record], device: Device) -> str:
-    lines = [f"# Profiles on {device.name}: {device.title}", ""]
+def figures_table(records: Sequence[Record], device: Device) -> Table:
+    """Every number of every profile with its class and how it came about, a profile a section."""
+    columns = (
+        Column("value", "value", "described", holds_numbers=True, text=lambda row: ""),
+        Column("class", "class", "described", text=lambda row: ""),
+        Column("how", "how", "described", text=lambda row: ""),
+    )
+    sections, notes = [], []
     for record in records:
         profile, verdict = record.measured, judge(record.measured)
         weights = "trained weights" if record.is_trained else "random weights"
-        lines += [
-            f"## {record.variant}, {describe_setting(record.profiling_config)}",
-            "",
-            f"{format_size(profile.input_size)} (HxW), {record.num_classes} classes, {weights}, {record.finished}.",
-            "",
-            "| number | value | class | how |",
-            "| :-- | --: | :-- | :-- |",
-        ]
-        for figure in list_figures(record, device):
-            how = figure.how.replace("|", "\\|")
-            lines.append(f"| {figure.label.strip()} | {figure.text} | {figure.kind} | {how} |")
-        lines += ["", f"Verdict: **{verdict.level}**."]
-        lines += [f"- {reason}" for reason in verdict.reasons]
+        label = (
+            f"{record.variant}, {record.profiling_config.describe()}, {format_size(profile.input_size)}, "
+            f"{record.num_classes} classes, {weights}"
+        )
+        rows = tuple(
+            TableRow(figure.label.strip(), (Cell(figure.text), Cell(figure.kind), Cell(figure.how)))
+            for figure in list_figures(record, device)
+        )
+        sections.append(Section(label, rows))
+        notes.append(f"{record.variant}, {record.profiling_config.describe()}: {verdict}. Measured {record.finished}.")
         if profile.model_latency is not None:
-            lines += ["", f"Measured on: {describe_machine(profile.environment)}."]
+            notes.append(f"Measured on: {describe_machine(profile.environment)}.")
             if meanwhile := describe_watches(profile.watches):
-                lines += ["", f"Meanwhile: {meanwhile}."]
-        lines.append("")
-    return "\n".join(lines)
+                notes.append(f"Meanwhile: {meanwhile}.")
+    title = f"Profiles on {device.name}: {device.title}"
+    return Table(title, columns, tuple(sections), Notes(tuple(dict.fromkeys(notes))))

@@ -8,7 +8,7 @@ from jetbench.records.record import CounterResult, Record
 from jetbench.records.verdict import judge
 from jetbench.reporting import units
 from jetbench.reporting.tables.columns import TRAINING_TIMES, Column
-from jetbench.reporting.tables.protocol import describe_machine, describe_setting
+from jetbench.reporting.tables.protocol import describe_machine
 from jetbench.reporting.tables.published import (
     APPROXIMATE,
     describe_approximate,
@@ -225,7 +225,7 @@ def _describe_measuring(records: Sequence[Record]) -> list[str]:
     counts = [len(profile.model_latency.samples_s) for profile in profiles if profile.model_latency] or [0]
     processes = [len(profile.model_latency.runs) for profile in profiles if profile.model_latency] or [0]
     freshly = f"{_span(processes, 0)} fresh process{'es' if max(processes) > 1 else ''}"
-    settings = dict.fromkeys(describe_setting(record.profiling_config) for record in records if record.profile)
+    settings = dict.fromkeys(record.profiling_config.describe() for record in records if record.profile)
     tf32 = " with TF32" if any(profile.environment.tf32 for profile in profiles) else ""
     lines = [
         f"Latency: {_span(counts, 0)} passes in {freshly} after a warm-up, {'; or '.join(settings)}{tf32}, seeded "

@@ -7,7 +7,6 @@ from typing import Literal
 from jetbench.network.rules import format_size
 from jetbench.records.record import Environment, Record
 from jetbench.reporting.tables.rows import Row
-from jetbench.spec.profiling import ProfilingConfig
 
 Needs = Literal["counted", "trained", "measured"]
 """What a number hangs on: the network and its input; the data and the recipe; the machine and how it was timed."""
@@ -163,10 +162,3 @@ def describe_machine(environment: Environment) -> str:
         f"{environment.threads} thread(s), {denormals}, {environment.system}, torch {environment.torch}, "
         f"Python {environment.python}, jetbench {environment.jetbench}{commit}"
     )
-
-
-def describe_setting(config: ProfilingConfig) -> str:
-    """How a network was run, in a few words."""
-    parts = [f"batch {config.batch_size}", config.dtype, f"{config.threads} thread{'s' * (config.threads > 1)}"]
-    parts += ["channels last"] * config.channels_last + [config.backend]
-    return ", ".join(parts)

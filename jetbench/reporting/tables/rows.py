@@ -1,5 +1,6 @@
 """Rows of a table: the records of one network and one recipe, seeds together; rivals that are only quoted."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -99,7 +100,22 @@ def rows_of(records: Sequence[Record], study: str = "", merge_seeds: bool = True
                 break
         else:
             alike.append([record])
-    return [_row(group, study) for alike in groups.values() for group in alike]
+    return _tell_settings([_row(group, study) for alike in groups.values() for group in alike])
+
+
+def _tell_settings(rows: Sequence[Row]) -> list[Row]:
+    """Rows with names of their own: a network that was profiled several times says in which setting."""
+    names = Counter(row.name for row in rows)
+    return [
+        replace(row, name=f"{row.name} [{_setting(row.records[0])}]")
+        if names[row.name] > 1 and row.records[0].kind == "profile"
+        else row
+        for row in rows
+    ]
+
+
+def _setting(record: Record) -> str:
+    return f"{record.measured.device}, {record.profiling_config.describe()}"
 
 
 def quoted_rows(rivals: Sequence[Baseline]) -> list[Row]:

@@ -84,19 +84,26 @@ class Table:
         """All rows of all sections."""
         return tuple(row for section in self.sections for row in section.rows)
 
+    def only(self, names: Sequence[str]) -> "Table":
+        """The same with the columns of those names alone."""
+        return self._with_columns([n for n, column in enumerate(self.columns) if column.name in names])
+
+    def _with_columns(self, kept: Sequence[int]) -> "Table":
+        sections = tuple(
+            Section(s.label, tuple(replace(row, cells=tuple(row.cells[n] for n in kept)) for row in s.rows))
+            for s in self.sections
+        )
+        return replace(self, columns=tuple(self.columns[n] for n in kept), sections=sections)
+
     def without_empty_columns(self) -> "Table":
         """The same without columns in which nothing stands; a note says which."""
         kept = [n for n in range(len(self.columns)) if any(row.cells[n].text != units.MISSING for row in self.rows)]
         dropped = [column.heading for n, column in enumerate(self.columns) if n not in kept]
         if not dropped:
             return self
-        sections = tuple(
-            Section(s.label, tuple(replace(row, cells=tuple(row.cells[n] for n in kept)) for row in s.rows))
-            for s in self.sections
-        )
         note = f"Not measured, so without a column: {', '.join(dropped)}."
         notes = Notes(self.notes.essential, (*self.notes.details, note))
-        return replace(self, columns=tuple(self.columns[n] for n in kept), sections=sections, notes=notes)
+        return replace(self._with_columns(kept), notes=notes)
 
 
 def believed(rows: Sequence[Row]) -> list[Row]:

@@ -11,6 +11,7 @@ from jetbench.errors import SpecError
 from jetbench.records.measurement import Watch
 from jetbench.records.record import Record
 from jetbench.reporting.report import write_tables
+from jetbench.reporting.studies import study_of
 from jetbench.reporting.tables.columns import COLUMNS, LAYOUTS, TRAINING_TIMES, find_columns
 from jetbench.reporting.tables.csv import to_csv
 from jetbench.reporting.tables.frame import frame
@@ -408,13 +409,13 @@ def test_csv_of_a_table_has_its_rows_and_reads_back() -> None:
 
 
 def test_all_three_files_are_written_the_same_each_time(tmp_path: Path) -> None:
-    made = different(record("a"), failed("b"))
-    paths = write_tables(tmp_path, made, "title")
+    study = study_of(tmp_path, different(record("a"), failed("b")), {"name": "title"})
+    paths = write_tables(study, study.rows())
     assert [path.name for path in paths] == ["table.md", "table.tex", "table.csv"]
     with (tmp_path / "table.csv").open() as file:
         assert [row["variant"] for row in csv.DictReader(file)] == ["a", "b"]
     before = [path.read_bytes() for path in paths]
-    assert [path.read_bytes() for path in write_tables(tmp_path, made, "title")] == before
+    assert [path.read_bytes() for path in write_tables(study, study.rows())] == before
 
 
 @pytest.mark.parametrize("name", ["a|b", "a\nb"])

@@ -13,10 +13,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import optuna
 from numpy.typing import NDArray
 
 from jetbench.search.space import COUNTED, Quantities, SearchSpace
-from jetbench.spec.search import Objective
+from jetbench.spec.search import Objective, Search
 from jetbench.stats import front_of, hypervolume
 
 Floats = NDArray[np.float64]
@@ -182,3 +183,8 @@ class AdditivePicker:
 def _is_number(option: str) -> bool:
     value = json.loads(option)
     return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def make(search: Search, seed: int) -> optuna.samplers.BaseSampler:
+    """Random proposals; `AdditivePicker` replaces them once there is something to learn from."""
+    return optuna.samplers.RandomSampler(seed=seed)

@@ -1,0 +1,10 @@
+"""The sampler `nsga2`: a genetic algorithm for several objectives (Deb et al., 2002), in small generations."""
+
+import optuna
+
+from jetbench.spec.search import Search
+
+
+def make(search: Search, seed: int) -> optuna.samplers.BaseSampler:
+    """A generation is a quarter of the trainings."""
+    return optuna.samplers.NSGAIISampler(population_size=max(6, search.trainings // 4), seed=seed)

@@ -1,0 +1,10 @@
+"""The sampler `tpe`: tree-structured Parzen estimators (Bergstra et al., 2011), set for a small budget."""
+
+import optuna
+
+from jetbench.spec.search import Search
+
+
+def make(search: Search, seed: int) -> optuna.samplers.BaseSampler:
+    """It takes over once there is something to learn from."""
+    return optuna.samplers.TPESampler(seed=seed, n_startup_trials=1)

@@ -1,0 +1,185 @@
+"""Jobs of a study: the key of a variant, what is known of it so far, and the job that comes next for it."""
+
+import contextlib
+import hashlib
+import re
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from pathlib import Path
+
+from jetbench.execution.executor import Job, token_of
+from jetbench.execution.requests import JobRequest, Phase, ProfileRequest, TrainReply, TrainRequest, UntrainedNetwork
+from jetbench.files import digest_of
+from jetbench.network.variants import Variant
+from jetbench.records.record import (
+    KEY_VERSION,
+    DatasetInfo,
+    Environment,
+    Failure,
+    Profile,
+    Record,
+    TrainingResult,
+)
+from jetbench.spec.profiling import ProfilingConfig
+from jetbench.spec.search import Search
+from jetbench.spec.sweep import Sweep
+from jetbench.spec.training import Floor
+
+
+@dataclass
+class Task:
+    """A variant on its way through the study."""
+
+    variant: Variant
+    key: str
+    attempts: dict[Phase, int] = field(default_factory=lambda: {"train": 0, "profile": 0})
+    """How often each phase was begun; what a job is known by."""
+    lost: dict[Phase, int] = field(default_factory=lambda: {"train": 0, "profile": 0})
+    phase: Phase = "train"
+    training: TrainingResult | None = None
+    training_environment: Environment | None = None
+    weights: str | None = None
+    profile: Profile | None = None
+
+    def has(self, phase: Phase) -> bool:
+        """True if the result of that phase is there."""
+        return (self.training if phase == "train" else self.profile) is not None
+
+    def keep(self, phase: Phase, result: object) -> bool:
+        """Keep what a job found; False if it is not what such a job finds."""
+        try:
+            if phase == "train":
+                reply = TrainReply.model_validate(result)
+                self.training, self.training_environment, self.weights = (
+                    reply.training,
+                    reply.environment,
+                    reply.weights,
+                )
+            else:
+                self.profile = Profile.model_validate(result)
+        except ValueError:
+            return False
+        return True
+
+    def to_record(self, dataset: DatasetInfo, profiling: ProfilingConfig, failure: Failure | None) -> Record:
+        """The record of a variant that goes no further."""
+        return Record(
+            key=self.key,
+            variant=self.variant.name,
+            also_named=self.variant.also_named,
+            changes=self.variant.changes,
+            architecture=self.variant.architecture,
+            fingerprint=self.variant.plan.fingerprint,
+            dataset=dataset,
+            training_config=self.variant.training,
+            profiling_config=profiling,
+            training=self.training,
+            training_environment=self.training_environment,
+            weights=self.weights,
+            profile=self.profile,
+            failure=failure,
+            finished=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        )
+
+
+def variant_key(variant: Variant, asked: Sweep | Search, dataset: DatasetInfo, device: str) -> str:
+    """A variant's identity in a study: equal keys would give the same numbers, up to noise."""
+    parts = [
+        str(KEY_VERSION),
+        variant.plan.fingerprint,
+        dataset.model_dump_json(),
+        variant.training.identity,
+        asked.profiling.model_dump_json(),
+        device,
+    ]
+    if variant.training.teacher is not None:
+        with contextlib.suppress(OSError):  # not its path alone: another may stand there later
+            parts.append(digest_of(Path(variant.training.teacher)))
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class Jobs:
+    """Makes the jobs of one study, and knows where their files are.
+
+    Args:
+        folder: of the study.
+        asked: what is run.
+        dataset: what the variants learn from.
+        device: torch device of the trainings.
+    """
+
+    folder: Path
+    asked: Sweep | Search
+    dataset: DatasetInfo
+    device: str
+
+    def make_folders(self) -> None:
+        """Where jobs and weights are kept."""
+        for name in ("jobs", "weights"):
+            (self.folder / name).mkdir(exist_ok=True)
+
+    def result_file(self, key: str, phase: Phase) -> Path:
+        """Where a job leaves its result."""
+        return self._job_folder(key, phase) / "result.json"
+
+    def weights_file(self, task: Task) -> Path:
+        """Where a training leaves its weights."""
+        slug = re.sub(r"[^A-Za-z0-9]+", "-", task.variant.name).strip("-")[:60]
+        return self.folder / "weights" / f"{slug}-{task.key}.safetensors"
+
+    def make(self, task: Task, floors: tuple[Floor, ...], may_wait: bool) -> Job:
+        """The job for the phase that a task is in.
+
+        Args:
+            task: a variant on its way.
+            floors: what its training must reach to go on.
+            may_wait: whether its profile can wait for others.
+        """
+        phase = task.phase
+        config = task.variant.training if phase == "train" else self.asked.profiling
+        return Job(
+            key=task.key,
+            variant=task.variant.name,
+            folder=self._job_folder(task.key, phase),
+            request=self._train_request(task, floors) if phase == "train" else self._profile_request(task),
+            threads=config.threads,
+            timeout_s=self.asked.timeout_s,
+            needs=self._needs(phase, config.threads),
+            attempt=task.attempts[phase] + 1,
+            memory_bytes=self.asked.memory_limit,
+            may_wait=may_wait,
+        )
+
+    def _job_folder(self, key: str, phase: Phase) -> Path:
+        return self.folder / "jobs" / f"{key}-{phase}"
+
+    def _needs(self, phase: Phase, threads: int) -> dict[str, int]:
+        if phase == "profile":
+            return {token_of(self.asked.board): 1}
+        return {"gpu": 1} if self.device == "cuda" else {"cpu": threads}
+
+    def _train_request(self, task: Task, floors: tuple[Floor, ...]) -> JobRequest:
+        return JobRequest(
+            train=TrainRequest(
+                architecture=task.variant.architecture,
+                dataset=self.asked.dataset,
+                digest=self.dataset.digest,
+                training=task.variant.training,
+                device=self.device,
+                weights_file=str(self.weights_file(task).resolve()),
+                floors=floors,
+            )
+        )
+
+    def _profile_request(self, task: Task) -> JobRequest:
+        """Of the trained weights; of random ones where the network is not trained yet."""
+        profile = ProfileRequest(profiling=self.asked.profiling, device=self.device, board=self.asked.board)
+        if task.training is not None:
+            fingerprint = task.variant.plan.fingerprint
+            saved = {"weights_file": str(self.weights_file(task).resolve()), "fingerprint": fingerprint}
+            return JobRequest(profile=profile.model_copy(update=saved))
+        untrained = UntrainedNetwork(
+            architecture=task.variant.architecture, num_classes=self.dataset.num_classes, input_size=self.dataset.size
+        )
+        return JobRequest(profile=profile.model_copy(update={"untrained": untrained}))
