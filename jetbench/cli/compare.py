@@ -37,7 +37,7 @@ def compare(
     What was measured in different ways is not compared, and it says why.
     """
     from jetbench.reporting.questions.compare import build_comparison, read_limits
-    from jetbench.reporting.questions.compare import compare as compare_studies
+    from jetbench.reporting.questions.compare import compare_studies as compare_studies
     from jetbench.reporting.studies import read_studies
 
     limits = read_limits(fail_on) if fail_on is not None else []

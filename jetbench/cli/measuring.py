@@ -28,7 +28,7 @@ LAYOUTS = {"contiguous": False, "channels-last": True}
 BACKENDS: dict[str, Backend] = {"eager": "eager", "compiled": "compiled", "traced": "traced"}
 DTYPES: dict[str, DType] = {"fp32": "fp32", "fp16": "fp16", "bf16": "bf16"}
 
-Value = TypeVar("Value")
+Choice = TypeVar("Choice")
 
 SizeOption = Annotated[
     str | None, typer.Option("--size", metavar="HxW", help="Image height and width. Default: the device's.")
@@ -207,7 +207,7 @@ def check_saved(names: Sequence[str], size: str | None, classes: int | None, cha
             raise SpecError(f"{name}: a saved network has its own size, classes and fields; leave out the options")
 
 
-def read_option(option: str, text: str, parse: Callable[[str], Value]) -> Value:
+def read_option(option: str, text: str, parse: Callable[[str], Choice]) -> Choice:
     """The value of an option; what is wrong with it becomes an error that names the option."""
     try:
         return parse(text)
@@ -215,7 +215,7 @@ def read_option(option: str, text: str, parse: Callable[[str], Value]) -> Value:
         raise SpecError(f"{option}: {error}") from None
 
 
-def read_list(option: str, text: str, parse: Callable[[str], Value]) -> list[Value]:
+def read_list(option: str, text: str, parse: Callable[[str], Choice]) -> list[Choice]:
     """Values with commas between them, each once."""
     return list(dict.fromkeys(read_option(option, part.strip(), parse) for part in text.split(",")))
 
@@ -227,10 +227,10 @@ def whole_number(text: str) -> int:
     return int(text)
 
 
-def choice_of(choices: dict[str, Value]) -> Callable[[str], Value]:
+def choice_of(choices: dict[str, Choice]) -> Callable[[str], Choice]:
     """A parser that takes these words alone."""
 
-    def parse(text: str) -> Value:
+    def parse(text: str) -> Choice:
         if text not in choices:
             raise ValueError(f"{text!r}: expected {', '.join(choices)}")
         return choices[text]

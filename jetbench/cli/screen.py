@@ -17,10 +17,10 @@ from jetbench.cli.app import (
 from jetbench.errors import SpecError
 from jetbench.probe.machine import cores
 from jetbench.search.screen import (
+    COUNTED_QUANTITIES,
     MOST,
-    QUANTITIES,
     SAMPLES,
-    Quantity,
+    CountedQuantity,
     count_variants,
     read_space,
     screen,
@@ -61,8 +61,8 @@ def screen_space(
     """
     from jetbench.search.screening import ScreenBar, write_screening
 
-    if by not in QUANTITIES:
-        raise SpecError(f"--by {by}: expected one of {', '.join(QUANTITIES)}")
+    if by not in COUNTED_QUANTITIES:
+        raise SpecError(f"--by {by}: expected one of {', '.join(COUNTED_QUANTITIES)}")
     if whole and samples is not None:
         raise SpecError("--all and --samples contradict each other: give one of them")
     changes: dict[str, Any] = {}
@@ -90,9 +90,9 @@ def screen_space(
 
 def _read_limits(
     max_params: str | None, max_macs: str | None, max_eq2: str | None, max_memory: str | None
-) -> dict[Quantity, int]:
-    limits: dict[Quantity, int] = {}
-    given: tuple[tuple[str, Quantity, str | None], ...] = (
+) -> dict[CountedQuantity, int]:
+    limits: dict[CountedQuantity, int] = {}
+    given: tuple[tuple[str, CountedQuantity, str | None], ...] = (
         ("--max-params", "parameters", max_params),
         ("--max-macs", "macs", max_macs),
         ("--max-eq2", "eq2", max_eq2),

@@ -31,7 +31,7 @@ def _is_resident(data: SegmentationData, device: torch.device) -> bool:
     return device.type == "cuda" and needed <= MOST_RESIDENT
 
 
-class Normalise:
+class NormaliseBatch:
     """Decoded bytes to network input: images (N, 3, H, W) with zero mean and unit deviation, targets (N, H, W).
 
     `is_resident`: all splits go to the device at once, as bytes, and batches are taken from them there; by default on
@@ -78,7 +78,7 @@ class Normalise:
 class BatchStream:
     """A split that can be iterated over again and again without holding it in memory."""
 
-    normalise: Normalise
+    normalise: NormaliseBatch
     split: str
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:

@@ -36,7 +36,7 @@ WAY_OUT = (
 
 
 @dataclass(frozen=True)
-class Pair:
+class ImagePair:
     """The files of one sample."""
 
     image: Path
@@ -52,7 +52,7 @@ class Camvid:
     class_names: tuple[str, ...]
     void_rule: str
     identity: str
-    pairs: dict[str, tuple[Pair, ...]]
+    pairs: dict[str, tuple[ImagePair, ...]]
     resize: bool
 
     @property
@@ -68,7 +68,7 @@ class Camvid:
             except _UnusableError as error:
                 yield Sample.broken(str(error))
 
-    def _decode(self, pair: Pair) -> Sample:
+    def _decode(self, pair: ImagePair) -> Sample:
         image = _open(pair.image).convert("RGB")
         labels = _open(pair.labels)
         if image.size != labels.size:
@@ -141,7 +141,7 @@ def find_root(config: CamvidConfig) -> Path:
     return root
 
 
-def _pair_folders(root: Path, split: str, annotations: str, suffix: str) -> tuple[Pair, ...]:
+def _pair_folders(root: Path, split: str, annotations: str, suffix: str) -> tuple[ImagePair, ...]:
     for folder in (root / split, root / annotations):
         if not folder.is_dir():
             raise DataError(f"{folder}: folder is missing. {WAY_OUT}")
@@ -152,7 +152,7 @@ def _pair_folders(root: Path, split: str, annotations: str, suffix: str) -> tupl
     return _match(images, labels, root / annotations, suffix)
 
 
-def _match(images: dict[str, Path], labels: dict[str, Path], folder: Path, suffix: str) -> tuple[Pair, ...]:
+def _match(images: dict[str, Path], labels: dict[str, Path], folder: Path, suffix: str) -> tuple[ImagePair, ...]:
     missing = [
         f"{images[stem]}: has no labels {folder / f'{stem}{suffix}.png'}" for stem in images if stem not in labels
     ]
@@ -164,13 +164,13 @@ def _match(images: dict[str, Path], labels: dict[str, Path], folder: Path, suffi
             f"camvid: {len(missing)} file(s) without their partner:\n{shown}{more}\n"
             "Restore the missing files from the dataset's archive, or remove the partner."
         )
-    return tuple(Pair(images[stem], labels[stem]) for stem in sorted(images))
+    return tuple(ImagePair(images[stem], labels[stem]) for stem in sorted(images))
 
 
-def _pair_published(root: Path, label_files: list[Path]) -> dict[str, tuple[Pair, ...]]:
+def _pair_published(root: Path, label_files: list[Path]) -> dict[str, tuple[ImagePair, ...]]:
     labels = {path.stem.removesuffix("_L"): path for path in label_files}
     images = {path.stem: path for path in sorted(root.rglob("*.png")) if not path.stem.endswith("_L")}
-    by_split: dict[str, list[Pair]] = {split: [] for split in SPLITS}
+    by_split: dict[str, list[ImagePair]] = {split: [] for split in SPLITS}
     for pair in _match(images, labels, label_files[0].parent, "_L"):
         by_split[usual_split(pair.image.stem)].append(pair)
     for split, pairs in by_split.items():
@@ -199,7 +199,7 @@ def usual_split(stem: str) -> str:
     return "val" if sequence == "0016E5" and 7959 <= frame <= 8159 else "train"
 
 
-def _native_size(pair: Pair) -> tuple[int, int]:
+def _native_size(pair: ImagePair) -> tuple[int, int]:
     try:
         image = _open(pair.image)
     except _UnusableError as error:
@@ -207,7 +207,7 @@ def _native_size(pair: Pair) -> tuple[int, int]:
     return image.height, image.width
 
 
-def _identity(root: Path, pairs: dict[str, tuple[Pair, ...]]) -> str:
+def _identity(root: Path, pairs: dict[str, tuple[ImagePair, ...]]) -> str:
     """Changes when a file is added, removed or rewritten, so that the cache never outlives its files."""
     lines = []
     for split, members in pairs.items():

@@ -18,7 +18,7 @@ IDS = {name: number for number, name in enumerate(CLASSES_11)}
 NEAR, FAR = 2.5, 90.0
 
 Colour = tuple[float, float, float]
-Point = tuple[float, float, float]
+PixelPoint = tuple[float, float, float]
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class Scene:
         self.labels = Image.new("L", (width, height), VOID)
         self.shade = Image.new("L", (width, height), 255)
 
-    def project(self, point: Point) -> tuple[float, float]:
+    def project(self, point: PixelPoint) -> tuple[float, float]:
         """Pixel (x, y) of a point (right, up, ahead) in metres; the camera stands at its own height over (0, 0, 0)."""
         x, y, z = point
         z = max(z, 0.3)
@@ -89,7 +89,7 @@ class Scene:
         red, green, blue = np.clip(value, 0, 255).astype(int)
         return int(red), int(green), int(blue)
 
-    def polygon(self, corners: list[Point], name: str | None, colour: Colour, sun: float = 1.0) -> None:
+    def polygon(self, corners: list[PixelPoint], name: str | None, colour: Colour, sun: float = 1.0) -> None:
         """Fill a polygon of points in metres with a class (None: void) and a colour."""
         depth = sum(corner[2] for corner in corners) / len(corners)
         pixels = [self.project(corner) for corner in corners]
@@ -131,7 +131,7 @@ class Scene:
         ImageDraw.Draw(self.image).ellipse(box, fill=self.lit(colour, z, sun))
         ImageDraw.Draw(self.labels).ellipse(box, fill=IDS[name])
 
-    def shadow(self, corners: list[Point], strength: float) -> None:
+    def shadow(self, corners: list[PixelPoint], strength: float) -> None:
         """Darken the ground under a polygon, in the image only."""
         ImageDraw.Draw(self.shade).polygon([self.project(corner) for corner in corners], fill=int(255 * (1 - strength)))
 
@@ -217,7 +217,7 @@ def _paint_ground(scene: Scene, road: float, pavement: dict[int, float]) -> None
     if rng.random() < 0.8:
         start = rng.uniform(0, 6)
         for z in np.arange(NEAR + start, FAR, 7.0):
-            line: list[Point] = [(-0.08, 0, z), (0.08, 0, z), (0.08, 0, z + 3), (-0.08, 0, z + 3)]
+            line: list[PixelPoint] = [(-0.08, 0, z), (0.08, 0, z), (0.08, 0, z + 3), (-0.08, 0, z + 3)]
             scene.polygon(line, "road", (215, 215, 205))
 
 
@@ -300,7 +300,7 @@ def _building(scene: Scene, side: int, x: float, z: float, length: float, sun: f
                 if left < NEAR * 0.6 or left > 45:
                     continue
                 low, high = floor * 3 + 0.9, floor * 3 + 2.3
-                window: list[Point] = [
+                window: list[PixelPoint] = [
                     (side * x, low, left),
                     (side * x, low, right),
                     (side * x, high, right),
@@ -395,7 +395,7 @@ def _fence(scene: Scene, side: int, x: float, z: float, length: float, sun: floa
         ]
         scene.polygon(rails, "fence", wood, sun)
         for post in np.arange(near, z + length, 0.8):
-            bar: list[Point] = [
+            bar: list[PixelPoint] = [
                 (side * x, 0.05, post),
                 (side * x, 0.05, post + 0.25),
                 (side * x, height, post + 0.25),

@@ -10,7 +10,6 @@ import shlex
 import subprocess
 import tarfile
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
@@ -19,14 +18,13 @@ from jetbench.execution.profile import case_of
 from jetbench.execution.requests import ProfileRequest
 from jetbench.probe.alone import WAITING
 from jetbench.profiling.bundle import collect, write_bundle
+from jetbench.progress import Report
 from jetbench.records.record import Profile
 from jetbench.spec.device import load_device
 
 GATEWAY, PYTHON = "JETBENCH_GATEWAY", "JETBENCH_GATEWAY_PYTHON"
 PREPARE = 'd=$(mktemp -d) && cd "$d" && tar -xf - && echo "$d"'
 SHORT_S = 120.0
-
-Report = Callable[[float, str], None]
 
 
 def gateway_of(request: ProfileRequest) -> list[str] | None:

@@ -11,7 +11,8 @@ from jetbench.models.weights import load_weights
 from jetbench.network.plan import plan_network
 from jetbench.profiling.case import Case
 from jetbench.profiling.host import describe_host, host_device, is_here, read_identity, torch_device, with_card
-from jetbench.profiling.session import Report, profile_cases
+from jetbench.profiling.session import profile_cases
+from jetbench.progress import Report
 from jetbench.records.record import Profile
 from jetbench.spec.device import Device, load_device
 

@@ -59,7 +59,7 @@ def _version() -> str:
 VERSION = _version()
 
 
-Name = tuple[str, str, int]  # of a job: its variant's key, its phase and its attempt
+JobName = tuple[str, str, int]  # of a job: its variant's key, its phase and its attempt
 
 
 class Mailbox:
@@ -70,11 +70,11 @@ class Mailbox:
 
     def __init__(self) -> None:
         self._letters: list[dict[str, Any]] = []
-        self._begun: set[Name] = set()
-        self._called_off: set[Name] = set()
+        self._begun: set[JobName] = set()
+        self._called_off: set[JobName] = set()
         self._is_closed = False
 
-    def begin(self, name: Name) -> bool:
+    def begin(self, name: JobName) -> bool:
         """From a job that has been placed; whether it is still wanted."""
         is_wanted = not self._is_closed and name not in self._called_off
         if is_wanted:
@@ -87,11 +87,11 @@ class Mailbox:
         name = (letter["key"], letter["phase"], letter["attempt"])
         return not self._is_closed and name not in self._called_off
 
-    def call_off(self, name: Name) -> None:
+    def call_off(self, name: JobName) -> None:
         """By the driver: one job is not to begin, or to end if it just has."""
         self._called_off.add(name)
 
-    def close(self) -> set[Name]:
+    def close(self) -> set[JobName]:
         """By the driver: all jobs are to end, and none is to begin; returns those that have begun."""
         self._is_closed = True
         return self._begun
@@ -168,7 +168,7 @@ def supervise(job: Job, weights: bytes | None, worker: str, version: str, mailbo
         }
 
 
-def _name(job: Job) -> Name:
+def _name(job: Job) -> JobName:
     return job.key, job.phase, job.attempt
 
 
@@ -272,7 +272,7 @@ class RayExecutor:
         self._supervise = ray.remote(num_cpus=0, max_retries=0)(supervise)
         self._letters: Any = None
         self._sent: dict[Any, _Sent] = {}
-        self._by_job: dict[Name, _Sent] = {}
+        self._by_job: dict[JobName, _Sent] = {}
         self._nodes: list[dict[str, float]] = []
         self._asked = self._answered = time.monotonic() - CLUSTER_EVERY_S
         self._profiler: tuple[str, str] | None = None

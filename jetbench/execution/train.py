@@ -13,8 +13,9 @@ from jetbench.models.weights import SavedNetwork, load_weights
 from jetbench.probe.alone import WAITING, machine_shared
 from jetbench.probe.machine import keep_freed_memory
 from jetbench.profiling.environment import describe_environment, set_arithmetic
+from jetbench.progress import Report
 from jetbench.training.distillation import Teacher
-from jetbench.training.loop import Report, train
+from jetbench.training.loop import train
 
 
 def run_training(request: TrainRequest, report: Report) -> TrainReply:
@@ -48,7 +49,14 @@ def run_training(request: TrainRequest, report: Report) -> TrainReply:
         # Not before: a training that waits would show on the GPU that is profiled meanwhile.
         model = model.to(device)
         result = train(
-            *(model, data, request.training, device, Path(request.weights_file), metadata, report, request.floors),
+            model=model,
+            data=data,
+            config=request.training,
+            device=device,
+            weights_file=Path(request.weights_file),
+            metadata=metadata,
+            report=report,
+            floors=request.floors,
             checkpoint_file=Path(request.checkpoint_file) if request.checkpoint_file else None,
             teacher=teacher.to(device) if teacher is not None else None,
         )

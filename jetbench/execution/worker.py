@@ -14,6 +14,7 @@ from jetbench.errors import DataError, DivergedError, JetbenchError, is_disk_tro
 from jetbench.execution.job_folder import EXIT_UNABLE, REQUEST, failure, read_json, write_json
 from jetbench.execution.requests import JobRequest, TrainReply
 from jetbench.probe.alone import WAITING, die_with
+from jetbench.progress import Report
 from jetbench.records.record import RECORD_VERSION, Profile, Status
 from jetbench.spec.base import Spec
 
@@ -22,7 +23,6 @@ CHECKPOINT = "checkpoint"
 # What a job needs and takes seconds to load.
 HEAVY = ("jetbench.execution.train", "jetbench.execution.profile")
 
-Report = Callable[[float, str], None]
 RunPhase = Callable[[JobRequest, Report], Spec]
 
 

@@ -14,7 +14,6 @@ from jetbench.network.rules import (
     CBAM_REDUCTION,
     IMAGE_CHANNELS,
     SPATIAL_KERNEL,
-    Size,
     StageRule,
     Step,
     block_channels,
@@ -34,6 +33,7 @@ from jetbench.spec.architecture import (
     Layout,
     only_jetseg,
 )
+from jetbench.spec.values import Size
 
 
 class QuickCost(NamedTuple):

@@ -11,8 +11,9 @@ from itertools import combinations
 from jetbench.network.list_operations import list_operations
 from jetbench.network.operations import dead_operations
 from jetbench.network.plan import BlockPlan, JetConvPlan, Plan, TapPlan
-from jetbench.network.rules import SPATIAL_KERNEL, Size, format_size
+from jetbench.network.rules import SPATIAL_KERNEL, format_size
 from jetbench.spec.architecture import Branch
+from jetbench.spec.values import Size
 
 # Tensor cores take 8 half-precision channels at once (NVIDIA's guide to matrix multiplication), NEON 4 floats.
 TENSOR_CORE_CHANNELS = 8

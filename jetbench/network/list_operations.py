@@ -18,8 +18,9 @@ from jetbench.network.operations import (
     Tensor,
 )
 from jetbench.network.plan import BlockPlan, DecoderPlan, JetConvPlan, Plan
-from jetbench.network.rules import CBAM_REDUCTION, SPATIAL_KERNEL, Size, eca_kernel
+from jetbench.network.rules import CBAM_REDUCTION, SPATIAL_KERNEL, eca_kernel
 from jetbench.spec.architecture import ActivationName
+from jetbench.spec.values import Size
 
 
 class _Map(NamedTuple):
@@ -106,7 +107,12 @@ class _Walk:
         macs = weights * size[0] * size[1]
         added = channels if bias else 0
         return self.run(
-            *(layer, "convolution", "convolution", [x], channels, size),
+            layer=layer,
+            kernel="convolution",
+            kind="convolution",
+            reads=[x],
+            channels=channels,
+            size=size,
             parameters=weights + added,
             macs=macs,
             flops=2 * macs + added * size[0] * size[1],
@@ -116,7 +122,12 @@ class _Walk:
     def norm(self, layer: str, x: _Map) -> _Map:
         # It reads its running mean and variance beside its two parameters.
         return self.run(
-            *(layer, "native_batch_norm", "normalisation", [x], x.channels, x.size),
+            layer=layer,
+            kernel="native_batch_norm",
+            kind="normalisation",
+            reads=[x],
+            channels=x.channels,
+            size=x.size,
             parameters=2 * x.channels,
             read_parameters=4 * x.channels,
             flops=NORM_FLOPS * x.elements,
@@ -154,7 +165,15 @@ class _Walk:
         flops = x.channels * (pixels - 1 if largest else pixels)
         kernel = "adaptive_max_pool2d" if largest else "mean"
         return self.run(
-            *(layer, kernel, "pooling", [x], x.channels, (1, 1)), flops=flops, eq2_pooling=x.elements, indices=largest
+            layer=layer,
+            kernel=kernel,
+            kind="pooling",
+            reads=[x],
+            channels=x.channels,
+            size=(1, 1),
+            flops=flops,
+            eq2_pooling=x.elements,
+            indices=largest,
         )
 
     def pool_channels(self, layer: str, x: _Map, largest: bool) -> _Map:
@@ -264,7 +283,12 @@ def _walk_attention(walk: _Walk, attention: str, x: _Map) -> _Map:
     if attention == "eca":
         means, kernel = walk.pool_map("eca pool", x, largest=False), eca_kernel(x.channels)
         y = walk.run(
-            *("eca", "convolution", "convolution", [means], x.channels, (1, 1)),
+            layer="eca",
+            kernel="convolution",
+            kind="convolution",
+            reads=[means],
+            channels=x.channels,
+            size=(1, 1),
             parameters=kernel,
             macs=kernel * x.channels,
             flops=2 * kernel * x.channels,

@@ -14,7 +14,6 @@ from jetbench.errors import SpecError
 from jetbench.network.rules import (
     IMAGE_CHANNELS,
     TAPPED,
-    Size,
     StageRule,
     Step,
     block_channels,
@@ -38,6 +37,7 @@ from jetbench.spec.architecture import (
     StageName,
     only_jetseg,
 )
+from jetbench.spec.values import Size
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,7 @@ from jetbench.spec.architecture import (
     StageName,
     Taps,
 )
+from jetbench.spec.values import Size
 
 IMAGE_CHANNELS = 3
 CBAM_REDUCTION = 8
@@ -40,8 +41,6 @@ PAPER_BRANCHES = (
 PAPER_ATTENTION: dict[str, AttentionName] = {"s1": "cbam", "s2": "sam", "s3": "eca"}
 RELEASED_ATTENTION: dict[str, AttentionName] = {"s1": "cbam-released", "s2": "sam-released", "s3": "eca"}
 TAPPED: tuple[StageName, ...] = ("s3", "s2", "s1")
-
-Size = tuple[int, int]
 
 
 def format_size(size: Size) -> str:

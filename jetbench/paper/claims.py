@@ -22,7 +22,7 @@ from jetbench.profiling.roofline import estimate
 from jetbench.records.record import Estimate
 from jetbench.reporting import units
 from jetbench.reporting.studies import Study
-from jetbench.reporting.tables.columns import BY_NAME, Column, Value, relative_half
+from jetbench.reporting.tables.columns import BY_NAME, Column, Value, relative_half, words
 from jetbench.reporting.tables.footnotes import Notes
 from jetbench.reporting.tables.protocol import group_rows
 from jetbench.reporting.tables.rows import Row, rows_of
@@ -34,8 +34,8 @@ from jetbench.spec.training import JetLossConfig
 from jetbench.spec.values import Size
 from jetbench.stats import Difference, paired_difference
 
-Verdict = Literal["reproduced", "not reproduced", "contradicts itself", "untestable here"]
-VERDICTS: tuple[Verdict, ...] = ("reproduced", "not reproduced", "contradicts itself", "untestable here")
+ClaimVerdict = Literal["reproduced", "not reproduced", "contradicts itself", "untestable here"]
+VERDICTS: tuple[ClaimVerdict, ...] = ("reproduced", "not reproduced", "contradicts itself", "untestable here")
 NETWORK, CLASSES, SIZE = "jetseg-nano-released", 32, (512, 512)
 """The one network that table 1's figures fit: the nano preset in its released form, CamVid's 32 classes."""
 FPS_TOLERANCE = 0.10
@@ -48,7 +48,7 @@ MIN_SEEDS = 3
 CLAIMS = Path(__file__).with_name("claims.yaml")
 
 
-class Figure(Spec):
+class PrintedFigure(Spec):
     """A number of the paper, and where in it."""
 
     value: float
@@ -61,7 +61,7 @@ class Claim(Spec):
 
     name: str
     says: Annotated[str, Field(min_length=1)]
-    figures: tuple[Figure, ...] = ()
+    figures: tuple[PrintedFigure, ...] = ()
 
     def values(self, unit: str) -> list[float]:
         """The different values that it gives in that unit, in its order."""
@@ -86,7 +86,7 @@ class Ruling:
     """A verdict with its evidence, and what would decide it where something is missing."""
 
     claim: Claim
-    verdict: Verdict
+    verdict: ClaimVerdict
     evidence: str
     missing: str = ""
     studies: tuple[str, ...] = ()
@@ -231,8 +231,10 @@ def _real_time(claim: Claim, evidence: Evidence) -> Ruling:
     if told:
         text += f"; an ESTIMATE by the board's data sheet, fp32, nothing fused: at best {', '.join(told)}"
     return Ruling(
-        *(claim, "untestable here", text),
-        f"a profile of {NETWORK} at 512x512 on a Jetson AGX Xavier",
+        claim=claim,
+        verdict="untestable here",
+        evidence=text,
+        missing=f"a profile of {NETWORK} at 512x512 on a Jetson AGX Xavier",
     )
 
 
@@ -243,10 +245,11 @@ def _runs_on_nano(claim: Claim, evidence: Evidence) -> Ruling:
     cost, board = cost_of(load_jetseg(NETWORK), CLASSES, SIZE), load_device("nano")
     memory = f" of its {units.mebibytes(board.memory_bytes)} MiB" if board.memory_bytes else ""
     return Ruling(
-        *(claim, "untestable here"),
-        f"counted: weights and peak activations take {units.mebibytes(cost.memory_bytes)} MiB{memory}, so memory does "
-        "not forbid it",
-        f"a profile of {NETWORK} at 512x512 on a Jetson Nano",
+        claim=claim,
+        verdict="untestable here",
+        evidence="counted: weights and peak activations take "
+        f"{units.mebibytes(cost.memory_bytes)} MiB{memory}, so memory does not forbid it",
+        missing=f"a profile of {NETWORK} at 512x512 on a Jetson Nano",
     )
 
 
@@ -259,9 +262,11 @@ def _twice_as_fast(claim: Claim, evidence: Evidence) -> Ruling:
     if ratios:
         text += f". Measured alike, on other machines: {'; '.join(text for text, _ in ratios)}"
     return Ruling(
-        *(claim, "untestable here", text),
-        "profiles of JetSeg and its rivals at one input on a Titan RTX and a Jetson Xavier",
-        tuple(dict.fromkeys(study for _, study in ratios)),
+        claim=claim,
+        verdict="untestable here",
+        evidence=text,
+        missing="profiles of JetSeg and its rivals at one input on a Titan RTX and a Jetson Xavier",
+        studies=tuple(dict.fromkeys(study for _, study in ratios)),
     )
 
 
@@ -331,8 +336,10 @@ def _losses(score: Column, when: str, beside: Column | None = None) -> Callable[
         found = _compare_losses(evidence, score, when)
         if not found:
             return Ruling(
-                *(claim, "untestable here", "no study that was given trains one network with both"),
-                f"a sweep over training.loss with JetLoss and a usual loss, {MIN_SEEDS} seeds each",
+                claim=claim,
+                verdict="untestable here",
+                evidence="no study that was given trains one network with both",
+                missing=f"a sweep over training.loss with JetLoss and a usual loss, {MIN_SEEDS} seeds each",
             )
         text = "; ".join(each.text for each in found)
         more = _compare_losses(evidence, beside, when) if beside is not None else []
@@ -405,13 +412,15 @@ def _halfway(row: Row) -> Value | None:
     return Value(sum(found) / len(found)) if found else None
 
 
-HALFWAY = Column("halfway", "val mIoU halfway (%)", "measured", "trained", _halfway, units.score)
+HALFWAY = Column("halfway", "val mIoU halfway (%)", "measured", "trained", read=_halfway, unit=units.PERCENT)
 
 
 def _accuracy(claim: Claim, evidence: Evidence) -> Ruling:
     return Ruling(
-        *(claim, "untestable here", "the paper defines mIoU (equation 3) and reports none of JetSeg"),
-        "any mIoU of the paper's; what the networks reach here stands in the tables",
+        claim=claim,
+        verdict="untestable here",
+        evidence="the paper defines mIoU (equation 3) and reports none of JetSeg",
+        missing="any mIoU of the paper's; what the networks reach here stands in the tables",
     )
 
 
@@ -423,9 +432,10 @@ def _three_devices(claim: Claim, evidence: Evidence) -> Ruling:
     told = ", ".join(f"{name} {count:,}" for name, count in counts.items())
     differ = len(set(counts.values())) == len(counts) and len(claim.values("parameters")) == 1
     return Ruling(
-        *(claim, "contradicts itself" if differ else "untestable here"),
-        "the same 0.00003 G parameters and 1.125 GFLOPs are given for the workstation and the AGX, though the release "
-        f"has three presets with {told} parameters (32 classes, 720x960)",
+        claim=claim,
+        verdict="contradicts itself" if differ else "untestable here",
+        evidence="the same 0.00003 G parameters and 1.125 GFLOPs are given for the workstation and the AGX, though the "
+        f"release has three presets with {told} parameters (32 classes, 720x960)",
     )
 
 
@@ -473,7 +483,7 @@ def _dsanet(claim: Claim, evidence: Evidence) -> Ruling:
     is_so = any(round(each / 1e6, 2) == round(parameters / 1e6, 2) for each in counts) and any(
         round(each / 1e9, 1) == round(flops / 1e9, 1) for each in (told.macs, 2 * told.macs)
     )
-    verdict: Verdict = "contradicts itself" if _contradict(fps) else "reproduced" if is_so else "not reproduced"
+    verdict: ClaimVerdict = "contradicts itself" if _contradict(fps) else "reproduced" if is_so else "not reproduced"
     return Ruling(claim, verdict, text)
 
 
@@ -515,10 +525,10 @@ JUDGES: dict[str, Callable[[Claim, Evidence], Ruling]] = {
 def build_claims(rulings: Sequence[Ruling], studies: Sequence[Study] = ()) -> Table:
     """The rulings as a table: what the paper says, the verdict, the evidence and what is missing."""
     columns = (
-        Column("says", "what the paper says", "described", text=_no_text),
-        Column("verdict", "verdict", "described", text=_no_text),
-        Column("evidence", "evidence", "described", text=_no_text),
-        Column("missing", "what would decide it", "described", text=_no_text),
+        words("says", "what the paper says"),
+        words("verdict", "verdict"),
+        words("evidence", "evidence"),
+        words("missing", "what would decide it"),
     )
     rows = tuple(
         TableRow(
@@ -553,16 +563,12 @@ def _describe_used(used: Sequence[str], given: int) -> str:
     return f"Measured evidence from {', '.join(used)}."
 
 
-def _no_text(row: Row) -> str:
-    return ""
-
-
 def _says(claim: Claim) -> str:
     where = "; ".join(f"{figure.where}: {_plain(figure)}" for figure in claim.figures)
     return claim.says + (f" ({where})" if where else "")
 
 
-def _plain(figure: Figure) -> str:
+def _plain(figure: PrintedFigure) -> str:
     match figure.unit:
         case "parameters" | "FLOPs":
             size, unit = next((s, u) for s, u in ((1e9, "G"), (1e6, "M"), (1e3, "k")) if figure.value >= s)

@@ -33,7 +33,7 @@ def count_combination(combination: int) -> Cost:
     return add_up(list_operations(plan_architecture(architecture, CLASSES, SIZE)))
 
 
-def frame() -> pd.DataFrame:
+def equation2_frame() -> pd.DataFrame:
     """One row per combination: equation 2 with its parts, and its distance from the paper's figure."""
     rows = []
     for combination in range(len(COMBINATIONS)):
@@ -118,9 +118,9 @@ CONCLUSION = (
 )
 
 
-def markdown() -> str:
+def equation2_page() -> str:
     """The report."""
-    rows = frame().to_dict("records")
+    rows = equation2_frame().to_dict("records")
     closest = min(rows, key=lambda row: abs(row["missing_to_paper"]))
     values = {
         "eq. 2": [row["eq2_flops"] for row in rows],
@@ -200,15 +200,15 @@ def _with_classes(combination: int, classes: int) -> float:
     return cost_of(load_architecture(PRESET, combination=combination), classes, SIZE).eq2_flops
 
 
-def write(folder: Path) -> list[Path]:
+def write_equation2(folder: Path) -> list[Path]:
     """Write the report and its table to `folder`; returns their paths."""
     folder.mkdir(parents=True, exist_ok=True)
-    texts = {"equation-2.md": markdown(), "equation-2.csv": frame().to_csv(index=False)}
+    texts = {"equation-2.md": equation2_page(), "equation-2.csv": equation2_frame().to_csv(index=False)}
     for name, text in texts.items():
         (folder / name).write_text(text, encoding="utf-8")
     return [folder / name for name in texts]
 
 
 if __name__ == "__main__":
-    for path in write(Path(sys.argv[1])):
+    for path in write_equation2(Path(sys.argv[1])):
         print(path)

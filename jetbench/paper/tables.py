@@ -14,7 +14,7 @@ from jetbench.network.closed_form import cost_of
 from jetbench.network.list_operations import list_operations
 from jetbench.network.operations import Cost, add_up
 from jetbench.network.plan import plan_architecture, plan_network
-from jetbench.network.rules import Size, format_size
+from jetbench.network.rules import format_size
 from jetbench.paper import equation2
 from jetbench.paper.claims import (
     CLASSES,
@@ -32,7 +32,7 @@ from jetbench.reporting.questions.effects import build_effects
 from jetbench.reporting.questions.transfer import build_transfer
 from jetbench.reporting.report import write_tables
 from jetbench.reporting.studies import Study, read_study
-from jetbench.reporting.tables.columns import BY_NAME, Column, Kind, class_columns, evaluation_columns
+from jetbench.reporting.tables.columns import BY_NAME, Column, NumberClass, class_columns, evaluation_columns, words
 from jetbench.reporting.tables.footnotes import Notes, footnotes
 from jetbench.reporting.tables.latex import to_latex
 from jetbench.reporting.tables.markdown import to_markdown
@@ -41,6 +41,7 @@ from jetbench.reporting.tables.rows import Row
 from jetbench.reporting.tables.table import Cell, Section, Table, TableRow, believed, build_table
 from jetbench.spec.catalog import load_architecture, load_jetseg
 from jetbench.spec.device import load_device
+from jetbench.spec.values import Size
 
 RIVALS, RIVALS_ELSEWHERE, ABLATION, LOSSES = "realtime", "realtime-elsewhere", "ablation", "losses"
 BRIEF, BRIEF_RIVALS = ("brief", "brief-streets", "brief-64x96", "brief-144x192"), "brief-rivals"
@@ -50,9 +51,9 @@ FORMS = ("", "-released")
 WORDS = ("input", "pretrained", "augmentation")
 
 
-def text_column(name: str, heading: str, kind: Kind, short: str = "") -> Column:
+def text_column(name: str, heading: str, kind: NumberClass, short: str = "") -> Column:
     """A column whose cells are made elsewhere."""
-    return Column(name, heading, kind, text=lambda row: "", short=short, holds_numbers=name not in WORDS)
+    return words(name, heading, kind=kind, short=short, holds_numbers=name not in WORDS)
 
 
 TABLE1 = (
@@ -202,7 +203,7 @@ def _was_run_so(row: Row, device: str, size: Size, dtype: str) -> bool:
     )
 
 
-def write(folder: Path) -> list[Path]:
+def write_paper(folder: Path) -> list[Path]:
     """Write every table of the folder again; returns their paths.
 
     Raises:
@@ -212,7 +213,7 @@ def write(folder: Path) -> list[Path]:
     missing = [name for name in STUDIES if name not in studies]
     if missing:
         raise SpecError(f"{folder}: lacks the studies {', '.join(missing)}, whose records its tables are made from")
-    paths = equation2.write(folder)
+    paths = equation2.write_equation2(folder)
     rivals, every = studies[RIVALS], list(studies.values())
     for study in every:
         paths += write_tables(study, study.rows())
@@ -254,7 +255,7 @@ if __name__ == "__main__":
     if len(sys.argv) != 2 or sys.argv[1].startswith("-"):
         sys.exit("usage: python -m jetbench.paper.tables FOLDER   (make tables: reports/paper)")
     try:
-        for path in write(Path(sys.argv[1])):
+        for path in write_paper(Path(sys.argv[1])):
             print(path)
     except (JetbenchError, OSError) as error:
         sys.exit(f"error: {error}")

@@ -15,11 +15,11 @@ from jetbench.network.operations import Operation, dead_operations
 from jetbench.profiling.counts import COUNTERS, ToolCount
 from jetbench.profiling.trace import trace_network
 
-Quantity = Literal["MACs", "FLOPs"]
-QUANTITIES: tuple[Quantity, ...] = ("MACs", "FLOPs")
+ToolQuantity = Literal["MACs", "FLOPs"]
+TOOL_QUANTITIES: tuple[ToolQuantity, ...] = ("MACs", "FLOPs")
 
 # What each tool's total is compared with: the quantity of ours that it comes nearest to.
-COMPARED_WITH: dict[str, Quantity] = {"fvcore": "MACs", "thop": "MACs", "FlopCounterMode": "FLOPs"}
+COMPARED_WITH: dict[str, ToolQuantity] = {"fvcore": "MACs", "thop": "MACs", "FlopCounterMode": "FLOPs"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ SKIPS_DEAD = ("fvcore",)
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class CheckRow:
     """One operation of the network: how often it runs, its size, and what it costs by our rules."""
 
     operation: str
@@ -68,7 +68,7 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
+class Discrepancy:
     """Part of the way from our total to a tool's: so much, for this reason. `explained` if the reason fits exactly."""
 
     operation: str
@@ -85,9 +85,9 @@ class Checked:
     """
 
     count: ToolCount
-    compared_with: Quantity
+    compared_with: ToolQuantity
     by_row: dict[str, int]
-    differences: dict[Quantity, tuple[Difference, ...]]
+    differences: dict[ToolQuantity, tuple[Discrepancy, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +97,7 @@ class CrossCheck:
     Where a tool reports a name that its rules do not know, that name may stand for one of those operations.
     """
 
-    rows: tuple[Row, ...]
+    rows: tuple[CheckRow, ...]
     tools: tuple[Checked, ...]
     failed: dict[str, str]
     counted_by_none: tuple[str, ...]
@@ -124,7 +124,7 @@ def cross_check(model: nn.Module, images: Tensor) -> CrossCheck:
     tools, failed = [], {}
     for count in COUNTERS:
         try:
-            tools.append(compare(count(model, images), rows, gone))
+            tools.append(compare_counts(count(model, images), rows, gone))
         except (RuntimeError, ImportError, ValueError, TypeError, KeyError, AttributeError) as error:
             if "memory" in str(error).lower():
                 raise  # it is the machine that failed, not the tool
@@ -133,11 +133,11 @@ def cross_check(model: nn.Module, images: Tensor) -> CrossCheck:
     return CrossCheck(rows, tuple(tools), failed, tuple(by_none))
 
 
-def summarise(operations: Sequence[Operation]) -> tuple[Row, ...]:
+def summarise(operations: Sequence[Operation]) -> tuple[CheckRow, ...]:
     """Operations added up by what they are, in the order of our FLOPs; a bias is a row of its own."""
     found: dict[str, Counter[str]] = {}
     for operation in operations:
-        row = found.setdefault(describe(operation), Counter())
+        row = found.setdefault(describe_operation(operation), Counter())
         bias = operation.flops - 2 * operation.macs if operation.macs else 0
         size = operation.makes[0].bytes // operation.elements  # of one element
         row.update(
@@ -152,11 +152,11 @@ def summarise(operations: Sequence[Operation]) -> tuple[Row, ...]:
             found.setdefault("bias", Counter()).update(
                 times=1, output_elements=elements, input_elements=elements, macs=0, flops=bias
             )
-    rows = [Row(name, **{key: row[key] for key in Row.__slots__[1:]}) for name, row in found.items()]
+    rows = [CheckRow(name, **{key: row[key] for key in CheckRow.__slots__[1:]}) for name, row in found.items()]
     return tuple(sorted(rows, key=lambda row: (-row.flops, row.operation)))
 
 
-def describe(operation: Operation) -> str:
+def describe_operation(operation: Operation) -> str:
     """What an operation is, in words that tell apart what tools count differently."""
     if operation.kernel == "mean":
         return "mean over the map" if operation.eq2_pooling else "mean over channels"
@@ -178,25 +178,27 @@ def describe(operation: Operation) -> str:
     }.get(operation.kernel, operation.kernel)
 
 
-def compare(count: ToolCount, rows: Sequence[Row], dead: dict[str, Row]) -> Checked:
+def compare_counts(count: ToolCount, rows: Sequence[CheckRow], dead: dict[str, CheckRow]) -> Checked:
     """Every difference between `count` and ours, by operation; `dead` are the rows of what never reaches the output."""
     rules, found = TOOL_RULES[count.tool], count.by_operation
     by_row = {row.operation: sum(found.get(rule.name, 0) for rule in rules.get(row.operation, ())) for row in rows}
-    differences = {quantity: _explain(count, rows, dead, quantity) for quantity in QUANTITIES}
+    differences = {quantity: _explain(count, rows, dead, quantity) for quantity in TOOL_QUANTITIES}
     return Checked(count, COMPARED_WITH[count.tool], by_row, differences)
 
 
-def _explain(count: ToolCount, rows: Sequence[Row], dead: dict[str, Row], quantity: Quantity) -> tuple[Difference, ...]:
+def _explain(
+    count: ToolCount, rows: Sequence[CheckRow], dead: dict[str, CheckRow], quantity: ToolQuantity
+) -> tuple[Discrepancy, ...]:
     rules = TOOL_RULES[count.tool]
     left = dict(count.by_operation)
-    differences: list[Difference] = []
+    differences: list[Discrepancy] = []
     for row in rows:
         ours = row.macs if quantity == "MACs" else row.flops
         applied = rules.get(row.operation, ())
         theirs = sum(left.pop(rule.name, 0) for rule in applied)
         if not applied:
             if ours:
-                differences.append(Difference(row.operation, -ours, "missed"))
+                differences.append(Discrepancy(row.operation, -ours, "missed"))
             continue
         rule = applied[0]
         expected = rule.factor * _measure(row, rule)
@@ -204,27 +206,27 @@ def _explain(count: ToolCount, rows: Sequence[Row], dead: dict[str, Row], quanti
         dropped = rule.factor * _measure(skipped, rule) if skipped else 0
         if expected != ours:
             reason = f"counts {rule.factor} per {rule.per}; we count {_per(ours, row, rule, quantity)}"
-            differences.append(Difference(row.operation, expected - ours, reason))
+            differences.append(Discrepancy(row.operation, expected - ours, reason))
         if skipped and dropped:
             times = f"{skipped.times} of {row.times}"
             reason = f"leaves out {times} that never reach the output, as its tracer does"
-            differences.append(Difference(row.operation, -dropped, reason))
+            differences.append(Discrepancy(row.operation, -dropped, reason))
         if theirs != expected - dropped:
             rest = theirs - expected + dropped
-            differences.append(Difference(row.operation, rest, "unexplained: not what the rule above gives", False))
+            differences.append(Discrepancy(row.operation, rest, "unexplained: not what the rule above gives", False))
     for name, amount in left.items():
-        differences.append(Difference(name, amount, "unexplained: we know no rule of theirs for it", False))
+        differences.append(Discrepancy(name, amount, "unexplained: we know no rule of theirs for it", False))
     unattributed = count.total - sum(count.by_operation.values())
     if unattributed:
-        differences.append(Difference("(total)", unattributed, "unexplained: under no operation of theirs", False))
+        differences.append(Discrepancy("(total)", unattributed, "unexplained: under no operation of theirs", False))
     return tuple(differences)
 
 
-def _measure(row: Row, rule: Rule) -> int:
+def _measure(row: CheckRow, rule: Rule) -> int:
     return {"MAC": row.macs, "output element": row.output_elements, "input element": row.input_elements}[rule.per]
 
 
-def _per(ours: int, row: Row, rule: Rule, quantity: Quantity) -> str:
+def _per(ours: int, row: CheckRow, rule: Rule, quantity: ToolQuantity) -> str:
     if ours == 0:
         return f"no {quantity} there"
     measure = _measure(row, rule)

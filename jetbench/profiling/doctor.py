@@ -19,7 +19,7 @@ BUSY = 0.5
 
 
 @dataclass(frozen=True)
-class Finding:
+class Ability:
     """One thing that can be measured or not."""
 
     what: str
@@ -28,13 +28,13 @@ class Finding:
     mend: str = ""
 
 
-def examine() -> tuple[str, list[Finding]]:
+def examine() -> tuple[str, list[Ability]]:
     """What this machine is, and the findings about it."""
     identity = read_identity()
     device = host_device(identity)
     state = machine.read_state()
     findings = [
-        Finding("device", "yes", f"jetbench profile --device auto takes it for: {device.name} ({device.title})"),
+        Ability("device", "yes", f"jetbench profile --device auto takes it for: {device.name} ({device.title})"),
         _latency(device),
         *_quiet(state),
         _clocks(state),
@@ -47,61 +47,61 @@ def examine() -> tuple[str, list[Finding]]:
     return describe_host(identity), findings
 
 
-def _latency(device: Device) -> Finding:
+def _latency(device: Device) -> Ability:
     version = f"torch {torch.__version__}"
     if torch.cuda.is_available():
-        return Finding("latency", "yes", f"{version} on {torch.cuda.get_device_name()}")
+        return Ability("latency", "yes", f"{version} on {torch.cuda.get_device_name()}")
     if device.accelerator == "cuda":
         wheel = f"install NVIDIA's torch for JetPack {device.jetpack}" if device.jetpack else "install a torch for CUDA"
-        return Finding("latency", "partly", f"{version} finds no CUDA device: only the processor counts", wheel)
+        return Ability("latency", "partly", f"{version} finds no CUDA device: only the processor counts", wheel)
     if machine.read_text("/proc/driver/nvidia/version"):
         mend = "pip install torch from the index for your CUDA version (pytorch.org)"
-        return Finding("latency", "partly", f"{version} cannot use the NVIDIA GPU of this machine", mend)
-    return Finding("latency", "yes", f"{version} on the processor; no GPU is there")
+        return Ability("latency", "partly", f"{version} cannot use the NVIDIA GPU of this machine", mend)
+    return Ability("latency", "yes", f"{version} on the processor; no GPU is there")
 
 
-def _quiet(state: dict[str, object]) -> list[Finding]:
+def _quiet(state: dict[str, object]) -> list[Ability]:
     load = state["load_average"]
     if not isinstance(load, float):
         return []
     text = f"load average {load:.2f} on {cores()} cores"
     if load > BUSY:
-        return [Finding("quiet machine", "partly", f"{text}: something runs", "stop it, or expect the verdict suspect")]
-    return [Finding("quiet machine", "yes", text)]
+        return [Ability("quiet machine", "partly", f"{text}: something runs", "stop it, or expect the verdict suspect")]
+    return [Ability("quiet machine", "yes", text)]
 
 
-def _clocks(state: dict[str, object]) -> Finding:
+def _clocks(state: dict[str, object]) -> Ability:
     governor, mode = state["cpu_governor"], state["power_mode"]
     if state["gpu_hz"]:
         text = f"power mode {mode or 'unknown'}, GPU governor {state['gpu_governor']}"
         if state["gpu_hz"] == state["gpu_min_hz"] == state["gpu_max_hz"]:
-            return Finding("clocks", "yes", f"{text}, fixed")
-        return Finding("clocks", "partly", f"{text}, not fixed: they follow the load", "sudo jetson_clocks")
+            return Ability("clocks", "yes", f"{text}, fixed")
+        return Ability("clocks", "partly", f"{text}, not fixed: they follow the load", "sudo jetson_clocks")
     if governor is None:
-        return Finding("clocks", "partly", "no frequency control is shown (a virtual machine, or a container)")
+        return Ability("clocks", "partly", "no frequency control is shown (a virtual machine, or a container)")
     if governor != "performance":
         mend = "sudo cpupower frequency-set -g performance"
-        return Finding("clocks", "partly", f"governor {governor}: clocks follow the load", mend)
-    return Finding("clocks", "yes", f"governor {governor}")
+        return Ability("clocks", "partly", f"governor {governor}: clocks follow the load", mend)
+    return Ability("clocks", "yes", f"governor {governor}")
 
 
-def _heat(state: dict[str, object]) -> Finding:
+def _heat(state: dict[str, object]) -> Ability:
     zones = state["temperatures_c"]
     assert isinstance(zones, dict)
     counted = "throttling is counted" if state["throttle_events"] is not None else "throttling is not counted"
     if not zones:
-        return Finding("temperature", "no", f"no thermal zone is shown; {counted}")
+        return Ability("temperature", "no", f"no thermal zone is shown; {counted}")
     text = ", ".join(f"{name} {celsius:.0f} C" for name, celsius in list(zones.items())[:4])
-    return Finding("temperature", "yes", f"{text}; {counted}")
+    return Ability("temperature", "yes", f"{text}; {counted}")
 
 
-def _memory(state: dict[str, object]) -> Finding:
+def _memory(state: dict[str, object]) -> Ability:
     what = ["torch's allocator", "process high-water mark", "available memory"]
     what += ["GPU memory of the board (NvMap)"] if state["nvmap_bytes"] is not None else []
-    return Finding("memory", "yes", ", ".join(what))
+    return Ability("memory", "yes", ", ".join(what))
 
 
-def _power(device: Device) -> list[Finding]:
+def _power(device: Device) -> list[Ability]:
     """Each sensor that this device may have, tried for real."""
     findings = []
     for name in device.sensors:
@@ -110,29 +110,29 @@ def _power(device: Device) -> list[Finding]:
             try:
                 with Sampler(name) as sampler:
                     told = ", ".join(sampler.meta.get("rails", ())) or "no rails"
-                    findings.append(Finding(f"power: {name}", "yes", f"{told}, every {sampler.meta['interval_s']:g} s"))
+                    findings.append(Ability(f"power: {name}", "yes", f"{told}, every {sampler.meta['interval_s']:g} s"))
                 continue
             except SamplerError as error:
                 reason = str(error)
         text, _, mend = reason.partition("; ")
         if not mend and ": pip install" in text:
             text, _, mend = text.partition(": ")
-        findings.append(Finding(f"power: {name}", "no", text, mend))
+        findings.append(Ability(f"power: {name}", "no", text, mend))
     if not any(finding.state == "yes" for finding in findings):
-        findings.append(Finding("power", "no", "no sensor answers: power and energy will be a dash, never a guess"))
+        findings.append(Ability("power", "no", "no sensor answers: power and energy will be a dash, never a guess"))
     return findings
 
 
-def _foreign(state: dict[str, object]) -> Finding:
+def _foreign(state: dict[str, object]) -> Ability:
     if state["busy_s"] is None:
-        return Finding("other programs", "no", "/proc/stat does not tell what other programs use")
-    return Finding("other programs", "yes", "their use of the processor is seen and changes the verdict")
+        return Ability("other programs", "no", "/proc/stat does not tell what other programs use")
+    return Ability("other programs", "yes", "their use of the processor is seen and changes the verdict")
 
 
-def _camvid() -> Finding:
+def _camvid() -> Ability:
     data = os.environ.get("JETBENCH_DATA")
     if data and (Path(data) / "camvid").is_dir():
-        return Finding("accuracy on CamVid", "yes", f"{data}/camvid")
+        return Ability("accuracy on CamVid", "yes", f"{data}/camvid")
     has_pillow = find_spec("PIL") is not None
     text = "CamVid is not where JETBENCH_DATA points" if has_pillow else "pillow is missing"
-    return Finding("accuracy on CamVid", "no", text, "export JETBENCH_DATA=/folder/of/camvid; streets needs none")
+    return Ability("accuracy on CamVid", "no", text, "export JETBENCH_DATA=/folder/of/camvid; streets needs none")

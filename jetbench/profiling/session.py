@@ -32,6 +32,7 @@ from jetbench.profiling.power import check_sensor
 from jetbench.profiling.process import measure_process
 from jetbench.profiling.roofline import estimate
 from jetbench.profiling.trace import trace_operations
+from jetbench.progress import Report
 from jetbench.records.measurement import (
     Latency,
 )
@@ -40,7 +41,6 @@ from jetbench.spec.base import Spec
 from jetbench.spec.device import Device, load_device
 from jetbench.spec.profiling import ProfilingConfig
 
-Report = Callable[[float, str], None]
 SHARED = ("threads", "flush_denormals", "keep_freed_memory")  # settings of a process, not of a network
 
 
@@ -215,7 +215,7 @@ def _profile_group(
         )
 
     if single and least == most == 1:
-        do = measure if is_fresh else in_fresh_process
+        do = measure_here if is_fresh else in_fresh_process
         both = do(request(cases, ("latency", "rest")), report)
         return [assemble(0, [both], both, cases[0].input_size, config, target, cases[0].operations())]
     timed: list[ProcessFindings] = []
@@ -241,7 +241,14 @@ def _profile_group(
     reference = None if single else cases[0].label
     return [
         assemble(
-            *(number, timed, alone[number], case.input_size, case.config, target, case.operations(), reference),
+            network=number,
+            processes=timed,
+            alone=alone[number],
+            input_size=case.input_size,
+            config=case.config,
+            target=target,
+            operations=case.operations(),
+            reference=reference,
             images_ratio=config.batch_size / case.config.batch_size,
         )
         for number, case in enumerate(cases)
@@ -263,7 +270,7 @@ def _is_precise(timed: Sequence[ProcessFindings], precision: float) -> bool:
     return True
 
 
-def measure(request: ProcessRequest, report: Report = lambda share, text: None) -> ProcessFindings:
+def measure_here(request: ProcessRequest, report: Report = lambda share, text: None) -> ProcessFindings:
     """Do what a request says in this process.
 
     Raises:
@@ -353,7 +360,7 @@ def main(folder: Path, parent: int) -> int:
 
     request = ProcessRequest.model_validate_json((folder / "request.json").read_text(encoding="utf-8"))
     try:
-        found = measure(request, report)
+        found = measure_here(request, report)
     except JetbenchError as error:
         (folder / "failure.txt").write_text(str(error), encoding="utf-8")
         return 2

@@ -20,7 +20,7 @@ from jetbench.records.record import (
     RECORD_VERSION,
     ProfileRow,
     Record,
-    Row,
+    RecordRow,
     TrainingRow,
     joined,
     profile_alone,
@@ -187,7 +187,7 @@ def _whole_lines(path: Path) -> list[str]:
         raise StudyError(f"{path}: byte {error.start} is no UTF-8: something else has written to it") from None
 
 
-def _read_line(line: str) -> Row | Record:
+def _read_line(line: str) -> RecordRow | Record:
     # What it is stands at its beginning, so that most lines are parsed once, by pydantic alone.
     for beginning, kind in BEGINNINGS.items():
         if line.startswith(beginning):
@@ -214,7 +214,7 @@ BEGINNINGS: dict[str, type[TrainingRow | ProfileRow | Record2 | ProfileRecord2]]
 }
 
 
-def _as_row(read: TrainingRow | ProfileRow | Record2 | ProfileRecord2) -> Row | Record:
+def _as_row(read: TrainingRow | ProfileRow | Record2 | ProfileRecord2) -> RecordRow | Record:
     return read if isinstance(read, TrainingRow | ProfileRow) else read.upgraded()
 
 

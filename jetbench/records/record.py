@@ -298,7 +298,7 @@ class ProfileRow(Spec):
     finished: str
 
 
-Row = TrainingRow | ProfileRow
+RecordRow = TrainingRow | ProfileRow
 
 
 class Record(Spec):
@@ -364,7 +364,7 @@ class Record(Spec):
         """Of its training; None of a profile alone."""
         return None if self.training_config is None else self.training_config.seed
 
-    def rows(self) -> tuple[Row, ...]:
+    def rows(self) -> tuple[RecordRow, ...]:
         """The rows of a file that hold it; its training comes last, since with it the variant has landed."""
         profile = () if self.profile is None else (self._profile_row(self.profile),)
         if self.kind == "profile":

@@ -1,31 +1,9 @@
-"""Numbers as people read them; the only place where ms, M and MiB appear."""
+"""Units: the only place where ms, M and MiB appear, and how numbers in them are written."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
 
 MISSING = "\N{EM DASH}"
-
-
-def count(value: float | None) -> str:
-    """A count with thousands separated: 32,140."""
-    return MISSING if value is None else f"{value:,.0f}"
-
-
-def millions(value: float | None) -> str:
-    """A count in millions, one decimal."""
-    return MISSING if value is None else f"{value / 1e6:,.1f}"
-
-
-def score(value: float | None) -> str:
-    """A score of 0 to 1 in percent, one decimal."""
-    return MISSING if value is None else f"{100 * value:.1f}"
-
-
-def milliseconds(value: float | None) -> str:
-    """Seconds as ms with three significant digits."""
-    return MISSING if value is None else significant(1e3 * value)
-
-
-def mebibytes(value: float | None) -> str:
-    """Bytes as MiB, one decimal."""
-    return MISSING if value is None else f"{value / 2**20:.1f}"
 
 
 def significant(value: float) -> str:
@@ -34,24 +12,80 @@ def significant(value: float) -> str:
     return f"{value:,.{decimals}f}"
 
 
-def fps(value: float | None) -> str:
-    """Images per second with three significant digits."""
-    return MISSING if value is None else significant(value)
+def _grouped(value: float) -> str:
+    return f"{value:,.0f}"
 
 
-def watts(value: float | None) -> str:
-    """Watts, two decimals."""
-    return MISSING if value is None else f"{value:.2f}"
+def _decimals(places: int) -> Callable[[float], str]:
+    return lambda value: f"{value:,.{places}f}"
 
 
-def millijoules(value: float | None) -> str:
-    """Joules as mJ with three significant digits."""
-    return MISSING if value is None else significant(1e3 * value)
+def three_digits(value: float) -> str:
+    """Three significant digits of small numbers, too: 0.0645."""
+    if value >= 1:
+        return significant(value)
+    decimals = next((places for places in range(3, 9) if round(value * 10**places) >= 100), 9)
+    return f"{value:.{decimals}f}"
+
+
+@dataclass(frozen=True)
+class Unit:
+    """A unit that people read: an SI value times `times` over `over`, written by `write`.
+
+    `describe` writes values below `least` (SI) as a count of `small`.
+    """
+
+    symbol: str
+    write: Callable[[float], str]
+    times: float = 1
+    over: float = 1
+    least: float = 0.0
+    small: str = ""
+
+    @property
+    def scale(self) -> float:
+        """What an SI value is multiplied by."""
+        return self.times / self.over
+
+    def show(self, value: float | None) -> str:
+        """The number without its unit; a dash for None."""
+        return MISSING if value is None else self.write(self.times * value / self.over)
+
+    def describe(self, value: float | None) -> str:
+        """The number with its unit."""
+        if value is not None and value < self.least:
+            return f"{_grouped(value)} {self.small}".strip()
+        space = "" if value is None or not self.symbol else " "
+        return f"{self.show(value)}{space}{self.symbol if value is not None else ''}"
+
+
+COUNT = Unit("", _grouped)
+THOUSANDS = Unit("k", _decimals(1), over=1e3)
+MILLIONS = Unit("M", _decimals(1), over=1e6, least=1e5)
+SMALL_MILLIONS = Unit("M", three_digits, over=1e6)
+BILLIONS = Unit("G", three_digits, over=1e9)
+PERCENT = Unit("%", lambda value: f"{value:.1f}", times=100)
+MILLISECONDS = Unit("ms", significant, times=1e3)
+SECONDS = Unit("s", significant)
+MEBIBYTES = Unit("MiB", lambda value: f"{value:.1f}", over=2**20, least=2**17, small="bytes")
+FPS = Unit("FPS", significant)
+WATTS = Unit("W", lambda value: f"{value:.2f}")
+MILLIJOULES = Unit("mJ", significant, times=1e3)
+RATIO = Unit("", lambda value: f"{value:.3f}")
+
+count = COUNT.show
+millions = MILLIONS.show
+score = PERCENT.show
+milliseconds = MILLISECONDS.show
+mebibytes = MEBIBYTES.show
+fps = FPS.show
+watts = WATTS.show
+millijoules = MILLIJOULES.show
 
 
 def percent(value: float | None) -> str:
-    """A share in percent, one decimal."""
-    return MISSING if value is None else f"{100 * value:.1f} %"
+    """A share in percent with its sign."""
+    return PERCENT.describe(value)
 
 
 def counted(number: int, thing: str) -> str:

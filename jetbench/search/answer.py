@@ -17,7 +17,7 @@ from jetbench.network.rules import format_size
 from jetbench.records.record import Profile, Record
 from jetbench.records.verdict import judge
 from jetbench.reporting import units
-from jetbench.reporting.tables.columns import Column
+from jetbench.reporting.tables.columns import BY_NAME, numbers, words
 from jetbench.reporting.tables.csv import to_csv
 from jetbench.reporting.tables.footnotes import Notes
 from jetbench.reporting.tables.html import to_html
@@ -183,19 +183,19 @@ def on_front(rows: Sequence[AnswerRow], search: Search) -> list[bool | None]:
     return [number in front if number in points else None for number in range(len(rows))]
 
 
-COLUMNS = (
-    Column("parameters", "parameters", "counted", short="params"),
-    Column("macs", "MACs (M)", "counted", short="MACs M"),
-    Column("memory", "weights and peak activations (MiB)", "counted", short="MiB"),
-    Column("latency", "latency median (ms)", "measured", short="ms"),
-    Column("costs-no-more", "costs no more", "described", text=lambda row: ""),
-    Column("on-front", "on front", "described", text=lambda row: ""),
-    Column("val", "val mIoU (%)", "measured", short="val mIoU %"),
-    Column("val-to-base", "val to base (points)", "measured", short="val to base"),
-    Column("test", "test mIoU (%)", "measured", short="test mIoU %"),
-    Column("test-to-base", "test to base (points)", "measured", short="test to base"),
+ANSWER_COLUMNS = (
+    BY_NAME["parameters"],
+    BY_NAME["macs"],
+    BY_NAME["counted-memory"],
+    BY_NAME["latency"],
+    words("costs-no-more", "costs no more"),
+    words("on-front", "on front"),
+    BY_NAME["val"],
+    numbers("val-to-base", "val to base (points)", "measured", short="val to base"),
+    BY_NAME["test"],
+    numbers("test-to-base", "test to base (points)", "measured", short="test to base"),
 )
-COSTS, SCORES = tuple(column.name for column in COLUMNS[:6]), tuple(column.name for column in COLUMNS[6:])
+COSTS, SCORES = tuple(column.name for column in ANSWER_COLUMNS[:6]), tuple(column.name for column in ANSWER_COLUMNS[6:])
 
 
 def build_answer(rows: Sequence[AnswerRow], search: Search, described: str) -> Table:
@@ -226,11 +226,11 @@ def build_answer(rows: Sequence[AnswerRow], search: Search, described: str) -> T
             describe_difference(on_test),
         )
         lines.append(TableRow(row.name, tuple(map(Cell, cells))))
-    notes = Notes(tuple(footnotes(rows, search, described)))
-    return Table(title_of(search), COLUMNS, (Section("", tuple(lines)),), notes)
+    notes = Notes(tuple(answer_notes(rows, search, described)))
+    return Table(title_of(search), ANSWER_COLUMNS, (Section("", tuple(lines)),), notes)
 
 
-def footnotes(rows: Sequence[AnswerRow], search: Search, described: str) -> list[str]:
+def answer_notes(rows: Sequence[AnswerRow], search: Search, described: str) -> list[str]:
     """What the table's numbers are."""
     kept = [record for row in rows for record in row.kept]
     notes = [f"The search: {described}."]

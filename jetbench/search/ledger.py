@@ -10,7 +10,7 @@ from jetbench.profiling.roofline import estimate, least_seconds
 from jetbench.records.folder import is_worth_a_retry
 from jetbench.records.record import Profile, Record
 from jetbench.search.answer import Fate
-from jetbench.search.space import Quantities, SearchSpace, describe_cost, describe_quantity, excesses, over_limit
+from jetbench.search.space import Quantities, SearchSpace, describe_amount, describe_quantity, excesses, over_limit
 from jetbench.search.stopping import curve_of, floors_of, miou_of
 from jetbench.spec.architecture import AnyArchitecture
 from jetbench.spec.device import Device
@@ -104,7 +104,7 @@ class Ledger:
         """`39.7 % at 83.4 M MACs`: its mIoU and what the search keeps down."""
         known = Quantities.of(self.space.cost(record.architecture), record.profile)
         costs = [(name, known.get(name)) for name in self.goals if name != "miou"]
-        at = ", ".join(describe_cost(name, value) for name, value in costs if value is not None)
+        at = ", ".join(describe_amount(name, value) for name, value in costs if value is not None)
         return f"{describe_quantity('miou', miou_of(record))} at {at}"
 
     def state(self) -> list[str]:

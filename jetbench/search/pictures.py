@@ -14,7 +14,7 @@ from jetbench.reporting.pictures.drawing import ACCENT, INK, MUTED, STYLE, make_
 from jetbench.search.answer import PICTURE, AnswerRow, title_of
 from jetbench.search.importance import Importance, importances
 from jetbench.search.ledger import Ledger
-from jetbench.search.space import Quantities, describe_limits
+from jetbench.search.space import Quantities, column_of, describe_limits
 from jetbench.search.stopping import miou_of
 from jetbench.spec.search import Objective, Search
 from jetbench.stats import front_of
@@ -183,13 +183,6 @@ def draw_hypervolumes(
 
 
 FEW = 8  # trained networks; of fewer, any importance would be chance
-SCALES: dict[Objective, tuple[float, str]] = {
-    "latency": (1e3, "latency of one image, median, untrained (ms)"),
-    "energy": (1e3, "energy of one image, gross, untrained (mJ)"),
-    "macs": (1e-6, "MACs of one image (millions)"),
-    "parameters": (1e-3, "parameters (thousands)"),
-    "memory": (2**-20, "weights and peak activations, counted (MiB)"),
-}
 
 
 def importance_of(ledger: Ledger) -> list[Importance]:
@@ -218,7 +211,7 @@ def write_pictures(folder: Path, ledger: Ledger) -> list[Path]:
     for name in search.objectives:
         if name == "miou":
             continue
-        scale, label = SCALES[name]
+        scale, label = column_of(name).on_axis.scale, column_of(name).axis_label
         most = search.limits.given.get(name)
 
         def point(record: Record, name: Objective = name, scale: float = scale) -> Trained:
@@ -247,7 +240,7 @@ def write_pictures(folder: Path, ledger: Ledger) -> list[Path]:
 def write_answer_picture(folder: Path, rows: Sequence[AnswerRow], search: Search) -> list[Path]:
     """The networks of the answer and the base by the search's first cost: answer.png and .svg."""
     name = next(goal for goal in search.objectives if goal != "miou")
-    scale, label = SCALES[name]
+    scale, label = column_of(name).on_axis.scale, column_of(name).axis_label
     settled = [
         Settled(row.name, scale * cost, tuple(100 * miou for miou in row.test))
         for row in rows

@@ -37,12 +37,12 @@ WALKABLE = 10**10  # eleven days of one core; beyond, a walk is a mistake
 SAMPLES = 200_000
 CHUNK = 4_000
 
-Quantity = Literal["parameters", "macs", "eq2", "memory"]
-QUANTITIES: tuple[Quantity, ...] = ("parameters", "macs", "eq2", "memory")
-Limits = Mapping[Quantity, int]
+CountedQuantity = Literal["parameters", "macs", "eq2", "memory"]
+COUNTED_QUANTITIES: tuple[CountedQuantity, ...] = ("parameters", "macs", "eq2", "memory")
+ScreenLimits = Mapping[CountedQuantity, int]
 Base = Mapping[str, Any]
 
-Report = Callable[[int, int, int], None]
+TellCounts = Callable[[int, int, int], None]
 """Told how many variants have been looked at, of how many, and how many of them fit."""
 
 
@@ -150,7 +150,7 @@ class Survivors:
     def __len__(self) -> int:
         return len(self.indices)
 
-    def values(self, quantity: Quantity) -> np.ndarray:
+    def values(self, quantity: CountedQuantity) -> np.ndarray:
         """What is limited and sorted by: `memory` is weights and peak activations."""
         if quantity == "memory":
             return np.asarray(BYTES * self.parameters + self.peak_activation_bytes)
@@ -172,8 +172,8 @@ class Tally:
     looked_at: int = 0
     unbuildable: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
-    over: Counter[Quantity] = field(default_factory=Counter)
-    smallest: dict[Quantity, float] = field(default_factory=dict)
+    over: Counter[CountedQuantity] = field(default_factory=Counter)
+    smallest: dict[CountedQuantity, float] = field(default_factory=dict)
     survivors: Survivors = field(default_factory=lambda: _gather([]))
 
 
@@ -182,7 +182,7 @@ class Screening(Tally):
     """What came of a whole screening; `seed` is None where all variants were looked at."""
 
     space: Space
-    limits: dict[Quantity, int]
+    limits: dict[CountedQuantity, int]
     total: int
     seed: int | None
 
@@ -211,11 +211,11 @@ class Screening(Tally):
 
 def screen(
     space: Space,
-    limits: Limits,
+    limits: ScreenLimits,
     samples: int | None = None,
     seed: int = 0,
     jobs: int = 1,
-    report: Report = lambda done, total, feasible: None,
+    report: TellCounts = lambda done, total, feasible: None,
 ) -> Screening:
     """Look at all variants of `space`, or at `samples` distinct random ones, and keep those under all `limits`.
 
@@ -262,7 +262,7 @@ _Row = tuple[int, QuickCost]
 
 
 def _look_at_chunks(
-    base: Base, space: Space, limits: Limits, indices: Sequence[int], jobs: int
+    base: Base, space: Space, limits: ScreenLimits, indices: Sequence[int], jobs: int
 ) -> Iterator[tuple[int, Tally]]:
     chunks = [indices[start : start + CHUNK] for start in range(0, len(indices), CHUNK)]
     if jobs == 1 or len(chunks) == 1:
@@ -303,7 +303,7 @@ def _start_worker() -> None:
     gc.disable()
 
 
-def _look_at(base: Base, space: Space, limits: Limits, indices: Iterable[int]) -> Tally:
+def _look_at(base: Base, space: Space, limits: ScreenLimits, indices: Iterable[int]) -> Tally:
     looked = Tally()
     rows: list[_Row] = []
     for index in indices:
@@ -315,7 +315,7 @@ def _look_at(base: Base, space: Space, limits: Limits, indices: Iterable[int]) -
             looked.unbuildable += 1
             looked.reasons[_reason(error)] += 1
             continue
-        values: dict[Quantity, float] = {
+        values: dict[CountedQuantity, float] = {
             "parameters": cost.parameters,
             "macs": cost.macs,
             "eq2": cost.eq2_flops,
@@ -363,7 +363,7 @@ def _join(parts: Sequence[Survivors]) -> Survivors:
     return Survivors(indices, *map(column, ("parameters", "macs", "eq2", "peak_activation_bytes")))
 
 
-def rank(survivors: Survivors, by: Quantity, largest: bool) -> Survivors:
+def rank_survivors(survivors: Survivors, by: CountedQuantity, largest: bool) -> Survivors:
     """Survivors in the order of a quantity, the smallest or the largest first; equals in the order of the space."""
     values = survivors.values(by)
     order = np.argsort(-values if largest else values, kind="stable")

@@ -18,24 +18,25 @@ from jetbench.errors import SpecError
 from jetbench.network.rules import format_size
 from jetbench.network.variants import describe_changes
 from jetbench.reporting import units
+from jetbench.reporting.tables.columns import BY_NAME
 from jetbench.search.screen import (
-    Limits,
-    Quantity,
+    CountedQuantity,
     Screening,
+    ScreenLimits,
     Survivors,
     changes_at,
     count_variants,
     describe_space,
     distinct,
-    rank,
+    rank_survivors,
 )
 from jetbench.spec.search import Space
 
-NAMES: dict[Quantity, str] = {
-    "parameters": "parameters",
-    "macs": "MACs",
-    "eq2": "eq. 2 FLOPs",
-    "memory": "bytes of memory",
+NAMES: dict[CountedQuantity, str] = {
+    "parameters": BY_NAME["parameters"].noun,
+    "macs": BY_NAME["macs"].noun,
+    "eq2": BY_NAME["eq2"].noun,
+    "memory": BY_NAME["counted-memory"].noun,
 }
 MEMORY = (
     "Memory: float32 weights and the peak of the activations by liveness, each operation out of place and in PyTorch's "
@@ -79,7 +80,7 @@ class ScreenBar:
             self.console.print(state, highlight=False, soft_wrap=True)
 
 
-def describe_limits(limits: Limits) -> str:
+def describe_screen_limits(limits: ScreenLimits) -> str:
     """The limits in words."""
     if not limits:
         return "no limit"
@@ -92,12 +93,13 @@ def describe_outcome(result: Screening) -> list[str]:
     share = f"{100 * result.share:.2f} %"
     lines = [f"The space: {describe_space(result.space)}."]
     if result.walked:
-        lines.append(f"All of them were counted: {fit:,} fit ({share}) under {describe_limits(result.limits)}.")
+        lines.append(f"All of them were counted: {fit:,} fit ({share}) under {describe_screen_limits(result.limits)}.")
     else:
         low, high = result.share_interval
         lines.append(
             f"{looked:,} random ones were counted (seed {result.seed}): {fit:,} fit ({share}) under "
-            f"{describe_limits(result.limits)}. An estimate for the whole space: {100 * low:.2f} to {100 * high:.2f} % "
+            f"{describe_screen_limits(result.limits)}. "
+            f"An estimate for the whole space: {100 * low:.2f} to {100 * high:.2f} % "
             f"(95 % interval), {low * result.total:,.0f} to {high * result.total:,.0f} variants."
         )
     if result.over:
@@ -134,7 +136,7 @@ def _as_text(value: object) -> str:
 
 
 def write_screening(
-    console: Console, folder: Path, result: Screening, by: Quantity, largest: bool, top: int | None, most: int
+    console: Console, folder: Path, result: Screening, by: CountedQuantity, largest: bool, top: int | None, most: int
 ) -> None:
     """Write survivors.csv, survivors.yaml (a sweep of `most` of them) and screening.json; print what came of it.
 
@@ -147,7 +149,7 @@ def write_screening(
         top: keep so many; None keeps all.
         most: how many different networks the sweep gets.
     """
-    ranked = rank(result.survivors, by, largest)
+    ranked = rank_survivors(result.survivors, by, largest)
     kept = ranked if top is None else ranked.take(range(min(top, len(ranked))))
     chosen = distinct(result.space, kept, most)
     sweep_path = folder / "survivors.yaml"
@@ -181,7 +183,7 @@ def write_screening(
             )
 
 
-def _print_survivors(console: Console, result: Screening, kept: Survivors, by: Quantity, largest: bool) -> None:
+def _print_survivors(console: Console, result: Screening, kept: Survivors, by: CountedQuantity, largest: bool) -> None:
     space = result.space
     shown = kept.take(range(min(SHOWN, len(kept))))
     listed = [changes_at(space, index) for index in shown.indices]
@@ -214,7 +216,7 @@ def _from_anywhere(base: str) -> str:
     return str(Path(base).resolve()) if Path(base).is_file() else base
 
 
-def _sweep_text(result: Screening, chosen: list[tuple[int, dict[str, Any]]], by: Quantity, largest: bool) -> str:
+def _sweep_text(result: Screening, chosen: list[tuple[int, dict[str, Any]]], by: CountedQuantity, largest: bool) -> str:
     space = result.space
     varied = [axis for axis in space.axes if len({repr(changes[axis]) for _, changes in chosen}) > 1]
     names = [describe_changes({axis: changes[axis] for axis in varied}) for _, changes in chosen]
@@ -224,7 +226,7 @@ def _sweep_text(result: Screening, chosen: list[tuple[int, dict[str, Any]]], by:
     sweep = {
         "name": f"{space.name}-survivors"[-80:],
         "description": f"Survivors of screening {space.name} with {space.classes} classes, {order}, "
-        f"under {describe_limits(result.limits)}",
+        f"under {describe_screen_limits(result.limits)}",
         "base": _from_anywhere(space.base),
         "include_base": False,
         "dataset": {"name": "streets", "size": format_size(space.size)},
@@ -234,7 +236,7 @@ def _sweep_text(result: Screening, chosen: list[tuple[int, dict[str, Any]]], by:
     return head + yaml.safe_dump(sweep, sort_keys=False, allow_unicode=True, width=120)
 
 
-def _provenance(result: Screening, by: Quantity, largest: bool, kept: int) -> dict[str, Any]:
+def _provenance(result: Screening, by: CountedQuantity, largest: bool, kept: int) -> dict[str, Any]:
     low, high = result.share_interval
     return {
         "jetbench": __version__,

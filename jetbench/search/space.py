@@ -13,15 +13,17 @@ import optuna
 from jetbench.errors import SpecError
 from jetbench.network.closed_form import QuickCost, cost_of
 from jetbench.network.plan import plan_architecture
-from jetbench.network.rules import Size, format_size
+from jetbench.network.rules import format_size
 from jetbench.network.variants import Variant
 from jetbench.records.record import Failure, Profile, Record
 from jetbench.reporting import units
+from jetbench.reporting.tables.columns import BY_NAME, Column
 from jetbench.search.screen import axis_problems
 from jetbench.spec.architecture import AnyArchitecture, Architecture
 from jetbench.spec.base import override, parse_spec, read_yaml
 from jetbench.spec.catalog import find, load_jetseg
 from jetbench.spec.search import Limits, Objective, Search
+from jetbench.spec.values import Size
 from jetbench.study.trials import distributions
 
 COUNTED: tuple[Objective, ...] = ("parameters", "macs", "memory")  # what a network costs without a device
@@ -77,27 +79,20 @@ class Quantities:
         return value
 
 
+def column_of(name: Objective) -> Column:
+    """How an objective is described in tables and pictures."""
+    return BY_NAME[{"miou": "val", "memory": "counted-memory"}.get(name, name)]
+
+
 def describe_quantity(name: Objective, value: float) -> str:
     """`1,530.0 M`, `33.1 ms`: a quantity as people read it."""
-    match name:
-        case "parameters":
-            return units.count(round(value))
-        case "macs":
-            return f"{units.millions(round(value))} M" if value >= 1e5 else units.count(round(value))
-        case "memory":
-            return f"{units.mebibytes(round(value))} MiB" if value >= 2**17 else f"{units.count(round(value))} bytes"
-        case "latency":
-            return f"{units.milliseconds(value)} ms"
-        case "energy":
-            return f"{units.millijoules(value)} mJ"
-        case "miou":
-            return f"{units.score(value)} %"
+    return column_of(name).unit.describe(value)
 
 
-def describe_cost(name: Objective, value: float) -> str:
+def describe_amount(name: Objective, value: float) -> str:
     """`83.4 M MACs`, `33,689 parameters`, `9.50 ms`: a cost that says what it is."""
-    what = {"macs": " MACs", "parameters": " parameters"}.get(name, "")
-    return f"{describe_quantity(name, value)}{what}"
+    noun = column_of(name).noun if name in ("macs", "parameters") else ""
+    return f"{describe_quantity(name, value)} {noun}".strip()
 
 
 def describe_limits(limits: Limits) -> str:
@@ -259,7 +254,7 @@ class SearchSpace:
         product = math.prod(len(options) for options in self.choices.values())
         base = self.cost(parse_spec(Architecture, self.base, search.base))
         known = Quantities.of(base, None)
-        counts = ", ".join(describe_cost(name, known.get(name) or 0.0) for name in COUNTED)
+        counts = ", ".join(describe_amount(name, known.get(name) or 0.0) for name in COUNTED)
         seeds = units.counted(len(search.final.seeds), "seed")
         return [
             f"{search.name}: high mIoU at low {' and '.join(costs)}; {axes} axes, at most {product:,} combinations.",

@@ -46,7 +46,7 @@ class PowerRule(Spec):
     source: str
 
 
-class Reported(Spec):
+class DeviceFigure(Spec):
     """A figure that somebody published for this device."""
 
     network: str
@@ -76,7 +76,7 @@ class Device(Spec):
     power_modes: str | None = None
     jetpack: str | None = None
     container: str | None = None
-    reported: tuple[Reported, ...] = ()
+    reported: tuple[DeviceFigure, ...] = ()
 
     @property
     def is_board(self) -> bool:

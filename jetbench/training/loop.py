@@ -9,7 +9,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,9 +21,10 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 import jetbench
-from jetbench.data.batches import Normalise, endless_batches
+from jetbench.data.batches import NormaliseBatch, endless_batches
 from jetbench.data.cache import SegmentationData
 from jetbench.errors import DivergedError
+from jetbench.progress import Report
 from jetbench.records.record import Evaluation, TrainingResult
 from jetbench.spec.training import Floor, TrainingConfig
 from jetbench.training.augment import augment
@@ -41,7 +42,6 @@ WARM_UP = 0.3
 SPARE = 4
 """Times the size of its weights that must be free for a training to go on where its checkpoint found no room."""
 
-Report = Callable[[float, str], None]
 """Told the finished share (0 to 1) and a line about the state."""
 
 
@@ -194,7 +194,7 @@ class _Training:
         self.mixed = config.mixed_precision and device.type == "cuda"
         self.scaler = torch.amp.GradScaler(device.type, enabled=self.mixed)
         self.schedule = Schedule(config, len(data.images["train"]))
-        self.prepare = Normalise(data, device)
+        self.prepare = NormaliseBatch(data, device)
         self.evaluations: list[Evaluation] = []
         self.best: dict[str, Tensor] = {}
         self.best_miou = -1.0
@@ -378,7 +378,7 @@ def save_weights(path: Path, weights: Mapping[str, Tensor], metadata: Mapping[st
         partial.unlink(missing_ok=True)
 
 
-def predict_samples(model: nn.Module, prepare: Normalise) -> npt.NDArray[np.uint8]:
+def predict_samples(model: nn.Module, prepare: NormaliseBatch) -> npt.NDArray[np.uint8]:
     """Class ids (N, H, W) of the test images that every report shows."""
     images, _ = prepare("test", sample_indices(len(prepare.data.images["test"])))
     model.eval()

@@ -19,7 +19,7 @@ def test_every_file_is_what_its_records_give(tmp_path: Path) -> None:
         (tmp_path / study).mkdir()
         for kept in ("records.jsonl", "sweep.yaml"):
             shutil.copy(KEPT / study / kept, tmp_path / study)
-    written = paper.write(tmp_path)
+    written = paper.write_paper(tmp_path)
     for path in written:
         name = path.relative_to(tmp_path)
         assert path.read_bytes() == (KEPT / name).read_bytes(), f"{name}: make tables writes it again"
@@ -30,7 +30,7 @@ def test_every_file_is_what_its_records_give(tmp_path: Path) -> None:
 
 def test_a_folder_without_its_studies_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match="lacks the studies realtime"):
-        paper.write(tmp_path)
+        paper.write_paper(tmp_path)
 
 
 @pytest.mark.parametrize("name", DEVICES)

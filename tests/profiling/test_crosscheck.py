@@ -10,7 +10,7 @@ from jetbench import SpecError, build_model, load_architecture, plan_architectur
 from jetbench.network.list_operations import list_operations
 from jetbench.network.operations import dead_operations
 from jetbench.profiling.counts import ToolCount
-from jetbench.profiling.crosscheck import CrossCheck, compare, cross_check, summarise
+from jetbench.profiling.crosscheck import CrossCheck, compare_counts, cross_check, summarise
 from jetbench.reporting.sheets.cost import print_check
 from tests.consoles import paper, text
 from tests.spaces import architecture_changes
@@ -137,7 +137,7 @@ def test_a_tool_that_does_not_follow_its_rule_is_not_explained_away() -> None:
     rows = summarise(list_operations(plan))
     macs = sum(row.macs for row in rows)
     made_up = ToolCount("thop", "thop", "0", macs + 12, {"Conv2d": macs + 5, "Softmax": 4}, {})
-    differences = compare(made_up, rows, {}).differences["MACs"]
+    differences = compare_counts(made_up, rows, {}).differences["MACs"]
     left = {part.operation: part.amount for part in differences if not part.explained}
     assert left["convolution"] == 5
     assert left["Softmax"] == 4

@@ -8,10 +8,10 @@ from jetbench.network.variants import expand_sweep, read_sweep
 from jetbench.records.record import Record
 from jetbench.search.answer import (
     AnswerRow,
+    answer_notes,
     build_answer,
     costs_no_more,
     describe_difference,
-    footnotes,
     write_answer,
 )
 from jetbench.spec.search import Search
@@ -92,7 +92,7 @@ def test_a_network_that_is_beaten_when_trained_again_is_on_the_front_no_more() -
 def test_a_limit_that_does_not_hold_any_more_and_a_seed_that_is_not_fresh_are_said() -> None:
     search = small_search(limits={"latency": "8ms"})
     one = row("one", 0.6, 0.01)
-    told = " ".join(footnotes([row("base", 0.5, 0.02), one], search, "made up"))
+    told = " ".join(answer_notes([row("base", 0.5, 0.02), one], search, "made up"))
     assert "one: trained, its latency is 25.0% over the limit" in told
     assert "Seed 0 is the one that the front was picked by" in told
 
@@ -127,5 +127,5 @@ def test_a_suspect_latency_is_marked_and_an_invalid_one_left_out() -> None:
     base = row("base", 0.5, 0.02, 0.02)
     assert one.measured("latency") == (0.01,)
     assert [each["ms"] for each in table([base, one], small_search())] == ["20.0", "10.0 (?)"]
-    told = " ".join(footnotes([base, one], small_search(), "made up"))
+    told = " ".join(answer_notes([base, one], small_search(), "made up"))
     assert "(?) one: 2 of 2 profiles suspect or invalid, 1 left out (load average 5.0 on 2 cores" in told

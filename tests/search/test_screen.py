@@ -7,12 +7,12 @@ import yaml
 from jetbench import SpecError, load_architecture, plan_architecture
 from jetbench.network.closed_form import cost_of
 from jetbench.search.screen import (
-    Limits,
     Screening,
+    ScreenLimits,
     changes_at,
     count_variants,
     distinct,
-    rank,
+    rank_survivors,
     read_space,
     screen,
 )
@@ -44,7 +44,7 @@ def test_a_space_is_every_combination_once_the_last_axis_fastest() -> None:
     assert all_changes[-1] == {axis: values[-1] for axis, values in AXES.items()}
 
 
-def by_hand(limits: Limits) -> list[int]:
+def by_hand(limits: ScreenLimits) -> list[int]:
     """The survivors found the slow way."""
     found = []
     for index in range(count_variants(space())):
@@ -58,7 +58,7 @@ def by_hand(limits: Limits) -> list[int]:
 @pytest.mark.parametrize(
     "limits", [{}, {"parameters": 30_000}, {"macs": 20_000_000, "memory": 1_000_000}, {"eq2": 15_000_000}]
 )
-def test_a_walk_keeps_exactly_what_fits(limits: Limits) -> None:
+def test_a_walk_keeps_exactly_what_fits(limits: ScreenLimits) -> None:
     result = screen(space(), limits)
     assert result.walked
     assert result.survivors.indices == by_hand(limits)
@@ -154,8 +154,8 @@ def test_rules_between_fields_hold_for_each_combination() -> None:
 
 def test_survivors_are_ordered_by_any_quantity() -> None:
     survivors = screen(space(), {}).survivors
-    smallest = rank(survivors, "memory", largest=False)
-    largest = rank(survivors, "memory", largest=True)
+    smallest = rank_survivors(survivors, "memory", largest=False)
+    largest = rank_survivors(survivors, "memory", largest=True)
     values = smallest.values("memory").tolist()
     assert values == sorted(values)
     assert largest.values("memory").tolist() == values[::-1]

@@ -12,7 +12,7 @@ from jetbench import load_architecture
 from jetbench.data.labels import CLASSES_11
 from jetbench.network.closed_form import cost_of
 from jetbench.network.variants import expand_sweep, read_sweep
-from jetbench.search.screen import Limits, Quantity, screen
+from jetbench.search.screen import CountedQuantity, ScreenLimits, screen
 from jetbench.search.screening import (
     STREETS_CLASSES,
     ScreenBar,
@@ -30,7 +30,7 @@ SPACE = Space(
 )
 
 
-def write(folder: Path, limits: Limits, by: Quantity = "macs", **options: Any) -> str:
+def write(folder: Path, limits: ScreenLimits, by: CountedQuantity = "macs", **options: Any) -> str:
     console = Console(file=io.StringIO(), width=160)
     result = screen(SPACE, limits, samples=options.pop("samples", None))
     write_screening(

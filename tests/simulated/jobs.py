@@ -16,8 +16,8 @@ from typing import Any
 
 from jetbench.execution import worker
 from jetbench.execution.requests import JobRequest, TrainReply
-from jetbench.execution.worker import Report
 from jetbench.probe.alone import WAITING, machine_shared, machine_to_itself
+from jetbench.progress import Report
 from jetbench.records.record import Profile
 from tests.made_up import ENVIRONMENT, profile, training
 from tests.simulated.alive import is_alive

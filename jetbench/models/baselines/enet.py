@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from jetbench.models.baselines.layers import (
-    ActivationName,
+    LayerActivation,
     activation,
     conv,
     conv_norm_act,
@@ -45,7 +45,7 @@ class Bottleneck(nn.Module):
     """(N, C, H, W) -> the same shape."""
 
     def __init__(
-        self, channels: int, dropout: float, act: ActivationName = "prelu", middle: Middle = "plain", dilation: int = 1
+        self, channels: int, dropout: float, act: LayerActivation = "prelu", middle: Middle = "plain", dilation: int = 1
     ) -> None:
         super().__init__()
         inner = channels // 4

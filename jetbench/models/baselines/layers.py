@@ -6,11 +6,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-ActivationName = Literal["none", "relu", "relu6", "prelu"]
+LayerActivation = Literal["none", "relu", "relu6", "prelu"]
 Pair = tuple[int, int]
 
 
-def activation(name: ActivationName, channels: int) -> nn.Module:
+def activation(name: LayerActivation, channels: int) -> nn.Module:
     """The activation of that name; `prelu` has a slope for each channel."""
     match name:
         case "none":
@@ -43,7 +43,7 @@ def depthwise(channels: int, kernel_size: int | Pair = 3, stride: int | Pair = 1
     return conv(channels, channels, kernel_size, stride, dilation, channels)
 
 
-def norm_act(channels: int, act: ActivationName = "relu", eps: float = 1e-5) -> nn.Sequential:
+def norm_act(channels: int, act: LayerActivation = "relu", eps: float = 1e-5) -> nn.Sequential:
     """Batch norm, then the activation."""
     norm = nn.BatchNorm2d(channels, eps)
     return nn.Sequential(norm) if act == "none" else nn.Sequential(norm, activation(act, channels))
@@ -56,7 +56,7 @@ def conv_norm_act(
     stride: int | Pair = 1,
     dilation: int = 1,
     groups: int = 1,
-    act: ActivationName = "relu",
+    act: LayerActivation = "relu",
     bias: bool = False,
     eps: float = 1e-5,
 ) -> nn.Sequential:

@@ -25,7 +25,7 @@ from jetbench.reporting.pictures.drawing import (
     save_figure,
     use_log_scale,
 )
-from jetbench.reporting.tables.columns import BY_NAME, Value
+from jetbench.reporting.tables.columns import BY_NAME, Column, Value
 from jetbench.reporting.tables.protocol import describe_machine
 from jetbench.reporting.tables.ranking import front_of_told
 from jetbench.reporting.tables.rows import Row
@@ -39,25 +39,12 @@ MOST_CURVES = 12
 MOST_BOXES = 40
 
 
-@dataclass(frozen=True)
-class Axis:
-    """One cost or score of a row, in the unit of its label."""
-
-    name: str
-    label: str
-    scale: float
-    column: str
-
-
-LATENCY = Axis("latency", "latency of one image, median (ms)", 1e3, "latency")
-ENERGY = Axis("energy", "energy of one image, gross (mJ)", 1e3, "energy")
-MACS = Axis("macs", "MACs of one image (M)", 1e-6, "macs")
-PARAMETERS = Axis("parameters", "parameters (k)", 1e-3, "parameters")
-VAL = Axis("accuracy", "best validation mIoU (%)", 100.0, "val")
+LATENCY, ENERGY, MACS = (BY_NAME[name] for name in ("latency", "energy", "macs"))
+PARAMETERS, VAL = BY_NAME["parameters"], BY_NAME["val"]
 
 
 @dataclass(frozen=True)
-class Mark:
+class Dot:
     """A row in a picture: where it is, and the ends of what is known of it, in the units of the axes."""
 
     row: Row
@@ -103,19 +90,19 @@ def write_plots(
     return written
 
 
-def _value(row: Row, axis: Axis) -> Value | None:
-    told = BY_NAME[axis.column].read(row)
+def _value(row: Row, axis: Column) -> Value | None:
+    told = axis.read(row)
     if told is None or told.number <= 0:
         return None
     latency = row.pooled() if axis is LATENCY else None
-    scale = axis.scale / (latency.batch_size if latency else 1)  # an image's share of its batch
+    scale = axis.on_axis.scale / (latency.batch_size if latency else 1)  # an image's share of its batch
     low, high, spread = (None if part is None else scale * part for part in (told.low, told.high, told.spread))
     return replace(told, number=scale * told.number, low=low, high=high, spread=spread)
 
 
-def _draw_marks(rows: Sequence[Row], title: str, across: Axis, up: Axis) -> Figure | None:
+def _draw_marks(rows: Sequence[Row], title: str, across: Column, up: Column) -> Figure | None:
     marks = [
-        Mark(row, x, y) for row in rows if (x := _value(row, across)) is not None and (y := _value(row, up)) is not None
+        Dot(row, x, y) for row in rows if (x := _value(row, across)) is not None and (y := _value(row, up)) is not None
     ]
     if not marks:
         return None
@@ -141,8 +128,8 @@ def _draw_marks(rows: Sequence[Row], title: str, across: Axis, up: Axis) -> Figu
     if up is not VAL:
         use_log_scale(axis, "y", [mark.y.number for mark in marks])
         _draw_paces(axis, marks)
-    axis.set_xlabel(across.label)
-    axis.set_ylabel(up.label)
+    axis.set_xlabel(across.axis_label)
+    axis.set_ylabel(up.axis_label)
     labels = [
         Label(mark.x.number, mark.y.number, mark.row.label, _ink_of(mark.row), number in best, _order_of(mark.row))
         for number, mark in enumerate(marks)
@@ -168,7 +155,7 @@ def _ink_of(row: Row) -> str:
     return RIVAL if isinstance(row.architecture, Baseline) else JETSEG
 
 
-def _draw_mark(axis: Axes, mark: Mark) -> None:
+def _draw_mark(axis: Axes, mark: Dot) -> None:
     colour = colour_of(mark.row)
     for value, line in ((mark.x, axis.hlines), (mark.y, axis.vlines)):
         if value.low is not None and value.high is not None and value.low != value.high:
@@ -189,7 +176,7 @@ def _draw_mark(axis: Axes, mark: Mark) -> None:
     )
 
 
-def _draw_paces(axis: Axes, marks: Sequence[Mark]) -> None:
+def _draw_paces(axis: Axes, marks: Sequence[Dot]) -> None:
     """Lines of equal MACs a second: what lies above another's line uses the machine worse."""
     (low, high), ends = axis.get_xlim(), axis.get_ylim()
     paces = sorted(mark.x.number / mark.y.number for mark in marks)  # M a ms: G a second
@@ -211,7 +198,7 @@ def _draw_paces(axis: Axes, marks: Sequence[Mark]) -> None:
     axis.set(xlim=(low, high), ylim=ends)
 
 
-def _notes(rows: Sequence[Row], across: Axis, up: Axis, is_told: bool) -> list[str]:
+def _notes(rows: Sequence[Row], across: Column, up: Column, is_told: bool) -> list[str]:
     """Key, data and machine, as far as the picture's numbers hang on them."""
     axes = (across, up)
     key = ["blue: JetSeg, paper form"] if any(colour_of(row) == JETSEG for row in rows) else []

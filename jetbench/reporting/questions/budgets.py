@@ -10,7 +10,7 @@ from jetbench.network.variants import BUDGET, SEED, describe_changes
 from jetbench.records.record import Record
 from jetbench.reporting import units
 from jetbench.reporting.studies import Study
-from jetbench.reporting.tables.columns import Column, counts_of
+from jetbench.reporting.tables.columns import counts_of, numbers
 from jetbench.reporting.tables.footnotes import Notes, describe_trainings
 from jetbench.reporting.tables.table import Cell, Section, Table, TableRow
 from jetbench.stats import kendall_tau, tau_interval
@@ -133,7 +133,10 @@ def list_ways(studies: Sequence[Study]) -> tuple[list[Way], Way, str]:
     seeds = sorted({record.recipe.seed for record in longest})
     about = f"{budget} at {_describe_data(longest[0])}, {units.counted(len(seeds), 'seed')}"
     reference = Way(
-        *(f"{budget}, {_describe_data(longest[0])}", truth, _mean_of(longest, _seconds), len(seeds)),
+        name=f"{budget}, {_describe_data(longest[0])}",
+        values=truth,
+        seconds=_mean_of(longest, _seconds),
+        seeds=len(seeds),
         val=_means(longest, _val),
     )
     ways = []
@@ -214,15 +217,13 @@ def build_budgets(studies: Sequence[Study]) -> Table:
     if not told:
         raise SpecError("no budget or proxy has enough networks in common with the longest one")
     columns = (
-        Column("networks", "networks", "described", text=lambda row: "", holds_numbers=True),
-        Column("tau", "Kendall's tau, test", "measured", text=lambda row: "", short="tau test", holds_numbers=True),
-        Column("tau-val", "Kendall's tau, val", "measured", text=lambda row: "", short="tau val", holds_numbers=True),
-        Column("half", "of the better half (%)", "measured", text=lambda row: "", short="half %", holds_numbers=True),
-        Column(
-            "regret", "lost by its pick (points)", "measured", text=lambda row: "", short="lost", holds_numbers=True
-        ),
-        Column("seconds", "seconds a training", "measured", text=lambda row: "", short="s", holds_numbers=True),
-        Column("share", "of the reference's (%)", "measured", text=lambda row: "", short="cost %", holds_numbers=True),
+        numbers("networks", "networks"),
+        numbers("tau", "Kendall's tau, test", "measured", short="tau test"),
+        numbers("tau-val", "Kendall's tau, val", "measured", short="tau val"),
+        numbers("half", "of the better half (%)", "measured", short="half %"),
+        numbers("regret", "lost by its pick (points)", "measured", short="lost"),
+        numbers("seconds", "seconds a training", "measured", short="s"),
+        numbers("share", "of the reference's (%)", "measured", short="cost %"),
     )
     rows = tuple(_row(each, reference) for each in told)
     first = (

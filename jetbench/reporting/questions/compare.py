@@ -10,16 +10,14 @@ from typing import Literal
 from jetbench.errors import SpecError
 from jetbench.reporting import units
 from jetbench.reporting.studies import Study
-from jetbench.reporting.tables.columns import BETWEEN_SESSIONS, BY_NAME, Column, Value, relative_half
+from jetbench.reporting.tables.columns import BETWEEN_SESSIONS, BY_NAME, Column, Value, numbers, relative_half
 from jetbench.reporting.tables.footnotes import Notes
 from jetbench.reporting.tables.protocol import ALL, Needs, facts_of
 from jetbench.reporting.tables.rows import Row
 from jetbench.reporting.tables.table import Cell, Section, Table, TableRow, believed
 from jetbench.stats import differences
 
-Outcome = Literal["better", "worse", "tie", "same", "not told", "gone", "new", "missing", "not comparable"]
-POINTS = ("val", "test")
-"""Compared by their difference in points; everything else by its ratio."""
+ChangeOutcome = Literal["better", "worse", "tie", "same", "not told", "gone", "new", "missing", "not comparable"]
 TIMED = ("latency", "fps-e2e", "energy")
 METRICS = ("latency", "fps-e2e", "memory", "energy", "val", "test", "parameters", "macs", "eq2")
 ALIASES = {"miou": "test", "e2e": "fps-e2e"}
@@ -38,7 +36,7 @@ class Change:
     after: Value | None
     amount: float | None = None
     half: float | None = None
-    outcome: Outcome = "missing"
+    outcome: ChangeOutcome = "missing"
 
     @property
     def worse_by(self) -> float:
@@ -51,13 +49,13 @@ class Change:
         """The change as people read it."""
         if self.amount is None:
             return units.MISSING if self.outcome == "missing" else self.outcome
-        scale, unit = (100, "") if self.metric in POINTS else (100, " %")
+        scale, unit = (100, "") if BY_NAME[self.metric].is_score else (100, " %")
         told = f"{scale * self.amount:+.1f}" + (f" \N{PLUS-MINUS SIGN} {scale * self.half:.1f}" if self.half else "")
         return f"{told}{unit} {self.outcome}"
 
 
 @dataclass(frozen=True)
-class Pair:
+class VariantPair:
     """A variant that both studies have, and its changes."""
 
     name: str
@@ -74,12 +72,12 @@ class Limit:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class StudyComparison:
     """All pairs of two studies; `differing` says of each metric why it does not compare, where it does not."""
 
     before: Study
     after: Study
-    pairs: tuple[Pair, ...]
+    pairs: tuple[VariantPair, ...]
     differing: dict[str, str]
     only_before: tuple[str, ...]
     only_after: tuple[str, ...]
@@ -116,16 +114,16 @@ def read_limits(text: str) -> list[Limit]:
         if metric not in METRICS:
             known = ", ".join((*METRICS, *ALIASES))
             raise SpecError(f"--fail-on {part.strip()}: {name!r} is not compared; there are {known}")
-        unit = "" if metric in POINTS else "%"
+        unit = "" if BY_NAME[metric].is_score else "%"
         match = re.fullmatch(rf"(\d+(?:\.\d+)?)\s*{unit}", amount)
         if not match:
-            example = f"{name}:1 (points of mIoU)" if metric in POINTS else f"{name}:3%"
+            example = f"{name}:1 (points of mIoU)" if BY_NAME[metric].is_score else f"{name}:3%"
             raise SpecError(f"--fail-on {part.strip()}: expected {example}")
         limits.append(Limit(metric, float(match[1]) / 100, part.strip()))
     return limits
 
 
-def compare(before: Study, after: Study, show_invalid: bool = False) -> Comparison:
+def compare_studies(before: Study, after: Study, show_invalid: bool = False) -> StudyComparison:
     """Both studies' rows, paired by name; a metric compares where all pairs share what it hangs on."""
     first, second = (_rows(study, show_invalid) for study in (before, after))
     shared = [name for name in first if name in second]
@@ -135,11 +133,13 @@ def compare(before: Study, after: Study, show_invalid: bool = False) -> Comparis
         if reason:
             differing |= {metric: reason for metric in METRICS if BY_NAME[metric].needs == needs}
     pairs = tuple(
-        Pair(name, {metric: _change(metric, first[name], second[name], metric in differing) for metric in METRICS})
+        VariantPair(
+            name, {metric: _change(metric, first[name], second[name], metric in differing) for metric in METRICS}
+        )
         for name in shared
     )
     gone, new = (tuple(n for n in one if n not in other) for one, other in ((first, second), (second, first)))
-    return Comparison(before, after, pairs, differing, gone, new)
+    return StudyComparison(before, after, pairs, differing, gone, new)
 
 
 def _rows(study: Study, show_invalid: bool) -> dict[str, Row]:
@@ -168,19 +168,19 @@ def _change(metric: str, one: Row, other: Row, differs: bool) -> Change:
     column = BY_NAME[metric]
     before, after = column.read(one), column.read(other)
     if before is None or after is None:
-        outcome: Outcome = "gone" if before else "new" if after else "missing"
+        outcome: ChangeOutcome = "gone" if before else "new" if after else "missing"
         return Change(metric, before, after, outcome=outcome)
     if differs:
         return Change(metric, before, after, outcome="not comparable")
     half = _half_of_change(metric, one, other, before, after)
     change = after.number - before.number
-    amount = change if metric in POINTS else change / before.number if before.number else 0.0
+    amount = change if BY_NAME[metric].is_score else change / before.number if before.number else 0.0
     return Change(metric, before, after, amount, half, _outcome(column, before, after, amount, half))
 
 
 def _half_of_change(metric: str, one: Row, other: Row, before: Value, after: Value) -> float | None:
     """Half width of the change's 95 % interval: of points by a t-test over the seeds, else from both intervals."""
-    if metric in POINTS:
+    if BY_NAME[metric].is_score:
         scores = [_scores(metric, row) for row in (one, other)]
         if not all(value.has_interval for value in (before, after)):
             return None
@@ -200,7 +200,7 @@ def _scores(metric: str, row: Row) -> list[float]:
     return [value.number for value in singles if value]
 
 
-def _outcome(column: Column, before: Value, after: Value, amount: float, half: float | None) -> Outcome:
+def _outcome(column: Column, before: Value, after: Value, amount: float, half: float | None) -> ChangeOutcome:
     if amount == 0 and before.is_exact and after.is_exact:
         return "same"
     if half is None:
@@ -210,7 +210,7 @@ def _outcome(column: Column, before: Value, after: Value, amount: float, half: f
     return "better" if (amount < 0) == (column.better == "low") else "worse"
 
 
-def build_comparison(found: Comparison) -> Table:
+def build_comparison(found: StudyComparison) -> Table:
     """The comparison as a table: a row for each variant, a column for each metric in which anything is there."""
     metrics = [m for m in METRICS if any(pair.changes[m].outcome != "missing" for pair in found.pairs)]
     # Counts are facts; where none has changed there is nothing to see.
@@ -229,10 +229,10 @@ def build_comparison(found: Comparison) -> Table:
 
 
 def _as_text(column: Column) -> Column:
-    return Column(column.name, column.heading, column.kind, text=lambda row: "", short=column.brief, holds_numbers=True)
+    return numbers(column.name, column.heading, column.kind, short=column.brief)
 
 
-def _describe(found: Comparison, shown: Iterable[str]) -> list[str]:
+def _describe(found: StudyComparison, shown: Iterable[str]) -> list[str]:
     lines = [
         f"How the second has changed against the first, {units.counted(len(found.pairs), 'variant')} paired by name: "
         "relative, or in points of mIoU, with the half width of the 95 % interval; a tie is a change within it.",
@@ -248,7 +248,7 @@ def _describe(found: Comparison, shown: Iterable[str]) -> list[str]:
             lines.append(f"{BY_NAME[metric].heading} does not compare: {found.differing[metric]}.")
             continue
         outcomes = Counter(pair.changes[metric].outcome for pair in found.pairs)
-        order: tuple[Outcome, ...] = ("better", "worse", "tie", "same", "not told", "gone", "new")
+        order: tuple[ChangeOutcome, ...] = ("better", "worse", "tie", "same", "not told", "gone", "new")
         told = ", ".join(f"{outcomes[each]} {each}" for each in order if outcomes[each])
         lines.append(f"{BY_NAME[metric].heading}: {told}{_mean(metric, found.pairs)}.")
     if any(change.outcome == "not told" for pair in found.pairs for change in pair.changes.values()):
@@ -261,12 +261,12 @@ def _describe(found: Comparison, shown: Iterable[str]) -> list[str]:
     return lines
 
 
-def _mean(metric: str, pairs: Sequence[Pair]) -> str:
+def _mean(metric: str, pairs: Sequence[VariantPair]) -> str:
     """The mean change over all variants: geometric for ratios."""
     amounts = [change.amount for pair in pairs if (change := pair.changes[metric]).amount is not None]
     if len(amounts) < 2:
         return ""
-    if metric in POINTS:
+    if BY_NAME[metric].is_score:
         return f"; on average {100 * sum(amounts) / len(amounts):+.1f} points"
     ratio = math.exp(sum(math.log1p(amount) for amount in amounts) / len(amounts))
     return f"; on average {100 * (ratio - 1):+.1f} %"

@@ -12,7 +12,7 @@ from jetbench.network.variants import BUDGET, SEED, TRAINING, describe_changes
 from jetbench.records.record import Record
 from jetbench.reporting import units
 from jetbench.reporting.studies import Study
-from jetbench.reporting.tables.columns import BY_NAME, Column
+from jetbench.reporting.tables.columns import BY_NAME, Column, numbers
 from jetbench.reporting.tables.footnotes import Notes, footnotes
 from jetbench.reporting.tables.protocol import describe_differences, group_rows
 from jetbench.reporting.tables.rows import Row, name_without_seed, rows_of
@@ -22,7 +22,6 @@ from jetbench.spec.base import override, parse_spec
 from jetbench.stats import student_quantile
 
 METRICS = ("parameters", "macs", "latency", "memory", "val", "test")
-POINTS = ("val", "test")
 CASES = "several things at once"
 
 
@@ -151,7 +150,7 @@ def _effect(metric: str, pairs: Sequence[tuple[Record, Record]]) -> Effect | Non
         if new is None or old is None:
             continue
         exact = exact and new.is_exact and old.is_exact
-        told.append(new.number - old.number if metric in POINTS else math.log(new.number / old.number))
+        told.append(new.number - old.number if BY_NAME[metric].is_score else math.log(new.number / old.number))
     if not told:
         return None
     mean, low, high = statistics.fmean(told), None, None
@@ -160,7 +159,7 @@ def _effect(metric: str, pairs: Sequence[tuple[Record, Record]]) -> Effect | Non
     elif len(told) > 1:
         half = student_quantile(0.975, len(told) - 1) * statistics.stdev(told) / len(told) ** 0.5
         low, high = mean - half, mean + half
-    if metric in POINTS:
+    if BY_NAME[metric].is_score:
         return Effect(mean, low, high, len(told))
     ends = [None if end is None else math.expm1(end) for end in (low, high)]
     return Effect(math.expm1(mean), ends[0], ends[1], len(told), exact)
@@ -212,7 +211,7 @@ def _row(each: AxisValue) -> TableRow:
 def _cell(metric: str, effect: Effect | None) -> Cell:
     if effect is None:
         return Cell(units.MISSING)
-    unit = "" if metric in POINTS else " %"
+    unit = "" if BY_NAME[metric].is_score else " %"
     text = f"{100 * effect.mean:+.1f}"
     if effect.is_exact and effect.low is not None and effect.high is not None:
         if 100 * (effect.high - effect.low) >= 0.1:
@@ -223,5 +222,5 @@ def _cell(metric: str, effect: Effect | None) -> Cell:
 
 
 def _as_text(column: Column) -> Column:
-    heading = column.heading.split(" (")[0] + (" (points)" if column.name in POINTS else "")
-    return Column(column.name, heading, column.kind, text=lambda row: "", holds_numbers=True)
+    heading = column.heading.split(" (")[0] + (" (points)" if column.is_score else "")
+    return numbers(column.name, heading, column.kind)

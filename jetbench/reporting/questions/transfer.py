@@ -7,7 +7,7 @@ from jetbench.errors import SpecError
 from jetbench.network.rules import format_size
 from jetbench.reporting import units
 from jetbench.reporting.studies import Study
-from jetbench.reporting.tables.columns import BY_NAME, Column, Value
+from jetbench.reporting.tables.columns import BY_NAME, Column, Value, numbers, words
 from jetbench.reporting.tables.footnotes import Notes, on_one_line
 from jetbench.reporting.tables.protocol import (
     Needs,
@@ -152,12 +152,12 @@ def build_transfer(first: Study, second: Study, metric: str = "latency") -> Tabl
         )
     unit = column.heading
     columns = (
-        Column("first", f"{first.name}: {unit}", column.kind, short=first.name),
-        Column("first-rank", "rank", column.kind),
-        Column("second", f"{second.name}: {unit}", column.kind, short=second.name),
-        Column("second-rank", "rank", column.kind),
-        Column("ratio", "second / first", column.kind),
-        Column("front", "on the front of", "described", text=lambda row: ""),
+        numbers("first", f"{first.name}: {unit}", column.kind, short=first.name),
+        numbers("first-rank", "rank", column.kind),
+        numbers("second", f"{second.name}: {unit}", column.kind, short=second.name),
+        numbers("second-rank", "rank", column.kind),
+        numbers("ratio", "second / first", column.kind),
+        words("front", "on the front of"),
     )[: None if has_fronts else -1]
     title = f"{column.heading.split(' (')[0]} on two devices: {first.name} and {second.name}"
     notes = Notes(tuple(_describe(first, second, told, has_fronts)))

@@ -58,8 +58,12 @@ def _counted(profile: Profile) -> list[Figure]:
     figures = [
         Figure("parameters", profile.parameters, "counted", "parameters", units.count(profile.parameters)),
         Figure(
-            *("macs", profile.macs, "counted", "MACs", f"{units.millions(profile.macs)} M"),
-            "; ".join(
+            quantity="macs",
+            value=profile.macs,
+            kind="counted",
+            label="MACs",
+            text=units.MILLIONS.describe(profile.macs),
+            how="; ".join(
                 filter(
                     None, ("of convolutions and matrix products, one image; 1 MAC = 2 FLOPs", profile.notes.get("macs"))
                 )
@@ -69,14 +73,14 @@ def _counted(profile: Profile) -> list[Figure]:
     if profile.flops is not None:
         figures.append(
             Figure(
-                "flops", profile.flops, "counted", "FLOPs", f"{units.millions(profile.flops)} M", "see jetbench count"
+                "flops", profile.flops, "counted", "FLOPs", units.MILLIONS.describe(profile.flops), "see jetbench count"
             )
         )
     for counter in profile.counters:
         if counter.macs is None:
             figures.append(_missing(f"{counter.tool}_macs", counter.tool, profile.notes.get(counter.tool, "it failed")))
         else:
-            text = f"{units.millions(counter.macs)} M"
+            text = units.MILLIONS.describe(counter.macs)
             how = f"{counter.tool} {counter.version}, by its own rules"
             figures.append(Figure(f"{counter.tool}_macs", counter.macs, "counted", f"  {counter.tool}", text, how))
     return figures
@@ -136,7 +140,7 @@ def _latency_figures(profile: Profile, config: ProfilingConfig) -> list[Figure]:
 
 
 def _ms(seconds: float) -> str:
-    return f"{units.milliseconds(seconds)} ms"
+    return units.MILLISECONDS.describe(seconds)
 
 
 def describe_interval(latency: Latency) -> str:
@@ -221,28 +225,40 @@ def _energy_figures(profile: Profile) -> list[Figure]:
     gross, net = energy.energy_j_per_image, energy.net_energy_j_per_image
     spread = ", ".join(units.millijoules(joules) for joules in energy.window_energies_j)
     figures = [
-        Figure("power_w", power, "measured", "power", f"{units.watts(power)} W", _describe_power(energy)),
+        Figure("power_w", power, "measured", "power", units.WATTS.describe(power), _describe_power(energy)),
         Figure(
-            *("idle_w", energy.idle_w, "measured", "  idle", f"{units.watts(energy.idle_w)} W"),
-            f"network loaded, before and after; moved by {energy.idle_drift_w or 0:+.2f} W",
+            quantity="idle_w",
+            value=energy.idle_w,
+            kind="measured",
+            label="  idle",
+            text=units.WATTS.describe(energy.idle_w),
+            how=f"network loaded, before and after; moved by {energy.idle_drift_w or 0:+.2f} W",
         ),
         Figure(
-            *("energy_j_per_image", gross, "measured", "energy per image", f"{units.millijoules(gross)} mJ"),
-            f"gross; windows: {spread} mJ",
+            quantity="energy_j_per_image",
+            value=gross,
+            kind="measured",
+            label="energy per image",
+            text=units.MILLIJOULES.describe(gross),
+            how=f"gross; windows: {spread} mJ",
         ),
         Figure(
-            *("net_energy_j_per_image", net, "measured", "  net", f"{units.millijoules(net)} mJ"),
-            "above idle",
+            quantity="net_energy_j_per_image",
+            value=net,
+            kind="measured",
+            label="  net",
+            text=units.MILLIJOULES.describe(net),
+            how="above idle",
         ),
     ]
     if (check := energy.cross_check_w) is not None:
         how = "the same sensor's power readings, as a check"
-        figures.append(Figure("cross_check_w", check, "measured", "  by readings", f"{units.watts(check)} W", how))
+        figures.append(Figure("cross_check_w", check, "measured", "  by readings", units.WATTS.describe(check), how))
     total = set(energy.total_rails or ())
     for rail, watts in (energy.rails_w or {}).items():
         if len(energy.rails_w or {}) > 1:
             how = "in the total" if rail in total else "not in the total: a part of another rail"
-            figures.append(Figure(f"rail_{rail}_w", watts, "measured", f"  {rail}", f"{units.watts(watts)} W", how))
+            figures.append(Figure(f"rail_{rail}_w", watts, "measured", f"  {rail}", units.WATTS.describe(watts), how))
     return figures
 
 
@@ -270,8 +286,12 @@ def _estimated(profile: Profile) -> list[Figure]:
             "estimated_latency_s", told.seconds, "estimated", "latency at best", f"{_ms(told.seconds)} (estimate)", how
         ),
         Figure(
-            *("estimated_fps", told.throughput_fps, "estimated", "  FPS at best"),
-            *(f"{units.fps(told.throughput_fps)} (estimate)", "; ".join(told.sources)),
+            quantity="estimated_fps",
+            value=told.throughput_fps,
+            kind="estimated",
+            label="  FPS at best",
+            text=f"{units.fps(told.throughput_fps)} (estimate)",
+            how="; ".join(told.sources),
         ),
     ]
     if profile.model_latency is not None and profile.runs_on == "device":

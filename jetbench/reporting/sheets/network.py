@@ -142,10 +142,9 @@ def print_blocks(console: Console, architecture: Architecture, plan: Plan) -> No
         )
     decoder = described["decoder"]
     table.add_section()
-    table.add_row(
-        *("", "", "decoder", f"{decoder['head_channels']} > {classes}", format_size(decoder["output_size"]), "1"),
-        *("", "", units.count(decoder["parameters"]), units.millions(decoder["macs"])),
-    )
+    through = f"{decoder['head_channels']} > {classes}"
+    costs = units.count(decoder["parameters"]), units.millions(decoder["macs"])
+    table.add_row("", "", "decoder", through, format_size(decoder["output_size"]), "1", "", "", *costs)
     parameters, macs = units.count(described["parameters"]), units.millions(described["macs"])
     table.add_row("", "", "[bold]total", *[""] * 5, f"[bold]{parameters}", f"[bold]{macs}")
     print_whole(console, table)

@@ -45,14 +45,6 @@ TEMPLATE = Path(__file__).with_name("page.html")
 STRIP_HEIGHT = 120  # pixels of each image in a strip
 MOST_AXES = 8
 # What the numbers of a column are multiplied by to be what its heading says.
-SCALES = {
-    **dict.fromkeys(("macs", "flops", "eq2"), 1e-6),
-    **dict.fromkeys(("latency", "p90", "p99", "energy"), 1e3),
-    **dict.fromkeys(("memory",), 2**-20),
-    **dict.fromkeys(("val", "val-last", "test"), 100.0),
-}
-KEYS = {"latency": "ms", "fps": "fps", "macs": "macs", "memory": "mib", "power": "w", "energy": "mj"}
-"""What a reader types into the filter for a column; its name otherwise."""
 
 
 def write_page(path: Path, study: Study, show_invalid: bool = False) -> Path:
@@ -116,7 +108,7 @@ def _is_told(name: str, rows: Sequence[Row]) -> bool:
 def _column(column: Column) -> dict[str, Any]:
     return {
         "name": column.name,
-        "key": KEYS.get(column.name, column.name),
+        "key": column.key or column.name,
         "heading": column.heading,
         "short": column.brief,
         "kind": KINDS[column.kind],
@@ -174,11 +166,11 @@ def _row(
 
 
 def _value(column: Column, value: Value, row: Row, mark: Mark | None) -> dict[str, Any]:
-    scale = SCALES.get(column.name, 1.0)
+    scale = column.unit.scale
     told: dict[str, Any] = {"v": _short(scale * value.number), "t": column.cell(row)}
     if value.low is not None and value.high is not None and not value.is_exact:
         low, high = scale * value.low, scale * value.high
-        if column.name in ("val", "val-last", "test"):
+        if column.is_score:
             low, high = max(0.0, low), min(100.0, high)
         told |= {"lo": _short(low), "hi": _short(high)}
     if mark is not None:

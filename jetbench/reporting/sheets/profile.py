@@ -24,7 +24,7 @@ from jetbench.reporting.sheets.figures import (
     describe_watches,
     list_figures,
 )
-from jetbench.reporting.tables.columns import Column
+from jetbench.reporting.tables.columns import BY_NAME, numbers, words
 from jetbench.reporting.tables.footnotes import Notes
 from jetbench.reporting.tables.markdown import to_markdown
 from jetbench.reporting.tables.protocol import describe_machine
@@ -167,17 +167,17 @@ def _summary_cells(record: Record) -> list[str]:
 
 
 SUMMARY = (
-    Column("parameters", "parameters", "counted", short="params"),
-    Column("macs", "MACs (M)", "counted", short="MACs M"),
-    Column("latency", "latency median (ms)", "measured", short="ms"),
-    Column("interval", "95 % over processes (ms)", "measured", short="95 % over processes"),
-    Column("fps", "FPS model", "measured", short="FPS"),
-    Column("fps-e2e", "FPS end to end", "measured", short="e2e FPS"),
-    Column("ratio", "ratio", "measured"),
-    Column("memory", "peak memory (MiB)", "measured", short="MiB"),
-    Column("energy", "energy (mJ/image)", "measured", short="mJ/image"),
-    Column("estimate", "latency at best (ms)", "estimated", short="at best ms"),
-    Column("verdict", "verdict", "described", text=lambda row: ""),
+    BY_NAME["parameters"],
+    BY_NAME["macs"],
+    BY_NAME["latency"],
+    numbers("interval", "95 % over processes (ms)", "measured", short="95 % over processes"),
+    BY_NAME["fps"],
+    BY_NAME["fps-e2e"],
+    numbers("ratio", "ratio", "measured"),
+    BY_NAME["memory"],
+    BY_NAME["energy"],
+    BY_NAME["estimate"],
+    BY_NAME["verdict"],
 )
 
 
@@ -221,9 +221,9 @@ def _figures_csv(records: Sequence[Record], device: Device) -> str:
 def figures_table(records: Sequence[Record], device: Device) -> Table:
     """Every number of every profile with its class and how it came about, a profile a section."""
     columns = (
-        Column("value", "value", "described", holds_numbers=True, text=lambda row: ""),
-        Column("class", "class", "described", text=lambda row: ""),
-        Column("how", "how", "described", text=lambda row: ""),
+        numbers("value", "value"),
+        words("class", "class"),
+        words("how", "how"),
     )
     sections, notes = [], []
     for record in records:

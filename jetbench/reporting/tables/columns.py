@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import Any, Literal
 
 from jetbench.errors import SpecError
-from jetbench.network.operations import add_up
+from jetbench.network.operations import BYTES, add_up
 from jetbench.network.plan import AnyPlan, plan_network
 from jetbench.network.rules import format_size
 from jetbench.profiling.listing import list_network
@@ -18,12 +18,13 @@ from jetbench.reporting import units
 from jetbench.reporting.tables.protocol import Needs
 from jetbench.reporting.tables.published import HEADINGS, describe_kind, reported_cell
 from jetbench.reporting.tables.rows import Row
+from jetbench.reporting.units import Unit
 from jetbench.spec.architecture import Baseline
 from jetbench.spec.published import QUANTITIES, Quantity
 from jetbench.spec.training import TrainingConfig
 from jetbench.stats import student_quantile, welch_difference
 
-Kind = Literal["described", "counted", "measured", "estimated", "reported"]
+NumberClass = Literal["described", "counted", "measured", "estimated", "reported"]
 
 REPEATABILITY = 0.025
 """Least half width, relative, of a latency: the headlines of ten runs on one machine lay within 4.6 % of each other,
@@ -97,24 +98,55 @@ def exact(number: float | None) -> Value | None:
 
 @dataclass(frozen=True)
 class Column:
-    """One column: `read` gives a row's value, or `text` its words. `short` is its heading on the terminal."""
+    """The one description of a quantity, as tables, pictures, pages and searches use it.
+
+    `read` gives a row's value in SI units, or `text` its words.
+
+    Args:
+        name: as --columns and objectives call it.
+        heading: in a table, with its unit.
+        kind: the class of its numbers.
+        needs: what a number depends on: the network, the recipe or the machine.
+        read: a row's value.
+        unit: in which it is read.
+        text: a row's words, in place of a value.
+        better: which way is better; None where it ranks nothing.
+        short: the heading where there is little room.
+        axis: the label of an axis of a picture, without the unit.
+        axis_unit: the unit of an axis of a picture; that of the table by default.
+        noun: what is counted: `83.4 M MACs`.
+        key: what a reader types into the page's filter; the name by default.
+        holds_numbers: its words are numbers, and set as such.
+    """
 
     name: str
     heading: str
-    kind: Kind
+    kind: NumberClass
     needs: Needs | None = None
     read: Callable[[Row], Value | None] = lambda row: None
-    show: Callable[[float | None], str] = units.count
+    unit: Unit = units.COUNT
     text: Callable[[Row], str] | None = None
     better: Literal["low", "high"] | None = None
     short: str = ""
+    axis: str = ""
+    axis_unit: Unit | None = None
+    noun: str = ""
+    key: str = ""
     holds_numbers: bool = False
-    """Are its words numbers, to be set as such?"""
 
     @property
     def is_number(self) -> bool:
-        """Is it set to the right, as numbers are?"""
+        """True if it is set to the right, as numbers are."""
         return self.text is None or self.holds_numbers
+
+    @property
+    def is_score(self) -> bool:
+        """True if differences of it are told in points, and not relative."""
+        return self.unit is units.PERCENT
+
+    def show(self, number: float | None) -> str:
+        """A number in its unit, without it."""
+        return self.unit.show(number)
 
     def cell(self, row: Row) -> str:
         """What stands in the table: a number with its spread over seeds, words, or a dash."""
@@ -130,6 +162,27 @@ class Column:
         """The heading where there is little room."""
         return self.short or self.heading
 
+    @property
+    def axis_label(self) -> str:
+        """The label of an axis of a picture, with its unit."""
+        symbol = self.on_axis.symbol
+        return f"{self.axis or self.noun or self.name}" + (f" ({symbol})" if symbol else "")
+
+    @property
+    def on_axis(self) -> Unit:
+        """The unit of an axis of a picture."""
+        return self.axis_unit or self.unit
+
+
+def words(name: str, heading: str, text: Callable[[Row], str] = lambda row: "", **more: Any) -> Column:
+    """A column of words."""
+    return Column(name, heading, more.pop("kind", "described"), text=text, **more)
+
+
+def numbers(name: str, heading: str, kind: NumberClass = "described", short: str = "") -> Column:
+    """A column whose cells somebody else writes; they are set as numbers."""
+    return Column(name, heading, kind, text=lambda row: "", short=short, holds_numbers=True)
+
 
 @dataclass(frozen=True)
 class Counts:
@@ -140,6 +193,13 @@ class Counts:
     flops: int | None = None
     eq2_flops: float | None = None
     peak_activation_bytes: int | None = None
+
+    @property
+    def memory_bytes(self) -> int | None:
+        """Weights in float32, and the peak of the activations."""
+        if self.parameters is None or self.peak_activation_bytes is None:
+            return None
+        return BYTES * self.parameters + self.peak_activation_bytes
 
 
 def counts_of(record: Record) -> Counts:
@@ -295,25 +355,6 @@ def _estimated(profile: Profile) -> float | None:
     return profile.estimate.seconds if profile.estimate else None
 
 
-def _whole(number: float | None) -> str:
-    return units.MISSING if number is None else units.significant(number)
-
-
-def _three_digits(scale: float) -> Callable[[float | None], str]:
-    """Three significant digits in that unit, small networks too: 0.0645."""
-
-    def show(value: float | None) -> str:
-        if value is None:
-            return units.MISSING
-        scaled = value / scale
-        if scaled >= 1:
-            return units.significant(scaled)
-        decimals = next((places for places in range(3, 9) if round(scaled * 10**places) >= 100), 9)
-        return f"{scaled:.{decimals}f}"
-
-    return show
-
-
 def _of_first(describe: Callable[[Record], str]) -> Callable[[Row], str]:
     return lambda row: describe(row.records[0]) if row.records else units.MISSING
 
@@ -336,116 +377,136 @@ def _reported(quantity: Quantity) -> Callable[[Row], str]:
     return lambda row: reported_cell(row.architecture, quantity)
 
 
+def _counted_column(name: str, heading: str, unit: Unit, pick: Callable[[Counts], float | None], **more: Any) -> Column:
+    return Column(name, heading, "counted", "counted", read=_counted(pick), unit=unit, better="low", **more)
+
+
+def _score_column(name: str, heading: str, pick: Callable[[TrainingResult], float | None], **more: Any) -> Column:
+    read = _trained(pick)
+    return Column(name, heading, "measured", "trained", read=read, unit=units.PERCENT, better="high", **more)
+
+
+def _measured_column(name: str, heading: str, unit: Unit, read: Callable[[Row], Value | None], **more: Any) -> Column:
+    return Column(name, heading, "measured", "measured", read=read, unit=unit, **more)
+
+
+def _training_column(
+    name: str, heading: str, unit: Unit, pick: Callable[[Record, TrainingResult], float | None], **more: Any
+) -> Column:
+    return Column(name, heading, "measured", "trained", read=_of_training(pick), unit=unit, **more)
+
+
 COLUMNS: tuple[Column, ...] = (
-    Column("kind", "kind", "described", text=lambda row: describe_kind(row.architecture)),
-    Column("input", "input (HxW)", "described", text=_of_first(lambda r: format_size(r.input_size)), short="input"),
-    Column("pretrained", "pretrained", "described", text=_of_recipe(lambda recipe: "no"), short="pretr."),
-    Column(
+    words("kind", "kind", lambda row: describe_kind(row.architecture)),
+    words("input", "input (HxW)", _of_first(lambda r: format_size(r.input_size)), short="input"),
+    words("pretrained", "pretrained", _of_recipe(lambda recipe: "no"), short="pretr."),
+    words(
         "augmentation",
         "augmentation",
-        "described",
-        text=_of_recipe(lambda recipe: "yes" if recipe.augmentation.is_on else "no"),
+        _of_recipe(lambda recipe: "yes" if recipe.augmentation.is_on else "no"),
         short="augm.",
     ),
-    Column("loss", "loss", "described", text=_of_recipe(lambda recipe: recipe.loss)),
-    Column("budget", "budget", "described", text=_of_recipe(lambda recipe: str(recipe.budget))),
-    Column("seeds", "trainings", "described", text=_seeds, short="seeds"),
-    Column(
-        *("parameters", "parameters", "counted", "counted", _counted(lambda c: c.parameters), units.count),
-        better="low",
+    words("loss", "loss", _of_recipe(lambda recipe: recipe.loss)),
+    words("budget", "budget", _of_recipe(lambda recipe: str(recipe.budget))),
+    words("seeds", "trainings", _seeds, short="seeds"),
+    _counted_column(
+        "parameters",
+        "parameters",
+        units.COUNT,
+        lambda c: c.parameters,
         short="params",
+        noun="parameters",
+        axis_unit=units.THOUSANDS,
     ),
-    Column(
-        *("parameters-m", "params (M)", "counted", "counted", _counted(lambda c: c.parameters), _three_digits(1e6)),
-        better="low",
+    _counted_column("parameters-m", "params (M)", units.SMALL_MILLIONS, lambda c: c.parameters),
+    _counted_column(
+        "macs", "MACs (M)", units.MILLIONS, lambda c: c.macs, short="MACs M", axis="MACs of one image", noun="MACs"
     ),
-    Column(
-        *("macs", "MACs (M)", "counted", "counted", _counted(lambda c: c.macs), units.millions),
-        better="low",
-        short="MACs M",
+    _counted_column("macs-g", "MACs (G)", units.BILLIONS, lambda c: c.macs),
+    _counted_column("flops", "FLOPs (M)", units.MILLIONS, lambda c: c.flops),
+    _counted_column("eq2", "eq. 2 (M)", units.MILLIONS, lambda c: c.eq2_flops, noun="eq. 2 FLOPs"),
+    _counted_column("eq2-g", "FLOPs eq. 2 (G)", units.BILLIONS, lambda c: c.eq2_flops, short="eq. 2 G"),
+    _counted_column("activations", "peak activations (MiB)", units.MEBIBYTES, lambda c: c.peak_activation_bytes),
+    _counted_column(
+        "counted-memory",
+        "weights and peak activations (MiB)",
+        units.MEBIBYTES,
+        lambda c: c.memory_bytes,
+        short="counted MiB",
+        axis="weights and peak activations, counted",
+        noun="bytes of memory",
     ),
-    Column(
-        *("macs-g", "MACs (G)", "counted", "counted", _counted(lambda c: c.macs), _three_digits(1e9)),
-        better="low",
-    ),
-    Column("flops", "FLOPs (M)", "counted", "counted", _counted(lambda c: c.flops), units.millions, better="low"),
-    Column("eq2", "eq. 2 (M)", "counted", "counted", _counted(lambda c: c.eq2_flops), units.millions, better="low"),
-    Column(
-        *("eq2-g", "FLOPs eq. 2 (G)", "counted", "counted", _counted(lambda c: c.eq2_flops), _three_digits(1e9)),
-        better="low",
-        short="eq. 2 G",
-    ),
-    Column(
-        *("activations", "peak activations (MiB)", "counted", "counted"),
-        *(_counted(lambda c: c.peak_activation_bytes), units.mebibytes),
-        better="low",
-    ),
-    Column(
-        *("val", "val mIoU best (%)", "measured", "trained", _trained(lambda t: t.best.counts.miou), units.score),
-        better="high",
-        short="val %",
-    ),
-    Column(
-        *("val-last", "val mIoU last (%)", "measured", "trained", _trained(lambda t: t.last.counts.miou), units.score),
-        better="high",
-    ),
-    Column(
-        *("test", "test mIoU (%)", "measured", "trained", _trained(lambda t: t.test.miou), units.score),
-        better="high",
-        short="test %",
-    ),
-    Column(
-        *("latency", "latency median (ms)", "measured", "measured", _timed(lambda x: x.median_s), units.milliseconds),
+    _score_column("val", "val mIoU best (%)", lambda t: t.best.counts.miou, short="val %", axis="best validation mIoU"),
+    _score_column("val-last", "val mIoU last (%)", lambda t: t.last.counts.miou),
+    _score_column("test", "test mIoU (%)", lambda t: t.test.miou, short="test %"),
+    _measured_column(
+        "latency",
+        "latency median (ms)",
+        units.MILLISECONDS,
+        _timed(lambda x: x.median_s),
         better="low",
         short="ms",
+        axis="latency of one image, median",
+        key="ms",
     ),
-    Column("p90", "p90 (ms)", "measured", "measured", _percentile(90), units.milliseconds),
-    Column("p99", "p99 (ms)", "measured", "measured", _percentile(99), units.milliseconds),
-    Column("worst", "worst (ms)", "measured", "measured", _percentile(100), units.milliseconds),
-    Column(
-        *("fps", "FPS model", "measured", "measured", _timed(lambda x: x.median_s, inverse=True), units.fps),
-        better="high",
-        short="FPS",
+    _measured_column("p90", "p90 (ms)", units.MILLISECONDS, _percentile(90)),
+    _measured_column("p99", "p99 (ms)", units.MILLISECONDS, _percentile(99)),
+    _measured_column("worst", "worst (ms)", units.MILLISECONDS, _percentile(100)),
+    _measured_column(
+        "fps", "FPS model", units.FPS, _timed(lambda x: x.median_s, inverse=True), better="high", short="FPS"
     ),
-    Column(
-        *("fps-e2e", "FPS end to end", "measured", "measured", _timed(lambda x: x.median_s, True, True), units.fps),
+    _measured_column(
+        "fps-e2e",
+        "FPS end to end",
+        units.FPS,
+        _timed(lambda x: x.median_s, end_to_end=True, inverse=True),
         better="high",
         short="e2e FPS",
     ),
-    Column(
-        *("memory", "peak memory (MiB)", "measured", "measured"),
-        *(_profiled(lambda p: p.peak_memory_bytes, is_exact=True), units.mebibytes),
+    _measured_column(
+        "memory",
+        "peak memory (MiB)",
+        units.MEBIBYTES,
+        _profiled(lambda p: p.peak_memory_bytes, is_exact=True),
         better="low",
         short="MiB",
+        key="mib",
     ),
-    Column(
-        *("power", "power (W)", "measured", "measured", _profiled(lambda p: p.power_w), units.watts),
+    _measured_column(
+        "power", "power (W)", units.WATTS, _profiled(lambda p: p.power_w), better="low", short="W", key="w"
+    ),
+    _measured_column(
+        "energy",
+        "energy (mJ)",
+        units.MILLIJOULES,
+        _energy,
         better="low",
-        short="W",
+        short="mJ",
+        axis="energy of one image, gross",
+        key="mj",
     ),
-    Column("energy", "energy (mJ)", "measured", "measured", _energy, units.millijoules, better="low", short="mJ"),
     Column(
-        *("estimate", "latency at best (ms)", "estimated", "measured", _profiled(_estimated), units.milliseconds),
+        "estimate",
+        "latency at best (ms)",
+        "estimated",
+        "measured",
+        read=_profiled(_estimated),
+        unit=units.MILLISECONDS,
         short="est. ms",
     ),
-    Column("training-s", "data and network (s)", "measured", "trained", _of_training(lambda r, t: t.seconds), _whole),
-    Column("whole-s", "all phases (s)", "measured", "trained", _of_training(_whole_seconds), _whole, short="s"),
-    Column(
-        *("images-s", "trained on (images/s)", "measured", "trained", _of_training(_images_per_second), units.fps),
-        short="img/s",
-    ),
+    _training_column("training-s", "data and network (s)", units.SECONDS, lambda r, t: t.seconds),
+    _training_column("whole-s", "all phases (s)", units.SECONDS, _whole_seconds, short="s"),
+    _training_column("images-s", "trained on (images/s)", units.FPS, _images_per_second, short="img/s"),
     *(
-        Column(
-            *(f"{phase}-share", f"of it {phase} (%)", "measured", "trained"),
-            *(_of_training(_share_of_phase(phase)), units.score),
-            short=f"{phase} %",
+        _training_column(
+            f"{phase}-share", f"of it {phase} (%)", units.PERCENT, _share_of_phase(phase), short=f"{phase} %"
         )
         for phase in ("data", "network", "evaluation", "checkpoints", "proxies")
     ),
-    Column("busy", "threads busy (%)", "measured", "trained", _of_training(_busy), units.score, short="busy %"),
-    Column("verdict", "verdict", "measured", "measured", text=_verdict),
+    _training_column("busy", "threads busy (%)", units.PERCENT, _busy, short="busy %"),
+    words("verdict", "verdict", _verdict, kind="measured", needs="measured"),
     *(
-        Column(f"reported-{name}", heading, "reported", text=_reported(name))
+        words(f"reported-{name}", heading, _reported(name), kind="reported")
         for name, heading in zip(QUANTITIES, HEADINGS, strict=True)
     ),
 )
@@ -518,11 +579,11 @@ def evaluation_columns(rows: Sequence[Row]) -> tuple[Column, ...]:
 
 
 def _evaluation_column(number: int, share: float) -> Column:
-    read = _trained(lambda training: training.val[number].counts.miou if number < len(training.val) else None)
-    heading, short = f"val mIoU after {share:.0%} (%)", f"{share:.0%}"
-    return Column(f"val-{share:g}", heading, "measured", "trained", read, units.score, better="high", short=short)
+    def pick(training: TrainingResult) -> float | None:
+        return training.val[number].counts.miou if number < len(training.val) else None
+
+    return _score_column(f"val-{share:g}", f"val mIoU after {share:.0%} (%)", pick, short=f"{share:.0%}")
 
 
 def _class_column(number: int, name: str) -> Column:
-    read = _trained(lambda training: training.test.class_iou[number])
-    return Column(f"iou-{name}", name, "measured", "trained", read, units.score, better="high")
+    return _score_column(f"iou-{name}", name, lambda training: training.test.class_iou[number])

@@ -13,7 +13,7 @@ from jetbench.reporting.tables.columns import (
     REPEATABILITY,
     REPEATABILITY_OF_FEW,
     Column,
-    Kind,
+    NumberClass,
     Value,
 )
 from jetbench.reporting.tables.footnotes import Notes, footnotes, on_one_line, sources
@@ -22,7 +22,7 @@ from jetbench.reporting.tables.ranking import Mark, Ranking, front_of_told, rank
 from jetbench.reporting.tables.rows import Row
 
 TIE = "="
-KINDS: dict[Kind, str] = {
+KINDS: dict[NumberClass, str] = {
     "described": "",
     "counted": "counted",
     "measured": "measured",

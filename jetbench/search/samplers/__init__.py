@@ -7,13 +7,13 @@ import optuna
 from jetbench.search.samplers import additive, gp, nsga2, random, tpe
 from jetbench.spec.search import SamplerName, Search
 
-Sampler = optuna.samplers.BaseSampler
+AnySampler = optuna.samplers.BaseSampler
 
-SAMPLERS: dict[SamplerName, Callable[[Search, int], Sampler]] = {
-    "tpe": tpe.make,
-    "nsga2": nsga2.make,
-    "random": random.make,
-    "gp": gp.make,
-    "additive": additive.make,
+SAMPLERS: dict[SamplerName, Callable[[Search, int], AnySampler]] = {
+    "tpe": tpe.make_tpe,
+    "nsga2": nsga2.make_nsga2,
+    "random": random.make_random,
+    "gp": gp.make_gp,
+    "additive": additive.make_additive,
 }
 """What makes each, for a search and a seed."""

@@ -185,6 +185,6 @@ def _is_number(option: str) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def make(search: Search, seed: int) -> optuna.samplers.BaseSampler:
+def make_additive(search: Search, seed: int) -> optuna.samplers.BaseSampler:
     """Random proposals; `AdditivePicker` replaces them once there is something to learn from."""
     return optuna.samplers.RandomSampler(seed=seed)

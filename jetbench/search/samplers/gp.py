@@ -8,7 +8,7 @@ from jetbench.errors import SpecError
 from jetbench.spec.search import Search
 
 
-def make(search: Search, seed: int) -> optuna.samplers.BaseSampler:
+def make_gp(search: Search, seed: int) -> optuna.samplers.BaseSampler:
     """It takes over once there is something to learn from.
 
     Raises:

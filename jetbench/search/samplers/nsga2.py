@@ -5,6 +5,6 @@ import optuna
 from jetbench.spec.search import Search
 
 
-def make(search: Search, seed: int) -> optuna.samplers.BaseSampler:
+def make_nsga2(search: Search, seed: int) -> optuna.samplers.BaseSampler:
     """A generation is a quarter of the trainings."""
     return optuna.samplers.NSGAIISampler(population_size=max(6, search.trainings // 4), seed=seed)

@@ -5,6 +5,6 @@ import optuna
 from jetbench.spec.search import Search
 
 
-def make(search: Search, seed: int) -> optuna.samplers.BaseSampler:
+def make_random(search: Search, seed: int) -> optuna.samplers.BaseSampler:
     """What the other samplers are compared with."""
     return optuna.samplers.RandomSampler(seed=seed)

@@ -5,6 +5,6 @@ import optuna
 from jetbench.spec.search import Search
 
 
-def make(search: Search, seed: int) -> optuna.samplers.BaseSampler:
+def make_tpe(search: Search, seed: int) -> optuna.samplers.BaseSampler:
     """It takes over once there is something to learn from."""
     return optuna.samplers.TPESampler(seed=seed, n_startup_trials=1)

@@ -5,7 +5,7 @@ import pytest
 
 from jetbench.errors import SpecError
 from jetbench.records.record import Record
-from jetbench.reporting.questions.compare import Comparison, build_comparison, compare, read_limits
+from jetbench.reporting.questions.compare import StudyComparison, build_comparison, compare_studies, read_limits
 from jetbench.reporting.studies import Study
 from jetbench.spec.training import TrainingConfig
 from tests.made_up import ENVIRONMENT, failed, latency, profile, record, training
@@ -35,7 +35,7 @@ def seeds(name: str, mious: list[float]) -> list[Record]:
     ]
 
 
-def outcomes(found: Comparison, metric: str) -> list[str]:
+def outcomes(found: StudyComparison, metric: str) -> list[str]:
     return [pair.changes[metric].outcome for pair in found.pairs]
 
 
@@ -47,7 +47,7 @@ def test_a_latency_is_better_worse_or_a_tie_by_what_a_machine_repeats_from_study
         record("y", profile=timed(0.0114)),
         record("z", profile=timed(0.0120)),
     )
-    found = compare(before, after)
+    found = compare_studies(before, after)
     assert outcomes(found, "latency") == ["better", "tie", "worse"]
     assert found.pairs[2].changes["latency"].amount == pytest.approx(0.20)
     assert outcomes(found, "parameters") == ["same"] * 3
@@ -60,12 +60,12 @@ def test_a_latency_is_better_worse_or_a_tie_by_what_a_machine_repeats_from_study
 
 def test_accuracy_in_points_with_seeds_and_not_told_with_one_run() -> None:
     before, after = study("a", *seeds("a", [0.50, 0.51, 0.49])), study("b", *seeds("b", [0.45, 0.46, 0.44]))
-    change = compare(before, after).pairs[0].changes["test"]
+    change = compare_studies(before, after).pairs[0].changes["test"]
     assert change.outcome == "worse"
     assert change.amount == pytest.approx(-0.05)
     # Two means of three with a deviation of a point each: t(0.975, 4) * sqrt(2 / 3) points.
     assert change.half == pytest.approx(0.01 * 2.7764 * (2 / 3) ** 0.5, rel=1e-3)
-    once = compare(study("a", record("x", 0.50)), study("b", record("x", 0.45)))
+    once = compare_studies(study("a", record("x", 0.50)), study("b", record("x", 0.45)))
     assert outcomes(once, "test") == ["not told"]
     (said,) = once.failures(read_limits("miou:1"))
     assert "chance is not ruled out" in said
@@ -73,7 +73,7 @@ def test_accuracy_in_points_with_seeds_and_not_told_with_one_run() -> None:
 
 
 def test_what_failed_or_is_gone_does_not_pass_a_limit() -> None:
-    found = compare(study("a", record("x"), record("y")), study("b", failed("x"), record("new")))
+    found = compare_studies(study("a", record("x"), record("y")), study("b", failed("x"), record("new")))
     assert outcomes(found, "latency") == ["gone"]
     assert found.failures(read_limits("latency:50%")) == [
         "y: is not in b any more",
@@ -87,13 +87,15 @@ def test_what_failed_or_is_gone_does_not_pass_a_limit() -> None:
 
 def test_other_machines_compare_in_accuracy_only_and_another_version_of_jetbench_in_all() -> None:
     elsewhere = profile(0.02, environment=ENVIRONMENT.model_copy(update={"cpu": "another"}))
-    found = compare(study("a", record("x")), study("b", record("x", profile=elsewhere)))
+    found = compare_studies(study("a", record("x")), study("b", record("x", profile=elsewhere)))
     assert outcomes(found, "latency") == ["not comparable"]
     assert outcomes(found, "test") == ["not told"]
     assert not found.is_empty
     assert found.differing["latency"] == "processor: made-up processor, 2 cores against another, 2 cores"
     newer = profile(0.02, environment=ENVIRONMENT.model_copy(update={"jetbench": "9.9"}))
-    assert outcomes(compare(study("a", record("x")), study("b", record("x", profile=newer))), "latency") == ["worse"]
+    assert outcomes(compare_studies(study("a", record("x")), study("b", record("x", profile=newer))), "latency") == [
+        "worse"
+    ]
 
 
 @pytest.mark.parametrize("text", ["speed:3%", "latency:3", "miou:3%", "latency", "latency:-1%", ""])
