@@ -5,6 +5,7 @@ says how to run a shell command on the board (`ssh nvidia@agx.local`), and $JETB
 torch there.
 """
 
+import json
 import os
 import shlex
 import subprocess
@@ -16,7 +17,6 @@ from typing import IO
 from jetbench.errors import ProfilingError
 from jetbench.execution.profile import case_of
 from jetbench.execution.requests import ProfileRequest
-from jetbench.probe.alone import WAITING
 from jetbench.profiling.bundle import collect, write_bundle
 from jetbench.progress import Report
 from jetbench.records.record import Profile
@@ -88,19 +88,18 @@ def _ask(gateway: list[str], command: str, given: IO[bytes] | None = None, must:
 def _probe(gateway: list[str], there: str, report: Report) -> None:
     """Run the probe on the board. It ends when its standard input does, so that none is left when this process dies."""
     python = os.environ.get(PYTHON, "python3")
-    command = f"cd {shlex.quote(there)}/bundle && exec {python} -m probe . --leash"
+    command = f"cd {shlex.quote(there)}/bundle && exec {python} -m probe . --leash --progress-json"
     process = subprocess.Popen(
         [*gateway, command], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     )
     said: list[str] = []
     assert process.stderr
     for line in process.stderr:
-        said.append(line.strip())
-        if line.startswith("process "):
-            number, total = (int(word) for word in line.split() if word.isdigit())
-            report((number - 1) / total, line.strip())
-        elif WAITING in line:
-            report(0.0, WAITING)
+        try:
+            progress = json.loads(line)
+            report(float(progress["share"]), str(progress["text"]))
+        except (ValueError, KeyError, TypeError):
+            said.append(line.strip())  # an error, or what torch has to say
     if process.wait():
         last = " | ".join(said[-3:]) or f"exit code {process.returncode}"
         raise ProfilingError(f"the probe on the board failed: {last}"[:600])

@@ -1,12 +1,10 @@
 """The files in a job's folder: request.json, progress.json, log.txt, and result.json or failure.json at the end."""
 
-import contextlib
-import json
-import os
 from pathlib import Path
 from typing import Any, Literal
 
 from jetbench.execution.executor import Job
+from jetbench.files import write_json
 from jetbench.records.record import Status
 
 EXIT_UNABLE = 74  # EX_IOERR: where the job ran it could not be run, for no fault of its own
@@ -14,35 +12,10 @@ LOG_TAIL_LINES = 12
 REQUEST = "request.json"
 
 
-def write_json(path: Path, value: dict[str, Any]) -> None:
-    """Write all or nothing: a reader never sees half a file.
-
-    Raises:
-        OSError: it cannot be written; nothing is left of it.
-    """
-    partial = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    try:
-        partial.write_text(json.dumps(value), encoding="utf-8")
-        partial.replace(path)
-    except OSError:
-        with contextlib.suppress(OSError):
-            partial.unlink()
-        raise
-
-
 def write_request(job: Job) -> None:
     """Write what a job is asked to do, with the number of its attempt, where its process looks for it."""
     request = job.request.model_copy(update={"attempt": job.attempt})
     write_json(job.folder / REQUEST, request.model_dump(mode="json"))
-
-
-def read_json(path: Path) -> dict[str, Any] | None:
-    """The object in a file; None if there is no such file or no such object."""
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return value if isinstance(value, dict) else None
 
 
 def failure(status: Status | Literal["unable"], reason: str) -> dict[str, Any]:

@@ -14,10 +14,11 @@ from pathlib import Path
 
 from jetbench.errors import SpecError
 from jetbench.execution.executor import PROFILER, QUEUED, Job, Outcome, Progress
-from jetbench.execution.job_folder import EXIT_UNABLE, log_tail, read_json, write_request
+from jetbench.execution.job_folder import EXIT_UNABLE, log_tail, write_request
 from jetbench.execution.job_memory import RESERVE_SHARE, available_memory, memory_of, oom_kills
 from jetbench.execution.preload import Forked, Server
 from jetbench.execution.worker import HEAVY
+from jetbench.files import read_json
 from jetbench.probe.alone import signal_name
 from jetbench.probe.machine import cores, read_text
 from jetbench.records.record import Status

@@ -21,8 +21,9 @@ from typing import Any
 import jetbench
 from jetbench.errors import SpecError, StudyError
 from jetbench.execution.executor import QUEUED, Job, Outcome, Progress
-from jetbench.execution.job_folder import read_json, write_json, write_request
+from jetbench.execution.job_folder import write_request
 from jetbench.execution.local import GRACE_S, WORKER, LocalExecutor
+from jetbench.files import read_json, replaced, write_json
 from jetbench.probe.machine import cores
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -378,9 +379,8 @@ class RayExecutor:
             if reply.get("weights") is not None:
                 file = Path(job.request.file_to_write or "")
                 file.parent.mkdir(exist_ok=True)
-                partial = file.with_suffix(".partial")
-                partial.write_bytes(reply["weights"])
-                partial.replace(file)
+                with replaced(file) as partial:
+                    partial.write_bytes(reply["weights"])
             if envelope is not None:
                 write_json(job.folder / "result.json", envelope)
         except OSError as error:

@@ -12,7 +12,8 @@ from jetbench.models.build import build_model
 from jetbench.models.weights import SavedNetwork, load_weights
 from jetbench.probe.alone import WAITING, machine_shared
 from jetbench.probe.machine import keep_freed_memory
-from jetbench.profiling.environment import describe_environment, set_arithmetic
+from jetbench.probe.run import set_arithmetic
+from jetbench.profiling.environment import describe_environment
 from jetbench.progress import Report
 from jetbench.training.distillation import Teacher
 from jetbench.training.loop import train

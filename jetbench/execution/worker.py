@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from jetbench.errors import DataError, DivergedError, JetbenchError, is_disk_trouble, is_out_of_memory
-from jetbench.execution.job_folder import EXIT_UNABLE, REQUEST, failure, read_json, write_json
+from jetbench.execution.job_folder import EXIT_UNABLE, REQUEST, failure
 from jetbench.execution.requests import JobRequest, TrainReply
+from jetbench.files import read_json, write_json
 from jetbench.probe.alone import WAITING, die_with
 from jetbench.progress import Report
 from jetbench.records.record import RECORD_VERSION, Profile, Status

@@ -12,6 +12,7 @@ from typing import Any
 
 import pandas as pd
 
+from jetbench.files import write_whole
 from jetbench.network.closed_form import cost_of
 from jetbench.network.list_operations import list_operations
 from jetbench.network.operations import Cost, add_up
@@ -205,7 +206,7 @@ def write_equation2(folder: Path) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     texts = {"equation-2.md": equation2_page(), "equation-2.csv": equation2_frame().to_csv(index=False)}
     for name, text in texts.items():
-        (folder / name).write_text(text, encoding="utf-8")
+        write_whole(folder / name, text)
     return [folder / name for name in texts]
 
 

@@ -17,6 +17,7 @@ from rich.console import Console
 from jetbench.data.cache import load_data
 from jetbench.errors import JetbenchError, SpecError
 from jetbench.execution.local import LocalExecutor, choose_device, local_slots
+from jetbench.files import write_whole
 from jetbench.network.plan import plan_architecture
 from jetbench.network.variants import Variant
 from jetbench.records.folder import SWEEP, read_records
@@ -245,7 +246,7 @@ def main(out: Path, folders: Sequence[Path], again: bool = False) -> None:
             f"ended {stopped} ({stopped / total:.0%}), saving {saved:.0%} of the training time, and {lost} of the "
             f"{front} that are on a final front.",
         ]
-    (out / "comparison.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    write_whole(out / "comparison.md", "\n".join(lines) + "\n")
     print("\n".join(lines))
 
 

@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import Any, Dict, List, Optional
+from typing import Any, Callable, Dict, List, Optional, Tuple
 
 import torch
 
@@ -20,8 +20,8 @@ from . import machine
 from .alone import WAITING, die_with, machine_to_itself
 from .energy import EnergyPlan, capture
 from .observer import Observer
-from .passes import DTYPES, Normalise, end_to_end_pass, model_pass, peak_allocated, random_pixels
-from .timing import Stop, sample_rounds, time_pass, warm_up
+from .passes import peak_allocated
+from .run import Loaded, Session, time_in_turn
 
 
 def main() -> int:
@@ -30,6 +30,7 @@ def main() -> int:
     parser.add_argument("bundle", type=Path, help="the folder that `jetbench bundle` wrote")
     parser.add_argument("--processes", type=int, help="fresh processes to time in; default: as the bundle says")
     parser.add_argument("--leash", action="store_true", help="end when standard input does: who started this is gone")
+    parser.add_argument("--progress-json", action="store_true", help="tell progress as JSON lines, for a program")
     parser.add_argument("--one", choices=["latency", "rest"], help=argparse.SUPPRESS)
     parser.add_argument("--parent", type=int, help=argparse.SUPPRESS)
     asked = parser.parse_args()
@@ -49,9 +50,10 @@ def main() -> int:
         return 2
     if asked.leash:
         threading.Thread(target=end_with_input, daemon=True).start()
-    print(WAITING, file=sys.stderr)
+    report = tell_json if asked.progress_json else tell
+    report(0.0, WAITING)
     with machine_to_itself():
-        found = measure_all(asked.bundle, asked.processes or request["config"]["processes"])
+        found = measure_all(asked.bundle, asked.processes or request["config"]["processes"], report)
     if found is None:
         return 1
     result = asked.bundle / "result.json"
@@ -62,6 +64,16 @@ def main() -> int:
     return 0
 
 
+def tell(share: float, text: str) -> None:
+    """Progress for a person."""
+    print(text, file=sys.stderr)
+
+
+def tell_json(share: float, text: str) -> None:
+    """Progress for a program: the finished share (0 to 1) and what is being done."""
+    print(json.dumps({"share": share, "text": text}), file=sys.stderr, flush=True)
+
+
 def end_with_input() -> None:
     """Wait until standard input ends, then end this process; its children end with it."""
     while os.read(0, 4096):
@@ -69,11 +81,13 @@ def end_with_input() -> None:
     os._exit(1)
 
 
-def measure_all(bundle: Path, count: int) -> Optional[List[Dict[str, Any]]]:
+def measure_all(
+    bundle: Path, count: int, report: Callable[[float, str], None] = tell
+) -> Optional[List[Dict[str, Any]]]:
     """What each of `count` fresh processes finds, one after another; None if one failed."""
     found: List[Dict[str, Any]] = []
     for number, part in enumerate(["rest"] + ["latency"] * (count - 1), 1):
-        print("process {} of {}".format(number, count), file=sys.stderr)
+        report((number - 1) / count, "process {} of {}".format(number, count))
         root = str(Path(__file__).resolve().parents[1])
         code = "import sys; sys.path.insert(0, {!r}); from probe.__main__ import main; sys.exit(main())".format(root)
         command = [sys.executable, "-c", code, str(bundle), "--one", part, "--parent", str(os.getpid())]
@@ -88,38 +102,21 @@ def measure_all(bundle: Path, count: int) -> Optional[List[Dict[str, Any]]]:
 def measure(bundle: Path, request: Dict[str, Any], part: str) -> Dict[str, Any]:
     """What one process finds; `rest` has energy and memory too."""
     config, size = request["config"], request["input_size"]
-    observer, baseline = Observer(), machine.process_memory()
-    keeps = machine.keep_freed_memory() if config["keep_freed_memory"] else False
-    torch.set_num_threads(config["threads"])
-    flushes = torch.set_flush_denormal(config["flush_denormals"]) and config["flush_denormals"]
-    torch.backends.cuda.matmul.allow_tf32 = False
-    torch.backends.cudnn.allow_tf32 = False
-    machine.reset_peak()
+    session = Session(config)
+    observer = session.observer
     device = torch.device("cuda" if request["accelerator"] == "cuda" and torch.cuda.is_available() else "cpu")
-    dtype = DTYPES[config["dtype"]]
     inference = getattr(torch, "inference_mode", torch.no_grad)
+
+    def build(images: torch.Tensor) -> Tuple[Any, Any]:
+        traced = torch.jit.load(str(bundle / "model.ts"), map_location=device).eval()  # type: ignore[no-untyped-call]
+        return traced, traced
+
     with inference():
-        start = time.perf_counter()
-        model = torch.jit.load(str(bundle / "model.ts"), map_location=device).eval()  # type: ignore[no-untyped-call]
-        loaded = time.perf_counter() - start
-        normalise = Normalise(request["mean"], request["std"], device, dtype, config["channels_last"])
-        pixels = random_pixels(config["batch_size"], (size[0], size[1]), config["seed"])
-        images = normalise(pixels)
-        plain, whole = model_pass(model, images), end_to_end_pass(model, pixels, normalise)
-        first = time_pass(plain)
-        warmup, settled = warm_up(plain, config["warmup_iterations"], config["max_warmup_seconds"])
-        time_pass(whole)
-        stop = Stop(config["precision"], config["min_iterations"], config["min_seconds"], config["max_seconds"])
-        rounds = sample_rounds([plain, whole], stop, between=observer.pulse)
-        found: Dict[str, Any] = {"cold_start": {"load_s": loaded, "first_pass_s": first}}
-        for number, name in enumerate(("model", "end_to_end")):
-            found[name] = {
-                "samples_s": rounds.wall_s[number],
-                "cpu_s": rounds.cpu_s[number],
-                "warmup_s": warmup,
-                "settled": settled,
-                "stopped_by": rounds.stopped_by,
-            }
+        loaded = Loaded(build, device, (size[0], size[1]), config, request["mean"], request["std"])
+        loaded.warm_up()
+        (found,), _ = time_in_turn([loaded], [], config, between=observer.pulse)
+        found["cold_start"] = loaded.cold_start
+        model, images, plain = loaded.module, loaded.images, loaded.model
         if part == "rest":
             peak = machine.process_memory()["peak_bytes"]
             found["energy"], found["power_notes"] = measure_power(request, plain, observer)
@@ -131,7 +128,7 @@ def measure(bundle: Path, request: Dict[str, Any], part: str) -> Dict[str, Any]:
                 "image_bytes": image_bytes,
                 "allocator_peak_bytes": None if in_a_pass is None else weights_bytes + image_bytes + in_a_pass,
                 "reserved_bytes": torch.cuda.max_memory_reserved(device) if device.type == "cuda" else None,
-                "process_baseline_bytes": baseline["resident_bytes"],
+                "process_baseline_bytes": session.baseline["resident_bytes"],
                 "process_peak_bytes": peak,
             }
             found["memory"].update(observer.memory())
@@ -139,7 +136,7 @@ def measure(bundle: Path, request: Dict[str, Any], part: str) -> Dict[str, Any]:
         # Last, so that neither its pass nor its tensors are in any number above.
         found["difference"] = check(model, bundle, device)
     found["watch"] = observer.finish()
-    found["environment"] = describe(device, config, flushes, keeps)
+    found["environment"] = describe(device, config, session.flushes, session.keeps)
     found["identity"] = machine.board_identity()
     return found
 

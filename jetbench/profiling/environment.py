@@ -12,17 +12,6 @@ from jetbench.probe.machine import cores
 from jetbench.records.record import Environment
 
 
-def set_arithmetic(threads: int, flush_denormals: bool) -> bool:
-    """Fix what changes numbers and times behind a program's back; says whether denormals are flushed now.
-
-    TF32 is off, so that fp32 is fp32 on every GPU. Denormals appear in REU's tail and slow a CPU several times over.
-    """
-    torch.set_num_threads(threads)
-    torch.backends.cuda.matmul.allow_tf32 = False
-    torch.backends.cudnn.allow_tf32 = False
-    return torch.set_flush_denormal(flush_denormals) and flush_denormals
-
-
 def describe_environment(
     device: torch.device, flush_denormals: bool | None, keeps_freed_memory: bool | None = None
 ) -> Environment:

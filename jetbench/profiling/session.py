@@ -5,7 +5,6 @@ much. Networks with the same threads are timed in turn in the same processes, be
 """
 
 import copy
-import json
 import os
 import signal
 import subprocess
@@ -21,6 +20,7 @@ import torch
 from torch import nn
 
 from jetbench.errors import JetbenchError, ProfilingError, is_out_of_memory
+from jetbench.files import read_json, write_json, write_whole
 from jetbench.network.operations import add_up
 from jetbench.probe.alone import WAITING, die_with, machine_to_itself, signal_name
 from jetbench.profiling.assemble import assemble
@@ -326,11 +326,8 @@ def in_fresh_process(request: ProcessRequest, report: Report) -> ProcessFindings
 
 
 def _read_progress(folder: Path) -> tuple[float, str]:
-    try:
-        told = json.loads((folder / "progress.json").read_text(encoding="utf-8"))
-        return float(told["share"]), str(told["text"])
-    except (OSError, ValueError):
-        return 0.0, "starting"
+    progress = read_json(folder / "progress.json") or {"share": 0.0, "text": "starting"}
+    return progress["share"], progress["text"]
 
 
 def _describe_end(folder: Path, code: int, errors: str, request: ProcessRequest) -> str:
@@ -354,9 +351,7 @@ def main(folder: Path, parent: int) -> int:
         nonlocal last
         if time.monotonic() - last > 0.1:
             last = time.monotonic()
-            partial = folder / "progress.tmp"
-            partial.write_text(json.dumps({"share": share, "text": text}), encoding="utf-8")
-            partial.replace(folder / "progress.json")
+            write_json(folder / "progress.json", {"share": share, "text": text})
 
     request = ProcessRequest.model_validate_json((folder / "request.json").read_text(encoding="utf-8"))
     try:
@@ -364,9 +359,7 @@ def main(folder: Path, parent: int) -> int:
     except JetbenchError as error:
         (folder / "failure.txt").write_text(str(error), encoding="utf-8")
         return 2
-    partial = folder / "findings.tmp"
-    partial.write_text(found.model_dump_json(), encoding="utf-8")
-    partial.replace(folder / "findings.json")
+    write_whole(folder / "findings.json", found.model_dump_json())
     return 0
 
 

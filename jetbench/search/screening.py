@@ -15,6 +15,7 @@ from rich.table import Table
 
 from jetbench import __version__
 from jetbench.errors import SpecError
+from jetbench.files import write_whole
 from jetbench.network.rules import format_size
 from jetbench.network.variants import describe_changes
 from jetbench.reporting import units
@@ -156,12 +157,11 @@ def write_screening(
     try:
         folder.mkdir(parents=True, exist_ok=True)
         sweep_path.unlink(missing_ok=True)
-        survivor_frame(result.space, kept).to_csv(folder / "survivors.csv", index=False)
+        write_whole(folder / "survivors.csv", survivor_frame(result.space, kept).to_csv(index=False))
         if chosen:
-            sweep_path.write_text(_sweep_text(result, chosen, by, largest), encoding="utf-8")
-        (folder / "screening.json").write_text(
-            json.dumps(_provenance(result, by, largest, len(kept)), indent=2) + "\n", encoding="utf-8"
-        )
+            write_whole(sweep_path, _sweep_text(result, chosen, by, largest))
+        provenance = json.dumps(_provenance(result, by, largest, len(kept)), indent=2)
+        write_whole(folder / "screening.json", provenance + "\n")
     except OSError as error:
         raise SpecError(f"{folder}: cannot be written to ({error}); give another folder with --reports") from None
 

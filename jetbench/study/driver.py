@@ -11,8 +11,8 @@ from collections.abc import Callable
 
 from jetbench.errors import StorageError, StudyError
 from jetbench.execution.executor import Executor, Outcome
-from jetbench.execution.job_folder import read_json
 from jetbench.execution.requests import Phase
+from jetbench.files import read_json
 from jetbench.records.folder import append_records, is_worth_a_retry, read_landed
 from jetbench.records.record import RECORD_VERSION, Failure, Record
 from jetbench.study.chooser import Chooser, SuppressedView, View

@@ -2,13 +2,14 @@
 
 import hashlib
 import io
-import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+
+from jetbench.files import replaced
 
 EVERY_S = 20.0
 DIGEST_BYTES = 32
@@ -43,16 +44,11 @@ class Checkpoint:
         buffer = io.BytesIO()
         torch.save({**state, "identity": self.identity}, buffer)
         content = buffer.getbuffer()
-        partial = self.path.with_suffix(".partial")
         try:
-            with partial.open("wb") as file:
+            with replaced(self.path) as partial, partial.open("wb") as file:
                 file.write(hashlib.sha256(content).digest())
                 file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            partial.replace(self.path)
         finally:
-            partial.unlink(missing_ok=True)
             self._last = time.monotonic()  # of one that failed too: it is not tried again at once
             self._cost_s = self._last - begin
 

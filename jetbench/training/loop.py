@@ -24,6 +24,7 @@ import jetbench
 from jetbench.data.batches import NormaliseBatch, endless_batches
 from jetbench.data.cache import SegmentationData
 from jetbench.errors import DivergedError
+from jetbench.files import replaced
 from jetbench.progress import Report
 from jetbench.records.record import Evaluation, TrainingResult
 from jetbench.spec.training import Floor, TrainingConfig
@@ -369,13 +370,8 @@ class _Training:
 def save_weights(path: Path, weights: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
     """Write a safetensors file; on a full disk nothing is left of it, and what was there before stays."""
     path.parent.mkdir(exist_ok=True)  # not its parents: a folder that was moved away is not made anew
-    partial = path.with_suffix(".partial")
-    try:
-        tensors = {name: tensor.cpu().contiguous() for name, tensor in weights.items()}
-        save_file(tensors, partial, dict(metadata))
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with replaced(path) as partial:
+        save_file({name: tensor.cpu().contiguous() for name, tensor in weights.items()}, partial, dict(metadata))
 
 
 def predict_samples(model: nn.Module, prepare: NormaliseBatch) -> npt.NDArray[np.uint8]:

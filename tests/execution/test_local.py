@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from jetbench.execution.executor import Job, Outcome
-from jetbench.execution.job_folder import read_json, write_json
 from jetbench.execution.local import LocalExecutor
 from jetbench.execution.requests import JobRequest
+from jetbench.files import read_json, write_json
 
 TRAINING = {
     "architecture": {
