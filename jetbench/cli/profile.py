@@ -103,7 +103,8 @@ def profile(
     from jetbench.profiling.session import find_site, profile_cases_at
 
     site = find_site(device)
-    _say_what_is_measured(site, device, require_measured, as_json)
+    if site.remark and require_measured:
+        raise ProfilingError(f"--device {device} --require-measured: {site.remark}; run it on the device")
     folder = reports / (study or f"profile-{site.device.name}")
     check_folder(folder, FILES)
     cases = list_cases(
@@ -113,6 +114,7 @@ def profile(
         classes or CLASSES,
         read_changes(changes),
     )
+    _say_what_is_measured(site, as_json)
     records = _measure(lambda report: profile_cases_at(site, cases, report))
     written = measuring.keep_profiles(folder, records, site.device)
     _print(records, site, written, as_json)
@@ -125,11 +127,9 @@ def _in_order(names: Sequence[str], reference: str | None) -> list[str]:
     return list(names) if reference is None else [reference, *(name for name in names if name != reference)]
 
 
-def _say_what_is_measured(site: "Site", device: str, require_measured: bool, as_json: bool) -> None:
+def _say_what_is_measured(site: "Site", as_json: bool) -> None:
     if not site.remark:
         return
-    if require_measured:
-        raise ProfilingError(f"--device {device} --require-measured: {site.remark}; run it on the device")
     if site.torch_device is not None:
         text = f"[bold yellow]Attention:[/] {escape(site.remark)}."
     else:

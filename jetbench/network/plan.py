@@ -6,7 +6,7 @@ is a variant's identity: two specs that give the same plan are the same network.
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -140,16 +140,27 @@ SMALLEST_SIDE = 64
 
 @lru_cache(maxsize=1024)
 def _fingerprint(plan: AnyPlan) -> str:
-    text = json.dumps(asdict(plan), sort_keys=True, default=_plain)
+    text = json.dumps(_described(plan), sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def _plain(value: object) -> Any:
+def later(default: Any) -> Any:
+    """A field that plans did not have from the beginning: left out of fingerprints while it has its default."""
+    return field(default=default, metadata={"is_later": True})
+
+
+def _described(value: object) -> Any:
+    """A plan as plain data."""
+    if is_dataclass(value) and not isinstance(value, type):
+        named = [(each, getattr(value, each.name)) for each in fields(value)]
+        return {
+            each.name: _described(held)
+            for each, held in named
+            if not (each.metadata.get("is_later") and held == each.default)
+        }
     if isinstance(value, Branch):
         return value.model_dump()
-    if is_dataclass(value) and not isinstance(value, type):
-        return asdict(value)
-    raise TypeError(f"a plan holds a {type(value).__name__}")
+    return [_described(each) for each in value] if isinstance(value, tuple) else value
 
 
 @lru_cache(maxsize=1024)  # a sweep asks for the same network with every seed

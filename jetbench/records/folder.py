@@ -1,5 +1,6 @@
 """A study's folder: who drives it, the sweep or search that it holds, and its records, one line each."""
 
+import contextlib
 import errno
 import fcntl
 import json
@@ -8,6 +9,7 @@ import secrets
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from io import FileIO
 from pathlib import Path
 
 import yaml
@@ -164,6 +166,8 @@ def _read(folder: Path) -> tuple[dict[str, Record], dict[str, ProfileRow]]:
                 f"{path}:{number}: {_first_problem(error)}; if it was damaged, delete this line: "
                 "the other rows are kept"
             ) from None
+        if isinstance(row, Record) and row.kind == "profile":
+            (row,) = row.rows()
         if isinstance(row, ProfileRow):
             key, place = (row.of, pending) if row.of is not None else (row.key, alone)
             place.pop(key, None)
@@ -240,19 +244,28 @@ def append_records(folder: Path, *records: Record) -> None:
     lines = [row.model_dump_json() + "\n" for record in records for row in record.rows()]
     with path.open("ab+", buffering=0) as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        # A writer that was killed may have left half a line; it goes, its job will have run again.
-        content_end = file.seek(0, os.SEEK_END)
-        while content_end > 0:
-            file.seek(content_end - 1)
-            if file.read(1) == b"\n":
-                break
-            content_end -= 1
-        file.truncate(content_end)
+        content_end = _mend_end(file)
         left = memoryview("".join(lines).encode())
         try:
             while left:
                 left = left[file.write(left) :]
             os.fsync(file.fileno())
         except BaseException:  # a Ctrl-C in the middle too: it will be written again
-            file.truncate(content_end)
+            with contextlib.suppress(OSError):
+                file.truncate(content_end)
             raise
+
+
+def _mend_end(file: FileIO) -> int:
+    """Remove half a line that a killed writer has left, whose job will have run again; returns where the file ends."""
+    content_end = file.seek(0, os.SEEK_END)
+    is_whole = True
+    while content_end > 0:
+        file.seek(content_end - 1)
+        if file.read(1) == b"\n":
+            break
+        is_whole = False
+        content_end -= 1
+    if not is_whole:
+        file.truncate(content_end)
+    return content_end

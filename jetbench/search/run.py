@@ -221,6 +221,7 @@ def look_at_space(search: Search | str | Path, changes: Mapping[str, Any] | None
         SpecError: nothing is.
     """
     asked = read(search, changes)
+    check_energy(asked, find_board(asked)[0])
     source = open_source(asked.dataset)
     space = SearchSpace(asked, len(source.class_names), source.size)
     look = space.look(asked.seed)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from jetbench.errors import SpecError
 
@@ -19,6 +19,14 @@ class Spec(BaseModel):
     """Frozen data that rejects keys it does not know, and numbers that are none."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+def later(default: Any) -> Any:
+    """A field that specs did not have from the beginning: left out of JSON, YAML and keys while it has its default.
+
+    So a folder begun before the field existed holds the same sweep, and its variants keep their keys.
+    """
+    return Field(default=default, exclude_if=lambda value: value == default)
 
 
 SpecT = TypeVar("SpecT", bound=Spec)

@@ -77,7 +77,7 @@ def test_several_networks_are_timed_in_turn_beside_a_copy_of_the_first(tmp_path:
     assert rows["jetseg-agx", "latency_model_s"]["class"] == "measured"
     assert rows["jetseg-agx", "power_w"]["class"] == "missing"
     assert rows["jetseg-agx", "power_w"]["how"] == "not measured: --power none"
-    assert "ratio: time per image over jetseg-nano's in the same rounds" in text
+    assert "Ratio: time per image over that of jetseg-nano, measured in the same rounds" in text
 
 
 def test_settings_are_axes_and_a_paced_run_counts_missed_deadlines(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import pytest
 from jetbench.cli.app import check_folder
 from jetbench.errors import SpecError
 from jetbench.records.folder import read_records
+from tests.landed import count_landed
 
 SWEEP = """
 base: jetseg-nano
@@ -211,7 +212,7 @@ def heed_ctrl_c() -> None:
 def wait_for_records(tmp_path: Path, count: int, process: "subprocess.Popen[str]") -> None:
     path = tmp_path / "reports" / "tiny" / "records.jsonl"
     limit = time.monotonic() + 120
-    while not (path.exists() and path.read_text().count("\n") >= count):
+    while not (count_landed(path.parent) >= count):
         assert process.poll() is None, process.communicate()[0]
         assert time.monotonic() < limit
         time.sleep(0.05)
@@ -230,16 +231,17 @@ def test_a_sweep_that_is_stopped_in_the_middle_goes_on_and_repeats_nothing(tmp_p
         assert process.returncode == 130
         assert "the same command goes on from there" in text
         assert "Traceback" not in text
-    before = (tmp_path / "reports" / "tiny" / "records.jsonl").read_text()
-    assert before.count("\n") < 3
+    folder = tmp_path / "reports" / "tiny"
+    before, landed = (folder / "records.jsonl").read_text(), count_landed(folder)
+    assert landed < 3
 
     resumed = jetbench("sweep", "tiny.yaml", "--jobs", "1", cwd=tmp_path)
-    assert f"3 variants, {before.count(chr(10))} of them there already" in resumed
+    assert f"3 variants, {landed} of them there already" in resumed
     assert "train jetseg-nano begins" not in resumed
-    after = (tmp_path / "reports" / "tiny" / "records.jsonl").read_text()
+    after = (folder / "records.jsonl").read_text()
     assert after.startswith(before)
     assert [r.variant for r in read_records(tmp_path / "reports" / "tiny")] == ["jetseg-nano", "groups=1", "groups=gcd"]
-    assert after.count("\n") == 3
+    assert count_landed(folder) == 3
 
 
 def test_rows_that_failed_give_exit_code_3_and_their_reason(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 from jetbench.records.folder import read_records
 from jetbench.records.record import Record
+from tests.landed import count_landed
 from tests.simulated.alive import is_alive
 
 ROOT = Path(__file__).parents[2]
@@ -102,7 +103,7 @@ class Study:
     def records(self) -> dict[str, Record]:
         """Every record by its variant; each has exactly one line."""
         found = read_records(self.folder)
-        assert len(found) == (self.folder / "records.jsonl").read_text().count("\n")
+        assert len(found) == count_landed(self.folder)
         return {record.variant: record for record in found}
 
 

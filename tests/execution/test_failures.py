@@ -21,6 +21,7 @@ from optuna.trial import TrialState
 from jetbench.execution.local import GRACE_S
 from jetbench.records.record import Failure
 from tests.execution.made_up import Study, wait_until
+from tests.landed import count_landed
 from tests.simulated.alive import is_alive
 
 
@@ -236,14 +237,14 @@ def test_a_folder_that_turns_read_only_is_waited_for(study: Study) -> None:
         pytest.skip("needs chattr (e2fsprogs)")
     process = study.start(6, wait=60, MADE_UP_SECONDS=0.3)
     records = study.folder / "records.jsonl"
-    wait_until(lambda: records.exists() and records.read_text().count("\n") >= 1, "a row", process=process)
+    wait_until(lambda: count_landed(records.parent) >= 1, "a row", process=process)
     if subprocess.run(["chattr", "+i", records], capture_output=True).returncode:
         process.kill()
         process.communicate()
         pytest.skip("needs a file system and the right to make a file immutable")
     try:
         time.sleep(3)
-        rows = records.read_text().count("\n")
+        rows = count_landed(records.parent)
         assert process.poll() is None
     finally:
         subprocess.run(["chattr", "-i", records], check=True)
@@ -346,7 +347,7 @@ def test_a_clock_that_jumps_ends_no_job_and_loses_no_row(study: Study) -> None:
     process = study.start(6, timeout=5, MADE_UP_SECONDS=0.5, LD_PRELOAD=library, CLOCK_OFFSET=offset)
     records = study.folder / "records.jsonl"
     for number, seconds in enumerate((86_400, -86_400, 0), 1):
-        wait_until(lambda n=number: records.exists() and records.read_text().count("\n") >= n, "a row", process=process)  # type: ignore[misc]
+        wait_until(lambda n=number: count_landed(records.parent) >= n, "a row", process=process)  # type: ignore[misc]
         offset.write_text(str(seconds))
     text, _ = process.communicate(timeout=60)
     assert process.returncode == 0, text
@@ -365,7 +366,7 @@ def test_a_folder_that_is_moved_away_is_not_gone_on_with_in_another_one(study: S
     database = f"sqlite:///{study.base}/elsewhere.db"
     process = study.start(8, wait=3, storage=database, MADE_UP_SECONDS=0.3)
     records = study.folder / "records.jsonl"
-    wait_until(lambda: records.exists() and records.read_text().count("\n") >= 2, "two rows", process=process)
+    wait_until(lambda: count_landed(records.parent) >= 2, "two rows", process=process)
     study.folder.rename(study.base / "moved")
     text, _ = process.communicate(timeout=60)
     assert process.returncode == 2, text
@@ -380,7 +381,7 @@ def test_a_folder_that_is_moved_away_is_not_gone_on_with_in_another_one(study: S
 def test_a_database_that_is_deleted_under_a_running_study_is_made_anew(study: Study) -> None:
     process = study.start(6, wait=30, MADE_UP_SECONDS=0.4)
     records = study.folder / "records.jsonl"
-    wait_until(lambda: records.exists() and records.read_text().count("\n") >= 2, "two rows", process=process)
+    wait_until(lambda: count_landed(records.parent) >= 2, "two rows", process=process)
     (study.folder / "study.db").unlink()
     text, _ = process.communicate(timeout=90)
     assert process.returncode == 0, text

@@ -23,6 +23,7 @@ from safetensors import safe_open
 from jetbench.records.folder import read_records
 from tests.cli.test_verbs import jetbench
 from tests.execution.made_up import ROOT, Study, wait_until
+from tests.landed import count_landed
 from tests.simulated.alive import is_alive
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
@@ -192,7 +193,7 @@ def test_what_no_machine_has_is_waited_for_only_so_long(study: Study, cluster: C
 def test_jobs_end_with_a_killed_driver_and_the_next_one_repeats_nothing(study: Study, cluster: Cluster) -> None:
     first = study.start(5, **settings(cluster, MADE_UP_SECONDS=1))
     records = study.folder / "records.jsonl"
-    wait_until(lambda: records.exists() and records.read_text().count("\n") >= 1, "a row", 90, first)
+    wait_until(lambda: count_landed(records.parent) >= 1, "a row", 90, first)
     wait_until(study.working, "a job", 30, first)
     pids = [m["pid"] for m in study.working()]
     first.kill()
@@ -306,7 +307,7 @@ def test_a_lost_head_ends_the_driver_with_a_word_and_a_new_cluster_goes_on(study
     """Last: it ends the cluster that the others share."""
     process = study.start(6, **settings(cluster, MADE_UP_SECONDS=1))
     records = study.folder / "records.jsonl"
-    wait_until(lambda: records.exists() and records.read_text().count("\n") >= 1, "a row", 90, process)
+    wait_until(lambda: count_landed(records.parent) >= 1, "a row", 90, process)
     cluster.kill("head")
     begun = time.monotonic()
     text, _ = process.communicate(timeout=120)

@@ -2,12 +2,15 @@
 
 import json
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
 
 from jetbench.errors import StudyError
-from jetbench.records.folder import RECORDS, append_records, read_records
+from jetbench.records.folder import RECORDS, append_records, read_landed, read_records
+from jetbench.records.record import profile_key
+from jetbench.spec.profiling import ProfilingConfig
 from tests.made_up import record
 
 
@@ -19,14 +22,16 @@ def folder(tmp_path: Path) -> Path:
 
 
 def damage(folder: Path, *where: Any, value: Any) -> None:
-    """Replace a value of the second record."""
-    first, second = (folder / RECORDS).read_text().splitlines()
-    raw = json.loads(second)
+    """Replace a value of the second record, in the row that has it."""
+    lines = (folder / RECORDS).read_text().splitlines()
+    number = 2 if where[0] == "profile" else 3
+    raw = json.loads(lines[number])
     held = raw
     for key in where[:-1]:
         held = held[key]
     held[where[-1]] = value
-    (folder / RECORDS).write_text(f"{first}\n{json.dumps(raw)}\n")
+    lines[number] = json.dumps(raw)
+    (folder / RECORDS).write_text("\n".join(lines) + "\n")
 
 
 RUN = ("profile", "model_latency", "runs", 0, "samples_s")
@@ -48,7 +53,7 @@ def test_a_number_that_is_none_is_refused(folder: Path, where: tuple[Any, ...], 
     if said is None:
         damage(folder, "training", "test", "false_negatives", value=[0, 0, 0])
         said = "no labelled pixel was counted"
-    with pytest.raises(StudyError, match=rf"records.jsonl:2: .*{said}.*; if it was damaged, delete this line"):
+    with pytest.raises(StudyError, match=rf"records.jsonl:[34]: .*{said}.*; if it was damaged, delete this line"):
         read_records(folder)
 
 
@@ -65,3 +70,60 @@ def test_half_a_letter_that_a_killed_driver_left_is_no_record(folder: Path) -> N
     with (folder / RECORDS).open("ab") as file:
         file.write('{"variant": "\N{GREEK SMALL LETTER ALPHA}'.encode()[:-1])
     assert [each.variant for each in read_records(folder)] == ["a", "b"]
+
+
+def test_a_training_may_have_many_profiles_each_by_the_weights_that_it_measured(folder: Path) -> None:
+    trained = record("c", weights="f00d")
+    append_records(folder, trained)
+    for threads in (2, 4):
+        config = ProfilingConfig(threads=threads)
+        again = record("weights of c", kind="profile", weights="f00d", profiling_config=config)
+        append_records(folder, again.model_copy(update={"key": profile_key(again)}))
+    found = read_records(folder)
+    assert [(each.variant, each.kind, each.profiling_config.threads) for each in found[2:]] == [
+        ("c", "training", 1), ("c", "profile", 2), ("c", "profile", 4),
+    ]  # fmt: skip
+    assert all(each.training == trained.training for each in found[2:])
+    assert [each.variant for each in read_landed(folder)] == ["a", "b", "c"]
+
+
+def test_a_training_without_a_profile_takes_the_first_that_was_measured_of_its_weights(folder: Path) -> None:
+    append_records(folder, record("c", weights="f00d", profile=None))
+    later = record("by itself", kind="profile", weights="f00d", latency_s=0.5)
+    append_records(folder, later.model_copy(update={"key": profile_key(later)}))
+    last = read_records(folder)[-1]
+    assert (last.variant, last.kind) == ("c", "training")
+    assert last.profile
+    assert last.profile.model_latency
+    assert last.profile.model_latency.median_s == 0.5
+    assert read_landed(folder)[-1].profile is None  # a driver would still profile it
+
+
+def test_a_profile_of_random_weights_stands_alone_and_the_newest_of_a_setting_counts(folder: Path) -> None:
+    for latency_s in (0.1, 0.2):
+        alone = record("nano", kind="profile", is_trained=False, latency_s=latency_s, dataset=None)
+        alone = alone.model_copy(update={"training": None, "training_config": None})
+        assert alone.profile
+        profile = alone.profile.model_copy(update={"num_classes": 11})
+        alone = alone.model_copy(update={"profile": profile})
+        append_records(folder, alone.model_copy(update={"key": profile_key(alone)}))
+    (only,) = read_records(folder)[2:]
+    assert (only.kind, only.num_classes, only.input_size, only.training) == ("profile", 11, (64, 96), None)
+    assert only.measured.model_latency
+    assert only.measured.model_latency.median_s == 0.2
+
+
+def test_a_profile_whose_training_was_not_written_any_more_has_not_landed(folder: Path) -> None:
+    append_records(folder, record("c"))
+    lines = (folder / RECORDS).read_text().splitlines(keepends=True)
+    (folder / RECORDS).write_text("".join(lines[:-1]))  # killed between the two rows
+    assert [each.variant for each in read_records(folder)] == ["a", "b"]
+
+
+def test_writers_of_one_file_do_not_mix_their_rows(folder: Path) -> None:
+    threads = [Thread(target=append_records, args=(folder, record(f"t{n}"))) for n in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert {each.variant for each in read_records(folder)} == {"a", "b", *(f"t{n}" for n in range(8))}

@@ -20,6 +20,7 @@ from jetbench.spec.sweep import Sweep
 from jetbench.study.place import Place
 from jetbench.study.run import SweepRun, run_study
 from jetbench.study.trouble import Trouble
+from tests.landed import count_landed
 from tests.made_up import DATASET, ENVIRONMENT, SIZE, failed, profile, record, training
 
 
@@ -307,7 +308,9 @@ def test_a_later_record_replaces_an_earlier_one_of_the_same_variant(tmp_path: Pa
 
 def test_a_record_of_another_version_says_so(tmp_path: Path) -> None:
     (tmp_path / "records.jsonl").write_text('{"version": 99}\n')
-    with pytest.raises(StudyError, match=r"records.jsonl:1: not a record of version 2"):
+    with pytest.raises(
+        StudyError, match=r"records.jsonl:1: a record of version 99; this jetbench .* reads versions 2 and 3"
+    ):
         read_records(tmp_path)
 
 
@@ -315,7 +318,7 @@ def test_a_damaged_line_says_which_one_to_delete(tmp_path: Path) -> None:
     append_records(tmp_path, record("a"))
     with (tmp_path / "records.jsonl").open("a") as file:
         file.write("garbage{\n")
-    with pytest.raises(StudyError, match=r"records.jsonl:2: not JSON; delete this line"):
+    with pytest.raises(StudyError, match=r"records.jsonl:3: not JSON; delete this line"):
         read_records(tmp_path)
 
 
@@ -364,7 +367,7 @@ def test_a_late_or_double_result_is_dropped(tmp_path: Path) -> None:
     records = run_study(tmp_path, sweep, variants(sweep), DATASET, "cpu", Late(), view)
     assert [r.variant for r in records] == NAMES
     assert all(r.failure is None for r in records)
-    assert (tmp_path / "records.jsonl").read_text().count("\n") == 3
+    assert count_landed(tmp_path) == 3
     assert any("a late ok of its train, attempt 2, is dropped" in note for note in view.notes)
     assert len(trials(tmp_path)) == 3
 
@@ -390,7 +393,7 @@ def test_a_row_whose_writing_is_interrupted_is_there_once(tmp_path: Path, monkey
             append_records(tmp_path, record("b"))
     assert [r.variant for r in read_records(tmp_path)] == ["a"]
     append_records(tmp_path, record("b"))
-    assert (tmp_path / "records.jsonl").read_text().count("\n") == 2
+    assert count_landed(tmp_path) == 2
 
 
 def test_trouble_that_passed_long_ago_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:

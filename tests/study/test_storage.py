@@ -19,6 +19,7 @@ from jetbench.errors import SpecError
 from jetbench.study.storage import hide_password, storage_url
 from tests.cli.test_verbs import jetbench
 from tests.execution.made_up import Study, wait_until
+from tests.landed import count_landed
 from tests.postgresql import PostgreSQL
 
 
@@ -79,7 +80,7 @@ def test_a_server_that_goes_away_is_waited_for_and_nothing_is_lost(
 ) -> None:
     process = study.start(12, storage=database, wait=60, slots=1, MADE_UP_SECONDS=0.3)
     records = study.folder / "records.jsonl"
-    wait_until(lambda: records.exists() and records.read_text().count("\n") >= 2, "two rows", process=process)
+    wait_until(lambda: count_landed(records.parent) >= 2, "two rows", process=process)
     server.stop()
     try:
         assert process.stdout
@@ -104,7 +105,7 @@ def test_a_server_that_stays_away_ends_the_driver_and_the_rows_are_told_later(
 ) -> None:
     process = study.start(16, storage=database, wait=2, MADE_UP_SECONDS=0.3)  # more than a wave of profiles
     records = study.folder / "records.jsonl"
-    wait_until(lambda: records.exists() and records.read_text().count("\n") >= 1, "a row", process=process)
+    wait_until(lambda: count_landed(records.parent) >= 1, "a row", process=process)
     server.stop()
     try:
         text, _ = process.communicate(timeout=60)
@@ -196,7 +197,7 @@ def test_a_server_that_does_not_answer_holds_up_no_job_and_no_ctrl_c(
 ) -> None:
     process = study.start(30, storage=database, wait=60, MADE_UP_SECONDS=0.3)
     records = study.folder / "records.jsonl"
-    wait_until(lambda: records.exists() and records.read_text().count("\n") >= 1, "a row", process=process)
+    wait_until(lambda: count_landed(records.parent) >= 1, "a row", process=process)
     backends = server.pids()
     for pid in backends:
         os.kill(pid, signal.SIGSTOP)

@@ -271,7 +271,7 @@ def test_on_a_telephone_nothing_sticks_out(tmp_path: Path) -> None:
 
 
 def test_the_page_of_an_invalid_row_says_that_something_was_left_out_and_why() -> None:
-    wrong = profile(0.01, notes={"output": "it is not finite"})
+    wrong = profile(0.01, output_difference=0.5)
     (detail,) = describe_study(study(record("a", profile=wrong)))["details"].values()
     assert detail["verdict"] == "invalid"
     assert detail["reasons"]
