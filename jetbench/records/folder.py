@@ -1,8 +1,10 @@
 """A study's folder: who drives it, the sweep or search that it holds, and its records, one line each."""
 
+import codecs
 import contextlib
 import errno
 import fcntl
+import gc
 import json
 import os
 import secrets
@@ -126,7 +128,8 @@ def read_records(folder: Path) -> list[Record]:
     Raises:
         StudyError: a line is no record that this version reads.
     """
-    landed, alone = _read(folder)
+    with _without_collection():
+        landed, alone = _read(folder)
     by_weights = {record.weights: record.key for record in landed.values() if record.weights is not None}
     others = []
     for row in alone.values():
@@ -146,8 +149,22 @@ def read_landed(folder: Path) -> list[Record]:
     Raises:
         StudyError: a line is no record that this version reads.
     """
-    landed, _ = _read(folder)
+    with _without_collection():
+        landed, _ = _read(folder)
     return list(landed.values())
+
+
+@contextmanager
+def _without_collection() -> Iterator[None]:
+    """Read without the garbage collector: it would go through millions of new numbers again and again, for nothing."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+            gc.freeze()
 
 
 def _read(folder: Path) -> tuple[dict[str, Record], dict[str, ProfileRow]]:
@@ -159,9 +176,11 @@ def _read(folder: Path) -> tuple[dict[str, Record], dict[str, ProfileRow]]:
     for number, line in enumerate(_whole_lines(path), 1):
         try:
             row = _read_line(line)
-        except json.JSONDecodeError:
+        except (json.JSONDecodeError, UnicodeDecodeError):
+            _check_text(path)
             raise StudyError(f"{path}:{number}: not JSON; delete this line, the other rows are kept") from None
         except ValueError as error:
+            _check_text(path)
             raise StudyError(
                 f"{path}:{number}: {_first_problem(error)}; if it was damaged, delete this line: "
                 "the other rows are kept"
@@ -179,19 +198,27 @@ def _read(folder: Path) -> tuple[dict[str, Record], dict[str, ProfileRow]]:
     return landed, alone
 
 
-def _whole_lines(path: Path) -> list[str]:
+def _whole_lines(path: Path) -> list[bytes]:
     """The lines of a file; a last one without its end was being written when its writer was killed, and is none."""
     if not path.exists():
         return []
-    whole = path.read_bytes()
-    whole = whole[: whole.rfind(b"\n") + 1]
+    content = path.read_bytes().removeprefix(codecs.BOM_UTF8)
+    return content[: content.rfind(b"\n") + 1].split(b"\n")[:-1]
+
+
+def _check_text(path: Path) -> None:
+    """Refuse bytes of another encoding.
+
+    Raises:
+        StudyError: with where the first of them stands.
+    """
     try:
-        return whole.decode("utf-8-sig").split("\n")[:-1]
+        path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise StudyError(f"{path}: byte {error.start} is no UTF-8: something else has written to it") from None
 
 
-def _read_line(line: str) -> RecordRow | Record:
+def _read_line(line: bytes) -> RecordRow | Record:
     # What it is stands at its beginning, so that most lines are parsed once, by pydantic alone.
     for beginning, kind in BEGINNINGS.items():
         if line.startswith(beginning):
@@ -210,11 +237,11 @@ def _read_line(line: str) -> RecordRow | Record:
     )
 
 
-BEGINNINGS: dict[str, type[TrainingRow | ProfileRow | Record2 | ProfileRecord2]] = {
-    f'{{"kind":"training","version":{RECORD_VERSION},': TrainingRow,
-    f'{{"kind":"profile","version":{RECORD_VERSION},': ProfileRow,
-    '{"version":2,"key":': Record2,
-    '{"version":2,"network":': ProfileRecord2,
+BEGINNINGS: dict[bytes, type[TrainingRow | ProfileRow | Record2 | ProfileRecord2]] = {
+    f'{{"kind":"training","version":{RECORD_VERSION},'.encode(): TrainingRow,
+    f'{{"kind":"profile","version":{RECORD_VERSION},'.encode(): ProfileRow,
+    b'{"version":2,"key":': Record2,
+    b'{"version":2,"network":': ProfileRecord2,
 }
 
 

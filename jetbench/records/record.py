@@ -381,8 +381,15 @@ class Record(Spec):
 
 def joined(training: TrainingRow, profile: ProfileRow | None) -> Record:
     """A training with the profile that was measured for it. Both were validated when they were read."""
-    fields = {name: getattr(training, name) for name in TrainingRow.model_fields if name not in ("kind", "version")}
-    return Record.model_construct(**fields, profile=profile.profile if profile else None)
+    fields = dict(training.__dict__)
+    del fields["version"]
+    fields["profile"] = profile.profile if profile else None
+    return constructed(fields)
+
+
+def constructed(fields: dict[str, Any]) -> Record:
+    """A record of fields that were validated when they were read, and are not again."""
+    return Record.model_construct(None, **fields)
 
 
 def with_profile(record: Record, profile: ProfileRow) -> Record:
@@ -395,8 +402,9 @@ def with_profile(record: Record, profile: ProfileRow) -> Record:
 
 def profile_alone(profile: ProfileRow) -> Record:
     """A profile of a network whose training is not here, or which has none."""
-    fields = {name: getattr(profile, name) for name in ProfileRow.model_fields if name not in ("version", "of")}
-    return Record.model_construct(**fields)
+    fields = dict(profile.__dict__)
+    del fields["version"], fields["of"]
+    return constructed(fields)
 
 
 def profile_key(record: Record) -> str:

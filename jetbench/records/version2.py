@@ -17,6 +17,7 @@ from jetbench.records.record import (
     Record,
     Status,
     TrainingResult,
+    constructed,
     profile_key,
 )
 from jetbench.spec.architecture import AnyArchitecture
@@ -69,11 +70,12 @@ class Record2(Spec):
 
     def upgraded(self) -> Record:
         """The same as a record of today."""
-        fields = {name: getattr(self, name) for name in Record2.model_fields if name in Record.model_fields}
+        fields = dict(self.__dict__)
+        del fields["version"]
         fields["failure"] = self.failure.upgraded() if self.failure else None
         fields["profile"] = _upgraded(self.profile) if self.profile else None
         fields["origin"] = "a folder that version 2 does not name" if self.variant.startswith(TAKEN_OVER) else None
-        return Record.model_construct(**fields)
+        return constructed(fields)
 
 
 class ProfileRecord2(Spec):
