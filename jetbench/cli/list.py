@@ -30,14 +30,16 @@ def list_names(
     classes: ClassesOption = 11,
     as_json: JsonOption = False,
 ) -> None:
-    """List the bundled architectures, rivals, sweeps, searches and spaces."""
+    """List the bundled architectures, baselines, sweeps, searches and spaces."""
     rows: list[dict[str, Any]] = []
-    rivals: list[dict[str, Any]] = []
+    baselines: list[dict[str, Any]] = []
     for name in names("architectures"):
         architecture = read_architecture(name, {})
         if isinstance(architecture, Baseline):
             year, fidelity = architecture.paper.year, architecture.fidelity
-            rivals.append({"name": name, "year": year, "fidelity": fidelity, "description": architecture.description})
+            baselines.append(
+                {"name": name, "year": year, "fidelity": fidelity, "description": architecture.description}
+            )
             continue
         cost = cost_of(architecture, classes, read_size(size))
         rows.append(
@@ -57,7 +59,7 @@ def list_names(
                     "size": read_size(size),
                     "classes": classes,
                     "architectures": rows,
-                    "rivals": rivals,
+                    "baselines": baselines,
                     "sweeps": sweeps,
                     "searches": searches,
                     "spaces": spaces,
@@ -77,14 +79,14 @@ def list_names(
         )
     print_whole(console, table)
     table = Table(
-        title="\nRivals; what one costs: jetbench count NAME, what is published of it: jetbench show NAME",
+        title="\nBaselines; what one costs: jetbench count NAME, what is published of it: jetbench show NAME",
         title_justify="left",
         box=None,
         pad_edge=False,
     )
     for heading in ("name", "year", "fidelity", ""):
         table.add_column(heading)
-    for row in rivals:
+    for row in baselines:
         table.add_row(row["name"], str(row["year"]), row["fidelity"], escape(row["description"]))
     print_whole(console, table)
     for title, listed in (

@@ -21,9 +21,9 @@ from jetbench.network.plan import BaselinePlan, plan_architecture, plan_network
 from jetbench.reporting.sheets.lint import describe_findings, print_findings
 from jetbench.reporting.sheets.network import (
     describe_architecture,
-    describe_rival,
+    describe_baseline,
+    print_baseline,
     print_blocks,
-    print_rival,
 )
 from jetbench.spec.architecture import Baseline
 
@@ -37,10 +37,10 @@ def show(
     lint: Annotated[bool, typer.Option("--lint", help="Say what in it works against itself, and why.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Show an architecture block by block: level, stage, shapes, parameters and MACs; of a rival, what is published."""
+    """Show an architecture block by block, with shapes, parameters and MACs; or what is published of a baseline."""
     architecture = read_network(name, changes)
     if isinstance(architecture, Baseline):
-        _show_rival(architecture, classes, read_size(size), lint, as_json)
+        _show_baseline(architecture, classes, read_size(size), lint, as_json)
         return
     plan = plan_architecture(architecture, classes, read_size(size))
     findings = lint_plan(plan) if lint else None
@@ -55,12 +55,12 @@ def show(
         print_findings(console, findings)
 
 
-def _show_rival(architecture: Baseline, classes: int, size: tuple[int, int], lint: bool, as_json: bool) -> None:
+def _show_baseline(architecture: Baseline, classes: int, size: tuple[int, int], lint: bool, as_json: bool) -> None:
     if lint:
-        raise SpecError(f"{architecture.name}: is a rival; --lint knows the blocks of JetSeg alone, leave it out")
+        raise SpecError(f"{architecture.name}: is a baseline; --lint knows the blocks of JetSeg alone, leave it out")
     plan = plan_network(architecture, classes, size) if architecture.network else None
     assert plan is None or isinstance(plan, BaselinePlan)
     if as_json:
-        typer.echo(json.dumps(describe_rival(architecture, plan), indent=2))
+        typer.echo(json.dumps(describe_baseline(architecture, plan), indent=2))
     else:
-        print_rival(console, architecture, plan)
+        print_baseline(console, architecture, plan)

@@ -1,4 +1,4 @@
-"""REU and TanhExp, the activations of JetSeg (section 2.2), and the plain rivals to sweep against them."""
+"""REU and TanhExp, the activations of JetSeg (section 2.2), and the plain baselines to sweep against them."""
 
 from typing import Any
 

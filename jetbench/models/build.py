@@ -16,8 +16,8 @@ from jetbench.spec.catalog import load_architecture
 def build_model(architecture: AnyArchitecture | str, num_classes: int, input_size: tuple[int, int]) -> nn.Module:
     """A freshly initialised network that maps (N, 3, H, W) to logits (N, num_classes, H, W).
 
-    In training mode a rival with auxiliary heads returns a tuple: the logits, then each head's, of the same size. One
-    channel alone tells edges from the rest.
+    In training mode a baseline with auxiliary heads returns a tuple: the logits, then each head's, of the same size.
+    A head of one channel tells edges from the rest.
 
     Args:
         architecture: what to build: a name (`jetseg-nano`), the path of a YAML file, or an `Architecture`.

@@ -54,7 +54,7 @@ def cost_of(architecture: AnyArchitecture, num_classes: int, input_size: Size) -
     """Parameters, MACs, equation 2 and peak activation memory of a JetSeg `architecture` for images of (height, width).
 
     Raises:
-        SpecError: it cannot be built; the message names the key, the value and the rule. Or it is a rival.
+        SpecError: it cannot be built; the message names the key, the value and the rule. Or it is a baseline.
     """
     jetseg = only_jetseg(architecture)
     try:

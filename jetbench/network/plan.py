@@ -121,7 +121,7 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class BaselinePlan:
-    """A rival ready to be built; its layers are in code, so its name stands for them."""
+    """A baseline ready to be built; its layers are in code, so its name stands for them."""
 
     network: BaselineName
     input_size: Size
@@ -135,7 +135,7 @@ class BaselinePlan:
 
 AnyPlan = Plan | BaselinePlan
 SMALLEST_SIDE = 64
-"""The smallest image that a rival takes: below it, their deepest maps have no pixel left."""
+"""The smallest image that a baseline takes: below it, their deepest maps have no pixel left."""
 
 
 @lru_cache(maxsize=1024)
@@ -168,7 +168,7 @@ def plan_architecture(architecture: AnyArchitecture, num_classes: int, input_siz
     """Every layer of a JetSeg `architecture` for images of `input_size` (height, width).
 
     Raises:
-        SpecError: it cannot be built; the message names the key, the value and the rule. Or it is a rival.
+        SpecError: it cannot be built; the message names the key, the value and the rule. Or it is a baseline.
     """
     jetseg = only_jetseg(architecture)
     try:
@@ -178,7 +178,7 @@ def plan_architecture(architecture: AnyArchitecture, num_classes: int, input_siz
 
 
 def plan_network(architecture: AnyArchitecture, num_classes: int, input_size: Size) -> AnyPlan:
-    """`plan_architecture` for any network, rivals too.
+    """`plan_architecture` for any network, baselines too.
 
     Raises:
         SpecError: it cannot be built, or too little of it is published.
@@ -194,7 +194,7 @@ def plan_network(architecture: AnyArchitecture, num_classes: int, input_size: Si
         raise SpecError(f"{architecture.name}: num_classes={num_classes} must be at least 2")
     if min(input_size) < SMALLEST_SIDE:
         raise SpecError(
-            f"{architecture.name}: input size {input_size[0]}x{input_size[1]} is too small; rivals take at least "
+            f"{architecture.name}: input size {input_size[0]}x{input_size[1]} is too small; baselines take at least "
             f"{SMALLEST_SIDE}x{SMALLEST_SIDE}"
         )
     return BaselinePlan(architecture.network, (input_size[0], input_size[1]), num_classes)

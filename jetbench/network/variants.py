@@ -52,10 +52,10 @@ def read_sweep(name: str, changes: Mapping[str, Any] | None = None) -> Sweep:
 
 
 def read_quoted(names: Sequence[str]) -> tuple[Baseline, ...]:
-    """The rivals of which a sweep's tables show what is published.
+    """The baselines of which a sweep's tables show what is published.
 
     Raises:
-        SpecError: a name is of no rival.
+        SpecError: a name is of no baseline.
     """
     found = []
     if len(set(names)) < len(names):
@@ -63,7 +63,7 @@ def read_quoted(names: Sequence[str]) -> tuple[Baseline, ...]:
     for name in names:
         architecture = read_architecture(name, {})
         if not isinstance(architecture, Baseline):
-            raise SpecError(f"quoted: {name} is no rival; a JetSeg network is run, under variants:")
+            raise SpecError(f"quoted: {name} is no baseline; a JetSeg network is run, under variants:")
         found.append(architecture)
     return tuple(found)
 
@@ -176,7 +176,7 @@ def _build(
         training = parse_spec(TrainingConfig, raw, f"training with {of_training}")
     if isinstance(architecture, Baseline) and training.batch_size == 1:
         raise SpecError(
-            "training.batch_size=1: rivals have norms over one value an image, which take 2 images at least"
+            "training.batch_size=1: baselines have norms over one value an image, which take 2 images at least"
         )
     plan = plan_network(architecture, num_classes, input_size)
     return Variant(name, dict(changes), architecture, training, plan)

@@ -138,7 +138,7 @@ def judge_claims(studies: Sequence[Study] = ()) -> list[Ruling]:
 
 
 def _count(name: str, classes: int, size: Size) -> Cost | None:
-    """What a network costs; None of a rival where there is no torch to build it."""
+    """What a network costs; None of a baseline where there is no torch to build it."""
     try:
         return add_up(list_network(plan_network(load_architecture(name), classes, size)))
     except ImportError:
@@ -255,30 +255,30 @@ def _runs_on_nano(claim: Claim, evidence: Evidence) -> Ruling:
 
 def _twice_as_fast(claim: Claim, evidence: Evidence) -> Ruling:
     text = (
-        "the one rival whose FPS stands beside it is DSANet, 75.3 FPS at 480x360 on its authors' card: 158 / 75.3 is "
-        "2.1, of two inputs and two cards"
+        "the one baseline whose FPS stands beside it is DSANet, 75.3 FPS at 480x360 on its authors' card: 158 / 75.3 "
+        "is 2.1, of two inputs and two cards"
     )
-    ratios = [told for rival in ("dsanet", "linknet", "cgnet") for told in _ratios(evidence, rival)]
+    ratios = [told for baseline in ("dsanet", "linknet", "cgnet") for told in _ratios(evidence, baseline)]
     if ratios:
         text += f". Measured alike, on other machines: {'; '.join(text for text, _ in ratios)}"
     return Ruling(
         claim=claim,
         verdict="untestable here",
         evidence=text,
-        missing="profiles of JetSeg and its rivals at one input on a Titan RTX and a Jetson Xavier",
+        missing="profiles of JetSeg and its baselines at one input on a Titan RTX and a Jetson Xavier",
         studies=tuple(dict.fromkeys(study for _, study in ratios)),
     )
 
 
-def _ratios(evidence: Evidence, rival: str) -> list[tuple[str, str]]:
-    """How much faster the released nano is than a rival, in each study that has profiled both alike; and its name."""
+def _ratios(evidence: Evidence, baseline: str) -> list[tuple[str, str]]:
+    """How much faster the released nano is than a baseline, in each study that profiled both alike; and its name."""
     found = []
     for row in evidence.rows:
         if row.architecture.name != NETWORK or not is_unchanged(row):
             continue
         ours = BY_NAME["latency"].read(row)
         for other in evidence.rows:
-            if other.study != row.study or other.architecture.name != rival or not is_unchanged(other):
+            if other.study != row.study or other.architecture.name != baseline or not is_unchanged(other):
                 continue
             theirs = BY_NAME["latency"].read(other)
             if ours is None or theirs is None or len(group_rows([row, other], ("counted", "measured"))) > 1:
@@ -288,7 +288,7 @@ def _ratios(evidence: Evidence, rival: str) -> list[tuple[str, str]]:
             tie = ", a tie" if ours.is_tied_with(theirs) else ""
             machine, size = row.profiles[0].environment, format_size(row.profiles[0].input_size)
             text = (
-                f"{ratio:.2f} \N{PLUS-MINUS SIGN} {half:.2f} times as fast as {rival}{tie} (at "
+                f"{ratio:.2f} \N{PLUS-MINUS SIGN} {half:.2f} times as fast as {baseline}{tie} (at "
                 f"{size}, {machine.device}, {machine.cpu}, {row.study})"
             )
             found.append((text, row.study))
@@ -297,23 +297,23 @@ def _ratios(evidence: Evidence, rival: str) -> list[tuple[str, str]]:
 
 def _fewer_parameters(claim: Claim, evidence: Evidence) -> Ruling:
     asked = claim.figures[0].value
-    rivals = [row for row in read_table1() if row.network != NETWORK]
-    total = sum(row.parameters for row in rivals)
-    told = ", ".join(f"{row.model} {row.parameters:g} M" for row in rivals)
+    baselines = [row for row in read_table1() if row.network != NETWORK]
+    total = sum(row.parameters for row in baselines)
+    told = ", ".join(f"{row.model} {row.parameters:g} M" for row in baselines)
     text = (
-        f"the rivals of its table 1 have {total:.2f} M parameters together ({told}), so no difference to JetSeg there "
-        f"can be {asked / 1e6:.2f} M"
+        f"the baselines of its table 1 have {total:.2f} M parameters together ({told}), so no difference to JetSeg "
+        f"there can be {asked / 1e6:.2f} M"
     )
     return Ruling(claim, "contradicts itself" if asked > 1e6 * total else "untestable here", text)
 
 
 def _fewer_flops(claim: Claim, evidence: Evidence) -> Ruling:
     asked = claim.figures[0].value
-    *rivals, jetseg = read_table1()
-    shares = {row.model: 1 - jetseg.flops / row.flops for row in rivals}
+    *baselines, jetseg = read_table1()
+    shares = {row.model: 1 - jetseg.flops / row.flops for row in baselines}
     told = ", ".join(f"{name} {share:.1%}" for name, share in shares.items())
     text = (
-        f"by its table 1 JetSeg has fewer FLOPs than each rival by {told}, at different inputs and by two ways of "
+        f"by its table 1 JetSeg has fewer FLOPs than each baseline by {told}, at different inputs and by two ways of "
         f"counting; none is {asked:.2%}"
     )
     is_there = any(round(share, 4) == asked for share in shares.values())
@@ -375,13 +375,13 @@ def _compare_losses(evidence: Evidence, score: Column, when: str) -> list[LossCh
                 continue
             paired.append((ours, loss, pairs))
     found = []
-    for ours, rival, pairs in paired:
+    for ours, baseline, pairs in paired:
         # All intervals hold together: of many losses one would else be told apart by chance.
         change = paired_difference(pairs, 1 - 0.05 / len(paired))
         word = "a tie" if change.is_tie else "told apart"
         text = (
             f"{when}, {ours.architecture.name}, JetLoss {100 * change.mean:+.1f} \N{PLUS-MINUS SIGN} "
-            f"{100 * change.half:.1f} points of {split} mIoU against {rival}, {word} ({len(pairs)} seeds, each with "
+            f"{100 * change.half:.1f} points of {split} mIoU against {baseline}, {word} ({len(pairs)} seeds, each with "
             f"both, {ours.records[0].recipe.budget}, {ours.records[0].data.name}, {ours.study})"
         )
         found.append(LossChange(change, text, ours.study))

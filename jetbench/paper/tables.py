@@ -1,6 +1,6 @@
 """reports/paper/: the paper's tables with our columns beside its own, made from the records in its folders.
 
-`python -m jetbench.paper.tables FOLDER` writes all of it again, the same bytes each time. Counting a rival at the
+`python -m jetbench.paper.tables FOLDER` writes all of it again, the same bytes each time. Counting a baseline at the
 paper's inputs builds it, which takes torch; everything else is from records and closed forms.
 """
 
@@ -43,9 +43,9 @@ from jetbench.spec.catalog import load_architecture, load_jetseg
 from jetbench.spec.device import load_device
 from jetbench.spec.values import Size
 
-RIVALS, RIVALS_ELSEWHERE, ABLATION, LOSSES = "realtime", "realtime-elsewhere", "ablation", "losses"
-BRIEF, BRIEF_RIVALS = ("brief", "brief-streets", "brief-64x96", "brief-144x192"), "brief-rivals"
-STUDIES = (RIVALS, RIVALS_ELSEWHERE, ABLATION, LOSSES, *BRIEF, BRIEF_RIVALS)
+BASELINE_STUDY, BASELINES_ELSEWHERE, ABLATION, LOSSES = "realtime", "realtime-elsewhere", "ablation", "losses"
+BRIEF, BRIEF_BASELINES = ("brief", "brief-streets", "brief-64x96", "brief-144x192"), "brief-baselines"
+STUDIES = (BASELINE_STUDY, BASELINES_ELSEWHERE, ABLATION, LOSSES, *BRIEF, BRIEF_BASELINES)
 DEVICES = ("workstation", "agx", "nano")
 FORMS = ("", "-released")
 WORDS = ("input", "pretrained", "augmentation")
@@ -214,18 +214,18 @@ def write_paper(folder: Path) -> list[Path]:
     if missing:
         raise SpecError(f"{folder}: lacks the studies {', '.join(missing)}, whose records its tables are made from")
     paths = equation2.write_equation2(folder)
-    rivals, every = studies[RIVALS], list(studies.values())
+    baselines, every = studies[BASELINE_STUDY], list(studies.values())
     for study in every:
         paths += write_tables(study, study.rows())
     builders: dict[str, Callable[[], Table]] = {
-        "table-1": lambda: build_table1(rivals),
+        "table-1": lambda: build_table1(baselines),
         **{f"device-{name}": _device_builder(name, every) for name in DEVICES},
         "ablation": lambda: build_effects(studies[ABLATION]),
-        "classes": lambda: _build_classes(rivals),
+        "classes": lambda: _build_classes(baselines),
         "losses": lambda: _build_losses(studies[LOSSES]),
         "brief": lambda: build_budgets([studies[name] for name in BRIEF]),
-        "brief-rivals": lambda: build_budgets([studies[BRIEF_RIVALS]]),
-        "transfer": lambda: build_transfer(studies[RIVALS_ELSEWHERE], rivals),
+        "brief-baselines": lambda: build_budgets([studies[BRIEF_BASELINES]]),
+        "transfer": lambda: build_transfer(studies[BASELINES_ELSEWHERE], baselines),
         "claims": lambda: build_claims(judge_claims(every), every),
     }
     for name, build in builders.items():

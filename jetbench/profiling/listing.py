@@ -31,14 +31,14 @@ def count(network: AnyArchitecture | str, num_classes: int = 11, size: tuple[int
 def list_network(plan: AnyPlan) -> tuple[Operation, ...]:
     """The operations of one forward pass in eval mode, for one image, in order; training-only heads run none.
 
-    A rival is built on torch's meta device, where nothing is computed and no memory is needed. `part` of an operation
-    is then the outermost module that ran it.
+    A baseline is built on torch's meta device, where nothing is computed and no memory is needed. Then `part` of an
+    operation is the outermost module that ran it.
     """
     return _trace(plan) if isinstance(plan, BaselinePlan) else list_operations(plan)
 
 
 def count_training_only(plan: BaselinePlan) -> int:
-    """Parameters of a rival's heads that only training uses."""
+    """Parameters of a baseline's heads that only training uses."""
     everything = sum(parameter.numel() for parameter in _build(plan).parameters())
     return everything - sum(operation.parameters for operation in _trace(plan))
 

@@ -1,6 +1,6 @@
 """What each part of a network costs and how long it takes, so that costs and times can be set side by side.
 
-A part is a block or the decoder of JetSeg, an outermost module of a rival. The clock is read with the device idle at
+A part is a block or the decoder of JetSeg, an outermost module of a baseline. The clock is read with the device idle at
 both ends of each part, which a pass otherwise never does: parts explain a latency, they are not the latency.
 """
 

@@ -39,7 +39,7 @@ class Study:
         return frame(self.records, self.quoted)
 
     def rows(self, merge_seeds: bool = True) -> list[Row]:
-        """Its rows, then those of rivals that are only quoted."""
+        """Its rows, then those of baselines that are only quoted."""
         return [*rows_of(self.records, self.name, merge_seeds), *quoted_rows(self.quoted)]
 
 

@@ -3,7 +3,8 @@
 A value left out (None) means "as the form says"; `plan.py` turns the spec into layers for one input size. Sections
 are those of the JetSeg paper (Lopez-Montiel et al., 2023), the two forms are explained in the README.
 
-A Baseline is a rival, with nothing to vary: its layers are in `models/baselines/`, what its paper reports is data here.
+A Baseline is a published network with nothing to vary: its layers are in `models/baselines/`, what its paper reports is
+data here.
 """
 
 import re
@@ -243,7 +244,7 @@ class Architecture(Spec):
 
 
 class Baseline(Spec):
-    """A rival as it was published: nothing of it varies but the number of classes.
+    """A baseline as it was published: nothing of it varies but the number of classes.
 
     `fidelity` says what the name may be taken for. `exact`: it computes what the authors' code, or a complete text,
     describes. `approximate`: something had to be assumed, and `assumed` says what. `quoted`: too little is published to
@@ -269,30 +270,33 @@ class Baseline(Spec):
         return self
 
 
-def is_rival(raw: Mapping[str, Any]) -> bool:
+def is_baseline(raw: Mapping[str, Any]) -> bool:
     """Does a YAML file's mapping describe a Baseline?"""
     return "network" in raw or "fidelity" in raw
 
 
 def _kind_of(value: Any) -> str:
-    is_baseline = isinstance(value, Baseline) or (isinstance(value, dict) and is_rival(value))
-    return "baseline" if is_baseline else "jetseg"
+    if isinstance(value, Baseline) or (isinstance(value, dict) and is_baseline(value)):
+        return "baseline"
+    return "jetseg"
 
 
 AnyArchitecture = Annotated[
     Annotated[Architecture, Tag("jetseg")] | Annotated[Baseline, Tag("baseline")], Discriminator(_kind_of)
 ]
-"""A JetSeg network, or a rival: what has a key `network` or `fidelity` is a rival."""
+"""A JetSeg network, or a baseline: what has a key `network` or `fidelity` is a baseline."""
 
 
 def only_jetseg(architecture: Architecture | Baseline) -> Architecture:
     """`architecture` itself.
 
     Raises:
-        SpecError: it is a rival.
+        SpecError: it is a baseline.
     """
     if isinstance(architecture, Baseline):
-        raise SpecError(f"{architecture.name}: is a rival, no JetSeg network: it has no JetBlocks and nothing to vary")
+        raise SpecError(
+            f"{architecture.name}: is a baseline, no JetSeg network: it has no JetBlocks and nothing to vary"
+        )
     return architecture
 
 

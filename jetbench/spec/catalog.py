@@ -11,7 +11,7 @@ from jetbench.spec.architecture import (
     AnyArchitecture,
     Architecture,
     Baseline,
-    is_rival,
+    is_baseline,
     only_jetseg,
 )
 from jetbench.spec.base import override, parse_spec, read_yaml
@@ -61,7 +61,7 @@ def load_architecture(name: str, /, **changes: Any) -> AnyArchitecture:
 
     Args:
         name: a bundled name, see `jetbench list`, or the path of a YAML file.
-        **changes: new values; a key may be dotted: `**{"stages.s2.repeats": 2}`. Rivals have nothing to change.
+        **changes: new values; a key may be dotted: `**{"stages.s2.repeats": 2}`. Baselines have nothing to change.
 
     Raises:
         SpecError: no such architecture, or a value that breaks a rule.
@@ -73,7 +73,7 @@ def load_jetseg(name: str, /, **changes: Any) -> Architecture:
     """`load_architecture` for a JetSeg network.
 
     Raises:
-        SpecError: it is a rival, which has no JetBlocks.
+        SpecError: it is a baseline, which has no JetBlocks.
     """
     return only_jetseg(read_architecture(name, changes))
 
@@ -90,9 +90,9 @@ def read_architecture(name: str, changes: Mapping[str, Any], source: str | None 
     """
     path = find("architectures", name)
     raw = {"name": path.stem, **_read_once(path, path.stat().st_mtime_ns)}
-    if is_rival(raw):
+    if is_baseline(raw):
         if fields := sorted(set(changes) - {"name", "description"}):
-            raise SpecError(f"{raw['name']}: is a rival, nothing of it varies; leave out {', '.join(fields)}")
+            raise SpecError(f"{raw['name']}: is a baseline, nothing of it varies; leave out {', '.join(fields)}")
         return parse_spec(Baseline, override(raw, changes), source or str(path))
     if set(changes) - {"name", "description", "paper", "reported"}:
         raw.pop("reported", None)
@@ -100,13 +100,13 @@ def read_architecture(name: str, changes: Mapping[str, Any], source: str | None 
 
 
 def baseline_names() -> list[str]:
-    """Names of the bundled rivals, sorted; those of which there are only reported figures too."""
-    return [name for name in names("architectures") if is_rival(_raw(name))]
+    """Names of the bundled baselines, sorted; those of which there are only reported figures too."""
+    return [name for name in names("architectures") if is_baseline(_raw(name))]
 
 
 def jetseg_names() -> list[str]:
     """Names of the bundled JetSeg networks, sorted."""
-    return [name for name in names("architectures") if not is_rival(_raw(name))]
+    return [name for name in names("architectures") if not is_baseline(_raw(name))]
 
 
 def _raw(name: str) -> dict[str, Any]:

@@ -44,7 +44,7 @@ class VariantGroup(Spec):
 class Sweep(Spec):
     """One experiment: a base architecture, what varies, the data, and how long to train.
 
-    `quoted` are rivals of which the tables show what is published, without running them. `board` is the device that
+    `quoted` are baselines of which the tables show what is published, without running them. `board` is the device that
     profiles (`jetbench devices`); None is this machine, or, with --ray, whichever holds the token `profiler`. A job
     that holds more than `memory_limit` is ended. With `seeds` every variant is trained once with each of them, with
     `budgets` once as long as each. Without `profile` it is trained only.

@@ -1,8 +1,8 @@
 """Losses of heads that only training uses: classes by the recipe's own loss, edges by a balanced cross-entropy.
 
-Each rival's paper has a recipe of its own for them. Here all share one, so that networks and not recipes are compared:
-only how much each head of classes counts is the rival's own. Edges count 1: how much the papers let them count is for
-losses of another scale.
+Each baseline's paper has a recipe of its own for them. Here all share one, so that networks are compared, not recipes.
+Only the weight of each head of classes is the baseline's own. Edges have weight 1: the papers' weights are for losses
+of another scale.
 """
 
 from collections.abc import Callable, Sequence

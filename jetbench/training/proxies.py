@@ -87,8 +87,8 @@ def naswot(model: nn.Module, images: Tensor) -> float:
 
     The kernel counts agreeing signs of each pair of images, scaled to 1 for an image with itself, so that networks of
     different sizes compare: the more the patterns differ, the nearer to 0 from below. Minus infinity of fewer than two
-    images, and where two have one pattern. It sees activations that are modules, which all of JetSeg's are; rivals that
-    call functions instead are seen in part, so it compares within a family.
+    images, and where two have one pattern. It sees activations that are modules, which all of JetSeg's are. Baselines
+    that call functions instead are seen in part, so it compares within a family.
     """
     kernel = torch.zeros(len(images), len(images), dtype=torch.float64)
     count = 0

@@ -1,4 +1,4 @@
-"""The rivals at the command line: listed, shown, counted, swept, quoted."""
+"""The baselines at the command line: listed, shown, counted, swept, quoted."""
 
 import json
 from collections.abc import Callable
@@ -23,15 +23,15 @@ quoted: [mfenet]
 """
 
 
-def test_rivals_are_listed_with_what_their_names_may_be_taken_for() -> None:
-    rows = json.loads(jetbench("list", "--json"))["rivals"]
+def test_baselines_are_listed_with_what_their_names_may_be_taken_for() -> None:
+    rows = json.loads(jetbench("list", "--json"))["baselines"]
     assert [row["name"] for row in rows] == baseline_names()
     assert {"name": "thundernet", "year": 2019, "fidelity": "approximate"}.items() <= rows[
         [row["name"] for row in rows].index("thundernet")
     ].items()
 
 
-def test_a_rival_is_shown_and_counted() -> None:
+def test_a_baseline_is_shown_and_counted() -> None:
     text = jetbench("show", "cgnet", "--size", "360x480")
     assert "494,258" in text
     assert "2,223.3" in text
@@ -46,31 +46,31 @@ def test_a_rival_is_shown_and_counted() -> None:
     [
         (("count", "mfenet"), "too little is published to build it"),
         (("show", "enet", "--lint"), "--lint knows the blocks of JetSeg alone"),
-        (("count", "enet", "--size", "63x100"), "rivals take at least 64x64"),
-        (("show", "enet", "--set", "groups=4"), "enet: is a rival, nothing of it varies; leave out groups"),
+        (("count", "enet", "--size", "63x100"), "baselines take at least 64x64"),
+        (("show", "enet", "--set", "groups=4"), "enet: is a baseline, nothing of it varies; leave out groups"),
         (("count", "mininet-v2"), "did you mean mininetv2?"),
     ],
 )
-def test_what_a_rival_cannot_do_is_refused(
+def test_what_a_baseline_cannot_do_is_refused(
     arguments: tuple[str, ...], message: str, refused: Callable[..., str]
 ) -> None:
     assert message in refused(*arguments)
 
 
 @pytest.mark.parametrize(("kind", "text"), [("screen", "axes: {groups: [1, 2]}"), ("search", "axes: {groups: [1, 2]}")])
-def test_a_rival_is_no_base_of_a_space(kind: str, text: str, tmp_path: Path) -> None:
+def test_a_baseline_is_no_base_of_a_space(kind: str, text: str, tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
     path.write_text(f"base: enet\n{text}\n")
-    assert "enet: is a rival, no JetSeg network" in jetbench(kind, str(path), cwd=tmp_path, code=2)
+    assert "enet: is a baseline, no JetSeg network" in jetbench(kind, str(path), cwd=tmp_path, code=2)
 
 
-def test_a_quoted_name_that_is_no_rival_is_refused(tmp_path: Path) -> None:
+def test_a_quoted_name_that_is_no_baseline_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
     path.write_text(SWEEP.replace("mfenet", "jetseg-nano"))
-    assert "quoted: jetseg-nano is no rival" in jetbench("sweep", str(path), cwd=tmp_path, code=2)
+    assert "quoted: jetseg-nano is no baseline" in jetbench("sweep", str(path), cwd=tmp_path, code=2)
 
 
-def test_rivals_are_trained_profiled_and_set_beside_what_is_published(tmp_path: Path) -> None:
+def test_baselines_are_trained_profiled_and_set_beside_what_is_published(tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_text(SWEEP)
     text = jetbench("sweep", "mine.yaml", cwd=tmp_path)
     folder = tmp_path / "reports" / "mine"

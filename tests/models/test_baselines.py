@@ -1,4 +1,4 @@
-"""What holds for every rival: a new one in `BASELINES` inherits both parametrised tests at the top."""
+"""What holds for every baseline: a new one in `BASELINES` inherits both parametrised tests at the top."""
 
 import warnings
 from pathlib import Path
@@ -38,7 +38,7 @@ def outputs_of(model: nn.Module, images: Tensor) -> tuple[Tensor, ...]:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_rival_segments_images_of_any_size_and_all_of_it_learns(name: BaselineName) -> None:
+def test_a_baseline_segments_images_of_any_size_and_all_of_it_learns(name: BaselineName) -> None:
     torch.manual_seed(0)
     model = build_model(load_architecture(name), CLASSES, (64, 64))
     heads = getattr(model, "auxiliary_weights", ())
@@ -75,7 +75,7 @@ def test_a_rival_segments_images_of_any_size_and_all_of_it_learns(name: Baseline
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
-def test_a_rival_can_be_compiled_and_exported(name: BaselineName, tmp_path: Path) -> None:
+def test_a_baseline_can_be_compiled_and_exported(name: BaselineName, tmp_path: Path) -> None:
     onnxruntime = pytest.importorskip("onnxruntime", reason="needs onnxruntime")
     pytest.importorskip("onnxscript", reason="needs onnxscript")
     torch.manual_seed(0)
@@ -97,13 +97,17 @@ def test_a_rival_can_be_compiled_and_exported(name: BaselineName, tmp_path: Path
 
 def test_the_register_the_names_and_the_shelf_agree() -> None:
     assert get_args(BaselineName) == NAMES
-    rivals = [load_architecture(name) for name in baseline_names()]
-    assert all(isinstance(rival, Baseline) for rival in rivals)
-    built = {rival.name: rival.network for rival in rivals if isinstance(rival, Baseline) and rival.network}
+    baselines = [load_architecture(name) for name in baseline_names()]
+    assert all(isinstance(baseline, Baseline) for baseline in baselines)
+    built = {
+        baseline.name: baseline.network for baseline in baselines if isinstance(baseline, Baseline) and baseline.network
+    }
     assert built == {name: name for name in NAMES}
-    approximate = {rival.name for rival in rivals if isinstance(rival, Baseline) and rival.fidelity == "approximate"}
+    approximate = {
+        baseline.name for baseline in baselines if isinstance(baseline, Baseline) and baseline.fidelity == "approximate"
+    }
     assert {"fpenet", "adscnet", "dfanet", "thundernet"} <= approximate
-    assert {r.name for r in rivals if isinstance(r, Baseline) and r.fidelity == "quoted"} == {"mfenet", "efnet"}
+    assert {r.name for r in baselines if isinstance(r, Baseline) and r.fidelity == "quoted"} == {"mfenet", "efnet"}
 
 
 # Parameters of the authors' code, of some older networks of a rebuild of the paper's layers, for 11 and 19 classes.
@@ -185,7 +189,7 @@ def test_fcn8s_begins_as_bilinear_interpolation() -> None:
     ("name", "classes", "size", "message"),
     [
         ("linknet", 1, (64, 64), "linknet: num_classes=1 must be at least 2"),
-        ("linknet", 11, (63, 200), "input size 63x200 is too small; rivals take at least 64x64"),
+        ("linknet", 11, (63, 200), "input size 63x200 is too small; baselines take at least 64x64"),
         ("mfenet", 11, (64, 64), "mfenet: too little is published to build it"),
     ],
 )

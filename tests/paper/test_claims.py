@@ -161,15 +161,17 @@ def test_table_1_is_kept_as_printed() -> None:
     assert rows["MFENet"].input is None
 
 
-def beside_rival(name: str, ours_s: float, theirs_s: float) -> Study:
-    rival = load_architecture("dsanet")
-    theirs = record("dsanet", latency_s=theirs_s, architecture=rival, fingerprint="dsanet", changes={"base": "dsanet"})
+def beside_baseline(name: str, ours_s: float, theirs_s: float) -> Study:
+    baseline = load_architecture("dsanet")
+    theirs = record(
+        "dsanet", latency_s=theirs_s, architecture=baseline, fingerprint="dsanet", changes={"base": "dsanet"}
+    )
     ours = record("ours", latency_s=ours_s, architecture=load_architecture("jetseg-nano-released"), fingerprint="ours")
     return Study(Path(name), name, name, (ours, theirs))
 
 
 def test_every_machines_evidence_is_told_whatever_the_order_and_only_studies_that_were_used_are_named() -> None:
-    fast, slow = beside_rival("fast", 0.01, 0.02), beside_rival("slow", 0.01, 0.0104)
+    fast, slow = beside_baseline("fast", 0.01, 0.02), beside_baseline("slow", 0.01, 0.0104)
     told = []
     for given in ([fast, slow], [slow, fast]):
         rulings = judge_claims([*given, Study(Path("x"), "idle", "idle", (failed("z"),))])

@@ -25,7 +25,7 @@ def test_the_floor_is_what_is_needed_less_what_trainings_may_still_gain() -> Non
     assert why_stopped(floors, 4, 0.0) is None
 
 
-def test_without_rivals_or_with_few_curves_nothing_is_ended() -> None:
+def test_without_baselines_or_with_few_curves_nothing_is_ended() -> None:
     curves = [(0.1, 0.2, 0.3, end) for end in ENDS]
     assert floors_of(curves, [], 4) == ()
     assert floors_of(curves[1:], [0.9], 4) == ()

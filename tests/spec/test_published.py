@@ -54,19 +54,19 @@ def test_a_figure_without_what_it_needs_is_refused(raw: dict[str, object], messa
         ({"reported": [{"fps": 1, "source": ""}]}, "source"),
     ],
 )
-def test_a_rival_that_contradicts_itself_is_refused(change: dict[str, object], message: str) -> None:
+def test_a_baseline_that_contradicts_itself_is_refused(change: dict[str, object], message: str) -> None:
     raw = {"network": "linknet", "fidelity": "exact", "paper": PAPER, **change}
     with pytest.raises(SpecError, match=message):
         parse_spec(Baseline, raw, "here")
 
 
-def test_every_rival_names_its_paper_and_every_figure_its_source() -> None:
+def test_every_baseline_names_its_paper_and_every_figure_its_source() -> None:
     for name in baseline_names():
-        rival = load_architecture(name)
-        assert isinstance(rival, Baseline)
-        assert rival.paper.link.startswith("https://")
-        assert all(figure.source and figure.quantity in QUANTITIES for figure in rival.reported)
-        assert rival.reported or name == "unet"  # its paper reports none of these
+        baseline = load_architecture(name)
+        assert isinstance(baseline, Baseline)
+        assert baseline.paper.link.startswith("https://")
+        assert all(figure.source and figure.quantity in QUANTITIES for figure in baseline.reported)
+        assert baseline.reported or name == "unet"  # its paper reports none of these
 
 
 def test_what_is_reported_of_a_network_does_not_hold_for_a_changed_one() -> None:
@@ -75,8 +75,8 @@ def test_what_is_reported_of_a_network_does_not_hold_for_a_changed_one() -> None
     assert load_architecture("jetseg-nano-released", combination=3).reported == ()
 
 
-def test_a_rival_has_nothing_to_vary() -> None:
-    with pytest.raises(SpecError, match=r"linknet: is a rival, nothing of it varies; leave out stages\.s2"):
+def test_a_baseline_has_nothing_to_vary() -> None:
+    with pytest.raises(SpecError, match=r"linknet: is a baseline, nothing of it varies; leave out stages\.s2"):
         read_architecture("linknet", {"stages.s2.repeats": 1})
-    with pytest.raises(SpecError, match="linknet: is a rival, no JetSeg network"):
+    with pytest.raises(SpecError, match="linknet: is a baseline, no JetSeg network"):
         load_jetseg("linknet")

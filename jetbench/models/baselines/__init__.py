@@ -1,4 +1,4 @@
-"""The rivals, one file each; `BASELINES` is the register that `build_model` looks them up in."""
+"""The baselines, one file each; `BASELINES` is the register that `build_model` looks them up in."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""Layers that several of the rivals share: convolution, norm and activation in one; resizing; unpooling."""
+"""Layers that several of the baselines share: convolution, norm and activation in one; resizing; unpooling."""
 
 from typing import Literal
 

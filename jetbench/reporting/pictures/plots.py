@@ -32,7 +32,7 @@ from jetbench.reporting.tables.rows import Row
 from jetbench.spec.architecture import Baseline
 from jetbench.stats import front_of
 
-JETSEG, RELEASED, RIVAL = PALETTE[0], PALETTE[5], INK
+JETSEG, RELEASED, BASELINE = PALETTE[0], PALETTE[5], INK
 AT_THE_END = ("accuracy-against-latency", "accuracy-against-macs", "latency-against-macs", "learning-curves")
 """What a sweep draws when it ends; the rest, and PDF, `jetbench plot` does."""
 MOST_CURVES = 12
@@ -139,20 +139,20 @@ def _draw_marks(rows: Sequence[Row], title: str, across: Column, up: Column) -> 
 
 
 def _order_of(row: Row) -> int:
-    """JetSeg's networks are named before their rivals: they are what a picture is about."""
+    """JetSeg's networks are named before their baselines: they are what a picture is about."""
     return int(isinstance(row.architecture, Baseline))
 
 
 def colour_of(row: Row) -> str:
-    """Blue for JetSeg in the paper's form, light blue in the released one, black for rivals."""
+    """Blue for JetSeg in the paper's form, light blue in the released one, black for baselines."""
     if isinstance(row.architecture, Baseline):
-        return RIVAL
+        return BASELINE
     return RELEASED if row.architecture.form == "released" else JETSEG
 
 
 def _ink_of(row: Row) -> str:
     """The colour of its name: light blue would be hard to read."""
-    return RIVAL if isinstance(row.architecture, Baseline) else JETSEG
+    return BASELINE if isinstance(row.architecture, Baseline) else JETSEG
 
 
 def _draw_mark(axis: Axes, mark: Dot) -> None:
@@ -203,7 +203,7 @@ def _notes(rows: Sequence[Row], across: Column, up: Column, is_told: bool) -> li
     axes = (across, up)
     key = ["blue: JetSeg, paper form"] if any(colour_of(row) == JETSEG for row in rows) else []
     key += ["light blue: released form"] if any(colour_of(row) == RELEASED for row in rows) else []
-    key += ["black triangles: rivals"] if any(colour_of(row) == RIVAL for row in rows) else []
+    key += ["black triangles: baselines"] if any(colour_of(row) == BASELINE for row in rows) else []
     if VAL in axes and is_told:
         key += ["orange, bold: nothing else is told to be better in one and not worse in the other"]
     elif VAL in axes:

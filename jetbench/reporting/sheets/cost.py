@@ -71,7 +71,7 @@ def describe_cost(architecture: AnyArchitecture, plan: AnyPlan, brief: bool = Fa
 
 
 def _layers(operations: Sequence[Operation], brief: bool = False) -> list[tuple[str, str, list[Operation]]]:
-    if brief:  # a rival's parts may run in turns
+    if brief:  # a baseline's parts may run in turns
         parts = dict.fromkeys(operation.part for operation in operations)
         return [(part, "", [each for each in operations if each.part == part]) for part in parts]
     grouped = groupby(operations, key=lambda operation: (operation.part, operation.layer))

@@ -31,7 +31,7 @@ class Figure:
 
 
 def list_figures(record: Record, device: Device) -> list[Figure]:
-    """Every number of a profile; what is missing too, with the reason. What is published of a rival is its own."""
+    """Every number of a profile; what is missing too, with the reason. What is published of a baseline is its own."""
     profile, config = record.measured, record.profiling_config
     figures = _counted(profile)
     figures += _latency_figures(profile, config)

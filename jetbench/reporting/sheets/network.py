@@ -1,4 +1,4 @@
-"""One network on one page: its blocks, or a rival's parts and paper; and the variants a sweep would run."""
+"""One network on one page: its blocks, or a baseline's parts and paper; and the variants a sweep would run."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -28,7 +28,7 @@ COUNTING_RULE = (
 
 
 def describe_identity(architecture: AnyArchitecture) -> dict[str, Any]:
-    """What a network is, as plain data: a JetSeg's form, or which rival it is and what may be expected of it."""
+    """What a network is, as plain data: a JetSeg's form, or which baseline it is and what may be expected of it."""
     if not isinstance(architecture, Baseline):
         return {"form": architecture.form}
     return {"network": architecture.network, "fidelity": architecture.fidelity, "assumed": list(architecture.assumed)}
@@ -159,8 +159,8 @@ def print_blocks(console: Console, architecture: Architecture, plan: Plan) -> No
     )
 
 
-def describe_rival(architecture: Baseline, plan: BaselinePlan | None) -> dict[str, Any]:
-    """A rival as plain data: its paper, what is published, and, where it can be built, totals and parts."""
+def describe_baseline(architecture: Baseline, plan: BaselinePlan | None) -> dict[str, Any]:
+    """A baseline as plain data: its paper, what is published, and, where it can be built, totals and parts."""
     described: dict[str, Any] = {
         "name": architecture.name,
         **describe_identity(architecture),
@@ -187,9 +187,9 @@ def describe_rival(architecture: Baseline, plan: BaselinePlan | None) -> dict[st
     }
 
 
-def print_rival(console: Console, architecture: Baseline, plan: BaselinePlan | None) -> None:
-    """A rival's paper and parts, and what is published of it beside what is counted here at the same size."""
-    described, paper = describe_rival(architecture, plan), architecture.paper
+def print_baseline(console: Console, architecture: Baseline, plan: BaselinePlan | None) -> None:
+    """A baseline's paper and parts, and what is published of it beside what is counted here at the same size."""
+    described, paper = describe_baseline(architecture, plan), architecture.paper
     where = f" at {format_size(plan.input_size)}, {plan.num_classes} classes" if plan else ""
     console.print(f"[bold]{escape(architecture.name)}[/] ({describe_kind(architecture)}){where}", highlight=False)
     console.print(f"[dim]{escape(architecture.description)}\n{escape(paper.title)}[/]", highlight=False)

@@ -186,7 +186,7 @@ def _short(value: float) -> float:
 
 def _family(row: Row) -> str:
     if isinstance(row.architecture, Baseline):
-        return "rival"
+        return "baseline"
     return "released" if row.architecture.form == "released" else "jetseg"
 
 
@@ -333,11 +333,11 @@ def _environment(record: Record) -> list[str]:
 
 
 def _network(record: Record, row: Row) -> dict[str, Any]:
-    """The blocks to draw, and what each part costs; of a rival only what its profile has counted and timed."""
+    """The blocks to draw, and what each part costs; of a baseline only what its profile has counted and timed."""
     architecture = record.architecture
     parts = next((profile.parts for profile in row.profiles if profile.parts), ())
     if not isinstance(architecture, Architecture):
-        why = "A rival's layers are in its code, so there are no blocks to draw."
+        why = "A baseline's layers are in its code, so there are no blocks to draw."
         nocosts = f"This record says nothing of its parts; jetbench show {architecture.network} lists what they cost."
         return {
             "blocks": None,

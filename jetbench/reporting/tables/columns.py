@@ -186,7 +186,7 @@ def numbers(name: str, heading: str, kind: NumberClass = "described", short: str
 
 @dataclass(frozen=True)
 class Counts:
-    """What is counted of a network for one image; all None of a rival without a profile, where there is no torch."""
+    """What is counted of a network for one image; all None of a baseline without a profile, where there is no torch."""
 
     parameters: int | None = None
     macs: int | None = None
@@ -206,7 +206,7 @@ def counts_of(record: Record) -> Counts:
     """Counted from the architecture, so that a row that failed has it too; equal to what a profile counts."""
     profile = record.profile
     if isinstance(record.architecture, Baseline) and profile and profile.eq2_flops is not None:
-        # A rival is counted by building it, which takes torch; its profile has done that.
+        # A baseline is counted by building it, which takes torch; its profile has done that.
         return Counts(profile.parameters, profile.macs, profile.flops, profile.eq2_flops, profile.peak_activation_bytes)
     return _count(plan_network(record.architecture, record.num_classes, record.input_size))
 

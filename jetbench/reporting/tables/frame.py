@@ -16,7 +16,7 @@ from jetbench.spec.published import QUANTITIES
 def frame(records: Sequence[Record], quoted: Sequence[Baseline] = ()) -> pd.DataFrame:
     """One row per record in SI units and plain fractions, for computing; what was not measured is empty.
 
-    After them, a row for each rival of which there are only published figures.
+    After them, a row for each baseline of which there are only published figures.
     """
     rows = [_row(record) for record in records]
     rows += [

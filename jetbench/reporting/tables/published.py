@@ -69,14 +69,14 @@ def mark_of(architecture: AnyArchitecture) -> str:
 
 
 def describe_kind(architecture: AnyArchitecture) -> str:
-    """What a network is, in two words: `paper form`, `exact rival`."""
+    """What a network is, in two words: `paper form`, `exact baseline`."""
     if isinstance(architecture, Baseline):
-        return f"{architecture.fidelity} rival"
+        return f"{architecture.fidelity} baseline"
     return f"{architecture.form} form"
 
 
 def describe_fidelity(architecture: Baseline) -> str:
-    """What the name of a rival may be taken for here."""
+    """What the name of a baseline may be taken for here."""
     match architecture.fidelity:
         case "exact":
             return "exact: computes what the authors' code or a complete description says"
@@ -87,7 +87,7 @@ def describe_fidelity(architecture: Baseline) -> str:
 
 
 def describe_approximate(rows: Sequence[tuple[str, AnyArchitecture]]) -> list[str]:
-    """Footnotes: what had to be assumed of each rival that is not exact."""
+    """Footnotes: what had to be assumed of each baseline that is not exact."""
     return [
         f"{name} {APPROXIMATE} is {describe_fidelity(each)}."
         for name, each in rows
@@ -96,7 +96,7 @@ def describe_approximate(rows: Sequence[tuple[str, AnyArchitecture]]) -> list[st
 
 
 def describe_published(rows: Sequence[tuple[str, AnyArchitecture]]) -> list[str]:
-    """Footnotes: which rivals are only quoted, and what the published columns are."""
+    """Footnotes: which baselines are only quoted, and what the published columns are."""
     lines = [
         f"{name} is quoted: {describe_fidelity(each)}."
         for name, each in rows

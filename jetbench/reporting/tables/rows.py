@@ -1,4 +1,4 @@
-"""Rows of a table: the records of one network and one recipe, seeds together; rivals that are only quoted."""
+"""Rows of a table: the records of one network and one recipe, seeds together; baselines that are only quoted."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ WORST: tuple[Level, ...] = ("valid", "not measured", "suspect", "invalid")
 
 @dataclass(frozen=True)
 class Row:
-    """One network with one training recipe: a record for each seed; none of a rival that is only quoted."""
+    """One network with one training recipe: a record for each seed; none of a baseline that is only quoted."""
 
     name: str
     architecture: AnyArchitecture
@@ -118,9 +118,9 @@ def _setting(record: Record) -> str:
     return f"{record.measured.device}, {record.profiling_config.describe()}"
 
 
-def quoted_rows(rivals: Sequence[Baseline]) -> list[Row]:
-    """A row for each rival of which there are only published figures."""
-    return [Row(each.name, each) for each in rivals]
+def quoted_rows(baselines: Sequence[Baseline]) -> list[Row]:
+    """A row for each baseline of which there are only published figures."""
+    return [Row(each.name, each) for each in baselines]
 
 
 def _identity(record: Record) -> tuple[str, ...]:

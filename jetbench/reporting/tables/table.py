@@ -132,7 +132,7 @@ def build_table(
     """
     shown = list(rows) if show_invalid else believed(rows)
     needs = list(dict.fromkeys(column.needs for column in columns if column.needs is not None))
-    # Of a rival that is only quoted there is nothing to show in other columns.
+    # Of a baseline that is only quoted there is nothing to show in other columns.
     quoted = [row for row in shown if not row.records and any(column.kind == "reported" for column in columns)]
     groups = group_rows([row for row in shown if row.records], needs)
     notes = footnotes(rows, columns, show_invalid)

@@ -138,7 +138,7 @@ def test_text_can_be_read_in_both_themes(theme: str) -> None:
     for ink in ("ink", "muted", "accent", "jetseg", "good", "bad"):
         for paper in ("paper", "raised"):
             assert ratio(colours[ink], colours[paper]) >= 4.5, (ink, paper)
-    for mark in ("jetseg", "released", "rival"):
+    for mark in ("jetseg", "released", "baseline"):
         assert ratio(colours[mark], colours["paper"]) >= 3, mark
 
 
