@@ -6,10 +6,10 @@ STAMP := $(VENV)/.installed
 JOBS ?= $(shell $(PYTHON) -c 'import os; print(min(8, os.cpu_count() or 1))')
 
 .DEFAULT_GOAL := help
-.PHONY: help setup sweep test benchmark tables check format clean
+.PHONY: help setup sweep test test-all benchmark tables readmes check format clean
 
 help: ## print these targets
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
@@ -25,9 +25,12 @@ setup: $(STAMP) ## create .venv and install jetbench with its development tools
 sweep: $(STAMP) ## run the sweep of the README: jetbench sweep sweeps/nano.yaml
 	$(BIN)/jetbench sweep sweeps/nano.yaml
 
-test: $(STAMP) ## run the tests; those that measure, or start a cluster, run alone, after the others
-	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal --durations 15 -m 'not benchmarks and not quiet and not ray'
-	$(BIN)/python -m pytest -m 'quiet or ray'
+test: $(STAMP) ## run the tests that need no server, browser, cluster or quiet machine
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal --durations 15
+
+test-all: $(STAMP) ## run every test; those that measure, or start a cluster, run alone, after the others
+	$(BIN)/python -m pytest --all -n $(JOBS) --dist worksteal --durations 30 -m 'not benchmarks and not quiet and not ray'
+	$(BIN)/python -m pytest --all -m 'quiet or ray'
 
 benchmark: $(STAMP) ## how fast counting and running jobs are, and counting at length; needs a quiet machine
 	JETBENCH_EXAMPLES=2000 $(BIN)/python -m pytest tests/test_cost.py
@@ -35,6 +38,9 @@ benchmark: $(STAMP) ## how fast counting and running jobs are, and counting at l
 
 tables: $(STAMP) ## write reports/paper/ again, from the records in its folders
 	$(BIN)/python -m jetbench.paper.tables reports/paper
+
+readmes: $(STAMP) ## write the parts of the READMEs that are made from the code
+	$(BIN)/python -m tests.readmes
 
 check: $(STAMP) ## formatting, lint and types; the Dockerfiles too
 	$(BIN)/ruff format --check

@@ -18,6 +18,27 @@ from jetbench.spec.dataset import StreetsConfig
 torch.set_num_threads(1)
 
 CAMVID_FOLDERS = ("train", "val", "test")
+# Tests that `make test` leaves to `make test-all`, and what each is skipped for.
+LEFT_TO_ALL = {
+    "slow": "takes more than some ten seconds",
+    "server": "starts a database or an SSH server",
+    "browser": "starts a browser",
+    "ray": "starts a cluster",
+    "quiet": "needs the machine to itself",
+}
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--all", action="store_true", help="run the tests that are slow or need a server too")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.config.getoption("--all"):
+        return
+    for marker, reason in LEFT_TO_ALL.items():
+        if item.get_closest_marker(marker):
+            pytest.skip(f"{marker}: {reason}; `make test-all`, or pytest --all, runs it")
 
 
 @pytest.fixture(scope="session", autouse=True)

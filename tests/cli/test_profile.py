@@ -56,6 +56,7 @@ def test_off_the_board_counts_are_given_and_an_estimate_says_so_everywhere(tmp_p
     assert told["figures"]["estimated_latency_s"]["value"] < profile.estimate.seconds
 
 
+@pytest.mark.slow
 def test_several_networks_are_timed_in_turn_beside_a_copy_of_the_first(tmp_path: Path) -> None:
     names = ("jetseg-nano", "jetseg-agx")
     text = jetbench("profile", *names, "--device", "cpu", "--processes", "2", *SMALL, cwd=tmp_path, COLUMNS="200")
@@ -80,6 +81,7 @@ def test_several_networks_are_timed_in_turn_beside_a_copy_of_the_first(tmp_path:
     assert "Ratio: time per image over that of jetseg-nano, measured in the same rounds" in text
 
 
+@pytest.mark.slow
 def test_settings_are_axes_and_a_paced_run_counts_missed_deadlines(tmp_path: Path) -> None:
     axes = ("--layout", "contiguous,channels-last", "--quick", "--rate", "1000", "--rate-time", "0.5s")
     text = jetbench("profile", "jetseg-nano", "--device", "cpu", *axes, *SMALL, "--json", cwd=tmp_path)

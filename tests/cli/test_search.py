@@ -42,6 +42,7 @@ def search(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_a_search_goes_on_grows_and_ends_in_networks_to_build_on(search: Path, tmp_path: Path) -> None:
     text = jetbench("search", str(search), "--trainings", "2", "--no-final", cwd=tmp_path)
     assert "2 trained" in text

@@ -109,6 +109,7 @@ def test_a_dry_run_counts_and_runs_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_another_dataset_keeps_the_sweeps_size_and_options_are_applied_in_order(real_camvid: Path) -> None:
     assert "at 144x288" in jetbench("sweep", "nano", "--dataset", f"camvid:{real_camvid}", "--dry-run")
     native = ("--set", "dataset.size=null")
@@ -130,6 +131,7 @@ def test_a_narrow_terminal_cuts_no_number_and_no_name() -> None:
     assert "\N{HORIZONTAL ELLIPSIS}" not in text
 
 
+@pytest.mark.slow
 def test_output_that_cannot_be_encoded_or_is_not_read_ends_nothing(tmp_path: Path) -> None:
     assert "75,164" in jetbench("show", "jetseg-nano", PYTHONIOENCODING="ascii", LC_ALL="C")
     (tmp_path / "tiny.yaml").write_text(SWEEP.replace("[1, gcd]", "[1]"))
@@ -138,6 +140,7 @@ def test_output_that_cannot_be_encoded_or_is_not_read_ends_nothing(tmp_path: Pat
     assert len(read_records(tmp_path / "reports" / "tiny")) == 2
 
 
+@pytest.mark.slow
 def test_a_sweep_may_only_train_by_a_loss_of_the_command_line(tmp_path: Path) -> None:
     (tmp_path / "tiny.yaml").write_text(SWEEP.replace("[1, gcd]", "[1]"))
     text = jetbench("sweep", "tiny.yaml", "--loss", "dice", "--set", "profile=false", cwd=tmp_path)
@@ -218,6 +221,7 @@ def wait_for_records(tmp_path: Path, count: int, process: "subprocess.Popen[str]
         time.sleep(0.05)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
 def test_a_sweep_that_is_stopped_in_the_middle_goes_on_and_repeats_nothing(tmp_path: Path, how: signal.Signals) -> None:
     process = start(tmp_path, "10 steps")
@@ -244,6 +248,7 @@ def test_a_sweep_that_is_stopped_in_the_middle_goes_on_and_repeats_nothing(tmp_p
     assert count_landed(folder) == 3
 
 
+@pytest.mark.slow
 def test_rows_that_failed_give_exit_code_3_and_their_reason(tmp_path: Path) -> None:
     explodes = "  - cases: {explodes: {training.learning_rate: 1.0e+30}}\n"
     (tmp_path / "tiny.yaml").write_text(SWEEP.replace("  - grid: {groups: [1, gcd]}\n", explodes))
@@ -303,6 +308,7 @@ def test_count_as_json_has_the_agreed_keys() -> None:
     assert "cross_check" not in counted
 
 
+@pytest.mark.slow
 def test_count_sets_the_tools_beside_it() -> None:
     counted = json.loads(jetbench("count", "jetseg-nano", "--size", "64x96", "--cross-check", "--json"))
     check = counted["cross_check"]

@@ -68,6 +68,7 @@ def test_a_job_that_raises_is_not_tried_again_and_its_traceback_is_kept(study: S
     assert [(trial.state, trial.values) for trial in trials] == [(TrialState.FAIL, None)] * 2
 
 
+@pytest.mark.slow
 def test_a_hung_job_ends_at_its_limit_with_all_its_children_and_its_wait_in_the_queue_does_not_count(
     study: Study,
 ) -> None:
@@ -97,6 +98,7 @@ def left_asleep(study: Study) -> list[int]:
     return found
 
 
+@pytest.mark.slow
 def test_a_profile_waits_for_trainings_of_another_study_without_its_limit_running_out(tmp_path: Path) -> None:
     long, short = Study(tmp_path / "long"), Study(tmp_path / "short")
     first = long.start(1, phases=1, MADE_UP_SECONDS=8, TMPDIR=tmp_path)
@@ -110,6 +112,7 @@ def test_a_profile_waits_for_trainings_of_another_study_without_its_limit_runnin
     assert begin >= end
 
 
+@pytest.mark.slow
 def test_a_job_over_its_memory_limit_is_ended_as_out_of_memory(study: Study) -> None:
     study.script(train_0=["memory 8"])
     study.run(2, code=3, memory="300MiB")
@@ -119,6 +122,7 @@ def test_a_job_over_its_memory_limit_is_ended_as_out_of_memory(study: Study) -> 
     assert study.records()["seed=1"].failure is None
 
 
+@pytest.mark.slow
 def test_a_job_that_an_rlimit_starves_is_out_of_memory(study: Study) -> None:
     if shutil.which("prlimit") is None:
         pytest.skip("needs prlimit (util-linux)")
@@ -156,6 +160,7 @@ def small_memory() -> Iterator[Callable[[], None]]:
 IN_TIME = r"held 0\.\d\d GiB when 0\.\d\d of 0\.39 GiB of memory were left; ended before the kernel would"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("eats", "reason"),
     [
@@ -203,6 +208,7 @@ def on(disk: Path, study: Study) -> None:
 WEIGHTS = 300_000  # bytes: six of them fit
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_waited_for_and_nothing_is_lost(study: Study, disk: Path) -> None:
     on(disk, study)
     process = study.start(10, wait=60, MADE_UP_BYTES=WEIGHTS)
@@ -218,6 +224,7 @@ def test_a_full_disk_is_waited_for_and_nothing_is_lost(study: Study, disk: Path)
     assert len(study.records()) == 10
 
 
+@pytest.mark.slow
 def test_a_disk_that_stays_full_ends_the_driver_with_a_word_and_it_goes_on_later(study: Study, disk: Path) -> None:
     on(disk, study)
     # One at a time: with two, trainings may fill the disk before the first profile has loaded.
@@ -232,6 +239,7 @@ def test_a_disk_that_stays_full_ends_the_driver_with_a_word_and_it_goes_on_later
     assert len(study.records()) == 10
 
 
+@pytest.mark.slow
 def test_a_folder_that_turns_read_only_is_waited_for(study: Study) -> None:
     if shutil.which("chattr") is None:
         pytest.skip("needs chattr (e2fsprogs)")
@@ -333,6 +341,7 @@ time_t time(time_t *t) {
 """
 
 
+@pytest.mark.slow
 def test_a_clock_that_jumps_ends_no_job_and_loses_no_row(study: Study) -> None:
     compiler = shutil.which("cc")
     if compiler is None:
@@ -362,6 +371,7 @@ def test_a_clock_that_jumps_ends_no_job_and_loses_no_row(study: Study) -> None:
     assert len(optuna.load_study(study_name="made-up", storage=f"sqlite:///{study.folder / 'study.db'}").trials) == 6
 
 
+@pytest.mark.slow
 def test_a_folder_that_is_moved_away_is_not_gone_on_with_in_another_one(study: Study) -> None:
     database = f"sqlite:///{study.base}/elsewhere.db"
     process = study.start(8, wait=3, storage=database, MADE_UP_SECONDS=0.3)
@@ -378,6 +388,7 @@ def test_a_folder_that_is_moved_away_is_not_gone_on_with_in_another_one(study: S
     assert all(record.failure is None for record in study.records().values())
 
 
+@pytest.mark.slow
 def test_a_database_that_is_deleted_under_a_running_study_is_made_anew(study: Study) -> None:
     process = study.start(6, wait=30, MADE_UP_SECONDS=0.4)
     records = study.folder / "records.jsonl"
@@ -403,6 +414,7 @@ def _started_by_the_preloader(study: Study) -> tuple[int, int] | None:
     return None
 
 
+@pytest.mark.slow
 def test_jobs_do_not_pay_for_the_death_of_the_process_that_starts_them(study: Study) -> None:
     process = study.start(4, slots=2, MADE_UP_SECONDS=1)
     for _ in range(2):  # two lost attempts would fail a variant

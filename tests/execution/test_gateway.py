@@ -92,6 +92,7 @@ def outcome(executor: LocalExecutor) -> Outcome:
     return found[0]
 
 
+@pytest.mark.server
 def test_a_board_behind_a_gateway_is_measured_there_and_is_what_it_says(
     executor: LocalExecutor, tmp_path: Path, nano: Nano
 ) -> None:
@@ -118,6 +119,7 @@ def words(nano: Nano) -> list[str]:
     return [what for what in ("-m probe", "--one") if what in told]
 
 
+@pytest.mark.server
 def test_a_probe_ends_with_the_job_that_started_it(executor: LocalExecutor, tmp_path: Path, nano: Nano) -> None:
     executor.submit(job(tmp_path / "job", "nano", min_seconds=60, min_iterations=10**6))
     wait_until(lambda: "--one" in words(nano), "a probe", 60)

@@ -26,7 +26,7 @@ from tests.execution.made_up import ROOT, Study, wait_until
 from tests.landed import count_landed
 from tests.simulated.alive import is_alive
 
-pytestmark = [pytest.mark.ray, pytest.mark.slow]
+pytestmark = pytest.mark.ray
 
 
 class Cluster:

@@ -71,6 +71,7 @@ def shape_of(operations: tuple[Operation, ...]) -> list[tuple[Any, ...]]:
     return [(*operation[2:-2], renumber(operation.reads), renumber(operation.makes)) for operation in operations]
 
 
+@pytest.mark.slow
 @settings(max_examples=1000, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 @given(
     changes=architecture_changes(),

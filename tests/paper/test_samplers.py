@@ -15,6 +15,7 @@ from jetbench.search.run import finalists
 KEPT = Path(__file__).parents[2] / "reports" / "examples" / "search"
 
 
+@pytest.mark.slow
 def test_the_kept_comparison_is_what_its_records_say(tmp_path: Path) -> None:
     (tmp_path / "again").mkdir()
     (tmp_path / "again" / "records.jsonl").write_text((KEPT / "again" / "records.jsonl").read_text())
@@ -22,6 +23,7 @@ def test_the_kept_comparison_is_what_its_records_say(tmp_path: Path) -> None:
     assert (tmp_path / "comparison.md").read_text() == (KEPT / "comparison.md").read_text()
 
 
+@pytest.mark.slow
 def test_the_stopping_rule_would_have_ended_none_of_the_front(tmp_path: Path) -> None:
     found = [replay(read_run(folder)) for folder in sorted(KEPT.glob("quick-*"))]
     assert sum(each.stopped for each in found) > 0

@@ -14,6 +14,7 @@ from tests.made_up import failed, record
 KEPT = Path(__file__).parents[2] / "reports" / "paper"
 
 
+@pytest.mark.slow
 def test_every_file_is_what_its_records_give(tmp_path: Path) -> None:
     for study in STUDIES:
         (tmp_path / study).mkdir()

@@ -128,6 +128,7 @@ def test_a_service_that_is_killed_leaves_no_number(tmp_path: Path) -> None:
     assert energy.power_w is energy.energy_j_per_image is None
 
 
+@pytest.mark.slow
 def test_readings_that_stand_still_are_not_taken_for_measurements(tmp_path: Path) -> None:
     energy, _ = sample(tmp_path, "agx", "jtop", "--fault", "stale", seconds=4.0)
     assert isinstance(energy, Energy)
@@ -135,6 +136,7 @@ def test_readings_that_stand_still_are_not_taken_for_measurements(tmp_path: Path
     assert energy.power_w is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sensor", ["jtop", "ina3221"])
 def test_a_rail_that_vanishes_leaves_no_total(sensor: str, tmp_path: Path) -> None:
     energy, _ = sample(tmp_path, "agx", sensor, "--fault", "rail", seconds=3.0)
@@ -167,7 +169,8 @@ def test_a_start_that_hangs_is_given_up(tmp_path: Path) -> None:
 
 def test_who_is_not_in_the_group_is_told_how_to_get_in(tmp_path: Path) -> None:
     program = (
-        "import os, sys; sys.path.insert(0, os.environ['HERE']); from jetbench.probe.sensors import jtop\n"
+        "import importlib.util, os, sys; sys.path.insert(0, os.environ['HERE'])\n"
+        "from jetbench.probe.sensors import jtop\n"
         "try:\n    os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
         "except OSError:\n    sys.exit(77)\n"
         "print(jtop.missing())"

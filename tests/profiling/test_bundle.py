@@ -28,6 +28,7 @@ def test_the_probe_is_python_of_jetpack_4(path: Path) -> None:
             assert not {"text", "capture_output"} & {keyword.arg for keyword in node.keywords}  # of 3.7
 
 
+@pytest.mark.slow
 def test_a_bundle_measured_on_its_board_comes_back_as_a_record(tmp_path: Path) -> None:
     need_boards()
     rails = ("--power", "ina3221")
@@ -55,6 +56,7 @@ def test_a_bundle_measured_on_its_board_comes_back_as_a_record(tmp_path: Path) -
     assert (tmp_path / "reports" / "profile-nano" / "profiles.md").exists()
 
 
+@pytest.mark.slow
 def test_a_bundle_measured_elsewhere_is_not_taken_for_its_board(tmp_path: Path) -> None:
     jetbench("bundle", "--device", "agx", *SMALL, "--power", "none", "--out", "packed", cwd=tmp_path)
     folder = tmp_path / "packed"
@@ -73,6 +75,7 @@ def test_a_bundle_measured_elsewhere_is_not_taken_for_its_board(tmp_path: Path) 
     assert "differs from the reference by 0.5" in wrong.reasons[0]
 
 
+@pytest.mark.slow
 def test_bad_input_gets_one_clear_error(tmp_path: Path) -> None:
     (tmp_path / "there").mkdir()
     (tmp_path / "result.json").write_text("{}")

@@ -50,6 +50,7 @@ def test_the_released_nano_at_512_differs_from_fvcore_by_what_was_found_on_the_r
     }
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 @given(changes=architecture_changes(), size=st.tuples(st.integers(20, 40), st.integers(33, 60)))
 def test_fvcores_convolutions_are_ours_for_any_architecture(changes: dict[str, Any], size: tuple[int, int]) -> None:

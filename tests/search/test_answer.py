@@ -49,16 +49,16 @@ def test_the_base_comes_first_and_what_failed_is_a_dash() -> None:
     search = small_search(final={"seeds": [0, 1]})
     broken = AnswerRow("broken", NANO, {}, (failed("broken, seed=0"),))
     base, one, last = table([row("base", 0.5, 0.02, 0.02), row("one", 0.6, 0.01, 0.01), broken], search)
-    assert (base["ms"], base["val mIoU %"], base["test to base"]) == ("20.0", "50.5 ± 0.7", "—")
+    assert (base["ms"], base["val %"], base["test to base"]) == ("20.0", "50.5 ± 0.7", "—")
     assert (one["ms"], one["costs no more"], one["on front"], base["on front"]) == ("10.0", "yes", "yes", "no")
     assert one["test to base"].startswith("+10.0")
-    assert (last["ms"], last["val mIoU %"], last["test to base"], last["on front"]) == ("—",) * 4
+    assert (last["ms"], last["val %"], last["test to base"], last["on front"]) == ("—",) * 4
 
 
 def test_a_mean_over_fewer_seeds_than_asked_says_so() -> None:
     search = small_search(final={"seeds": [0, 1, 2]})
     (base,) = table([row("base", 0.5, 0.02, 0.02)], search)
-    assert base["val mIoU %"] == "50.5 ± 0.7 (2 of 3)"
+    assert base["val %"] == "50.5 ± 0.7 (2 of 3)"
 
 
 @pytest.mark.parametrize(

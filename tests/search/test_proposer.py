@@ -217,6 +217,7 @@ def test_what_is_over_a_limit_is_told_as_a_constraint_that_it_breaks(drive: Driv
         assert trial.constraints["parameters"] in excess
 
 
+@pytest.mark.slow
 def test_choosing_by_known_cost_finds_more_than_chance_does(drive: Drive) -> None:
     # Many axes that do nothing for the made-up mIoU, and cost: what is good is there, and chance seldom meets it.
     axes = {

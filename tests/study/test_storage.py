@@ -64,6 +64,7 @@ def trials(address: str, name: str = "made-up") -> list[optuna.trial.FrozenTrial
         return optuna.load_study(study_name=name, storage=storage).trials
 
 
+@pytest.mark.server
 def test_a_study_in_postgresql_has_every_row_once_and_no_file_beside_it(study: Study, database: str) -> None:
     study.script(train_1=["raise"])
     study.run(4, code=3, storage=database)
@@ -75,6 +76,8 @@ def test_a_study_in_postgresql_has_every_row_once_and_no_file_beside_it(study: S
     assert len(trials(database)) == 4
 
 
+@pytest.mark.slow
+@pytest.mark.server
 def test_a_server_that_goes_away_is_waited_for_and_nothing_is_lost(
     study: Study, server: PostgreSQL, database: str
 ) -> None:
@@ -100,6 +103,8 @@ def test_a_server_that_goes_away_is_waited_for_and_nothing_is_lost(
     assert sorted(trial.user_attrs["variant"] for trial in trials(database)) == sorted(study.records())
 
 
+@pytest.mark.slow
+@pytest.mark.server
 def test_a_server_that_stays_away_ends_the_driver_and_the_rows_are_told_later(
     study: Study, server: PostgreSQL, database: str
 ) -> None:
@@ -121,6 +126,8 @@ def test_a_server_that_stays_away_ends_the_driver_and_the_rows_are_told_later(
     assert len(trials(database)) == len(study.records()) == 16
 
 
+@pytest.mark.slow
+@pytest.mark.server
 def test_a_restarted_server_between_two_rows_is_not_noticed(study: Study, server: PostgreSQL, database: str) -> None:
     process = study.start(3, storage=database, slots=1, MADE_UP_SECONDS=2)
     wait_until(study.working, "a job", process=process)
@@ -132,6 +139,8 @@ def test_a_restarted_server_between_two_rows_is_not_noticed(study: Study, server
     assert len(trials(database)) == 3
 
 
+@pytest.mark.slow
+@pytest.mark.server
 def test_two_drivers_of_one_study_from_two_folders(study: Study, database: str, tmp_path: Path) -> None:
     other = Study(tmp_path / "elsewhere")
     first = study.start(3, storage=database, MADE_UP_SECONDS=0.5)
@@ -144,6 +153,8 @@ def test_two_drivers_of_one_study_from_two_folders(study: Study, database: str, 
     assert other.marks() == []
 
 
+@pytest.mark.slow
+@pytest.mark.server
 def test_a_study_is_copied_between_a_folder_and_a_database(study: Study, database: str, tmp_path: Path) -> None:
     study.script(train_1=["raise"])
     study.run(3, code=3)
@@ -164,6 +175,7 @@ def test_a_study_is_copied_between_a_folder_and_a_database(study: Study, databas
         )  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -192,6 +204,8 @@ def test_an_address_is_shown_without_its_password() -> None:
     assert storage_url(None, Path("/a")).database == "/a/study.db"
 
 
+@pytest.mark.slow
+@pytest.mark.server
 def test_a_server_that_does_not_answer_holds_up_no_job_and_no_ctrl_c(
     study: Study, server: PostgreSQL, database: str
 ) -> None:
@@ -217,6 +231,7 @@ def test_a_server_that_does_not_answer_holds_up_no_job_and_no_ctrl_c(
     assert len(trials(database)) == len(study.records()) == 30
 
 
+@pytest.mark.server
 def test_a_study_of_somebody_else_is_left_alone(study: Study, database: str) -> None:
     with opened(database) as storage:
         own = optuna.create_study(study_name="made-up", storage=storage)

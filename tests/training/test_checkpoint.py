@@ -239,6 +239,7 @@ def job(folder: Path) -> subprocess.Popen[bytes]:
     return subprocess.Popen([sys.executable, "-c", WORKER, str(folder)], env=environment)
 
 
+@pytest.mark.slow
 def test_a_killed_process_is_gone_on_from_by_the_next_and_its_result_is_that_of_one_that_was_not(
     tmp_path: Path,
 ) -> None:

@@ -22,7 +22,6 @@ from jetbench.training.samples import KEY, encode_ids
 from tests.made_up import DATASET, ENVIRONMENT, failed, profile, record
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="needs chromium")
 NASTY = "</script><b>\"'&{{DATA}}"
 
 
@@ -146,7 +145,8 @@ def browse(path: Path, script: str = "", seconds: int = 60, **options: str) -> t
     """The page as the browser has it after `script`, and what the browser complained of."""
     if script:
         path.write_text(path.read_text().replace("</body>", f"<script>{script}</script></body>"))
-    assert CHROMIUM
+    if CHROMIUM is None:
+        pytest.skip("needs chromium")
     done = subprocess.run(
         [
             CHROMIUM,
@@ -168,7 +168,7 @@ def browse(path: Path, script: str = "", seconds: int = 60, **options: str) -> t
     return done.stdout, "\n".join(complaints)
 
 
-@needs_browser
+@pytest.mark.browser
 def test_a_browser_shows_it_without_a_complaint(tmp_path: Path) -> None:
     dom, complaints = browse(write_page(tmp_path / "report.html", three()))
     assert complaints == ""
@@ -201,7 +201,7 @@ setTimeout(() => {
 """
 
 
-@needs_browser
+@pytest.mark.browser
 def test_sorting_filtering_themes_and_the_keyboard(tmp_path: Path) -> None:
     made = study(*sure("fast", 0.4, 0.010), *sure("good", 0.6, 0.020), *sure("worse", 0.3, 0.030))
     dom, complaints = browse(write_page(tmp_path / "report.html", made), USE)
@@ -222,7 +222,8 @@ def test_sorting_filtering_themes_and_the_keyboard(tmp_path: Path) -> None:
     assert told["back"] == "true"
 
 
-@needs_browser
+@pytest.mark.slow
+@pytest.mark.browser
 def test_a_thousand_records_open(tmp_path: Path) -> None:
     made = study(*(record(f"n{n}", 0.2 + n / 2000, 0.01 + (n * 37 % 1000) / 1e4, key=f"k{n}") for n in range(1000)))
     path = write_page(tmp_path / "report.html", made)
@@ -262,7 +263,7 @@ setTimeout(() => { say("variant", out("#variant *", ".wide"));
 """
 
 
-@needs_browser
+@pytest.mark.browser
 def test_on_a_telephone_nothing_sticks_out(tmp_path: Path) -> None:
     dom, complaints = browse(write_page(tmp_path / "report.html", three()), SMALL, window_size="390,844")
     assert complaints == ""

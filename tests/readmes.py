@@ -1,0 +1,155 @@
+"""The parts of the READMEs that are made from the code: tables of keys from the specs, and a table of a kept study.
+
+`make readmes` writes them; tests/test_readmes.py holds them.
+"""
+
+import ast
+import inspect
+import re
+import types
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+
+from jetbench.reporting.studies import read_study
+from jetbench.reporting.tables.columns import find_columns
+from jetbench.reporting.tables.markdown import to_markdown
+from jetbench.reporting.tables.table import build_table
+from jetbench.spec.architecture import Architecture
+from jetbench.spec.dataset import CamvidConfig, StreetsConfig
+from jetbench.spec.profiling import ProfilingConfig
+from jetbench.spec.search import Search, Space
+from jetbench.spec.sweep import Sweep
+from jetbench.spec.training import TrainingConfig
+
+ROOT = Path(__file__).parents[1]
+# Each is a page of its own, or a name that says nothing of a file.
+LEFT_OUT = {"training", "profiling", "dataset", "name", "description", "paper", "reported"}
+KINDS: dict[str, tuple[tuple[str, type[BaseModel]], ...]] = {
+    "architecture": (("", Architecture),),
+    "sweep": (("", Sweep),),
+    "dataset": (("streets: ", StreetsConfig), ("camvid: ", CamvidConfig)),
+    "training": (("", TrainingConfig),),
+    "profiling": (("", ProfilingConfig),),
+    "search": (("", Search),),
+    "space": (("", Space),),
+}
+# Keys of a kind that are those of a sweep, which the README says.
+SAME = {"search": ("base", "board", "device", "timeout_s", "memory_limit"), "space": ("base", "axes")}
+SHOWN = ("jetseg-nano", "jetseg-nano-released", "cgnet", "dabnet", "fastscnn", "ddrnet23-slim")
+COLUMNS = ("parameters", "macs", "test", "latency", "fps", "memory")
+
+
+def key_table(kind: str) -> str:
+    """Every key of a spec with its values, its default and what it is."""
+    lines = ["| key | values | default | what it is |", "| --- | --- | --- | --- |"]
+    left_out = SAME.get(kind, ())
+    for prefix, model in KINDS[kind]:
+        lines += [
+            f"| {prefix}`{name}` | {values} | {default} | {what} |"
+            for name, values, default, what in _keys(model)
+            if name not in left_out
+        ]
+    return "\n".join(lines)
+
+
+def study_table() -> str:
+    """Some rows of a kept study, as it prints them."""
+    study = read_study(ROOT / "reports" / "paper" / "realtime")
+    rows = [row for row in study.rows() if row.name in SHOWN]
+    page = to_markdown(build_table(rows, find_columns(COLUMNS), study.title))
+    table = [line for line in page.splitlines() if line.startswith("|")]
+    return "\n".join(re.sub(r"<ins>|</ins>|\*\*", "", line) for line in table)
+
+
+def _keys(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, str, str, str]]:
+    docs = _field_docs(model)
+    for name, field in model.model_fields.items():
+        if not prefix and name in LEFT_OUT:
+            continue
+        inner = _inner(field.annotation)
+        if inner is not None and name not in ("budget",):
+            yield from _keys(inner, f"{prefix}{name}.")
+            continue
+        yield f"{prefix}{name}", _values(field), _default(field), docs.get(name, "")
+
+
+def _inner(annotation: Any) -> type[BaseModel] | None:
+    """The spec that a field holds, if its keys are to be listed one by one."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return None
+
+
+def _values(field: FieldInfo) -> str:
+    """What a field takes, in a few words."""
+    return _type_words(field.annotation).replace("|", "\\|")
+
+
+def _type_words(annotation: Any) -> str:
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return _type_words(arguments[0])
+    if origin is Literal:
+        return " ".join(str(each) for each in arguments)
+    if origin in (Union, types.UnionType):
+        return " or ".join(dict.fromkeys(_type_words(each) for each in arguments if each is not type(None)))
+    if origin is tuple and arguments == (int, int):
+        return "HxW"
+    if origin is tuple:
+        return "list" if arguments[-1] is Ellipsis else "[" + ", ".join(map(_type_words, arguments)) + "]"
+    if origin in (dict, list):
+        return "keys with values" if origin is dict else "list"
+    names = {int: "count", float: "number", str: "text", bool: "true false"}
+    return names.get(annotation, getattr(annotation, "__name__", str(annotation)).lower())
+
+
+def _default(field: FieldInfo) -> str:
+    value = field.default
+    if value is PydanticUndefined:
+        return "required" if field.default_factory is None else ""
+    if value is None or value == () or value == "":
+        return ""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, tuple):
+        return (
+            "x".join(map(str, value))
+            if all(isinstance(each, int) for each in value) and len(value) == 2
+            else (", ".join(map(str, value)))
+        )
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _field_docs(model: type[BaseModel]) -> dict[str, str]:
+    """The string below each field in the source of its class."""
+    docs: dict[str, str] = {}
+    for parent in reversed(model.__mro__):
+        if not (isinstance(parent, type) and issubclass(parent, BaseModel)) or parent is BaseModel:
+            continue
+        (node,) = ast.parse(inspect.cleandoc("\n" + inspect.getsource(parent))).body
+        assert isinstance(node, ast.ClassDef)
+        for field, below in zip(node.body, node.body[1:], strict=False):
+            is_field = isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)
+            if is_field and isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant):
+                docs[field.target.id] = " ".join(str(below.value.value).split())  # type: ignore[union-attr]
+    return docs
+
+
+def made(text: str) -> str:
+    """A README with its made parts made anew."""
+
+    def fill(match: re.Match[str]) -> str:
+        what, name = match[1].split(": ")
+        return f"<!-- {match[1]} -->\n{study_table() if what == 'table' else key_table(name)}\n<!-- end -->"
+
+    return re.sub(r"<!-- ((?:keys|table): [a-z]+) -->\n.*?<!-- end -->", fill, text, flags=re.DOTALL)
+
+
+if __name__ == "__main__":
+    for path in (ROOT / "README.md", *sorted(ROOT.glob("*/README.md"))):
+        path.write_text(made(path.read_text()))

@@ -1,0 +1,177 @@
+"""The READMEs: their made parts are up to date, their commands run, their links lead somewhere, and they stay short."""
+
+import ast
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from jetbench.__main__ import main
+from jetbench.cli.app import app
+from jetbench.study.place import Place
+from jetbench.study.run import run_sweep
+from tests.readmes import ROOT, made
+
+LIMITS = {
+    "README.md": 170,
+    "architectures/README.md": 130,
+    "sweeps/README.md": 220,
+    "reports/README.md": 160,
+    "docker/README.md": 110,
+    "jetbench/README.md": 180,
+    "tests/README.md": 50,
+}
+TEXTS = {name: (ROOT / name).read_text() for name in LIMITS}
+COMMANDS = list(
+    dict.fromkeys(
+        line.split(" #")[0].strip()
+        for text in TEXTS.values()
+        for line in re.findall(r"^    jetbench (.*)$", text, re.MULTILINE)
+    )
+)
+# What a test runs in place of a command that takes long, or that needs CamVid.
+SMALLER = {
+    "sweep nano --budget 20epochs": "sweep nano --budget 20epochs --dry-run",
+    "sweep camvid --dataset camvid:/data/camvid": "sweep camvid --dataset camvid:camvid --dry-run",
+    "search search-quick": "search search-quick --dry-run",
+    "search search-nano --max-latency 33ms --max-params 40k": "search search-nano --max-params 40k --dry-run",
+    "profile jetseg-nano --size 512x512": "profile jetseg-nano --size 64x96 --quick",
+    "profile jetseg-nano jetseg-agx --quick": "profile jetseg-nano jetseg-agx --quick --size 64x96",
+    "profile reports/nano/weights/NAME.safetensors": "profile reports/nano/weights/NAME.safetensors --quick",
+}
+# The tests that run what needs a board's result or a cluster.
+ELSEWHERE = {
+    "collect bundle/result.json": "tests/profiling/test_bundle.py",
+    "sweep nano --ray HEAD:6379 --device agx-orin": "tests/execution/test_ray.py",
+    'sweep nano --ray "$head:$port" & wait $!': "tests/execution/test_ray.py",
+}
+SWEEP = """
+base: jetseg-nano
+dataset: {name: streets, size: 64x96, train: 8, val: 4, test: 4}
+training: {budget: 2 steps, batch_size: 2, evaluations: 1}
+profiling: {warmup_iterations: 1, min_iterations: 3, min_seconds: 0, precision: 1}
+variants:
+  - grid: {groups: [1]}
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the commands find: four studies, trained weights, a picture."""
+    folder = tmp_path_factory.mktemp("house")
+    (folder / "small.yaml").write_text(SWEEP)
+    run_sweep(folder / "small.yaml", Place(folder / "reports"), name="nano")
+    for name in ("camvid", "before", "after"):
+        shutil.copytree(folder / "reports" / "nano", folder / "reports" / name)
+    weights = min((folder / "reports" / "nano" / "weights").glob("*.safetensors"))
+    shutil.copy(weights, weights.with_name("NAME.safetensors"))
+    Image.new("RGB", (96, 64), "gray").save(folder / "street.png")
+    return folder
+
+
+@pytest.mark.parametrize("name", LIMITS)
+def test_what_is_made_from_the_code_is_up_to_date(name: str) -> None:
+    assert made(TEXTS[name]) == TEXTS[name], "run: make readmes"
+
+
+@pytest.mark.parametrize("name", LIMITS)
+def test_a_readme_stays_short(name: str) -> None:
+    lines = TEXTS[name].splitlines()
+    assert len(lines) <= LIMITS[name]
+    assert max(len(line) for line in lines if not line.startswith("|")) <= 132
+
+
+@pytest.mark.parametrize("name", LIMITS)
+def test_the_files_that_a_readme_points_to_are_there(name: str) -> None:
+    for target in re.findall(r"\]\((?!http)([^)#]+)[^)]*\)", TEXTS[name]):
+        assert (ROOT / name).parent.joinpath(target).exists(), target
+
+
+def test_each_key_says_what_it_is() -> None:
+    blank = [line for text in TEXTS.values() for line in text.splitlines() if re.search(r"\|\s*\|$", line)]
+    assert blank == []
+
+
+def test_the_first_commands_are_the_two_that_set_everything_up() -> None:
+    commands = re.findall(r"^    (\S.*)$", TEXTS["README.md"], re.MULTILINE)
+    assert commands[0].startswith("make sweep")
+    assert commands[1].startswith("make test")
+
+
+def test_a_target_of_make_that_a_readme_names_is_there() -> None:
+    for text in TEXTS.values():
+        for target in re.findall(r"^    make ([a-z-]+)|`make ([a-z-]+)`", text, re.MULTILINE):
+            done = subprocess.run(["make", "-n", *filter(None, target)], cwd=ROOT, capture_output=True, text=True)
+            assert done.returncode == 0, done.stderr
+
+
+def test_the_rule_of_the_rooms_is_the_one_that_the_rooms_are_held_to() -> None:
+    (rule,) = re.findall(r"^    errors .*$", TEXTS["jetbench/README.md"], re.MULTILINE)
+    assert rule in TEXTS["README.md"]
+
+
+@pytest.mark.parametrize("command", [each for each in COMMANDS if each not in ELSEWHERE])
+def test_a_command_of_a_readme_runs(
+    command: str,
+    folder: Path,
+    camvid_11: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(folder)
+    if not Path("camvid").exists():
+        Path("camvid").symlink_to(camvid_11)
+    monkeypatch.setattr(sys, "argv", ["jetbench", *shlex.split(SMALLER.get(command, command))])
+    with pytest.raises(SystemExit) as end:
+        main()
+    told = capsys.readouterr()
+    Path("camvid").unlink()
+    assert end.value.code in (0, None), told.err
+    assert told.out or told.err
+
+
+@pytest.mark.parametrize("command", ELSEWHERE)
+def test_what_is_run_by_another_test_still_is(command: str) -> None:
+    assert command in COMMANDS
+    verb, *rest = command.split()
+    text = (ROOT / ELSEWHERE[command]).read_text()
+    assert f'"{verb}"' in text
+    assert all(f'"{option}"' in text for option in rest if option == "--ray")
+
+
+def test_a_command_within_a_sentence_has_a_verb_and_options_that_there_are() -> None:
+    verbs = {
+        command.name or command.callback.__name__: command for command in app.registered_commands if command.callback
+    }
+    for text in TEXTS.values():
+        for words in re.findall(r"`jetbench ([a-z]+ [^`]*)`", text):
+            verb, *rest = words.split()
+            assert verb in verbs or verb == "study", words
+            source = (
+                ast.unparse(ast.parse(Path(verbs[verb].callback.__code__.co_filename).read_text()))
+                if verb in verbs
+                else ""
+            )
+            for option in re.findall(r"--[a-z-]+", " ".join(rest)):
+                assert option in source or option[2:].replace("-", "_") in source, words
+
+
+def test_the_script_of_the_readme_runs_a_sweep_and_draws_its_front(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # The script as it stands, on a smaller sweep of that name: the bundled one takes minutes.
+    (tmp_path / "sweeps").mkdir()
+    (tmp_path / "sweeps" / "nano.yaml").write_text(SWEEP)
+    (script,) = re.findall(r"```python\n(.*?)```", TEXTS["README.md"], re.DOTALL)
+    assert len(script.splitlines()) <= 15
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MPLBACKEND", "agg")
+    exec(compile(script, "README.md", "exec"), {})
+    assert "MACs" in capsys.readouterr().out
+    assert (tmp_path / "front.png").read_bytes().startswith(b"\x89PNG")
+    assert (tmp_path / "reports" / "nano" / "records.jsonl").exists()
