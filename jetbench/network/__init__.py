@@ -1,1 +1,1 @@
-"""What an architecture means and what it costs: layers, operations, counts and design problems, without torch."""
+"""Networks without torch: the layers, operations, costs and design problems of an architecture."""

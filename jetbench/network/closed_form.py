@@ -1,8 +1,8 @@
-"""What a network costs, in closed form: parameters, MACs, equation 2 and peak activation memory of an Architecture.
+"""The cost of an Architecture in closed form: parameters, MACs, equation 2 and peak activation memory.
 
-Plain arithmetic over the rules of `rules.py`: no torch, no modules, no list of operations, so that millions of variants
-can be screened. `walk.list_operations` lists the same kernel by kernel, and the built network shows it; the tests hold
-these four totals of all three equal to the unit.
+Plain arithmetic over the rules of `rules.py`, without torch, modules or a list of operations, so that millions of
+variants can be screened. `list_operations` lists the same costs kernel by kernel, and a trace of the built network
+gives them too; the tests require these four totals to be equal in all three.
 """
 
 from functools import lru_cache
@@ -37,7 +37,7 @@ from jetbench.spec.values import Size
 
 
 class QuickCost(NamedTuple):
-    """The totals a screening needs, for one image in float32; what each is stands in `operations.Cost`."""
+    """The totals that screening needs, for one image in float32; `operations.Cost` defines each."""
 
     parameters: int
     macs: int
@@ -46,7 +46,7 @@ class QuickCost(NamedTuple):
 
     @property
     def memory_bytes(self) -> int:
-        """Weights and peak activations by liveness, each operation out of place; no measurement and no bound."""
+        """Weights plus peak activations by liveness, every operation out of place: neither measured nor a bound."""
         return BYTES * self.parameters + self.peak_activation_bytes
 
 
@@ -54,7 +54,7 @@ def cost_of(architecture: AnyArchitecture, num_classes: int, input_size: Size) -
     """Parameters, MACs, equation 2 and peak activation memory of a JetSeg `architecture` for images of (height, width).
 
     Raises:
-        SpecError: it cannot be built; the message names the key, the value and the rule. Or it is a baseline.
+        SpecError: it cannot be built (the message names the key, the value and the rule), or it is a baseline.
     """
     jetseg = only_jetseg(architecture)
     try:
@@ -67,10 +67,10 @@ def _add_up(architecture: Architecture, num_classes: int, input_size: Size) -> Q
     steps = list_steps(architecture, num_classes, input_size)
     rules = stage_rules(architecture)
     taps = tapped_blocks(architecture, input_size)
-    # An activation of several kernels holds its input, an intermediate result and its output.
+    # An activation made of several kernels needs its input, an intermediate result and its output at once.
     copies = 2 if len(ACTIVATION_KERNELS[architecture.activation]) == 1 else 3
     channels = IMAGE_CHANNELS
-    parameters = macs = peak = held = kept = 0
+    parameters = macs = peak = waiting = kept = 0
     eq2 = 0.0
     features: dict[int, _Feature] = {}
     for number, step in enumerate(steps):
@@ -79,9 +79,9 @@ def _add_up(architecture: Architecture, num_classes: int, input_size: Size) -> Q
         parameters += block.parameters
         macs += block.macs
         eq2 += block.eq2
-        # `held` are maps that the decoder waits for; `kept` is the block's own input where it is one of them.
-        peak = max(peak, held + block.peak_with_input, held + kept + block.peak_without_input)
-        held += kept
+        # `waiting`: maps kept for the decoder, in elements. `kept`: the input of this block, if the decoder reads it.
+        peak = max(peak, waiting + block.peak_with_input, waiting + kept + block.peak_without_input)
+        waiting += kept
         kept = 0
         if number in taps:
             pixels = step.out_size[0] * step.out_size[1]
@@ -105,7 +105,7 @@ def _add_up(architecture: Architecture, num_classes: int, input_size: Size) -> Q
 
 
 class _BlockCost(NamedTuple):
-    """One block. Peaks in elements: while its input is needed, and after, when it may be kept only for the decoder."""
+    """One block. Peaks in elements: while the block needs its input, and after, when only the decoder may need it."""
 
     out_channels: int
     parameters: int
@@ -150,11 +150,11 @@ def _block_cost(rule: StageRule, step: Step, in_channels: int, copies: int) -> _
 
     shortcut = has_shortcut(rule, step)
     skip = rule.skip if step.residual else "none"
-    # The input of the JetConv stays while its branches run; a skip around the operation has the same effect.
+    # The input of the JetConv stays in memory while its branches run; a skip around the operation has the same effect.
     stays = 1 if shortcut or skip == "operation" else 0
     jetconv = (2 * stacked + stays) * wide if rule.layout == "parallel" else (2 + stays) * wide
     if skip == "operation":
-        # Around each operation: input, result and sum. Channels and size are the same all through.
+        # Each operation needs its input, result and sum at once. Channels and size stay the same throughout.
         attended = max(attention.peak, attention.peak_after + wide)
         with_input, without = 3 * wide, max(3 * wide, jetconv, attended)
     else:
@@ -167,7 +167,7 @@ def _block_cost(rule: StageRule, step: Step, in_channels: int, copies: int) -> _
 
 @lru_cache(maxsize=65_536)
 def _branch_weights(branches: tuple[Branch, ...], layout: Layout) -> tuple[int, int]:
-    """Weights per channel of all depthwise convolutions of a JetConv, and how many convolutions they are."""
+    """Weights per channel of all depthwise convolutions of a JetConv, and the number of these convolutions."""
     weights = kernels = 0
     for branch in branches:
         k = branch.kernel_size
@@ -180,7 +180,7 @@ def _branch_weights(branches: tuple[Branch, ...], layout: Layout) -> tuple[int, 
 
 
 class _AttentionCost(NamedTuple):
-    """Attention in one block. Peaks in elements: while the map it got is needed, and after."""
+    """Attention in one block. Peaks in elements: while its input map is needed, and after."""
 
     parameters: int
     macs: int
@@ -200,7 +200,7 @@ def _attention_cost(attention: AttentionName, channels: int, pixels: int) -> _At
         macs = kernel * channels
         return _AttentionCost(kernel, macs, macs, whole_map + max(2 * channels, whole_map + channels), 0)
     if attention == "sam-released":
-        # Mean, maximum and its position (8 bytes) of the one map.
+        # Mean, maximum and the position of the maximum (8 bytes) of the single map.
         peak = whole_map + max(2 * pixels, pixels + 4, whole_map + pixels + 1)
         return _AttentionCost(channels, channels * pixels, 0, peak, 2 * whole_map + 1)
     spatial_peak = whole_map + max(4 * pixels, whole_map + pixels)
@@ -231,7 +231,7 @@ def _decoder_cost(
     image_pixels: int,
     copies: int,
 ) -> _DecoderCost:
-    """`features` are the taps, deep to shallow."""
+    """Cost of the decoder; `features` are the taps, deep to shallow."""
     (deep_block, deep_in, deep_pixels), (middle_block, middle_in, middle_pixels), (block, shallow_in, last) = features
     deep, middle, shallow = head * deep_pixels, head * middle_pixels, head * last
     fuse = shallow if fusion == "released" else middle
@@ -240,7 +240,7 @@ def _decoder_cost(
     macs = deep_in * deep + middle_in * middle + shallow_in * shallow + head * (fuse + 2 * shallow + logits)
     eq2 = macs + (EQ2_NORM + 1) * (deep + middle + fuse + 2 * shallow)
 
-    # Each map is there until the last head that reads it has run its convolution.
+    # Each map stays in memory until the last head that reads it has run its convolution.
     shallow_map = shallow_in * last
     middle_map = 0 if middle_block == block else middle_in * middle_pixels
     deep_map = 0 if deep_block in (middle_block, block) else deep_in * deep_pixels
@@ -251,10 +251,10 @@ def _decoder_cost(
         shallow_map + deep + copies * middle,
         shallow_map + deep + middle + shallow,
         deep + middle + copies * shallow,
-        # The deepest head is brought up and added to the middle one.
+        # The deepest head is upsampled and added to the middle one.
         deep + 2 * middle + shallow,
         3 * middle + shallow,
-        # Then the fusion, the stack, the classifier and the image's own size.
+        # Then come the fusion, the stack, the classifier and the upsampling to the size of the image.
         (1 + copies) * shallow if fusion == "released" else copies * middle + shallow,
         middle + 2 * shallow,
         4 * shallow,

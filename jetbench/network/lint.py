@@ -1,7 +1,7 @@
-"""What in a planned network works against itself, with the reason and a way out; nothing here is measured.
+"""Design problems of a planned network: dead layers, dilation beyond the map, narrow groups, ...; measures nothing.
 
-A finding is a fact about shapes (a weight that only ever meets padding) or a rule of hardware (so many channels to a
-group). Whether it costs accuracy or time on a device, a sweep must show.
+A finding states a fact about shapes (a weight that only ever sees padding) or a hardware rule (channels per group). A
+sweep must show whether it costs accuracy or time on a device.
 """
 
 from collections.abc import Iterator
@@ -24,7 +24,7 @@ SPATIAL_ATTENTION = ("cbam", "cbam-released", "sam")
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that works against itself: where, what is the case, why it matters, and what can be done."""
+    """One design problem: where it is, what it is, why it matters, and how to fix it."""
 
     rule: str
     where: tuple[str, ...]
@@ -34,7 +34,7 @@ class Finding:
 
 
 def lint_plan(plan: Plan) -> tuple[Finding, ...]:
-    """All findings about a network at its size, the gravest first."""
+    """All findings about a network at its input size, the most serious first."""
     rules = (_dead_layers, _wide_dilation, _same_branches, _split_branches, _receptive_field, _narrow_groups)
     return tuple(finding for rule in rules for finding in rule(plan))
 
@@ -49,13 +49,13 @@ def _dead_layers(plan: Plan) -> Iterator[Finding]:
             "dead-layers",
             tuple(dict.fromkeys(op.part if op.part != "decoder" else f"decoder {op.layer}" for op in dead)),
             f"{parameters:,} parameters ({share:.1f} %) and {macs:,} MACs never reach the output",
-            "they run and take memory, get no gradient, and change nothing",
+            "they cost time and memory, get no gradient, and do not change the output",
             "tap a deeper level (decoder.taps), or use decoder.fusion: regseg, which reads all three taps",
         )
 
 
 def _kernels(block: BlockPlan) -> Iterator[tuple[str, int]]:
-    """Each kernel of a block by name, with its outermost offset."""
+    """Name and outermost offset (pixels) of each kernel of a block."""
     for branch in block.jetconv.branches:
         half = branch.kernel_size // 2
         yield f"kernel {branch}", branch.dilation * half
@@ -81,13 +81,13 @@ def _wide_dilation(plan: Plan) -> Iterator[Finding]:
             "dilation-beyond-the-map",
             tuple(where),
             f"{name} reaches {reach} pixels to each side along the {axis} of a map that has {side}",
-            "its outermost weights only ever meet padding: they are dead, and the kernel is a smaller one",
+            "its outermost weights only ever see padding: they are dead, and the kernel acts as a smaller one",
             "a smaller dilation or kernel there (stages.sN.branches), a larger image, or fewer levels (smallest_map)",
         )
 
 
 def _signature(branch: Branch, layout: str, size: Size) -> tuple[object, ...]:
-    """What a branch can compute at a size: the offsets that ever meet the map, and whether they are separable."""
+    """What a branch can compute at a size: the offsets that fall inside the map, and whether they are separable."""
 
     def offsets(k: int, dilation: int, side: int) -> tuple[int, ...]:
         half = k // 2
@@ -115,7 +115,7 @@ def _same_branches(plan: Plan) -> Iterator[Finding]:
             "branches-alike",
             tuple(where),
             f"branches {one} and {other} can compute the same functions there",
-            "a second branch of the same reach costs as much as another and adds no other scale",
+            "the second branch costs as much as any other but adds no new scale",
             "give the branches different kernels or dilations that fit into the map",
         )
     chains = [
@@ -128,8 +128,8 @@ def _same_branches(plan: Plan) -> Iterator[Finding]:
             "branches-alike",
             tuple(chains),
             "the branches run one after another with no normalisation or activation between them",
-            "inside the map they are together one linear depthwise convolution of a larger kernel; they differ from it "
-            "only near the border, where each of them pads anew",
+            "inside the map they amount to one linear depthwise convolution with a larger kernel; they differ from it "
+            "only near the border, where each branch pads again",
             "jetconv.layout: parallel, or fewer kernels",
         )
 
@@ -152,14 +152,14 @@ def _split_branches(plan: Plan) -> Iterator[Finding]:
         yield Finding(
             "groups-split-branches",
             tuple(where),
-            "groups of the 1x1 mix that get some of the branches' partial sums and not the others",
-            "the sums are stacked one after another and not shuffled, so a group's outputs miss the other scales",
+            "groups of the 1x1 mix that receive the partial sums of only some of the branches",
+            "the sums are stacked one after another and not shuffled, so the outputs of a group miss the other scales",
             "groups: 1 in that stage (stages.sN.groups)",
         )
 
 
 def receptive_field(plan: Plan) -> tuple[int, int]:
-    """Height and width in image pixels that one value of the deepest tap in use depends on, without global pooling."""
+    """Receptive field (height, width) in image pixels of the deepest tap in use, without global pooling."""
     field, step = [1, 1], 1
     for block in plan.blocks[: _deepest_tap(plan).block + 1]:
         if block.expanded_channels is not None:
@@ -175,16 +175,16 @@ def receptive_field(plan: Plan) -> tuple[int, int]:
 
 
 def _deepest_tap(plan: Plan) -> TapPlan:
-    """The deepest tap whose feature reaches the output: the released fusion drops the first."""
+    """The deepest tap that affects the output; the released fusion drops the first tap."""
     return plan.decoder.taps[1 if plan.decoder.fusion == "released" else 0]
 
 
 def _reach(jetconv: JetConvPlan) -> int:
-    """By how many pixels of its own map a JetConv's kernels widen the receptive field, both sides together."""
-    each = [branch.dilation * (branch.kernel_size - 1) for branch in jetconv.branches]
+    """Pixels of its own map by which a JetConv widens the receptive field, both sides together."""
+    reaches = [branch.dilation * (branch.kernel_size - 1) for branch in jetconv.branches]
     if jetconv.layout == "sequential":
-        return sum(each)
-    return max(reach + branch.kernel_size - 1 for reach, branch in zip(each, jetconv.branches, strict=True))
+        return sum(reaches)
+    return max(reach + branch.kernel_size - 1 for reach, branch in zip(reaches, jetconv.branches, strict=True))
 
 
 def _receptive_field(plan: Plan) -> Iterator[Finding]:
@@ -199,7 +199,7 @@ def _receptive_field(plan: Plan) -> Iterator[Finding]:
             where,
             f"the deepest tap in use sees {format_size(field)} pixels, less than the {sides} of an image of "
             f"{format_size(size)}",
-            "what lies further away reaches it "
+            "pixels further away affect it "
             + ("only through the global pooling of its attention" if pools else "not at all"),
             "larger kernels or dilations, more repeats in S2 or S3, or a smaller image",
         )
@@ -208,7 +208,7 @@ def _receptive_field(plan: Plan) -> Iterator[Finding]:
             "receptive-field",
             where,
             f"the deepest tap in use sees {format_size(field)} pixels, over four times the {format_size(size)} image",
-            "much of what the deep kernels cover is padding, and padding costs the same MACs",
+            "the deep kernels mostly cover padding, and padding costs the same MACs",
             "smaller kernels or dilations in S3, fewer repeats, or a larger image",
         )
 
@@ -217,29 +217,29 @@ def _narrow_groups(plan: Plan) -> Iterator[Finding]:
     cores: list[str] = []
     vectors: list[str] = []
     for place, in_channels, out_channels, groups in _pointwise(plan):
-        each = in_channels // groups, out_channels // groups
-        where = f"{place} ({each[0]} > {each[1]})"
-        if any(count % VECTOR_CHANNELS for count in each):
+        per_group = in_channels // groups, out_channels // groups
+        where = f"{place} ({per_group[0]} > {per_group[1]})"
+        if any(count % VECTOR_CHANNELS for count in per_group):
             vectors.append(where)
-        elif any(count % TENSOR_CORE_CHANNELS for count in each):
+        elif any(count % TENSOR_CORE_CHANNELS for count in per_group):
             cores.append(where)
     units = (
         (vectors, VECTOR_CHANNELS, "vector units that take 4 channels at once (NEON) and tensor cores"),
         (cores, TENSOR_CORE_CHANNELS, "tensor cores, which take 8 half-precision channels at once,"),
     )
-    for found, count, unit in units:
-        if found:
+    for places, count, unit in units:
+        if places:
             yield Finding(
                 "narrow-groups",
-                tuple(found),
-                f"channels per group that are no multiple of {count}",
-                f"they may leave {unit} partly idle: fewer MACs, but not in proportion less time",
+                tuple(places),
+                f"channels per group that are not a multiple of {count}",
+                f"they may leave {unit} partly idle: time falls less than the MACs do",
                 "groups: at-most-N with a smaller N, or channels in steps of 8",
             )
 
 
 def _pointwise(plan: Plan) -> Iterator[tuple[str, int, int, int]]:
-    """Every 1x1 convolution but the classifier: its place, input and output channels, groups."""
+    """Every 1x1 convolution except the classifier: its place, input and output channels, groups."""
     for number, block in enumerate(plan.blocks):
         jetconv = block.jetconv
         yield f"block {number} mix", jetconv.mixed_channels, jetconv.out_channels, jetconv.groups

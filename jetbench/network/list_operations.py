@@ -1,6 +1,7 @@
 """list_operations: every operation of a planned network in the order it runs, without torch.
 
-The built network, traced, gives the same list kernel by kernel; the tests hold the two equal over random architectures.
+A trace of the built network gives the same list kernel by kernel; the tests require both to be equal for random
+architectures.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -24,7 +25,7 @@ from jetbench.spec.values import Size
 
 
 class _Map(NamedTuple):
-    """A feature map while the network is walked: its tensor, channels and size."""
+    """A feature map during the walk over the network: its tensor, channels and size."""
 
     tensor: Tensor
     channels: int
@@ -36,7 +37,7 @@ class _Map(NamedTuple):
 
 
 class _Walk:
-    """Writes operations down in the order in which the modules in `models/` run them."""
+    """Records operations in the order in which the modules in `models/` run them."""
 
     def __init__(self, activation: ActivationName) -> None:
         self.activation: ActivationName = activation
@@ -120,7 +121,7 @@ class _Walk:
         )
 
     def norm(self, layer: str, x: _Map) -> _Map:
-        # It reads its running mean and variance beside its two parameters.
+        # Batch norm reads its running mean and variance as well as its two parameters.
         return self.run(
             layer=layer,
             kernel="native_batch_norm",
@@ -146,7 +147,7 @@ class _Walk:
         return self.run(layer, "sigmoid", "activation", [x], x.channels, x.size, flops=x.elements)
 
     def combine(self, layer: str, kernel: str, x: _Map, y: _Map) -> _Map:
-        """Sum or product; a map of one channel or one pixel is spread over the other."""
+        """Sum or product; a map of one channel or one pixel is broadcast to the other."""
         channels = max(x.channels, y.channels)
         size = (max(x.size[0], y.size[0]), max(x.size[1], y.size[1]))
         flops = channels * size[0] * size[1]
@@ -226,7 +227,7 @@ def _block_operations(walk: _Walk, block: BlockPlan) -> Iterator[Callable[[_Map]
 
 
 def _walk_shuffle(walk: _Walk, x: _Map, groups: int) -> _Map:
-    # One group needs no shuffle, and with one channel to a group the shuffled order is the order there is: no copy.
+    # No copy: one group needs no shuffle, and with one channel per group the shuffle does not change the order.
     if groups in (1, x.channels):
         return x
     return walk.run("shuffle", "clone", "copy", [x], x.channels, x.size)
@@ -261,7 +262,7 @@ def _walk_attention(walk: _Walk, attention: str, x: _Map) -> _Map:
         pooled = [walk.pool_map(f"{attention} pool", x, largest) for largest in (False, True)]
         weights = []
         for number, summary in enumerate(pooled):
-            # Both run through the same two layers, whose parameters count once.
+            # Both summaries pass through the same two layers, whose parameters count once.
             y = _reused(walk, number, "cbam channel 1", summary, hidden)
             y = walk.activate(f"{attention} activation", y, activation, in_eq2=False)
             weights.append(_reused(walk, number, "cbam channel 2", y, x.channels))

@@ -1,7 +1,7 @@
-"""What an operation costs and what a list of them adds up to: FLOPs by stated rules, equation 2, memory, bytes moved.
+"""The cost of operations and their totals: FLOPs by stated rules, equation 2, memory, bytes moved.
 
-One operation is one kernel as PyTorch runs our modules in eval mode: nothing fused. `walk.py` lists those of a plan,
-`profiling/trace.py` those of a built network. What each rule is stands in `RULES`.
+One operation is one kernel as PyTorch runs our modules in eval mode, with nothing fused. `list_operations.py` lists the
+operations of a plan, `profiling/trace.py` those of a built network. `RULES` states the FLOP rules.
 """
 
 from collections.abc import Collection, Sequence
@@ -29,7 +29,7 @@ RULES: dict[Kind, str] = {
     "copy": "stacking and shuffling channels: 0, but bytes are moved",
     "uncounted": "no rule is known: in no total, but listed with its elements",
 }
-# What one element costs in each of the kernels an activation runs.
+# FLOPs per element in each of the kernels that an activation runs.
 ACTIVATION_KERNELS: dict[ActivationName, tuple[tuple[str, int], ...]] = {
     "reu": (("clamp", 1), ("exp", 1), ("mul", 1)),
     "tanhexp": (("clamp", 1), ("exp", 1), ("tanh", 1), ("mul", 1)),
@@ -43,14 +43,14 @@ EQ2_NORM = 4
 
 
 class Tensor(NamedTuple):
-    """Memory that holds a feature map; views of it share its number. `bytes` is all of it, however much is read."""
+    """Memory that holds a feature map; its views share its number. `bytes` is its full size, however much is read."""
 
     number: int
     bytes: int
 
 
 class Operation(NamedTuple):
-    """One kernel, for one image. `part` is `block 3`, `decoder` or `output`; eq. 2 counts by the authors' own tool."""
+    """One kernel, for one image. `part` is `block 3`, `decoder` or `output`; `eq2` counts as the authors' tool does."""
 
     part: str
     layer: str
@@ -69,7 +69,7 @@ class Operation(NamedTuple):
 
     @property
     def moved_bytes(self) -> int:
-        """The least that this kernel moves: each input and parameter read once, each output written once."""
+        """Lower bound of the bytes this kernel moves: reads each input and parameter once, writes each output once."""
         return self.parameter_bytes + self.read_bytes + sum(tensor.bytes for tensor in self.makes)
 
 
@@ -77,10 +77,10 @@ class Operation(NamedTuple):
 class Cost:
     """Totals over operations, for one image in float32.
 
-    `eq2_flops` is the paper's equation 2 as the authors' tool applies it, the sum of its three parts;
-    `eq2_pooling` is what the equation as printed would add. `activations` are the elements of all maps written,
-    `peak_activation_bytes` the most that is alive at once (see `peak_bytes`), `bytes_moved` a lower bound;
-    `uncounted` are the elements written by kernels without a rule.
+    `eq2_flops` is the paper's equation 2 as the authors' tool applies it, the sum of its three parts; `eq2_pooling` is
+    the term that the printed equation would add. `activations` counts the elements of all maps written.
+    `peak_activation_bytes` is the most that is alive at once (see `peak_bytes`), and `bytes_moved` is a lower bound.
+    `uncounted` counts the elements written by kernels without a FLOP rule.
     """
 
     parameters: int
@@ -101,7 +101,7 @@ class Cost:
 
     @property
     def arithmetic_intensity(self) -> float:
-        """FLOPs per byte that must be moved at least."""
+        """FLOPs per byte moved (lower bound of the bytes)."""
         return self.flops / self.bytes_moved if self.bytes_moved else 0.0
 
 
@@ -136,16 +136,16 @@ def add_up(operations: Sequence[Operation], outputs: Collection[int] = ()) -> Co
 
 
 def whole(value: float) -> float:
-    """`value` as an int where it is one: equation 2 gives quarters for a stride of 2 on an odd map."""
+    """`value` as an int if it is whole; equation 2 gives quarters for a stride of 2 on an odd map."""
     return int(value) if value == int(value) else value
 
 
 def peak_bytes(operations: Sequence[Operation], outputs: Collection[int] = ()) -> int:
-    """Peak by liveness: a tensor is there from the operation that makes it to the last that reads it.
+    """Peak memory by liveness: a tensor is alive from the operation that makes it to the last that reads it.
 
-    The image is there from the start, and `outputs`, numbers of tensors that the network returns, stay until the end.
-    While an operation runs, what it reads and what it makes are both there: nothing is done in place unless the network
-    does it so.
+    The image is alive from the start, and `outputs` (numbers of the tensors that the network returns) until the end.
+    The inputs and outputs of a running operation are both alive: nothing is in place unless the network itself works in
+    place.
     """
     last_read = {tensor.number: index for index, op in enumerate(operations) for tensor in op.reads}
     last_read |= dict.fromkeys(outputs, len(operations))
@@ -166,7 +166,7 @@ def dead_operations(operations: Sequence[Operation], outputs: Collection[int] | 
 
     Args:
         operations: in the order in which they run.
-        outputs: numbers of the tensors that the network returns; by default what the last operation makes.
+        outputs: numbers of the tensors that the network returns; by default those that the last operation makes.
     """
     needed = set(outputs) if outputs is not None else {tensor.number for op in operations[-1:] for tensor in op.makes}
     dead: set[int] = set()

@@ -1,7 +1,7 @@
 """An Architecture at one input size and class count: every block with its channels, groups and sizes; no torch.
 
-The plan is what an architecture *means*. Models are built from it, costs are counted from it, and its fingerprint
-is a variant's identity: two specs that give the same plan are the same network.
+Models are built from the plan and costs are counted from it. Its fingerprint is the identity of a variant: two specs
+with the same plan are the same network.
 """
 
 import hashlib
@@ -110,7 +110,7 @@ class Plan:
 
     @property
     def num_classes(self) -> int:
-        """K, of the logits."""
+        """K, the channels of the logits."""
         return self.decoder.num_classes
 
     @property
@@ -121,7 +121,7 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class BaselinePlan:
-    """A baseline ready to be built; its layers are in code, so its name stands for them."""
+    """A baseline ready to be built; its layers are in code, so the plan holds only its name."""
 
     network: BaselineName
     input_size: Size
@@ -135,7 +135,7 @@ class BaselinePlan:
 
 AnyPlan = Plan | BaselinePlan
 SMALLEST_SIDE = 64
-"""The smallest image that a baseline takes: below it, their deepest maps have no pixel left."""
+"""The smallest image side that baselines accept; below it their deepest maps are empty."""
 
 
 @lru_cache(maxsize=1024)
@@ -145,22 +145,22 @@ def _fingerprint(plan: AnyPlan) -> str:
 
 
 def later(default: Any) -> Any:
-    """A field that plans did not have from the beginning: left out of fingerprints while it has its default."""
+    """A field added after the first version: left out of fingerprints while it has its default."""
     return field(default=default, metadata={"is_later": True})
 
 
 def _described(value: object) -> Any:
     """A plan as plain data."""
     if is_dataclass(value) and not isinstance(value, type):
-        named = [(each, getattr(value, each.name)) for each in fields(value)]
+        members = [(member, getattr(value, member.name)) for member in fields(value)]
         return {
-            each.name: _described(held)
-            for each, held in named
-            if not (each.metadata.get("is_later") and held == each.default)
+            member.name: _described(content)
+            for member, content in members
+            if not (member.metadata.get("is_later") and content == member.default)
         }
     if isinstance(value, Branch):
         return value.model_dump()
-    return [_described(each) for each in value] if isinstance(value, tuple) else value
+    return [_described(item) for item in value] if isinstance(value, tuple) else value
 
 
 @lru_cache(maxsize=1024)  # a sweep asks for the same network with every seed
@@ -168,7 +168,7 @@ def plan_architecture(architecture: AnyArchitecture, num_classes: int, input_siz
     """Every layer of a JetSeg `architecture` for images of `input_size` (height, width).
 
     Raises:
-        SpecError: it cannot be built; the message names the key, the value and the rule. Or it is a baseline.
+        SpecError: it cannot be built (the message names the key, the value and the rule), or it is a baseline.
     """
     jetseg = only_jetseg(architecture)
     try:
@@ -178,17 +178,17 @@ def plan_architecture(architecture: AnyArchitecture, num_classes: int, input_siz
 
 
 def plan_network(architecture: AnyArchitecture, num_classes: int, input_size: Size) -> AnyPlan:
-    """`plan_architecture` for any network, baselines too.
+    """`plan_architecture` for any network, baselines included.
 
     Raises:
-        SpecError: it cannot be built, or too little of it is published.
+        SpecError: it cannot be built, or too little about it is published.
     """
     if not isinstance(architecture, Baseline):
         return plan_architecture(architecture, num_classes, input_size)
     if architecture.network is None:
         raise SpecError(
-            f"{architecture.name}: too little is published to build it ({'; '.join(architecture.assumed)}); only its "
-            "reported figures can be shown: give it under quoted: in a sweep"
+            f"{architecture.name}: too little is published to build it ({'; '.join(architecture.assumed)}); list it "
+            "under quoted: in a sweep to show its reported figures"
         )
     if num_classes < 2:
         raise SpecError(f"{architecture.name}: num_classes={num_classes} must be at least 2")

@@ -1,7 +1,7 @@
-"""What the form and the fields of an Architecture decide: pyramid, stages, channels, groups and taps; no torch.
+"""Rules that turn the fields of an Architecture into pyramid, stages, channels, groups and taps; no torch.
 
-Plans and closed-form costs both follow these rules, so neither can drift from the other. Results that many variants
-share are kept, because a screening asks for them millions of times.
+Plans and closed-form costs both use these rules, so they cannot disagree. Results that many variants share are cached,
+because screening needs them millions of times.
 """
 
 import math
@@ -44,12 +44,12 @@ TAPPED: tuple[StageName, ...] = ("s3", "s2", "s1")
 
 
 def format_size(size: Size) -> str:
-    """`HxW`, as the command line reads it."""
+    """The size as `HxW`, as the command line reads it."""
     return f"{size[0]}x{size[1]}"
 
 
 def pyramid_levels(input_size: Size, smallest_map: int) -> tuple[int, ...]:
-    """Longer sides of the pyramid: halved, rounding up, until one is at most `smallest_map`."""
+    """Longer sides of the pyramid: halved, rounding up, until a side is at most `smallest_map`."""
     levels = [max(input_size)]
     while levels[-1] > smallest_map:
         levels.append(halve(levels[-1]))
@@ -57,7 +57,7 @@ def pyramid_levels(input_size: Size, smallest_map: int) -> tuple[int, ...]:
 
 
 def halve(side: int) -> int:
-    """Output side of a stride-2 convolution that keeps the size otherwise."""
+    """Output side of a stride-2 convolution with "same" padding."""
     return (side + 1) // 2
 
 
@@ -82,20 +82,20 @@ def split_levels(form: Form, smallest_map: int, input_size: Size) -> Thirds:
     if third == 0:
         raise SpecError(
             f"{where} gives {len(levels)} pyramid level(s) {list(levels)} with "
-            f"smallest_map={smallest_map}; 3 are needed, one for each third: "
+            f"smallest_map={smallest_map}; at least 3 are needed, one for each third: "
             "use a larger size or a smaller smallest_map"
         )
     if third == 1 and form == "released":
         raise SpecError(
             f"{where} gives {len(levels)} pyramid levels {list(levels)}, which leaves S1 empty; the released "
-            f"code needs 6 (a longer side over {smallest_map * 16}): use a larger size, or form: paper"
+            f"code needs 6 levels (a longer side over {smallest_map * 16}): use a larger size, or form: paper"
         )
     return Thirds(levels[:third], levels[third : 2 * third], levels[2 * third :])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Step:
-    """Where one block stands: its stage and sizes, which do not depend on channels. Compared by identity."""
+    """The place of one block: its stage and sizes, which do not depend on channels. Compared by identity."""
 
     stage: StageName
     residual: bool
@@ -109,7 +109,7 @@ def list_steps(architecture: Architecture, num_classes: int, input_size: Size) -
     """The blocks of the encoder in order, without their channels.
 
     Raises:
-        SpecError: too few classes, or a size that is too small.
+        SpecError: too few classes, or the size is too small.
     """
     if num_classes < 2:
         raise SpecError(f"num_classes={num_classes}: segmentation needs at least 2 classes")
@@ -148,7 +148,7 @@ def _steps(form: Form, smallest_map: int, repeats: _Repeats, input_size: Size) -
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StageRule:
-    """One stage with all that its form decides filled in. Compared by identity, which is quick: equal ones are kept."""
+    """One stage with the defaults of its form filled in. Compared by identity, which is fast: equal ones are cached."""
 
     stage: StageName
     branches: tuple[Branch, ...]
@@ -165,7 +165,7 @@ class StageRule:
 
 
 class _Common(NamedTuple):
-    """What all stages of an architecture share."""
+    """The fields that all stages of an architecture share."""
 
     form: Form
     combination: int
@@ -243,10 +243,10 @@ class BlockChannels(NamedTuple):
 
 
 def block_channels(rule: StageRule, step: Step, in_channels: int) -> BlockChannels:
-    """Channels and groups of the block at `step` that gets `in_channels`.
+    """Channels and groups of the block at `step`, given its `in_channels`.
 
     Raises:
-        SpecError: a fixed group count that does not divide the channels.
+        SpecError: a fixed group count does not divide the channels.
     """
     branches = len(rule.residual_branches if step.residual else rule.branches) if rule.layout == "parallel" else 1
     where, groups = "", rule.groups
@@ -275,7 +275,7 @@ def block_channels(rule: StageRule, step: Step, in_channels: int) -> BlockChanne
 
 @lru_cache(maxsize=4096)
 def grow(rule: ChannelRule, in_channels: int) -> int:
-    """Output channels by a rule: a count, `+N` or `xN` of the input's."""
+    """Output channels by a rule: a count, or `+N` or `xN` of the input channels."""
     if isinstance(rule, int):
         return rule
     amount = int(rule[1:])
@@ -283,7 +283,7 @@ def grow(rule: ChannelRule, in_channels: int) -> int:
 
 
 def has_shortcut(rule: StageRule, step: Step) -> bool:
-    """Whether JetConv's input is added to its output; in S0 the shapes differ."""
+    """True if a JetConv adds its input to its output; never in S0, where the shapes differ."""
     if step.stage == "s0":
         return False
     return rule.shortcut == "matching" or (rule.shortcut == "residual" and step.residual)
@@ -294,7 +294,7 @@ def group_count(rule: GroupRule, in_channels: int, out_channels: int) -> int:
     """Groups of a 1x1 convolution by a rule: a count, `mean-divisor`, `gcd` or `at-most-N`.
 
     Raises:
-        SpecError: a count that does not divide both.
+        SpecError: the count does not divide both.
     """
     divisors = common_divisors(in_channels, out_channels)
     if rule == "gcd":
@@ -319,27 +319,27 @@ def common_divisors(in_channels: int, out_channels: int) -> tuple[int, ...]:
 
 
 def mean_divisor(divisors: tuple[int, ...]) -> int:
-    """The divisor nearest to the divisors' mean, the smaller on a tie: the paper's convenient number of groups."""
+    """The divisor nearest to the mean of the divisors, the smaller on a tie: the paper's "convenient" group count."""
     mean = sum(divisors) / len(divisors)
     return min(divisors, key=lambda divisor: (abs(divisor - mean), divisor))
 
 
 def eca_kernel(channels: int) -> int:
-    """ECA's kernel size: |log2(C) / 2 + 1 / 2| cut to a whole number, then made odd."""
+    """ECA's kernel size: |log2(C) / 2 + 1 / 2| truncated, plus 1 if that is even."""
     size = int(abs(math.log2(channels) / 2 + 0.5))
     return size if size % 2 else size + 1
 
 
 def resolve_fusion(architecture: Architecture) -> Fusion:
-    """How the decoder fuses its heads, the form's way where nothing else is asked."""
+    """How the decoder fuses its heads; the default depends on the form."""
     return architecture.decoder.fusion or ("released" if architecture.form == "released" else "regseg")
 
 
 def tapped_blocks(architecture: Architecture, input_size: Size) -> tuple[int, ...]:
-    """The blocks that the decoder reads, deep to shallow; of several at one size it takes the last.
+    """Numbers of the blocks that the decoder reads, deep to shallow; of several at one size it reads the last.
 
     Raises:
-        SpecError: a tap that its third of the pyramid does not have.
+        SpecError: a third of the pyramid does not have the level that its tap names.
     """
     combination = (architecture.combination or 0) if architecture.form == "released" else None
     return _tapped_blocks(
@@ -354,24 +354,24 @@ def tapped_blocks(architecture: Architecture, input_size: Size) -> tuple[int, ..
 
 @lru_cache(maxsize=4096)
 def _tapped_blocks(
-    asked: Taps, combination: int | None, form: Form, smallest_map: int, repeats: _Repeats, input_size: Size
+    taps: Taps, combination: int | None, form: Form, smallest_map: int, repeats: _Repeats, input_size: Size
 ) -> tuple[int, ...]:
     thirds = split_levels(form, smallest_map, input_size)
     steps = _steps(form, smallest_map, repeats, input_size)
-    found = []
+    blocks = []
     for name in TAPPED:
-        tap = getattr(asked, name)
+        tap = getattr(taps, name)
         if tap is None:
             tap = "last" if combination is None else getattr(COMBINATIONS[combination].taps, name)
         levels = getattr(thirds, name)
         if name == "s1":
             if len(levels) == 1:
-                # S1 is empty, so the shallowest feature map there is comes from S0.
-                found.append(0)
+                # S1 is empty, so the shallowest feature map comes from S0.
+                blocks.append(0)
                 continue
             levels = levels[1:]
         index = {"first": 0, "second": 1, "middle": len(levels) // 2, "last": len(levels) - 1}.get(str(tap), tap)
         if not isinstance(index, int) or index >= len(levels):
             raise SpecError(f"decoder.taps.{name}={tap}: this third has {len(levels)} level(s): {list(levels)}")
-        found.append(max(number for number, step in enumerate(steps) if max(step.out_size) == levels[index]))
-    return tuple(found)
+        blocks.append(max(number for number, step in enumerate(steps) if max(step.out_size) == levels[index]))
+    return tuple(blocks)

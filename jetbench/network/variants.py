@@ -1,4 +1,4 @@
-"""Chooser 1: every variant of a sweep, each checked before anything runs."""
+"""expand_sweep: every variant of a sweep, each checked before anything runs."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,13 +16,13 @@ from jetbench.spec.training import TrainingConfig
 TRAINING = "training."
 SEED, BUDGET = "training.seed", "training.budget"
 REPEATS = {"budgets": BUDGET, "seeds": SEED}
-"""Fields of a sweep with several values for every variant, and what each of them sets."""
+"""Sweep fields that repeat every variant with several values, and the training key that each sets."""
 SHORTENED = ("jetconv.", "stages.", "decoder.", TRAINING)
 
 
 @dataclass(frozen=True)
 class Variant:
-    """One network of a sweep with its training. `also_named` are the sweep's other names for the same thing."""
+    """One network of a sweep with its training. `also_named` lists other names in the sweep for the same variant."""
 
     name: str
     changes: dict[str, Any]
@@ -35,15 +35,15 @@ class Variant:
 def read_sweep(name: str, changes: Mapping[str, Any] | None = None) -> Sweep:
     """The sweep of that bundled name or .yaml path, with dotted keys replaced.
 
-    One `training.budget` or `training.seed` takes the place of all `budgets` or `seeds`.
+    A changed `training.budget` or `training.seed` replaces all `budgets` or `seeds`.
 
     Raises:
-        SpecError: no such sweep, or keys that break a rule.
+        SpecError: no such sweep exists, or a key breaks a rule.
     """
     path = find("sweeps", name)
     raw = {"name": path.stem, **read_yaml(path)}
     if "axes" in raw:
-        raise SpecError(f"{path}: is a search or a space; run it with `jetbench search` or `jetbench screen`")
+        raise SpecError(f"{path}: is a search or a space, not a sweep; run `jetbench search` or `jetbench screen`")
     changes = dict(changes or {})
     for field, key in REPEATS.items():
         if key in changes:
@@ -52,29 +52,29 @@ def read_sweep(name: str, changes: Mapping[str, Any] | None = None) -> Sweep:
 
 
 def read_quoted(names: Sequence[str]) -> tuple[Baseline, ...]:
-    """The baselines of which a sweep's tables show what is published.
+    """The baselines whose published figures a sweep's tables show.
 
     Raises:
-        SpecError: a name is of no baseline.
+        SpecError: a name is given twice or does not name a baseline.
     """
-    found = []
+    baselines = []
     if len(set(names)) < len(names):
-        raise SpecError(f"quoted: a name stands there twice ({', '.join(names)})")
+        raise SpecError(f"quoted: a name is listed twice ({', '.join(names)}); list each once")
     for name in names:
         architecture = read_architecture(name, {})
         if not isinstance(architecture, Baseline):
-            raise SpecError(f"quoted: {name} is no baseline; a JetSeg network is run, under variants:")
-        found.append(architecture)
-    return tuple(found)
+            raise SpecError(f"quoted: {name} is not a baseline; list a JetSeg network under variants: to run it")
+        baselines.append(architecture)
+    return tuple(baselines)
 
 
 def expand_sweep(sweep: Sweep, num_classes: int, input_size: tuple[int, int]) -> tuple[Variant, ...]:
     """All distinct variants, in the sweep's order, the base first; identical ones are merged under the first name.
 
     Raises:
-        SpecError: variants that cannot be built, all of them, each with its key, value and rule.
+        SpecError: some variants cannot be built; the message lists all of them, each with its key, value and rule.
     """
-    found: dict[str, Variant] = {}
+    variants: dict[str, Variant] = {}
     problems: list[str] = []
     names: set[str] = set()
     for name, changes in _repeated(sweep):
@@ -87,47 +87,50 @@ def expand_sweep(sweep: Sweep, num_classes: int, input_size: tuple[int, int]) ->
             problems.append(f"{name}: {str(error).removeprefix(f'{name}: ')}")
             continue
         identity = f"{variant.plan.fingerprint} {variant.training.identity}"
-        if identity in found:
-            first = found[identity]
-            found[identity] = Variant(
+        if identity in variants:
+            first = variants[identity]
+            variants[identity] = Variant(
                 first.name, first.changes, first.architecture, first.training, first.plan, (*first.also_named, name)
             )
         else:
-            found[identity] = variant
+            variants[identity] = variant
     if problems:
         listed = "\n".join(f"- {problem}" for problem in problems)
         raise SpecError(
             f"{sweep.name}: {len(problems)} of {len(names)} variants cannot be built; nothing was run\n{listed}"
         )
-    both = sorted({variant.architecture.name for variant in found.values()} & set(sweep.quoted))
+    both = sorted({variant.architecture.name for variant in variants.values()} & set(sweep.quoted))
     if both:
         raise SpecError(
-            f"{sweep.name}: quoted: {', '.join(both)} is run as well, and shows its figures there; leave it out"
+            f"{sweep.name}: quoted: {', '.join(both)} is also run, and its row shows its published figures; remove it "
+            "from quoted:"
         )
-    if not found:
-        raise SpecError(f"{sweep.name}: has no variants; give variants:, or include_base: true")
-    return tuple(found.values())
+    if not variants:
+        raise SpecError(f"{sweep.name}: the sweep has no variants; give variants:, or include_base: true")
+    return tuple(variants.values())
 
 
 def variant_names(sweep: Sweep) -> list[str]:
-    """The names that a sweep gives its variants, in its order; those of what is the same network are among them."""
+    """The names of a sweep's variants, in its order; includes several names of the same network."""
     return [name for name, _ in _repeated(sweep)]
 
 
 def _repeated(sweep: Sweep) -> Iterator[tuple[str, dict[str, Any]]]:
-    """What is wanted, once with each of the sweep's budgets and seeds."""
+    """Name and changes of each variant, once with each of the sweep's budgets and seeds."""
     given: dict[str, list[Any]] = {}
     for field, key in REPEATS.items():
         values = [str(value) if key == BUDGET else value for value in getattr(sweep, field)]
         if len(set(values)) < len(values):
-            raise SpecError(f"{sweep.name}: {field}: one stands there twice ({', '.join(map(str, values))})")
+            raise SpecError(
+                f"{sweep.name}: {field}: a value is listed twice ({', '.join(map(str, values))}); list each once"
+            )
         if values:
             given[key] = values
     for name, changes in _wanted(sweep):
         for field, key in REPEATS.items():
             if key in given and key in changes:
                 raise SpecError(
-                    f"{sweep.name}: {name} sets {key}, and {field}: does so for all variants; keep one of them"
+                    f"{sweep.name}: {name} sets {key}, and {field}: sets it for all variants; keep only one of them"
                 )
         for choice in product(*given.values()):
             more = dict(zip(given, choice, strict=True))
@@ -151,7 +154,7 @@ def _members(group: VariantGroup) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def describe_changes(changes: Mapping[str, Any]) -> str:
-    """A short name for a set of changes: `branches=3a 5a, groups=4`; a change of base is named by itself."""
+    """A short name for a set of changes: `branches=3a 5a, groups=4`; a changed base appears by its name alone."""
     parts = []
     for key, value in changes.items():
         if key == "base":
@@ -176,7 +179,7 @@ def _build(
         training = parse_spec(TrainingConfig, raw, f"training with {of_training}")
     if isinstance(architecture, Baseline) and training.batch_size == 1:
         raise SpecError(
-            "training.batch_size=1: baselines have norms over one value an image, which take 2 images at least"
+            "training.batch_size=1: some baselines normalise one value per image, which needs at least 2 images"
         )
     plan = plan_network(architecture, num_classes, input_size)
     return Variant(name, dict(changes), architecture, training, plan)

@@ -67,7 +67,7 @@ def test_a_baseline_is_no_base_of_a_space(kind: str, text: str, tmp_path: Path) 
 def test_a_quoted_name_that_is_no_baseline_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
     path.write_text(SWEEP.replace("mfenet", "jetseg-nano"))
-    assert "quoted: jetseg-nano is no baseline" in jetbench("sweep", str(path), cwd=tmp_path, code=2)
+    assert "quoted: jetseg-nano is not a baseline" in jetbench("sweep", str(path), cwd=tmp_path, code=2)
 
 
 def test_baselines_are_trained_profiled_and_set_beside_what_is_published(tmp_path: Path) -> None:

@@ -106,7 +106,7 @@ def test_every_bundled_sweep_expands(name: str) -> None:
 
 
 def test_a_search_is_no_sweep_and_says_how_it_is_run() -> None:
-    with pytest.raises(SpecError, match="run it with `jetbench search`"):
+    with pytest.raises(SpecError, match="not a sweep; run `jetbench search`"):
         read_sweep("search-nano")
 
 
@@ -152,9 +152,9 @@ def test_budgets_train_every_variant_once_as_long_as_each() -> None:
         "groups=1, budget=5 steps, seed=0",
     ]
     assert [str(each.training.budget) for each in variants] == 2 * (2 * ["5 steps"] + 2 * ["2 epochs"])
-    with pytest.raises(SpecError, match=r"budgets: one stands there twice \(5 steps, 5 steps\)"):
+    with pytest.raises(SpecError, match=r"budgets: a value is listed twice \(5 steps, 5 steps\)"):
         variant_names(sweep(budgets=["5 steps", "5steps"]))
-    with pytest.raises(SpecError, match=r"sets training.budget, and budgets: does so"):
+    with pytest.raises(SpecError, match=r"sets training.budget, and budgets: sets it"):
         variant_names(sweep(budgets=["5 steps"], variants=[{"grid": {"training.budget": ["6 steps"]}}]))
 
 
@@ -173,7 +173,7 @@ def test_a_budget_is_written_as_exactly_as_it_was_read(written: str) -> None:
 
 
 def test_seeds_twice_or_beside_an_axis_of_seeds_are_refused() -> None:
-    with pytest.raises(SpecError, match="stands there twice"):
+    with pytest.raises(SpecError, match="listed twice"):
         variant_names(sweep(seeds=[1, 1]))
-    with pytest.raises(SpecError, match="keep one of them"):
+    with pytest.raises(SpecError, match="keep only one of them"):
         variant_names(sweep(seeds=[0], variants=[{"grid": {"training.seed": [1]}}]))
