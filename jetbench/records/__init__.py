@@ -1,1 +1,1 @@
-"""What a run found: records with raw samples, the verdict on them, and the folder that holds them."""
+"""Results of runs: records with raw samples, the verdict on them, and the folder that holds them."""

@@ -1,4 +1,4 @@
-"""Watts and joules of one network: a sensor's raw samples, idle and load windows, what they add up to. SI units."""
+"""Power and energy of one network: raw sensor samples, idle and load windows, and their totals, in SI units."""
 
 import statistics
 from collections.abc import Mapping, Sequence
@@ -9,7 +9,7 @@ from pydantic import Field
 
 from jetbench.spec.base import Spec
 
-# A window's mean leaves out so many of the sensor's intervals at its beginning: that reading may be from before it.
+# The mean of a window skips this many sensor intervals at its start, because such a reading may predate the window.
 GUARD_INTERVALS = 1.0
 MIN_COVERAGE = 0.7
 MAX_GAP_INTERVALS = 3.0
@@ -17,7 +17,7 @@ MIN_SAMPLES = 5
 
 
 class PowerSample(Spec):
-    """One reading: watts of each rail, or joules since some start; `fresh` unless the sensor repeated an old one."""
+    """One reading: watts or accumulated joules of each rail; `fresh` is False if the sensor repeated an old reading."""
 
     at_s: float
     power_w: dict[str, float] = Field(default_factory=dict)
@@ -27,10 +27,10 @@ class PowerSample(Spec):
 
 
 class Energy(Spec):
-    """Power of idle and load windows, from raw samples; the total is the sum of `total_rails`, the board's rule.
+    """Power of idle and load windows, from raw samples; the total is the sum of `total_rails`, which the board defines.
 
-    A window's power is the mean of the fresh samples in it after a guard of one interval, or the counter's joules
-    between its ends over its seconds. Gross is all that the rails carry, net what is above idle.
+    The power of a window is the mean of its fresh samples after a guard of one interval or, for an energy counter, the
+    joules between its ends over its seconds. Gross power is the total of the rails; net power is the part above idle.
     """
 
     sensor: str
@@ -47,19 +47,22 @@ class Energy(Spec):
 
     @property
     def is_counter(self) -> bool:
-        """Does the sensor count joules?"""
+        """True if the sensor is an energy counter (joules)."""
         return any(sample.energy_j for sample in self.samples)
 
     @property
     def problem(self) -> str | None:
-        """Why there is no energy here, though a sensor was read; None if there is."""
+        """Why the samples give no energy, although a sensor was read; None if they do."""
         if self.errors:
-            return f"{self.sensor} ended in the middle: {self.errors[0]}"
+            return f"{self.sensor} failed during the measurement: {self.errors[0]}"
         if self.total_rails is None:
             rails = ", ".join(self.meta.get("rails", ())) or "none"
-            return f"no rule says which rails make the total on this board (its rails: {rails}); a device's YAML can"
+            return (
+                f"no rule says which rails make up the total on this board (its rails: {rails}); name them under "
+                "power.total in the device's YAML"
+            )
         if not self.load:
-            return "the load was never measured"
+            return "no load window was measured"
         for start, end, *_ in (*self.idle, *self.load):
             reason = self._window_problem(start, end)
             if reason:
@@ -75,14 +78,15 @@ class Energy(Spec):
             before = [s.at_s for s in self.samples if s.at_s <= start + self.interval_s]
             after = [s.at_s for s in self.samples if s.at_s >= end - self.interval_s]
             if not before or not after:
-                return f"{self.sensor} has no reading at an end of a window of {end - start:.1f} s"
+                return f"{self.sensor} has no reading near the start or the end of a window of {end - start:.1f} s"
         if len(inside) < MIN_SAMPLES:
             return f"{self.sensor} gave {len(inside)} fresh samples in a window of {end - start:.1f} s{also}"
         coverage = len(inside) * self.interval_s / seconds
         if coverage < MIN_COVERAGE:
             return (
                 f"{self.sensor} was stale or silent: {len(inside)} fresh samples in {end - start:.1f} s at an interval "
-                f"of {self.interval_s:g} s cover {coverage:.0%} of it{also}; at least {MIN_COVERAGE:.0%} are needed"
+                f"of {self.interval_s:g} s cover {coverage:.0%} of the window{also}; at least {MIN_COVERAGE:.0%} is "
+                "needed"
             )
         times = [start + self._guard_s, *(sample.at_s for sample in inside), end]
         gap = max(late - early for early, late in pairwise(times))
@@ -92,10 +96,10 @@ class Energy(Spec):
         for sample in inside:
             gone = expected - set(self._values(sample))
             if gone:
-                return f"rail {', '.join(sorted(gone))} vanished while {self.sensor} was read"
-        lacking = set(self.total_rails or ()) - set(self._values(inside[0]))
-        if lacking:
-            return f"the board's total needs rail {', '.join(sorted(lacking))}, which {self.sensor} does not show"
+                return f"rail {', '.join(sorted(gone))} disappeared while {self.sensor} was read"
+        missing = set(self.total_rails or ()) - set(self._values(inside[0]))
+        if missing:
+            return f"the board's total needs rail {', '.join(sorted(missing))}, which {self.sensor} does not report"
         return None
 
     @property
@@ -109,7 +113,7 @@ class Energy(Spec):
         return sample.energy_j if self.is_counter else sample.power_w
 
     def rail_w(self, rail: str, start: float, end: float) -> float:
-        """Mean watts of one rail over a window."""
+        """Mean power of one rail over a window, in watts."""
         if self.is_counter:
             points = [(s.at_s, s.energy_j[rail]) for s in self.samples if rail in s.energy_j]
             return (_at(points, end) - _at(points, start)) / (end - start)
@@ -120,24 +124,24 @@ class Energy(Spec):
 
     @property
     def idle_w(self) -> float | None:
-        """Mean of the idle windows, the network loaded."""
+        """Mean power of the idle windows in watts, with the network loaded."""
         return None if self.problem else statistics.fmean(self._total_w(*window) for window in self.idle)
 
     @property
     def idle_drift_w(self) -> float | None:
-        """Idle after less idle before."""
+        """Idle power after the load minus idle power before it, in watts."""
         if self.problem or len(self.idle) < 2:
             return None
         return self._total_w(*self.idle[-1]) - self._total_w(*self.idle[0])
 
     @property
     def windows_w(self) -> tuple[float, ...]:
-        """Watts of each load window, gross."""
+        """Gross power of each load window, in watts."""
         return () if self.problem else tuple(self._total_w(start, end) for start, end, _ in self.load)
 
     @property
     def power_w(self) -> float | None:
-        """Watts under load, gross: the mean of the load windows, each weighing by its seconds."""
+        """Gross power under load in watts: the mean of the load windows, weighted by their seconds."""
         if self.problem:
             return None
         seconds = [end - start for start, end, _ in self.load]
@@ -146,7 +150,7 @@ class Energy(Spec):
 
     @property
     def rails_w(self) -> dict[str, float] | None:
-        """Watts under load of every rail, those outside the total too."""
+        """Power under load of every rail in watts, including rails outside the total."""
         if self.problem:
             return None
         names = self._values(self._inside(*self.load[0][:2])[0])
@@ -154,12 +158,12 @@ class Energy(Spec):
 
     @property
     def energy_j_per_image(self) -> float | None:
-        """Joules per image, gross."""
+        """Gross energy per image, in joules."""
         return self._per_image(0.0)
 
     @property
     def net_energy_j_per_image(self) -> float | None:
-        """Joules per image above idle."""
+        """Net energy per image (above idle), in joules."""
         return self._per_image(self.idle_w or 0.0)
 
     def _per_image(self, idle_w: float) -> float | None:
@@ -171,24 +175,24 @@ class Energy(Spec):
 
     @property
     def window_energies_j(self) -> tuple[float, ...]:
-        """Joules per image of each load window, gross."""
+        """Gross energy per image of each load window, in joules."""
         rows = zip(self.windows_w, self.load, strict=True) if not self.problem else ()
         return tuple(w * (end - start) / (passes * self.images_per_pass) for w, (start, end, passes) in rows)
 
     @property
     def sample_count(self) -> int:
-        """Fresh samples in the load windows."""
+        """Number of fresh samples in the load windows."""
         return sum(len(self._inside(start, end)) for start, end, _ in self.load)
 
     @property
     def coverage(self) -> float:
-        """Share of the load windows that fresh samples cover."""
+        """Share of the load windows that fresh samples cover, 0 to 1."""
         seconds = sum(end - start - self._guard_s for start, end, _ in self.load)
         return min(1.0, self.sample_count * self.interval_s / seconds)
 
     @property
     def cross_check_w(self) -> float | None:
-        """Watts under load by the same sensor's other figure: its power readings, where joules were counted."""
+        """Power under load in watts, from the power readings of an energy counter; None for other sensors."""
         if self.problem or not self.is_counter:
             return None
         readings = [
@@ -201,15 +205,15 @@ class Energy(Spec):
 
     @property
     def sampler_load(self) -> float | None:
-        """Cores that the sampler's own process used while it ran."""
-        told = [(s.at_s, s.sampler_cpu_s) for s in self.samples if s.sampler_cpu_s is not None]
-        if len(told) < 2 or told[-1][0] <= told[0][0]:
+        """Mean number of CPU cores that the sampler's own process used; None if unknown."""
+        readings = [(s.at_s, s.sampler_cpu_s) for s in self.samples if s.sampler_cpu_s is not None]
+        if len(readings) < 2 or readings[-1][0] <= readings[0][0]:
             return None
-        return (told[-1][1] - told[0][1]) / (told[-1][0] - told[0][0])
+        return (readings[-1][1] - readings[0][1]) / (readings[-1][0] - readings[0][0])
 
 
 def _at(points: Sequence[tuple[float, float]], time_s: float) -> float:
-    """A counter between its readings: a straight line; before the first and after the last, the line goes on."""
+    """The value of a counter at a time, interpolated linearly, and extrapolated beyond the first and last reading."""
     for (t0, e0), (t1, e1) in pairwise(points):
         if t1 >= time_s or t1 == points[-1][0]:
             return e0 + (e1 - e0) * (time_s - t0) / (t1 - t0)

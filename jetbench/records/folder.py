@@ -1,4 +1,4 @@
-"""A study's folder: who drives it, the sweep or search that it holds, and its records, one line each."""
+"""The folder of a study: its lock, its sweep or search, and its records, one per line."""
 
 import codecs
 import contextlib
@@ -35,8 +35,8 @@ from jetbench.spec.base import read_yaml
 from jetbench.spec.search import Search
 from jetbench.spec.sweep import Sweep
 
-# What a sweep may say differently on resume: it moves no number. Variants are told apart by their keys.
-# A search may go on with more trainings, and train its front otherwise.
+# Fields that may change on resume, because they change no result: the key of a variant identifies its results.
+# A search may resume with more trainings and another final training of its front.
 FREE_TO_CHANGE = (
     "description:", "timeout_s:", "memory_limit:", "variants:", "include_base:", "quoted:", "seeds:", "budgets:",
     "trainings:", "final."
@@ -46,10 +46,13 @@ SWEEP, LOCK, RECORDS, IDENTITY = "sweep.yaml", ".lock", "records.jsonl", ".study
 
 @contextmanager
 def lock_folder(folder: Path) -> Iterator[Callable[[], None]]:
-    """Be the folder's only driver; the lock goes when the process does, however it ends.
+    """Lock the folder for one driver; the lock ends with the process, however it ends.
 
-    Gives what says whether the folder is still the one that was locked: it raises an OSError where it was moved,
-    removed or unmounted, so that nothing is written into another one in its place.
+    Yields a check that raises an OSError if the folder was moved, removed or unmounted since, so that nothing is
+    written into another folder at its path.
+
+    Raises:
+        StudyError: the folder cannot be written, or another driver holds the lock.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -68,9 +71,9 @@ def lock_folder(folder: Path) -> Iterator[Callable[[], None]]:
         os.write(descriptor, f"pid {os.getpid()} on {socket.gethostname()}".encode())
 
         def check() -> None:
-            held, there = os.fstat(descriptor), (folder / LOCK).stat()
-            if (held.st_dev, held.st_ino) != (there.st_dev, there.st_ino):
-                raise FileNotFoundError(errno.ENOENT, "is not the folder any more that this began in", str(folder))
+            locked, current = os.fstat(descriptor), (folder / LOCK).stat()
+            if (locked.st_dev, locked.st_ino) != (current.st_dev, current.st_ino):
+                raise FileNotFoundError(errno.ENOENT, "is no longer the folder in which this run began", str(folder))
 
         yield check
     finally:
@@ -78,7 +81,7 @@ def lock_folder(folder: Path) -> Iterator[Callable[[], None]]:
 
 
 def study_id(folder: Path) -> str:
-    """What tells this folder from others of the same name; it moves with the folder."""
+    """A random id that distinguishes this folder from others of the same name; it moves with the folder."""
     path = folder / IDENTITY
     if not path.exists():
         write_whole(path, secrets.token_hex(8))
@@ -86,47 +89,51 @@ def study_id(folder: Path) -> str:
 
 
 def keep_sweep(folder: Path, sweep: Sweep | Search) -> None:
-    """Write sweep.yaml on the first run; later, refuse a sweep that is not the one the folder holds."""
+    """Write sweep.yaml on the first run; on later runs refuse a sweep or search that differs from it.
+
+    Raises:
+        StudyError: the folder holds another sweep or search; the message lists the differences.
+    """
     path = folder / SWEEP
-    asked = sweep.model_dump(mode="json")
+    requested = sweep.model_dump(mode="json")
     kind = "search" if isinstance(sweep, Search) else "sweep"
     if path.exists():
-        held = read_yaml(path)
+        stored = read_yaml(path)
         free: tuple[str, ...] = FREE_TO_CHANGE
-        several = bool(held.get("budgets")), bool(asked.get("budgets"))
+        several = bool(stored.get("budgets")), bool(requested.get("budgets"))
         if all(several):
-            free = (*free, "training.budget.")  # which no variant has then
-        found = list(_differences("", held, asked))
-        differences = [f"  {line}" for line in found if not line.startswith(free)]
+            free = (*free, "training.budget.")  # no variant uses it then
+        lines = list(_differences("", stored, requested))
+        differences = [f"  {line}" for line in lines if not line.startswith(free)]
         if several[0] != several[1]:
-            differences += [f"  {line}" for line in found if line.startswith("budgets:")]
+            differences += [f"  {line}" for line in lines if line.startswith("budgets:")]
         if differences:
             raise StudyError(
-                f"{folder}: holds another {kind}; rows of both in one table would not compare. It differs in\n"
+                f"{folder}: holds another {kind}; rows of both in one table would not be comparable. It differs in\n"
                 + "\n".join(differences[:8])
                 + "\nUse --name for a new folder, or remove this one."
             )
-        if held == asked:
+        if stored == requested:
             return
-    write_whole(path, yaml.safe_dump(asked, sort_keys=False, allow_unicode=True))
+    write_whole(path, yaml.safe_dump(requested, sort_keys=False, allow_unicode=True))
 
 
-def _differences(where: str, held: object, asked: object) -> Iterator[str]:
-    if isinstance(held, dict) and isinstance(asked, dict):
-        for key in [*held, *(key for key in asked if key not in held)]:
-            yield from _differences(f"{where}.{key}".lstrip("."), held.get(key), asked.get(key))
-    elif held != asked:
-        yield f"{where}: there {held!r}, asked {asked!r}"
+def _differences(where: str, stored: object, requested: object) -> Iterator[str]:
+    if isinstance(stored, dict) and isinstance(requested, dict):
+        for key in [*stored, *(key for key in requested if key not in stored)]:
+            yield from _differences(f"{where}.{key}".lstrip("."), stored.get(key), requested.get(key))
+    elif stored != requested:
+        yield f"{where}: {stored!r} in the folder, {requested!r} requested"
 
 
 def read_records(folder: Path) -> list[Record]:
-    """All records of a folder: its trainings with their profiles in the order in which they landed, then the others.
+    """All records of a folder: finished trainings with their profiles in file order, then the other profiles.
 
-    The others are profiles that were measured by themselves: of a training that is here, whose weights they name, or of
-    none. A later record of the same key replaces an earlier one.
+    The other profiles were measured separately. One whose weights are those of a training in the folder is joined to
+    it; the rest have no training. A later record replaces an earlier one with the same key.
 
     Raises:
-        StudyError: a line is no record that this version reads.
+        StudyError: a line is not a record that this version can read.
     """
     with _without_collection():
         landed, alone = _read(folder)
@@ -144,10 +151,10 @@ def read_records(folder: Path) -> list[Record]:
 
 
 def read_landed(folder: Path) -> list[Record]:
-    """The variants that have landed in a folder, each with the profile that was measured for it.
+    """The finished variants of a folder, each with the profile that was measured for it.
 
     Raises:
-        StudyError: a line is no record that this version reads.
+        StudyError: a line is not a record that this version can read.
     """
     with _without_collection():
         landed, _ = _read(folder)
@@ -156,7 +163,7 @@ def read_landed(folder: Path) -> list[Record]:
 
 @contextmanager
 def _without_collection() -> Iterator[None]:
-    """Read without the garbage collector: it would go through millions of new numbers again and again, for nothing."""
+    """Turn off the garbage collector while reading: it would scan millions of new numbers repeatedly and free none."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:
@@ -168,22 +175,22 @@ def _without_collection() -> Iterator[None]:
 
 
 def _read(folder: Path) -> tuple[dict[str, Record], dict[str, ProfileRow]]:
-    """Variants by their keys, and profiles of no variant's by theirs."""
+    """Finished variants by key, and the profiles that belong to no variant by key."""
     path = folder / RECORDS
     landed: dict[str, Record] = {}
     alone: dict[str, ProfileRow] = {}
-    pending: dict[str, ProfileRow] = {}  # a profile stands before the training that makes its variant landed
+    pending: dict[str, ProfileRow] = {}  # a profile comes before the training row that marks its variant as finished
     for number, line in enumerate(_whole_lines(path), 1):
         try:
             row = _read_line(line)
         except (json.JSONDecodeError, UnicodeDecodeError):
             _check_text(path)
-            raise StudyError(f"{path}:{number}: not JSON; delete this line, the other rows are kept") from None
+            raise StudyError(f"{path}:{number}: not JSON; delete this line, the other rows are intact") from None
         except ValueError as error:
             _check_text(path)
             raise StudyError(
-                f"{path}:{number}: {_first_problem(error)}; if it was damaged, delete this line: "
-                "the other rows are kept"
+                f"{path}:{number}: {_first_problem(error)}; if the line is damaged, delete it: "
+                "the other rows are intact"
             ) from None
         if isinstance(row, Record) and row.kind == "profile":
             (row,) = row.rows()
@@ -199,7 +206,7 @@ def _read(folder: Path) -> tuple[dict[str, Record], dict[str, ProfileRow]]:
 
 
 def _whole_lines(path: Path) -> list[bytes]:
-    """The lines of a file; a last one without its end was being written when its writer was killed, and is none."""
+    """The complete lines of a file; a last line without newline is left out, because its writer was killed."""
     if not path.exists():
         return []
     content = path.read_bytes().removeprefix(codecs.BOM_UTF8)
@@ -207,19 +214,19 @@ def _whole_lines(path: Path) -> list[bytes]:
 
 
 def _check_text(path: Path) -> None:
-    """Refuse bytes of another encoding.
+    """Check that the file is UTF-8.
 
     Raises:
-        StudyError: with where the first of them stands.
+        StudyError: it is not; the message gives the position of the first wrong byte.
     """
     try:
         path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise StudyError(f"{path}: byte {error.start} is no UTF-8: something else has written to it") from None
+        raise StudyError(f"{path}: byte {error.start} is not UTF-8: another program has written to the file") from None
 
 
 def _read_line(line: bytes) -> RecordRow | Record:
-    # What it is stands at its beginning, so that most lines are parsed once, by pydantic alone.
+    # The beginning of a line tells its kind, so that pydantic parses most lines directly, only once.
     for beginning, kind in BEGINNINGS.items():
         if line.startswith(beginning):
             return _as_row(kind.model_validate_json(line))
@@ -258,14 +265,17 @@ def _first_problem(error: ValueError) -> str:
 
 
 def is_worth_a_retry(record: Record) -> bool:
-    """True if it failed, and did not just end early or stay out because of a limit."""
+    """True if the job failed, and not only because it was stopped early or exceeds a limit."""
     return record.failure is not None and record.failure.status not in ("stopped", "over a limit")
 
 
 def append_records(folder: Path, *records: Record) -> None:
-    """Add the rows of records, all of them on disk before this returns; nothing of them is left where that fails.
+    """Append the rows of records: all are on disk when this returns, or none if it fails.
 
-    Several processes may add to one file: each has it to itself meanwhile.
+    Several processes may append to one file: a lock lets one write at a time.
+
+    Raises:
+        OSError: the file cannot be written.
     """
     path = folder / RECORDS
     lines = [row.model_dump_json() + "\n" for record in records for row in record.rows()]
@@ -277,14 +287,14 @@ def append_records(folder: Path, *records: Record) -> None:
             while left:
                 left = left[file.write(left) :]
             os.fsync(file.fileno())
-        except BaseException:  # a Ctrl-C in the middle too: it will be written again
+        except BaseException:  # also for Ctrl-C, because the caller will write the rows again
             with contextlib.suppress(OSError):
                 file.truncate(content_end)
             raise
 
 
 def _mend_end(file: FileIO) -> int:
-    """Remove half a line that a killed writer has left, whose job will have run again; returns where the file ends."""
+    """Remove the incomplete last line of a killed writer, whose job runs again; returns the end of the file."""
     content_end = file.seek(0, os.SEEK_END)
     is_whole = True
     while content_end > 0:

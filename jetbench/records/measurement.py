@@ -1,6 +1,6 @@
-"""What was measured of one network: latency, frames at a rate, a soak, memory, and the machine's state meanwhile.
+"""Measurements of one network: latency, paced frames, a soak, memory, and the state of the machine meanwhile.
 
-Raw samples are kept; medians and intervals are properties, so that nothing can disagree. SI units.
+Raw samples are stored; medians and intervals are properties, so they always agree with the samples. SI units.
 """
 
 import statistics
@@ -13,7 +13,7 @@ from jetbench.spec.base import Spec
 
 
 class LatencyRun(Spec):
-    """One process's passes. Seconds per batch, in the order in which they ran."""
+    """The passes of one process: seconds per batch, in the order in which they ran."""
 
     samples_s: Annotated[tuple[PositiveFloat, ...], Field(min_length=1)]
     cpu_s: tuple[float, ...] = ()
@@ -33,7 +33,7 @@ class LatencyRun(Spec):
 
 
 class Latency(Spec):
-    """Seconds per batch over one or more fresh processes; the headline is the median of the processes' medians."""
+    """Seconds per batch over one or more fresh processes; the main figure is the median of the process medians."""
 
     batch_size: int
     runs: tuple[LatencyRun, ...]
@@ -50,7 +50,7 @@ class Latency(Spec):
 
     @property
     def median_s(self) -> float:
-        """Median of the processes' medians, seconds per batch."""
+        """Median of the process medians, in seconds per batch."""
         return statistics.median(self.medians_s)
 
     @property
@@ -60,7 +60,7 @@ class Latency(Spec):
 
     @property
     def spread(self) -> float | None:
-        """(largest - smallest) / median of the processes' medians; None of one process."""
+        """(largest - smallest) / median of the process medians; None for one process."""
         medians = self.medians_s
         return (max(medians) - min(medians)) / self.median_s if len(medians) > 1 else None
 
@@ -72,7 +72,7 @@ class Latency(Spec):
 
     @property
     def worst_s(self) -> float:
-        """The longest pass."""
+        """The longest pass, in seconds per batch."""
         return max(self.samples_s)
 
     @property
@@ -82,7 +82,7 @@ class Latency(Spec):
 
 
 class NetworkPart(Spec):
-    """One part of a network: its counts for one image, and its seconds per batch with the device idle at both ends."""
+    """One part of a network: its counts for one image, and its seconds per batch, synchronised before and after."""
 
     name: str
     parameters: int
@@ -92,14 +92,15 @@ class NetworkPart(Spec):
 
     @property
     def median_s(self) -> float | None:
-        """Median seconds per batch; None where it was not timed."""
+        """Median seconds per batch; None if the part was not timed."""
         return statistics.median(self.samples_s) if self.samples_s else None
 
 
 class Comparison(Spec):
-    """One network's time over the reference's, pass by pass in the same rounds; a tuple of ratios for each process.
+    """Ratios of a network's time to the reference's time, pass by pass in the same rounds, one tuple per process.
 
-    `control` is the same of a second copy of the reference: what it differs from 1 by is what cannot be told apart.
+    `control` holds the ratios of a second copy of the reference: its difference from 1 is the smallest difference that
+    the measurement can resolve.
     """
 
     reference: str
@@ -118,12 +119,12 @@ class Comparison(Spec):
 
     @property
     def interval(self) -> tuple[float, float] | None:
-        """95 % interval over processes; of one process, within it; None with two to five processes."""
+        """95 % interval over processes, or within the process if there is only one; None for two to five processes."""
         return median_interval(self.ratios[0] if len(self.ratios) == 1 else self.medians)
 
     @property
     def resolution(self) -> float:
-        """The largest difference from 1 that the copy of the reference showed, its own interval included."""
+        """The largest difference from 1 of the copy of the reference, its interval included."""
         distances = []
         for ratios in self.control:
             low, high = median_interval(ratios) or (min(ratios), max(ratios))
@@ -132,20 +133,20 @@ class Comparison(Spec):
 
     @property
     def is_significant(self) -> bool:
-        """Does every process find the same sign of difference, and more of it than the copy of the reference shows?"""
+        """True if the whole interval of the ratio differs from 1, in one direction, by more than `resolution`."""
         low, high = self.interval or (min(self.medians), max(self.medians))
         return low > 1 + self.resolution or high < 1 - self.resolution
 
 
 class ColdStart(Spec):
-    """Seconds of a fresh process: building the network and moving it to its device, then its very first pass."""
+    """Seconds in a fresh process: building the network and moving it to its device, then its first pass."""
 
     load_s: float
     first_pass_s: float
 
 
 class Paced(Spec):
-    """Frames served from a camera of `rate` per second, always the newest (probe/timing.py: run_paced)."""
+    """Frames processed from a camera of `rate` frames per second, always the newest (probe/timing.py: run_paced)."""
 
     rate: float
     seconds: float
@@ -155,24 +156,24 @@ class Paced(Spec):
 
     @property
     def late(self) -> int:
-        """Served frames whose result came after the next frame was due."""
+        """Number of processed frames whose result came after the next frame was due."""
         return sum(latency > 1 / self.rate for latency in self.latency_s)
 
     @property
     def missed(self) -> int:
-        """Frames without a result in time: dropped or late."""
+        """Number of frames without a result in time: dropped or late."""
         return self.dropped + self.late
 
 
 class Soak(Spec):
-    """Images per second over a long run; `bins` are (seconds, passes) of each stretch."""
+    """Throughput over a long run; `bins` are (seconds, passes) of consecutive stretches."""
 
     seconds: float
     batch_size: int
     bins: tuple[tuple[float, int], ...]
 
     def fps(self, start: float, end: float) -> float:
-        """Images per second between two shares (0 to 1) of the run's stretches."""
+        """Images per second between two shares (0 to 1) of the stretches."""
         count = len(self.bins)
         low = min(int(start * count), count - 1)
         chosen = self.bins[low : max(low + 1, round(end * count))]
@@ -180,21 +181,21 @@ class Soak(Spec):
 
     @property
     def first_fps(self) -> float:
-        """Over the first tenth of the run."""
+        """Images per second over the first tenth of the run."""
         return self.fps(0.0, 0.1)
 
     @property
     def steady_fps(self) -> float:
-        """Over the last fifth of the run."""
+        """Images per second over the last fifth of the run."""
         return self.fps(0.8, 1.0)
 
 
 class Memory(Spec):
-    """Bytes. `allocator_peak` has weights, input and the most that torch held at once in one pass.
+    """Memory in bytes. `allocator_peak_bytes` is the peak of torch's allocator in one pass, weights and input included.
 
-    The process's high-water mark is of building the network and its passes, before anything else was measured;
-    `process_baseline` what the process had before the network was built; likewise the shared memory of a board (NvMap)
-    and what the whole machine had available.
+    `process_peak_bytes` is the high-water mark of the process after building the network and running its passes, before
+    any other measurement. `process_baseline_bytes` is the memory of the process before the network was built. The same
+    pairs exist for the shared GPU memory of a board (NvMap) and for the available memory of the whole machine.
     """
 
     weights_bytes: int
@@ -210,23 +211,23 @@ class Memory(Spec):
 
     @property
     def activations_peak_bytes(self) -> int | None:
-        """What the allocator held beside weights and input."""
+        """Peak of the allocator minus weights and input."""
         peak = self.allocator_peak_bytes
         return None if peak is None else peak - self.weights_bytes - self.image_bytes
 
     @property
     def process_growth_bytes(self) -> int | None:
-        """High-water mark less what the process had before the network."""
+        """High-water mark of the process minus its baseline."""
         return _less(self.process_peak_bytes, self.process_baseline_bytes)
 
     @property
     def nvmap_growth_bytes(self) -> int | None:
-        """A board's shared GPU memory: peak less baseline, of the whole board, CUDA's own context included."""
+        """Peak minus baseline of the shared GPU memory of the whole board, CUDA's own context included."""
         return _less(self.nvmap_peak_bytes, self.nvmap_baseline_bytes)
 
     @property
     def unified_growth_bytes(self) -> int | None:
-        """By how much the machine's available memory fell at most: CPU and GPU of a board share it."""
+        """The largest drop of the machine's available memory; on a board, CPU and GPU share it."""
         return _less(self.available_baseline_bytes, self.available_least_bytes)
 
 
@@ -235,7 +236,7 @@ def _less(value: int | None, baseline: int | None) -> int | None:
 
 
 class MachineState(Spec):
-    """The machine at one moment (probe/machine.py: read_state); what it does not tell is None."""
+    """The machine at one moment (probe/machine.py: read_state); values that it does not report are None."""
 
     at_s: float
     cpu_hz: tuple[float, ...] | None = None
@@ -257,7 +258,7 @@ class MachineState(Spec):
 
 
 class Watch(Spec):
-    """What was seen of the machine before, during and after the measurement of one process."""
+    """The state of the machine before, during and after the measurement of one process."""
 
     before: MachineState
     after: MachineState
@@ -270,12 +271,12 @@ class Watch(Spec):
 
     @property
     def foreign_load(self) -> float | None:
-        """Cores that other programs used meanwhile; None where it cannot be told."""
+        """Mean number of cores that other programs used during the measurement; None if unknown."""
         values = (self.before.busy_s, self.after.busy_s, self.before.own_s, self.after.own_s)
         if any(value is None for value in values):
             return None
         busy_before, busy_after, own_before, own_after = (value or 0.0 for value in values)
         seconds = self.after.at_s - self.before.at_s
         foreign = (busy_after - busy_before) - (own_after - own_before)
-        # A count that stands still is no count: some containers and boards show a fixed one.
+        # A constant count is invalid: some containers and boards report a fixed one.
         return max(0.0, foreign / seconds) if seconds > 0 and busy_after > busy_before else None

@@ -1,7 +1,7 @@
-"""What a run found: TrainingResult, Profile, and the rows that hold them; everything derived is a property.
+"""Results of a run: TrainingResult, Profile, and the rows that hold them; every derived number is a property.
 
-None means "not measured", with the reason in `Profile.notes`; 0 is a measurement. A file has two kinds of rows,
-trainings and profiles; `Record` is a training with one of its profiles, as drivers and tables use it.
+None means "not measured", with the reason in `Profile.notes`; 0 is a measurement. A file has two kinds of rows:
+trainings and profiles. `Record` joins a training with one of its profiles, for drivers and tables.
 """
 
 import hashlib
@@ -27,15 +27,15 @@ from jetbench.spec.training import TrainingConfig
 
 RECORD_VERSION = 3
 KEY_VERSION = 2
-"""Part of every key. The form of a record may change; the key of a variant does not, so that begun folders go on."""
+"""Part of every key. Stays the same when the form of a record changes, so that existing folders can be resumed."""
 
 RunsOn = Literal["device", "its processor", "another machine"]
-"""What a profile was measured on: the named device, its processor in place of its GPU, or something else."""
+"""What a profile was measured on: the named device, its CPU instead of its GPU, or another machine."""
 Status = Literal["ok", "error", "diverged", "timeout", "lost", "oom", "over a limit", "stopped"]
 
 
 class DatasetInfo(Spec):
-    """Which images a number comes from."""
+    """The data set that a number was measured on."""
 
     name: str
     size: tuple[int, int]
@@ -47,7 +47,7 @@ class DatasetInfo(Spec):
 
     @property
     def num_classes(self) -> int:
-        """Channels of the logits."""
+        """Number of classes: the channels of the logits."""
         return len(self.class_names)
 
     def describe(self) -> str:
@@ -58,7 +58,7 @@ class DatasetInfo(Spec):
 
 
 class ClassCounts(Spec):
-    """Pixels of each class over one whole split, from one confusion matrix; void pixels are in none of them."""
+    """Pixel counts of each class over one whole split, from one confusion matrix; void pixels are left out."""
 
     true_positives: tuple[int, ...]
     false_positives: tuple[int, ...]
@@ -67,24 +67,24 @@ class ClassCounts(Spec):
     @model_validator(mode="after")
     def _of_labelled_pixels(self) -> "ClassCounts":
         if sum(self.true_positives) + sum(self.false_negatives) < 1:
-            raise ValueError("no labelled pixel was counted")
+            raise ValueError("the counts contain no labelled pixel")
         return self
 
     @property
     def class_iou(self) -> tuple[float | None, ...]:
-        """TP / (TP + FP + FN) of each class; None for a class that does not occur in the split's labels."""
+        """TP / (TP + FP + FN) of each class; None for a class that is absent from the labels of the split."""
         rows = zip(self.true_positives, self.false_positives, self.false_negatives, strict=True)
         return tuple(tp / (tp + fp + fn) if tp + fn else None for tp, fp, fn in rows)
 
     @property
     def miou(self) -> float:
-        """Mean IoU over the classes that occur in the split's labels."""
+        """Mean IoU over the classes that occur in the labels of the split."""
         present = [iou for iou in self.class_iou if iou is not None]
         return sum(present) / len(present)
 
 
 class Evaluation(Spec):
-    """The validation split, scored in the middle of a training."""
+    """Scores of the validation split during a training."""
 
     step: int
     epoch: float
@@ -94,12 +94,12 @@ class Evaluation(Spec):
 class TrainingResult(Spec):
     """One training: its curve and its scores. `test` was scored once, with the weights of the best validation.
 
-    `stopped` says why it ended before its budget, where a search's stopping rule ended it. `auxiliary_weights` are
-    those of the heads that only training used. `resumed` are the steps at which it went on after a kill.
-    `phase_seconds` are those of data, network (forward, loss, backward, optimiser), evaluation and checkpoints, and
-    `processor_seconds` what they took of processors; `seconds` has data and network alone. `proxies` are zero-cost
-    proxies of the network before its training, where they were asked for. `teacher` names the network that it followed
-    beside the labels, with a hash of its weights. With `data_on_device` a GPU held the whole data set.
+    `stopped` says why the stopping rule of a search ended it before its budget. `auxiliary_weights` are the loss
+    weights of the heads that only training uses. `resumed` lists the steps at which it resumed after a kill.
+    `phase_seconds` are the seconds of proxies, data, network (forward, loss, backward, optimiser), evaluation and
+    checkpoints; `processor_seconds` is their CPU time. `seconds` covers only data and network. `proxies` are the
+    zero-cost proxies of the untrained network, if requested. `teacher` names the network it was distilled from, with a
+    hash of its weights. `data_on_device` is True if a GPU held the whole data set.
     """
 
     steps: int
@@ -132,9 +132,9 @@ class TrainingResult(Spec):
 
 
 class CounterResult(Spec):
-    """What one tool counted, by its own rules; `unsupported` are operations it met and left out, with how often.
+    """The counts of one tool, by its own rules; `unsupported` counts the operations that it saw but left out.
 
-    `distribution` is the installed package it came from: two of them share the import name thop.
+    `distribution` is the installed package of the tool, because two packages share the import name thop.
     """
 
     tool: str
@@ -146,7 +146,7 @@ class CounterResult(Spec):
 
 
 class Environment(Spec):
-    """Where and with what a job ran, and the settings that were in effect."""
+    """The machine, software and settings with which a job ran."""
 
     device: str
     cpu: str
@@ -169,10 +169,10 @@ class Environment(Spec):
 
 
 class Estimate(Spec):
-    """What a device could do at best by its data sheet: an estimate, and nothing that was measured.
+    """The best case of a device by its data sheet (a roofline estimate); nothing here is measured.
 
-    Each kernel takes the longer of its FLOPs over the peak and its bytes over the bandwidth; nothing is fused and no
-    cache helps. `bound_by` is the share of the seconds in which memory is the limit.
+    Each kernel takes the longer of its FLOPs over the peak rate and its bytes over the bandwidth, without fusion or
+    cache. `memory_bound_share` is the share of the seconds in which memory is the limit.
     """
 
     device: str
@@ -186,16 +186,16 @@ class Estimate(Spec):
 
     @property
     def throughput_fps(self) -> float:
-        """Images per second at that time."""
+        """Images per second at the estimated seconds per batch."""
         return self.batch_size / self.seconds
 
 
 class Profile(Spec):
     """One network in eval mode, with one setting, on one device. MACs and FLOPs are for one image.
 
-    `device` names the one that was asked for. `model_latency` and the rest of what is measured is None where it was
-    not, with the reason in `notes`; `estimate` never stands in for it. `output_difference` is how far a board's output
-    is from the reference, over the largest value of that.
+    `device` names the requested device. A measurement such as `model_latency` is None if it was not made, with the
+    reason in `notes`; `estimate` never replaces it. `output_difference` is the difference of a board's output from the
+    reference, over the largest value of the reference.
     """
 
     device: str = "cpu"
@@ -228,22 +228,22 @@ class Profile(Spec):
 
     @property
     def peak_memory_bytes(self) -> int | None:
-        """Weights, input and the most that torch's allocator held at once during one pass."""
+        """Peak bytes of torch's allocator during one pass, weights and input included."""
         return self.memory.allocator_peak_bytes if self.memory else None
 
     @property
     def power_w(self) -> float | None:
-        """Watts under load, gross; `Energy.scope` says of what."""
+        """Gross power under load in watts; `Energy.scope` says what it covers."""
         return self.energy.power_w if self.energy else None
 
     @property
     def energy_j_per_image(self) -> float | None:
-        """Joules per image, gross."""
+        """Gross energy per image, in joules."""
         return self.energy.energy_j_per_image if self.energy else None
 
 
 class Failure(Spec):
-    """Why a job gave no result. `limit` is the limit of a search that a network exceeds, `excess` by what share."""
+    """Why a job gave no result. `limit` is the search limit that the network exceeds, `excess` the share above it."""
 
     phase: Literal["train", "profile", "limits"]
     status: Status
@@ -253,9 +253,9 @@ class Failure(Spec):
 
 
 class TrainingRow(Spec):
-    """A variant of a sweep or search: what was asked of it, and what its training found.
+    """A variant of a sweep or search: its configuration and the result of its training.
 
-    `weights` is the SHA-256 of its weights file, `origin` the folder that a search took it over from.
+    `weights` is the SHA-256 of its weights file. `origin` is the folder from which a search took the row over.
     """
 
     kind: Literal["training"] = "training"
@@ -278,9 +278,10 @@ class TrainingRow(Spec):
 
 
 class ProfileRow(Spec):
-    """A network, profiled: of a training (`of` is that row's key), of weights by their SHA-256, or of random ones.
+    """The profile of a network: of a training (`of` is the key of its row), of a weights file, or with random weights.
 
-    `key` is its own: the same network, weights and settings on the same machine have the same key; the newest counts.
+    `weights` is a SHA-256. `key` identifies the profile: the same network, weights and settings on the same machine
+    have the same key, and the newest row counts.
     """
 
     kind: Literal["profile"] = "profile"
@@ -304,7 +305,7 @@ RecordRow = TrainingRow | ProfileRow
 class Record(Spec):
     """One line of a table before seeds are merged: a training with one of its profiles, or a profile alone.
 
-    `kind` says which row it is known by. A profile alone has neither data set nor recipe.
+    `kind` says which of the two rows gave the key. A profile alone has no data set and no training config.
     """
 
     kind: Literal["training", "profile"] = "training"
@@ -328,25 +329,25 @@ class Record(Spec):
 
     @property
     def data(self) -> DatasetInfo:
-        """The data set of a training; a profile alone must not be asked for it."""
+        """The data set of a training; an AssertionError for a profile alone."""
         assert self.dataset is not None, self.variant
         return self.dataset
 
     @property
     def recipe(self) -> TrainingConfig:
-        """How a training was to be run; a profile alone must not be asked for it."""
+        """The config of a training; an AssertionError for a profile alone."""
         assert self.training_config is not None, self.variant
         return self.training_config
 
     @property
     def measured(self) -> Profile:
-        """The profile of a record that has one; another must not be asked for it."""
+        """The profile; an AssertionError for a record without one."""
         assert self.profile is not None, self.variant
         return self.profile
 
     @property
     def num_classes(self) -> int:
-        """Channels of the logits."""
+        """Number of classes: the channels of the logits."""
         if self.dataset is not None:
             return self.dataset.num_classes
         assert self.measured.num_classes is not None, self.variant
@@ -361,11 +362,11 @@ class Record(Spec):
 
     @property
     def seed(self) -> int | None:
-        """Of its training; None of a profile alone."""
+        """The seed of its training; None for a profile alone."""
         return None if self.training_config is None else self.training_config.seed
 
     def rows(self) -> tuple[RecordRow, ...]:
-        """The rows of a file that hold it; its training comes last, since with it the variant has landed."""
+        """The rows of this record in a file. The training comes last, because its row marks the variant as finished."""
         profile = () if self.profile is None else (self._profile_row(self.profile),)
         if self.kind == "profile":
             return profile
@@ -380,7 +381,7 @@ class Record(Spec):
 
 
 def joined(training: TrainingRow, profile: ProfileRow | None) -> Record:
-    """A training with the profile that was measured for it. Both were validated when they were read."""
+    """A training with the profile measured for it, without validation: both were validated when read."""
     fields = dict(training.__dict__)
     del fields["version"]
     fields["profile"] = profile.profile if profile else None
@@ -388,12 +389,15 @@ def joined(training: TrainingRow, profile: ProfileRow | None) -> Record:
 
 
 def constructed(fields: dict[str, Any]) -> Record:
-    """A record of fields that were validated when they were read, and are not again."""
+    """A record of `fields`, without validation: they were validated when read."""
     return Record.model_construct(None, **fields)
 
 
 def with_profile(record: Record, profile: ProfileRow) -> Record:
-    """A training with a profile of its weights that was measured later, by itself; known by that profile's key."""
+    """A training with a profile of its weights that was measured later, separately.
+
+    If the training already has a profile, the result takes the key of the later one.
+    """
     own = {"profile": profile.profile, "profiling_config": profile.profiling_config, "finished": profile.finished}
     if record.profile is not None:
         own |= {"kind": "profile", "key": profile.key}
@@ -401,14 +405,14 @@ def with_profile(record: Record, profile: ProfileRow) -> Record:
 
 
 def profile_alone(profile: ProfileRow) -> Record:
-    """A profile of a network whose training is not here, or which has none."""
+    """The record of a profile whose training is elsewhere or does not exist."""
     fields = dict(profile.__dict__)
     del fields["version"], fields["of"]
     return constructed(fields)
 
 
 def profile_key(record: Record) -> str:
-    """What two profiles share that measured the same: network, weights, setting and machine."""
+    """The key of a profile: a hash of its network, weights, settings and machine."""
     profile = record.profile
     assert profile is not None
     environment = profile.environment

@@ -1,6 +1,6 @@
-"""May a profile be believed? valid, suspect or invalid, with reasons, from what was recorded beside its numbers.
+"""The verdict on a profile: valid, suspect or invalid, with reasons, from the data recorded with its numbers.
 
-The rules are applied when a record is read, not when it is made: a better rule judges old records too.
+The rules apply when a record is read, not when it is made, so a better rule also judges old records.
 """
 
 import statistics
@@ -17,17 +17,18 @@ Level = Literal["valid", "suspect", "invalid", "not measured"]
 LEVELS: tuple[Level, ...] = ("valid", "suspect", "invalid")
 
 MAX_OUTPUT_DIFFERENCE = 1e-3  # of the largest value of the reference
-MAX_SPREAD = 0.10  # largest less smallest median of the processes, over their median
+MAX_SPREAD = 0.10  # largest minus smallest median of the processes, over their median
 PRECISE = 0.02
 MAX_CLOCK_CHANGE = 0.05
-MAX_FOREIGN_LOAD = 0.2  # cores that other programs used; above it suspect, and invalid once they crowd ours out
-MAX_CPU_GAP = 0.05  # share of a one-thread pass in which the processor did something else
+MAX_FOREIGN_LOAD = 0.2  # cores used by other programs; above it suspect, and invalid if they leave ours too few cores
+MAX_CPU_GAP = 0.05  # share of a one-thread pass in which the process did not run
 MAX_SWAPPED_PAGES = 1000  # 4 MiB
 MAX_SAMPLER_LOAD = 0.01  # of one core
-MAX_DISAGREEMENT = 0.10  # between a GPU's energy counter and its power readings
+MAX_DISAGREEMENT = 0.10  # between the energy counter and the power readings of a GPU
 MAX_IDLE_DRIFT = 0.10
 MIN_DENORMAL_SHARE = 1e-4
-# Splitting one bell into two halves explains 2 / pi (0.64) of its variance, a flat distribution 0.75, two peaks more.
+# The best split explains 2 / pi (0.64) of the variance of a normal distribution, 0.75 of a uniform one, more of a
+# bimodal one.
 BIMODAL_SHARE = 0.85
 BIMODAL_RATIO = 1.10
 BIMODAL_MIN_SIDE = 0.1
@@ -35,7 +36,7 @@ BIMODAL_MIN_SIDE = 0.1
 
 @dataclass(frozen=True)
 class Verdict:
-    """The worst of the reasons' levels; valid without any."""
+    """A level and its reasons. The level is the worst level of any reason; valid if there are no reasons."""
 
     level: Level
     reasons: tuple[str, ...]
@@ -48,10 +49,10 @@ _Reason = tuple[Level, str]
 
 
 def judge(profile: Profile) -> Verdict:
-    """The verdict on what was measured in a profile."""
+    """The verdict on the measurements of a profile."""
     if profile.model_latency is None:
         return Verdict("not measured", (profile.notes.get("latency", "nothing was measured"),))
-    # The same about several processes is said once.
+    # Several processes may give the same reason; it appears once.
     reasons = dict.fromkeys(_reasons(profile))
     worst = max((LEVELS.index(level) for level, _ in reasons), default=0)
     ordered = sorted(reasons, key=lambda reason: -LEVELS.index(reason[0]))
@@ -65,7 +66,7 @@ def _reasons(profile: Profile) -> Iterator[_Reason]:
     if profile.runs_on != "device":
         yield "suspect", profile.notes.get("processor", f"measured on {profile.runs_on}")
     if profile.finite is False:
-        yield "suspect", "the output has infinities or NaN in this number format"
+        yield "suspect", "the output contains infinities or NaN in this number format"
     yield from _latency_reasons(profile)
     yield from _watch_reasons(profile)
     yield from _denormal_reasons(profile)
@@ -80,7 +81,7 @@ def _latency_reasons(profile: Profile) -> Iterator[_Reason]:
     if latency.spread is not None and latency.spread > MAX_SPREAD:
         count = len(latency.runs)
         yield "suspect", f"unstable: the medians of {count} processes differ by {100 * latency.spread:.0f} %"
-    # The limit ends all networks of a process; those that were precise by then are not to blame.
+    # The limit ends all networks of a process; a run that was already precise gets no warning.
     limited = sum(run.stopped_by == "limit" and not is_precise(run.samples_s, PRECISE) for run in latency.runs)
     if limited:
         yield (
@@ -89,8 +90,8 @@ def _latency_reasons(profile: Profile) -> Iterator[_Reason]:
         )
     unsettled = sum(run.settled is False for run in latency.runs)
     if unsettled:
-        yield "suspect", f"{_some(unsettled, latency.runs)} had not settled when the warm-up's time was over"
-    peaks = [found for run in latency.runs if (found := two_peaks(run.samples_s))]
+        yield "suspect", f"{_some(unsettled, latency.runs)} had not settled when the warm-up ended"
+    peaks = [pair for run in latency.runs if (pair := two_peaks(run.samples_s))]
     if peaks:
         low, high = peaks[0]
         yield (
@@ -99,7 +100,7 @@ def _latency_reasons(profile: Profile) -> Iterator[_Reason]:
         )
     gap = _cpu_gap(latency.runs)
     if environment.device == "cpu" and environment.threads == 1 and gap is not None and gap > MAX_CPU_GAP:
-        yield "suspect", f"for {100 * gap:.0f} % of its passes the process was not running: others had its core"
+        yield "suspect", f"the process did not run for {100 * gap:.0f} % of its passes: other programs had its core"
 
 
 def _some(count: int, runs: Sequence[LatencyRun]) -> str:
@@ -107,23 +108,23 @@ def _some(count: int, runs: Sequence[LatencyRun]) -> str:
 
 
 def _cpu_gap(runs: Sequence[LatencyRun]) -> float | None:
-    """Share of the passes' time in which the process used no CPU."""
+    """Share of the time of the passes in which the process used no CPU."""
     wall = sum(sum(run.samples_s) for run in runs if run.cpu_s)
     return 1 - sum(sum(run.cpu_s) for run in runs) / wall if wall else None
 
 
 def two_peaks(samples: Sequence[float]) -> tuple[float, float] | None:
-    """Medians of the two groups that samples fall into, if they clearly do (Otsu's split); None if they do not.
+    """Medians of the two modes of bimodal samples (Otsu's split); None if the samples are not clearly bimodal.
 
-    Clearly: the split explains at least 85 % of the variance, each side holds a tenth of the samples, and the medians
-    differ by a tenth.
+    Clearly bimodal: the split explains at least 85 % of the variance, each side holds at least a tenth of the samples,
+    and the medians differ by at least a tenth.
     """
     count = len(samples)
     side = max(3, round(BIMODAL_MIN_SIDE * count))
     if count < 2 * side:
         return None
     ordered = sorted(samples)
-    # Single outliers would be most of the variance: the ends are brought in to the 2nd and 98th percentile.
+    # Clipped to the 2nd and 98th percentile, because single outliers would dominate the variance.
     low, high = ordered[round(0.02 * (count - 1))], ordered[round(0.98 * (count - 1))]
     ordered = [min(max(sample, low), high) for sample in ordered]
     mean, total = statistics.fmean(ordered), statistics.pvariance(ordered)
@@ -149,18 +150,18 @@ def _watch_reasons(profile: Profile) -> Iterator[_Reason]:
         if watch.throttled:
             yield "invalid", f"throttled: {', '.join(watch.throttled)}"
         if _grew(before.throttle_events, after.throttle_events):
-            yield "invalid", "throttled: the processor's or board's count of throttle events grew"
+            yield "invalid", "throttled: the count of throttle events of the processor or board grew"
         swapped = (after.swapped_pages or 0) - (before.swapped_pages or 0)
         if before.swapped_pages is not None and swapped > 0:
             level = "invalid" if swapped > MAX_SWAPPED_PAGES else "suspect"
-            yield level, f"the machine swapped {swapped} pages of memory while the network was loaded and measured"
+            yield level, f"the machine swapped {swapped} pages of memory during loading and measurement"
         if before.power_mode and after.power_mode and before.power_mode != after.power_mode:
             yield "invalid", f"the power mode changed from {before.power_mode} to {after.power_mode}"
         if before.on_battery or after.on_battery:
-            yield "suspect", "the machine ran on its battery"
+            yield "suspect", "the machine ran on battery"
         change = _clock_change(watch)
         if change is not None and change > MAX_CLOCK_CHANGE:
-            yield "suspect", f"clocks moved by {_whole_percent(change)} while it ran"
+            yield "suspect", f"clocks varied by {_whole_percent(change)} during the measurement"
         foreign = watch.foreign_load
         if foreign is not None and foreign > MAX_FOREIGN_LOAD:
             crowded = foreign + environment.threads > environment.cores
@@ -168,7 +169,7 @@ def _watch_reasons(profile: Profile) -> Iterator[_Reason]:
             level = "invalid" if crowded and foreign > 0.5 else "suspect"
             yield level, f"other programs used about {rounded} of the {environment.cores} cores"
         elif foreign is None and before.load_average is not None and before.load_average > environment.cores:
-            yield "suspect", f"load average {before.load_average:.1f} on {environment.cores} cores when it began"
+            yield "suspect", f"load average {before.load_average:.1f} on {environment.cores} cores at the start"
         strangers = set(watch.gpu_processes) - set(watch.own_pids)
         if strangers and set(watch.own_pids) <= set(watch.gpu_processes):
             yield "suspect", f"{len(strangers)} other process(es) used the GPU"
@@ -183,7 +184,7 @@ def _whole_percent(share: float) -> str:
 
 
 def _clock_change(watch: Watch) -> float | None:
-    """By how much the clock left its usual value, between the 5th and 95th percentile; the GPU's where it is told."""
+    """Range of the clock between its 5th and 95th percentile over its median; of the GPU where its clock is known."""
     clocks = sorted(watch.gpu_hz or watch.cpu_hz)
     if len(clocks) < 3:
         return None
@@ -197,7 +198,7 @@ def _denormal_reasons(profile: Profile) -> Iterator[_Reason]:
     denormal, numbers = profile.denormals
     if numbers and denormal / numbers > MIN_DENORMAL_SHARE:
         share = f"{100 * denormal / numbers:.2g} %"
-        yield "suspect", f"{share} of the activations are denormal and not flushed: the time depends on the weights"
+        yield "suspect", f"{share} of the activations are denormal and not flushed: the latency depends on the weights"
 
 
 def _energy_reasons(energy: Energy) -> Iterator[_Reason]:
@@ -206,10 +207,10 @@ def _energy_reasons(energy: Energy) -> Iterator[_Reason]:
         return
     drift, idle = energy.idle_drift_w, energy.idle_w
     if drift is not None and idle and abs(drift) > MAX_IDLE_DRIFT * idle:
-        yield "suspect", f"idle power moved by {drift:+.2f} W between before and after"
+        yield "suspect", f"idle power changed by {drift:+.2f} W from before to after the load"
     load = energy.sampler_load
     if load is not None and load > MAX_SAMPLER_LOAD:
         yield "suspect", f"reading power took {load:.1%} of a core"
     check, power = energy.cross_check_w, energy.power_w
     if check is not None and power and abs(check / power - 1) > MAX_DISAGREEMENT:
-        yield "suspect", f"the energy counter says {power:.1f} W, the power readings {check:.1f} W"
+        yield "suspect", f"the energy counter gives {power:.1f} W, the power readings {check:.1f} W"

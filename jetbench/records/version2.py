@@ -1,7 +1,7 @@
-"""Records of version 2, as released before: read as they were written, and turned into those of today.
+"""Records of version 2, an earlier release: parsed as written and upgraded to today's.
 
-Version 2 kept a training and its profile in one line, and what `jetbench profile` measured in a file of its own kind.
-Some of what is typed now stood in its sentences alone; here is the one place that reads them.
+Version 2 kept a training and its profile in one line, and the results of `jetbench profile` in a separate kind of file.
+Some of today's typed fields were only part of its sentences; this is the only module that parses those.
 """
 
 import re
@@ -29,14 +29,14 @@ TAKEN_OVER = "taken-over-"
 
 
 class Failure2(Spec):
-    """Why a job gave no result; the limit of a search stands at the beginning of `reason`."""
+    """Why a job gave no result; `reason` begins with the search limit that was exceeded."""
 
     stage: Literal["train", "profile", "limits"]
     status: Status
     reason: str
 
     def upgraded(self) -> Failure:
-        """The same with its limit, and the excess to the whole percent that the reason tells."""
+        """The failure in today's form, with its limit, and the excess to the whole percent as in the reason."""
         if self.stage != "limits":
             return Failure(phase=self.stage, status=self.status, reason=self.reason)
         excess = re.search(r" is ([\d,]+)% over the limit", self.reason)
@@ -69,7 +69,7 @@ class Record2(Spec):
     finished: str
 
     def upgraded(self) -> Record:
-        """The same as a record of today."""
+        """The record in today's form."""
         fields = dict(self.__dict__)
         del fields["version"]
         fields["failure"] = self.failure.upgraded() if self.failure else None
@@ -92,7 +92,7 @@ class ProfileRecord2(Spec):
     finished: str
 
     def upgraded(self) -> Record:
-        """The same as a record of today; which weights were measured, version 2 does not say."""
+        """The record in today's form; version 2 does not say which weights were measured."""
         own: dict[str, Any] = {"kind": "profile", "key": "", "variant": self.network, "is_trained": self.trained}
         own |= {"profile": _upgraded(self.profile).model_copy(update={"num_classes": self.num_classes})}
         same = ("changes", "architecture", "profiling_config", "finished")
@@ -102,7 +102,7 @@ class ProfileRecord2(Spec):
 
 
 def _upgraded(profile: Profile) -> Profile:
-    """What a profile was measured on, and how far a board's output was off, out of its notes."""
+    """The profile with `runs_on` and `output_difference` filled in from its notes."""
     changes: dict[str, Any] = {}
     if "processor" in profile.notes:
         is_other = profile.notes["processor"].startswith("the bundle was made for")

@@ -83,7 +83,7 @@ def test_a_search_goes_on_grows_and_ends_in_networks_to_build_on(search: Path, t
     assert "3 trained" in again
     other = jetbench("search", str(search), "--seed", "5", cwd=tmp_path, code=2)
     assert "holds another search" in other
-    assert "seed: there 0, asked 5" in other
+    assert "seed: 0 in the folder, 5 requested" in other
     warm = jetbench(
         *("search", str(search), "--name", "warm", "--warm-start", str(folder), "--trainings", "1", "--no-final"),
         cwd=tmp_path,

@@ -192,7 +192,7 @@ def test_a_sweep_from_end_to_end_then_again_then_its_weights(tmp_path: Path) -> 
     assert (folder / "table.md").exists()
 
     refused = jetbench("sweep", "tiny.yaml", "--budget", "7steps", cwd=tmp_path, code=2)
-    assert "training.budget.amount: there 6.0, asked 7.0" in refused
+    assert "training.budget.amount: 6.0 in the folder, 7.0 requested" in refused
 
 
 def start(tmp_path: Path, budget: str) -> "subprocess.Popen[str]":

@@ -380,7 +380,7 @@ def test_a_folder_that_is_moved_away_is_not_gone_on_with_in_another_one(study: S
     study.folder.rename(study.base / "moved")
     text, _ = process.communicate(timeout=60)
     assert process.returncode == 2, text
-    assert "is not the folder any more that this began in" in text or "No such file or directory" in text
+    assert "is no longer the folder in which this run began" in text or "No such file or directory" in text
     assert not study.folder.exists()
     (study.base / "moved").rename(study.folder)
     study.run(8, storage=database)

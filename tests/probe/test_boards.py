@@ -141,7 +141,7 @@ def test_readings_that_stand_still_are_not_taken_for_measurements(tmp_path: Path
 def test_a_rail_that_vanishes_leaves_no_total(sensor: str, tmp_path: Path) -> None:
     energy, _ = sample(tmp_path, "agx", sensor, "--fault", "rail", seconds=3.0)
     assert isinstance(energy, Energy)
-    assert energy.problem == f"rail GPU vanished while {sensor} was read"
+    assert energy.problem == f"rail GPU disappeared while {sensor} was read"
     assert energy.power_w is None
 
 

@@ -67,7 +67,7 @@ def test_windows_of_different_lengths_weigh_by_their_seconds() -> None:
         ([s.model_copy(update={"fresh": s.at_s < 13}) for s in steady()], "more were stale"),
         (
             [s.model_copy(update={"power_w": {"a": 1.0, "b": 1.0}}) if s.at_s > 15 else s for s in steady()],
-            "rail part of b vanished",
+            "rail part of b disappeared",
         ),
         ([], "gave 0 fresh samples"),
     ],
@@ -81,12 +81,12 @@ def test_what_does_not_cover_its_windows_is_no_measurement(samples: list[PowerSa
 
 
 def test_a_board_without_a_rule_gets_no_guess() -> None:
-    assert "no rule says which rails make the total" in (energy(steady(), total_rails=None).problem or "")
+    assert "no rule says which rails make up the total" in (energy(steady(), total_rails=None).problem or "")
     assert "needs rail c" in (energy(steady(), total_rails=("a", "c")).problem or "")
 
 
 def test_a_sensor_that_failed_gives_nothing() -> None:
-    assert "ended in the middle: lost" in (energy(steady(), errors=("lost",)).problem or "")
+    assert "failed during the measurement: lost" in (energy(steady(), errors=("lost",)).problem or "")
 
 
 @given(power=st.floats(1, 300), step=st.floats(0.05, 0.3), start=st.floats(5, 8), seconds=st.floats(3, 9))

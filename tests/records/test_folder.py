@@ -52,8 +52,8 @@ def test_a_number_that_is_none_is_refused(folder: Path, where: tuple[Any, ...], 
     damage(folder, *where, value=value)
     if said is None:
         damage(folder, "training", "test", "false_negatives", value=[0, 0, 0])
-        said = "no labelled pixel was counted"
-    with pytest.raises(StudyError, match=rf"records.jsonl:[34]: .*{said}.*; if it was damaged, delete this line"):
+        said = "the counts contain no labelled pixel"
+    with pytest.raises(StudyError, match=rf"records.jsonl:[34]: .*{said}.*; if the line is damaged, delete it"):
         read_records(folder)
 
 
@@ -62,7 +62,7 @@ def test_bytes_of_another_encoding_are_told_and_a_byte_order_mark_is_none_of_a_r
     (folder / RECORDS).write_bytes(b"\xef\xbb\xbf" + content)
     assert [each.variant for each in read_records(folder)] == ["a", "b"]
     (folder / RECORDS).write_bytes(content + b"\xff\xfe\n")
-    with pytest.raises(StudyError, match=f"byte {len(content)} is no UTF-8"):
+    with pytest.raises(StudyError, match=f"byte {len(content)} is not UTF-8"):
         read_records(folder)
 
 

@@ -247,7 +247,7 @@ def test_failed_rows_are_run_again_only_when_asked(tmp_path: Path) -> None:
 
 def test_another_sweep_under_the_same_name_is_refused_with_the_difference(tmp_path: Path) -> None:
     run(tmp_path, ScriptedExecutor())
-    with pytest.raises(StudyError, match=r"training.batch_size: there 8, asked 4(.|\n)*--name"):
+    with pytest.raises(StudyError, match=r"training.batch_size: 8 in the folder, 4 requested(.|\n)*--name"):
         run(tmp_path, ScriptedExecutor(), asked(training={"batch_size": 4}))
 
 
