@@ -1,4 +1,4 @@
-"""Files: replaced as a whole or left as they were; read as JSON; known by their digest."""
+"""Files: atomic replacement, JSON, and digests."""
 
 import contextlib
 import hashlib
@@ -14,14 +14,14 @@ ABANDONED_AFTER_S = 60.0
 
 @contextlib.contextmanager
 def replaced(path: Path, is_durable: bool = True) -> Iterator[Path]:
-    """A new file beside `path` to write to: it replaces `path` when the block ends, and is removed where that fails.
+    """A temporary file beside `path`: it replaces `path` when the block ends, and is removed if that fails.
 
     Args:
-        path: the file to replace; where it is a link, the file that it leads to.
-        is_durable: on disk before the block ends, so that a power cut leaves one of the two whole.
+        path: the file to replace; a link is followed to its target.
+        is_durable: flush to disk before the block ends, so that a power cut leaves the old or the new file intact.
 
     Raises:
-        OSError: it cannot be written; what was there before is untouched.
+        OSError: the file cannot be written; the old content is unchanged.
     """
     target = path.resolve()
     partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
@@ -41,7 +41,7 @@ def replaced(path: Path, is_durable: bool = True) -> Iterator[Path]:
 
 
 def _remove_abandoned(target: Path) -> None:
-    """Remove what writers of `target` that were killed have left: weights may be large."""
+    """Remove the partial files of killed writers of `target`, because weights may be large."""
     for partial in target.parent.glob(f".{target.name}.*.partial"):
         pid = partial.name.split(".")[-2]
         with contextlib.suppress(OSError):
@@ -51,10 +51,10 @@ def _remove_abandoned(target: Path) -> None:
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Replace a file's text (UTF-8); what may be a device or a pipe is written to as it is.
+    """Replace a text file atomically (UTF-8); a device or a pipe is written to directly.
 
     Raises:
-        OSError: it cannot be written; what was there before is untouched.
+        OSError: the file cannot be written; the old content is unchanged.
     """
     if path.exists() and not path.is_file():
         path.write_text(text, encoding="utf-8")
@@ -64,17 +64,17 @@ def write_whole(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Replace a file that another process reads meanwhile: a reader never sees half of it.
+    """Replace a JSON file atomically, so that another process never reads half of it.
 
     Raises:
-        OSError: it cannot be written; nothing is left of it.
+        OSError: the file cannot be written; the old content is unchanged.
     """
     with replaced(path, is_durable=False) as partial:
         partial.write_text(json.dumps(value), encoding="utf-8")
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
-    """The object in a file; None if there is no such file or no such object."""
+    """The JSON object in a file; None if the file is missing or holds anything else."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -86,7 +86,7 @@ def digest_of(path: Path) -> str:
     """SHA-256 of a file's bytes, in hexadecimal digits.
 
     Raises:
-        OSError: it cannot be read.
+        OSError: the file cannot be read.
     """
     with path.open("rb") as file:
         digest = hashlib.sha256()

@@ -1,6 +1,6 @@
-"""Report: how far something is, told to whoever asked for it."""
+"""Report: the type of a callback that receives progress."""
 
 from collections.abc import Callable
 
 Report = Callable[[float, str], None]
-"""Told the finished share (0 to 1) and what is being done."""
+"""Called with the finished share (0 to 1) and a description of the current step."""

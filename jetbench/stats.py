@@ -12,7 +12,7 @@ FEWEST_FOR_INTERVAL = 10
 
 
 def kendall_tau(pairs: Sequence[tuple[float, float]]) -> float | None:
-    """Kendall's tau-b, which allows for ties; None where all are tied on a side, or fewer than two are there."""
+    """Kendall's tau-b, which allows for ties; None if one side is all ties, or for fewer than two pairs."""
     agree = disagree = tied_first = tied_second = 0
     for number, (a, b) in enumerate(pairs):
         for c, d in pairs[:number]:
@@ -23,31 +23,31 @@ def kendall_tau(pairs: Sequence[tuple[float, float]]) -> float | None:
                 tied_first += 1
             elif first:
                 tied_second += 1
-    told = agree + disagree
-    scale = ((told + tied_first) * (told + tied_second)) ** 0.5
+    untied = agree + disagree
+    scale = ((untied + tied_first) * (untied + tied_second)) ** 0.5
     return (agree - disagree) / scale if scale else None
 
 
 def tau_interval(pairs: Sequence[tuple[float, float]]) -> tuple[float, float] | None:
-    """95 % interval of tau over networks: the bootstrap's percentiles, the same each time.
+    """95 % interval of tau over networks: bootstrap percentiles with a fixed seed.
 
-    None where resampling cannot tell: of fewer than ten networks, or where all stand in the same or the reverse order.
+    None where the bootstrap does not work: for fewer than ten networks, or if both orders are the same or the reverse.
     """
     tau = kendall_tau(pairs)
     if len(pairs) < FEWEST_FOR_INTERVAL or tau is None or abs(tau) == 1:
         return None
     generator = random.Random(0)
-    told = []
+    taus = []
     for _ in range(RESAMPLES):
         tau = kendall_tau([pairs[generator.randrange(len(pairs))] for _ in pairs])
         if tau is not None:
-            told.append(tau)
-    told.sort()
-    return told[int(0.025 * len(told))], told[min(len(told) - 1, int(0.975 * len(told)))]
+            taus.append(tau)
+    taus.sort()
+    return taus[int(0.025 * len(taus))], taus[min(len(taus) - 1, int(0.975 * len(taus)))]
 
 
 def student_cdf(t: float, degrees: int) -> float:
-    """Probability of at most `t` with that many degrees of freedom (the finite series of Abramowitz and Stegun)."""
+    """P(T <= t) for Student's t with that many degrees of freedom (the finite series of Abramowitz and Stegun)."""
     angle = math.atan(t / math.sqrt(degrees))
     sine, cosine = math.sin(angle), math.cos(angle)
     if degrees == 1:
@@ -64,7 +64,7 @@ def student_cdf(t: float, degrees: int) -> float:
 
 @lru_cache(maxsize=4096)
 def student_quantile(probability: float, degrees: int) -> float:
-    """The t below which that share of Student's distribution lies; `probability` from 0.5 to below 1."""
+    """The quantile of Student's t at `probability`, which must be in [0.5, 1)."""
     low, high = 0.0, 1.0
     while student_cdf(high, degrees) < probability:
         low, high = high, 2 * high
@@ -75,7 +75,10 @@ def student_quantile(probability: float, degrees: int) -> float:
 
 
 def upper_prediction(values: Sequence[float], probability: float) -> float:
-    """What one further value of the same normal distribution stays below with that probability; at least two values."""
+    """Upper prediction limit: the next value of the same normal distribution is below it with `probability`.
+
+    Needs at least two values.
+    """
     count = len(values)
     reach = student_quantile(probability, count - 1) * statistics.stdev(values) * math.sqrt(1 + 1 / count)
     return statistics.fmean(values) + reach
@@ -83,22 +86,22 @@ def upper_prediction(values: Sequence[float], probability: float) -> float:
 
 @dataclass(frozen=True)
 class Difference:
-    """Difference of two means and the half width of its interval."""
+    """Difference of two means and the half-width of its interval."""
 
     mean: float
     half: float
 
     @property
     def is_tie(self) -> bool:
-        """Does the interval hold 0?"""
+        """True if the interval contains 0: the means are not significantly different."""
         return abs(self.mean) <= self.half
 
 
 def differences(groups: Sequence[Sequence[float]], level: float = 0.95) -> list[Difference | None]:
-    """Each group's mean less the first group's, for every group after the first.
+    """For every group after the first: its mean minus the mean of the first group.
 
-    The deviation is pooled over all groups, and the intervals hold all together with probability `level` (Bonferroni).
-    None where a group is empty, and everywhere when no group has two values.
+    The standard deviation is pooled over all groups. `level` is the simultaneous coverage of all intervals
+    (Bonferroni). A difference is None if its group or the first is empty; all are None if no group has two values.
     """
     base, *others = groups
     degrees = sum(len(group) - 1 for group in groups if group)
@@ -106,26 +109,29 @@ def differences(groups: Sequence[Sequence[float]], level: float = 0.95) -> list[
         return [None] * len(others)
     squares = sum((len(group) - 1) * statistics.variance(group) for group in groups if len(group) > 1)
     t = student_quantile(1 - (1 - level) / 2 / len(others), degrees)
-    found: list[Difference | None] = []
+    results: list[Difference | None] = []
     for group in others:
         if not group or not base:
-            found.append(None)
+            results.append(None)
             continue
         half = t * math.sqrt(squares / degrees * (1 / len(group) + 1 / len(base)))
-        found.append(Difference(statistics.fmean(group) - statistics.fmean(base), half))
-    return found
+        results.append(Difference(statistics.fmean(group) - statistics.fmean(base), half))
+    return results
 
 
 def paired_difference(values: Sequence[float], level: float = 0.95) -> Difference:
-    """The mean of differences of pairs and the half width of its interval; at least two of them."""
+    """The mean of paired differences and the half-width of its interval; needs at least two `values`."""
     t = student_quantile(1 - (1 - level) / 2, len(values) - 1)
     return Difference(statistics.fmean(values), t * statistics.stdev(values) / math.sqrt(len(values)))
 
 
 def welch_difference(one: tuple[float, float, int], other: tuple[float, float, int], level: float = 0.95) -> Difference:
-    """The second mean less the first, each given with its deviation and count (two at least), by Welch's test.
+    """The second mean minus the first, with the interval of Welch's test.
 
-    Degrees of freedom are rounded down, which makes the interval a little wider.
+    Args:
+        one: mean, standard deviation and count (at least two) of the first sample.
+        other: the same of the second sample.
+        level: coverage of the interval. Degrees of freedom are rounded down, which widens it a little.
     """
     shares = [deviation**2 / count for _, deviation, count in (one, other)]
     total = sum(shares)
@@ -140,23 +146,23 @@ Point = Sequence[float]
 
 
 def dominates(one: Point, other: Point) -> bool:
-    """Is `one` no worse in every coordinate and better in some?"""
+    """True if `one` is nowhere worse (larger) than `other` and better (smaller) in at least one coordinate."""
     return all(a <= b for a, b in zip(one, other, strict=True)) and any(a < b for a, b in zip(one, other, strict=True))
 
 
 def front_of(points: Sequence[Point]) -> list[int]:
-    """The numbers of the points that no other dominates; equal points do not beat each other."""
+    """Positions of the Pareto-optimal points; equal points do not dominate each other."""
     return [number for number, point in enumerate(points) if not any(dominates(other, point) for other in points)]
 
 
 def hypervolume(points: Sequence[Point], reference: Point) -> float:
-    """The volume between `reference` and what the points dominate; points beyond it in some coordinate add nothing."""
+    """The volume that the points dominate, up to `reference`; a point beyond it in any coordinate adds nothing."""
     inside = [tuple(p) for p in points if all(a < r for a, r in zip(p, reference, strict=True))]
     return _volume(sorted(set(inside)), tuple(reference))
 
 
 def _volume(points: Sequence[tuple[float, ...]], reference: tuple[float, ...]) -> float:
-    """Slices along the first coordinate; `points` in its order."""
+    """The volume as a sum of slices along the first coordinate, by which `points` are sorted."""
     if not points:
         return 0.0
     if len(reference) == 1:

@@ -1,1 +1,1 @@
-"""What a person can ask for: frozen data, read from YAML. No torch, and nothing is run."""
+"""Specs: what a user can request, as frozen data read from YAML; needs no torch and runs nothing."""

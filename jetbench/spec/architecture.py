@@ -1,10 +1,10 @@
-"""What network is asked for: an Architecture, the whole free space of JetSeg in one frozen spec, or a Baseline.
+"""Specs of networks: an Architecture (a JetSeg network with all its fields) or a Baseline (a published network).
 
-A value left out (None) means "as the form says"; `plan.py` turns the spec into layers for one input size. Sections
-are those of the JetSeg paper (Lopez-Montiel et al., 2023), the two forms are explained in the README.
+A value left out (None) takes the default of the architecture's form. `network/plan.py` turns the spec into layers for
+one input size. Section numbers are those of the JetSeg paper (Lopez-Montiel et al., 2023). The README explains the two
+forms.
 
-A Baseline is a published network with nothing to vary: its layers are in `models/baselines/`, what its paper reports is
-data here.
+A Baseline has no fields to vary: its layers are in `models/baselines/`, and the figures of its paper are data here.
 """
 
 import re
@@ -100,7 +100,7 @@ class Branch(Spec):
         if self.kernel_size % 2 == 0 or not 1 <= self.kernel_size <= LARGEST_KERNEL:
             raise ValueError(f"kernel_size={self.kernel_size} must be odd, from 1 to {LARGEST_KERNEL}")
         if self.kernel_size == 1 and (self.asymmetric or self.dilation > 1):
-            raise ValueError("kernel_size=1 has no sides to be asymmetric and no gaps to dilate")
+            raise ValueError("kernel_size=1 cannot be asymmetric or dilated")
         return self
 
     def __str__(self) -> str:
@@ -110,7 +110,7 @@ class Branch(Spec):
 
 
 def _split_words(value: Any) -> Any:
-    """`3a 5a 7a` as the list of its words, so that a grid axis stays on one line."""
+    """The words of `3a 5a 7a` as a list, so that a grid axis fits on one line."""
     if isinstance(value, str):
         return value.split()
     return [value] if isinstance(value, int) else value
@@ -134,7 +134,7 @@ def _check_groups(value: Any) -> Any:
 
 
 GroupRule = Annotated[int | str, BeforeValidator(_check_groups)]
-"""How many groups a 1x1 convolution has: a count, `mean-divisor` (the paper's rule), `gcd`, or `at-most-N`."""
+"""The number of groups of a 1x1 convolution: a count, `mean-divisor` (the paper's rule), `gcd`, or `at-most-N`."""
 
 
 def _check_channels(value: Any) -> Any:
@@ -150,7 +150,7 @@ ChannelRule = Annotated[int | str, BeforeValidator(_check_channels)]
 
 
 class JetConv(Spec):
-    """Defaults of every JetConv (section 2.1, figure 2); a stage may name branches of its own."""
+    """Defaults of every JetConv (section 2.1, figure 2); a stage may override the branches."""
 
     layout: Layout | None = None
     shortcut: Shortcut | None = None
@@ -166,7 +166,7 @@ class FirstStage(Spec):
 
 
 class Stage(Spec):
-    """S1 to S3: at each level `repeats` residual JetBlocks, then one that downsamples (sections 2.2 and 2.3)."""
+    """S1 to S3: each level has `repeats` residual JetBlocks, then one that downsamples (sections 2.2 and 2.3)."""
 
     repeats: NonNegativeInt = 0
     channels: ChannelRule | None = None
@@ -187,7 +187,7 @@ class Stages(Spec):
 
 
 class Taps(Spec):
-    """Which level of each third of the pyramid the decoder reads, counted within that third."""
+    """The level that the decoder reads in each third of the pyramid, counted within that third."""
 
     s1: Tap | None = None
     s2: Tap | None = None
@@ -195,7 +195,7 @@ class Taps(Spec):
 
 
 class Decoder(Spec):
-    """RegSeg-style decoder: three taps, each through a 1x1 head, fused from deep to shallow."""
+    """RegSeg-style decoder: three taps, each with a 1x1 head, fused from deep to shallow."""
 
     head_channels: PositiveInt
     taps: Taps = Taps()
@@ -239,16 +239,16 @@ class Architecture(Spec):
     @model_validator(mode="after")
     def _combination_needs_release(self) -> "Architecture":
         if self.combination is not None and self.form != "released":
-            raise ValueError(f"combination={self.combination} belongs to form: released; form is {self.form}")
+            raise ValueError(f"combination={self.combination} needs form: released; the form here is {self.form}")
         return self
 
 
 class Baseline(Spec):
-    """A baseline as it was published: nothing of it varies but the number of classes.
+    """A baseline as published; only its number of classes varies.
 
-    `fidelity` says what the name may be taken for. `exact`: it computes what the authors' code, or a complete text,
-    describes. `approximate`: something had to be assumed, and `assumed` says what. `quoted`: too little is published to
-    build it, `assumed` says what is missing, and there is nothing but its reported figures (`network` is None).
+    `fidelity` says how faithful it is. `exact`: it computes what the authors' code, or a complete text, describes.
+    `approximate`: details had to be assumed, and `assumed` lists them. `quoted`: too little is published to build it,
+    `assumed` lists what is missing, and only its reported figures exist (`network` is None).
     """
 
     name: str = "unnamed"
@@ -263,15 +263,19 @@ class Baseline(Spec):
     def _says_what_it_is(self) -> "Baseline":
         if (self.fidelity == "quoted") != (self.network is None):
             raise ValueError(
-                f"fidelity: {self.fidelity} and network: {self.network}; a quoted network has none to build"
+                f"fidelity: {self.fidelity} and network: {self.network}; leave network: empty if and only if the "
+                "fidelity is quoted"
             )
         if (self.fidelity == "exact") == bool(self.assumed):
-            raise ValueError(f"fidelity: {self.fidelity} with {len(self.assumed)} entries in assumed:; exact has none")
+            raise ValueError(
+                f"fidelity: {self.fidelity} with {len(self.assumed)} entries in assumed:; exact takes none, the others "
+                "need at least one"
+            )
         return self
 
 
 def is_baseline(raw: Mapping[str, Any]) -> bool:
-    """Does a YAML file's mapping describe a Baseline?"""
+    """True if the mapping of a YAML file describes a Baseline."""
     return "network" in raw or "fidelity" in raw
 
 
@@ -284,18 +288,18 @@ def _kind_of(value: Any) -> str:
 AnyArchitecture = Annotated[
     Annotated[Architecture, Tag("jetseg")] | Annotated[Baseline, Tag("baseline")], Discriminator(_kind_of)
 ]
-"""A JetSeg network, or a baseline: what has a key `network` or `fidelity` is a baseline."""
+"""A JetSeg network or a baseline; the key `network` or `fidelity` marks a baseline."""
 
 
 def only_jetseg(architecture: Architecture | Baseline) -> Architecture:
-    """`architecture` itself.
+    """`architecture` itself, if it is a JetSeg network.
 
     Raises:
         SpecError: it is a baseline.
     """
     if isinstance(architecture, Baseline):
         raise SpecError(
-            f"{architecture.name}: is a baseline, no JetSeg network: it has no JetBlocks and nothing to vary"
+            f"{architecture.name}: is a baseline, which has no JetBlocks and nothing to vary; name a JetSeg network"
         )
     return architecture
 
@@ -320,8 +324,9 @@ def _combination(row: str) -> Combination:
     return Combination.model_validate({**dict(zip(names, columns[:-1], strict=True)), "taps": taps})
 
 
-# What the release builds, which is not always what its tables list: combination 0 names a second 1x1 in S0 and S1
-# that overwrites the first, and pairs written twice the same way round are built as ordinary pairs.
+# These are the networks that the released code builds, which differ from its tables in two cases: in combination 0 a
+# second 1x1 in S0 and S1 overwrites the first, and a pair that lists the same orientation twice is built as an ordinary
+# pair.
 COMBINATIONS: tuple[Combination, ...] = tuple(
     _combination(row)
     for row in (

@@ -1,7 +1,7 @@
-"""The base of everything a person can ask for: frozen, strict data read from YAML, with errors that name the key.
+"""The base class of all specs: frozen, strict data read from YAML, with errors that name the key.
 
-Building a spec does nothing else: no file access, no device probe, no environment variable. A misspelt key is an
-error and not a default, because a default would silently measure something else than was asked.
+Building a spec has no side effects: it reads no file, no device and no environment variable. A misspelt key is an
+error, because a default in its place would silently measure something else than the user requested.
 """
 
 from collections.abc import Mapping
@@ -16,15 +16,15 @@ from jetbench.errors import SpecError
 
 
 class Spec(BaseModel):
-    """Frozen data that rejects keys it does not know, and numbers that are none."""
+    """Frozen data that rejects unknown keys, infinities and NaN."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 def later(default: Any) -> Any:
-    """A field that specs did not have from the beginning: left out of JSON, YAML and keys while it has its default.
+    """A field added after the first version: left out of JSON, YAML and keys while it has its default.
 
-    So a folder begun before the field existed holds the same sweep, and its variants keep their keys.
+    A folder from before the field existed therefore holds the same sweep, and its variants keep their keys.
     """
     return Field(default=default, exclude_if=lambda value: value == default)
 
@@ -36,7 +36,7 @@ def parse_spec(kind: type[SpecT], raw: object, source: str) -> SpecT:
     """Validate `raw` as a `kind`, reporting all wrong keys at once.
 
     Raises:
-        SpecError: one line per key: where, the value that was given, and the rule it breaks.
+        SpecError: one line per key: its place, the given value, and the rule that it breaks.
     """
     if not isinstance(raw, Mapping):
         raise SpecError(f"{source}: expected a mapping of keys to values, found {describe_value(raw)}")
@@ -82,7 +82,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     """The mapping in a YAML file.
 
     Raises:
-        SpecError: the file is missing, is not YAML, repeats a key, or holds no mapping.
+        SpecError: the file is missing, is not YAML, repeats a key, or does not hold a mapping.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -103,7 +103,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 
 class _UniqueKeyLoader(yaml.SafeLoader):
-    """SafeLoader that refuses a repeated key; plain PyYAML keeps the last one without a word."""
+    """SafeLoader that refuses a repeated key; plain PyYAML silently keeps the last one."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[Any] = set()
@@ -121,7 +121,7 @@ def override(raw: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, An
     """A copy of a raw mapping with dotted keys replaced: `{"stages.s2.repeats": 2}`.
 
     Raises:
-        SpecError: a dotted key walks through a value that is no mapping.
+        SpecError: a dotted key leads through a value that is not a mapping.
     """
     result = _copy(raw)
     for dotted, value in changes.items():

@@ -22,22 +22,28 @@ SHELF = BUNDLED if BUNDLED.is_dir() else PACKAGE.parent  # a checkout reads its 
 
 
 def find(kind: str, name: str) -> Path:
-    """The YAML file of a bundled `name`, or `name` itself where it is a path.
+    """The YAML file of a bundled `name`, or `name` itself if it is a path.
 
-    A path that does not exist is looked up on the shelf by its file name, so that `sweeps/nano.yaml` works from any
-    folder.
+    A path that does not exist is looked up among the bundled files by its file name, so that `sweeps/nano.yaml` works
+    from any folder.
 
     Raises:
-        SpecError: there is no such file; the message lists what there is.
+        SpecError: no such file exists; the message lists the bundled names.
     """
     return find_yaml(SHELF / kind, name, Path(kind).name, kind)
 
 
 def find_yaml(folder: Path, name: str, what: str, kind: str | None = None) -> Path:
-    """The file of that name in a folder, or `name` itself where it is a path; `kind` is the folder as a user types it.
+    """The file of that name in a folder, or `name` itself if it is a path.
+
+    Args:
+        folder: where the bundled files are.
+        name: a bundled name, or the path of a .yaml file.
+        what: what the files are, for the message.
+        kind: the folder as a user types it; by default `what`.
 
     Raises:
-        SpecError: there is no such file; the message lists what there is.
+        SpecError: no such file exists; the message lists the bundled names.
     """
     if name.endswith((".yaml", ".yml")) and Path(name).exists():
         return Path(name)
@@ -48,7 +54,7 @@ def find_yaml(folder: Path, name: str, what: str, kind: str | None = None) -> Pa
     known = sorted(path.stem for path in folder.glob("*.yaml"))
     close = get_close_matches(stem, known, n=1)
     hint = f"did you mean {close[0]}? " if close else ""
-    raise SpecError(f"{name}: no such file, and none of the bundled {what}; {hint}bundled: {', '.join(known)}")
+    raise SpecError(f"{name}: no such file, and no bundled {what} of that name; {hint}bundled: {', '.join(known)}")
 
 
 def names(kind: str) -> list[str]:
@@ -64,7 +70,7 @@ def load_architecture(name: str, /, **changes: Any) -> AnyArchitecture:
         **changes: new values; a key may be dotted: `**{"stages.s2.repeats": 2}`. Baselines have nothing to change.
 
     Raises:
-        SpecError: no such architecture, or a value that breaks a rule.
+        SpecError: no such architecture exists, or a value breaks a rule.
     """
     return read_architecture(name, changes)
 
@@ -84,15 +90,15 @@ def _read_once(path: Path, changed: int) -> dict[str, Any]:
 
 
 def read_architecture(name: str, changes: Mapping[str, Any], source: str | None = None) -> AnyArchitecture:
-    """`load_architecture` with the changes as a mapping; `source` says in messages where they come from.
+    """`load_architecture` with the changes as a mapping; `source` names their origin in messages.
 
-    What was reported of a network does not hold for a changed one, and is left out of it.
+    Reported figures do not hold for a changed network, so they are dropped.
     """
     path = find("architectures", name)
     raw = {"name": path.stem, **_read_once(path, path.stat().st_mtime_ns)}
     if is_baseline(raw):
         if fields := sorted(set(changes) - {"name", "description"}):
-            raise SpecError(f"{raw['name']}: is a baseline, nothing of it varies; leave out {', '.join(fields)}")
+            raise SpecError(f"{raw['name']}: is a baseline, which has nothing to vary; leave out {', '.join(fields)}")
         return parse_spec(Baseline, override(raw, changes), source or str(path))
     if set(changes) - {"name", "description", "paper", "reported"}:
         raw.pop("reported", None)
@@ -100,7 +106,7 @@ def read_architecture(name: str, changes: Mapping[str, Any], source: str | None 
 
 
 def baseline_names() -> list[str]:
-    """Names of the bundled baselines, sorted; those of which there are only reported figures too."""
+    """Names of the bundled baselines, sorted; includes those with reported figures only."""
     return [name for name in names("architectures") if is_baseline(_raw(name))]
 
 

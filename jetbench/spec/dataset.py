@@ -1,4 +1,4 @@
-"""Which dataset is asked for, and at which image size."""
+"""Spec of a dataset: its name, location and image size."""
 
 from typing import Annotated, Literal
 
@@ -16,7 +16,7 @@ ImageCount = Annotated[int, Field(ge=1, le=100_000)]
 
 
 class StreetsConfig(Spec):
-    """Generated street scenes with CamVid's 11 classes and void; nothing to download."""
+    """Generated street scenes with the 11 classes of CamVid and void; nothing to download."""
 
     name: Literal["streets"] = "streets"
     size: Size = (160, 320)
@@ -27,7 +27,7 @@ class StreetsConfig(Spec):
 
 
 class CamvidConfig(Spec):
-    """CamVid in its 11-class or its 32-class layout; `path` None looks at $JETBENCH_DATA/camvid."""
+    """CamVid in its 11-class or 32-class layout, at `path`; None means $JETBENCH_DATA/camvid."""
 
     name: Literal["camvid"] = "camvid"
     path: str | None = None

@@ -1,7 +1,6 @@
-"""Devices: which preset, input, sensors, power rails and peaks go with a board, each figure with its source.
+"""Specs of devices: a board's preset, input size, sensors, power rails and peaks, each figure with its source.
 
-A device's YAML describes it; it measures nothing. Which device this machine is, `identify` tells from what the machine
-says of itself.
+The YAML of a device only describes it. `is_device` recognises a board by the identity that the machine reports.
 """
 
 import re
@@ -23,7 +22,7 @@ ALIASES = {"cuda": "workstation"}
 
 
 class Peak(Spec):
-    """What a device can do at best: FLOP/s or bytes/s, how it was derived (empty: as given), and who says so."""
+    """A device's peak rate: FLOP/s or bytes/s, how it was derived (empty: stated by the source), and the source."""
 
     value: PositiveFloat
     derived: str = ""
@@ -31,14 +30,14 @@ class Peak(Spec):
 
 
 class Gpu(Spec):
-    """Peaks of one graphics card, by a part of the name that its driver gives."""
+    """Peaks of one graphics card, recognised by a part of the name that its driver reports."""
 
     name: str
     peaks: dict[PeakName, Peak]
 
 
 class PowerRule(Spec):
-    """Which of a board's rails make its total, and what that covers. No total rails: all that the sensor counts."""
+    """The rails that sum to a board's total power, and what it covers. No total rails: all that the sensor counts."""
 
     rails: tuple[str, ...] = ()
     total: tuple[str, ...] = ()
@@ -47,7 +46,7 @@ class PowerRule(Spec):
 
 
 class DeviceFigure(Spec):
-    """A figure that somebody published for this device."""
+    """A figure that others published for this device."""
 
     network: str
     quantity: str
@@ -80,13 +79,14 @@ class Device(Spec):
 
     @property
     def is_board(self) -> bool:
-        """Is it one particular board, told by its module number?"""
+        """True if the device is one particular board, recognised by its module number."""
         return bool(self.modules)
 
     def peaks_of(self, gpu: str | None) -> tuple[str, dict[PeakName, Peak]]:
-        """What the peaks are for, and the peaks: of the named graphics card where the device lists several.
+        """The name of the hardware that the peaks belong to, and its peaks.
 
-        Without a name it is the first of the list; a card that is not in it has none.
+        A device that lists graphics cards gives those of the card named `gpu`, or of its first card if `gpu` is None.
+        A card that is not in the list has no peaks.
         """
         if not self.gpus:
             return self.title, self.peaks
@@ -97,35 +97,35 @@ class Device(Spec):
 
 
 def _is_card(name: str, gpu: str) -> bool:
-    """Is `gpu`, as its driver names it, that card and no relative: a 3090 is no 3090 Ti, an H200 no GH200?"""
+    """True if `gpu` (the driver's name) is that card and not a relative: a 3090 Ti is no 3090, a GH200 no H200."""
     relatives = r"(?! *(?:Ti|SUPER|NVL|MIG|Laptop|Max-Q))"
     return re.search(rf"(?<![A-Za-z0-9]){re.escape(name)}(?![A-Za-z0-9]){relatives}", gpu, re.IGNORECASE) is not None
 
 
 def load_device(name: str) -> Device:
-    """The device of that name (cuda is workstation's other one), or of a path to a YAML file.
+    """The device of that name, or of the path of a YAML file; `cuda` is an alias of `workstation`.
 
     Raises:
-        SpecError: no such device, or a value that breaks a rule.
+        SpecError: no such device exists, or a value breaks a rule.
     """
     path = find_yaml(DEVICES, ALIASES.get(name, name), "devices")
     return parse_spec(Device, {"name": path.stem, **read_yaml(path)}, str(path))
 
 
 def device_names() -> list[str]:
-    """Names of the devices that come with jetbench: boards by their arithmetic, then the rest."""
+    """Names of the bundled devices: boards by their peak fp32 rate, then the rest."""
     devices = [load_device(path.stem) for path in DEVICES.glob("*.yaml")]
     fp32 = {d.name: d.peaks["fp32"].value if "fp32" in d.peaks else float("inf") for d in devices}
     return [d.name for d in sorted(devices, key=lambda d: (not d.is_board, fp32[d.name], d.name != "workstation"))]
 
 
 def module_numbers(identity: Mapping[str, str]) -> set[str]:
-    """The module numbers in what a board says of itself: {"3767", "3767-0005"} from nvidia,p3767-0005."""
+    """The module numbers in the identity that a board reports: {"3767", "3767-0005"} from nvidia,p3767-0005."""
     text = " ".join(identity.values())
     pairs = re.findall(r"(?<!\d)(\d{4})[-:](\d{4})(?!\d)", text)
     return {first for first, _ in pairs} | {f"{first}-{second}" for first, second in pairs}
 
 
 def is_device(device: Device, identity: Mapping[str, str]) -> bool:
-    """Does a machine that says `identity` of itself carry this board's module?"""
+    """True if a machine that reports `identity` carries this board's module."""
     return bool(set(device.modules) & module_numbers(identity))

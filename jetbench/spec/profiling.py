@@ -1,4 +1,4 @@
-"""How a network is to be profiled: settings of a run, and how long to look at it."""
+"""Spec of a profiling run: how the network runs, and how long it is measured."""
 
 from typing import Annotated, Literal
 
@@ -17,11 +17,11 @@ Backend = Literal["eager", "compiled", "traced"]
 
 
 class ProfilingConfig(Spec):
-    """One way to run a network, and how long to look at it.
+    """One way to run a network, and how long to measure it.
 
-    Passes are sampled until the 95 % interval of the median is within `precision` of it, not before `min_iterations`
-    and `min_seconds`, and not beyond `max_seconds`; in each of `processes` fresh processes, and in up to
-    `max_processes` while the interval over the processes is wider than that.
+    Passes are timed until the 95 % interval of the median is within `precision` of the median. At least
+    `min_iterations` and `min_seconds` are run, and at most `max_seconds`. Each of `processes` fresh processes does so;
+    while the interval over the processes is wider than `precision`, more are started, up to `max_processes`.
     """
 
     batch_size: PositiveInt = 1
@@ -50,7 +50,7 @@ class ProfilingConfig(Spec):
     seed: Seed = 0
 
     def describe(self) -> str:
-        """How a network is run, in a few words: `batch 1, fp32, 1 thread, eager`."""
+        """A short description of how the network runs: `batch 1, fp32, 1 thread, eager`."""
         parts = [f"batch {self.batch_size}", self.dtype, f"{self.threads} thread{'s' * (self.threads > 1)}"]
         parts += ["channels last"] * self.channels_last + [self.backend]
         return ", ".join(parts)

@@ -1,7 +1,7 @@
-"""What is published of a network: its paper, and the figures that were reported of it, each with where it was read.
+"""Published data of a network: its paper and its reported figures, each figure with its source.
 
-A reported figure is never a measurement of ours. Two of them compare only where input, classes, device and way of
-counting agree, so each carries these as far as they are known.
+A reported figure is never a measurement of ours. Two figures are comparable only if input, classes, device and counting
+rule agree, so each figure carries these as far as they are known.
 """
 
 from typing import Annotated, Any, Literal
@@ -34,11 +34,11 @@ class Paper(Spec):
 
 
 class Reported(Spec):
-    """One figure as it was published: exactly one of `parameters`, `flops`, `miou` and `fps`.
+    """One published figure: exactly one of `parameters`, `flops`, `miou` and `fps`.
 
-    `flops` is what the source calls FLOPs, whatever it counts; `per_mac` says whether a multiply-accumulate counts once
-    or twice in it, where that is known. `miou` is a share of 1 (YAML: `69.1%`). `source` says where the figure was
-    read; `seen: false`, that it was recalled and not read again.
+    `flops` is the number that the source calls FLOPs, whatever it counts. `per_mac` is how often (once or twice) a
+    multiply-accumulate counts in it, None if unknown. `miou` is a share of 1 (YAML: `69.1%`). `source` says where the
+    figure was read. `seen: false` marks a figure that was recalled and not read again.
     """
 
     parameters: Annotated[PositiveInt | None, BeforeValidator(_count)] = None
@@ -59,7 +59,7 @@ class Reported(Spec):
         given = [name for name in QUANTITIES if getattr(self, name) is not None]
         if len(given) != 1:
             raise ValueError(
-                f"a reported figure is one of {', '.join(QUANTITIES)}; given: {', '.join(given) or 'none'}"
+                f"a reported figure has exactly one of {', '.join(QUANTITIES)}; given: {', '.join(given) or 'none'}"
             )
         if self.miou is not None and self.dataset is None:
             raise ValueError("a reported mIoU needs its dataset: Cityscapes or CamVid")
@@ -67,5 +67,5 @@ class Reported(Spec):
 
     @property
     def quantity(self) -> Quantity:
-        """Which figure it is."""
+        """The quantity that the figure reports."""
         return next(name for name in QUANTITIES if getattr(self, name) is not None)

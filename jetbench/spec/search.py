@@ -1,4 +1,4 @@
-"""A search for the best networks of a space under limits, and the space that is screened."""
+"""Specs of a search for the best networks of a space under limits, and of a space to screen."""
 
 from typing import Annotated, Any, Literal
 
@@ -33,9 +33,9 @@ from jetbench.spec.values import (
 
 
 class Space(Spec):
-    """Every combination of the values of some fields of an architecture, to be screened by what it costs.
+    """A space to screen by cost: every combination of the values of some fields of an architecture.
 
-    `axes` are dotted fields of the architecture with their values: `stages.s2.repeats: [0, 1, 2]`.
+    `axes` maps dotted fields of the architecture to their values: `stages.s2.repeats: [0, 1, 2]`.
     """
 
     name: str
@@ -53,10 +53,10 @@ SamplerName = Literal["tpe", "nsga2", "random", "gp", "additive"]
 
 
 class Limits(Spec):
-    """Hard limits of a search, in the order in which they are checked: what costs least to know comes first.
+    """Hard limits of a search, in the order in which they are checked: the cheapest to compute comes first.
 
-    `memory` is weights and peak activations (bytes); `latency` (seconds) and `energy` (joules an image) are measured on
-    the untrained network. YAML writes 40k, 1.2G, 64MiB, 33ms, 50mJ.
+    `memory` is weights plus peak activations (bytes). `latency` (seconds) and `energy` (joules per image) are measured
+    on the untrained network. YAML values look like 40k, 1.2G, 64MiB, 33ms, 50mJ.
     """
 
     parameters: Annotated[PositiveInt | None, read_by(parse_count)] = None
@@ -67,13 +67,13 @@ class Limits(Spec):
 
     @property
     def given(self) -> dict[Objective, float]:
-        """The limits that there are, in the order of their cost."""
+        """The limits that are set, the cheapest to check first."""
         names: tuple[Objective, ...] = ("parameters", "macs", "memory", "latency", "energy")
         return {name: value for name in names if (value := getattr(self, name)) is not None}
 
 
 class Axis(Spec):
-    """The values that one field may take. With `when`, it is chosen only where the other axes have such values."""
+    """The values that one field may take. With `when`, it varies only where other axes have the listed values."""
 
     values: Annotated[list[Any], BeforeValidator(listed)]
     when: dict[str, Annotated[list[Any], BeforeValidator(listed)]] = Field(default_factory=dict)
@@ -85,7 +85,7 @@ class Axis(Spec):
 
 
 class FinalConfig(Spec):
-    """How the front is trained again: longer, and with several seeds, best others than the search's own."""
+    """How the front is retrained: longer and with several seeds, which should differ from the seed of the search."""
 
     budget: Budget = Budget(amount=600, unit="steps")
     seeds: Annotated[tuple[Seed, ...], Field(min_length=1)] = (1, 2, 3)
@@ -95,9 +95,10 @@ class FinalConfig(Spec):
 class Search(Spec):
     """A search for the best networks of a conditional space under limits.
 
-    `trainings` networks are trained, each by `training`; what a limit stops costs none of them. `early_stop` ends a
-    training that cannot reach the front any more. `board` is the device that is searched for (`jetbench devices`);
-    None is this machine. Where it is another, nothing is measured and a latency limit goes by its data sheet.
+    `trainings` networks are trained, each by `training`; a network that breaks a limit does not count towards them.
+    `early_stop` ends a training that can no longer reach the front. `board` is the device to search for
+    (`jetbench devices`); None is this machine. For another device nothing is measured, and a latency limit is checked
+    against an estimate from its data sheet.
     """
 
     name: str
@@ -134,9 +135,9 @@ class Search(Spec):
         for name, axis in self.axes.items():
             for other, values in axis.when.items():
                 if other not in seen:
-                    raise ValueError(f"axes.{name}.when.{other}: no axis of that name stands before this one")
-                strange = [value for value in values if value not in seen[other].values]
-                if strange:
-                    raise ValueError(f"axes.{name}.when.{other}: {strange[0]!r} is none of that axis's values")
+                    raise ValueError(f"axes.{name}.when.{other}: no axis of that name comes before this one")
+                unknown = [value for value in values if value not in seen[other].values]
+                if unknown:
+                    raise ValueError(f"axes.{name}.when.{other}: {unknown[0]!r} is not a value of that axis")
             seen[name] = axis
         return self

@@ -1,4 +1,4 @@
-"""A sweep: a base architecture, what varies, the data, and how each variant is trained and profiled."""
+"""Spec of a sweep: a base architecture, its variants, the data, and how each variant is trained and profiled."""
 
 from typing import Annotated, Any
 
@@ -37,17 +37,17 @@ class VariantGroup(Spec):
     @model_validator(mode="after")
     def _one_kind(self) -> "VariantGroup":
         if (self.grid is None) == (self.cases is None) or not (self.grid or self.cases):
-            raise ValueError("a group of variants has either grid: or cases:, with at least one entry")
+            raise ValueError("a group of variants needs exactly one of grid: and cases:, with at least one entry")
         return self
 
 
 class Sweep(Spec):
-    """One experiment: a base architecture, what varies, the data, and how long to train.
+    """One experiment: a base architecture, its variants, the data, and how long to train.
 
-    `quoted` are baselines of which the tables show what is published, without running them. `board` is the device that
-    profiles (`jetbench devices`); None is this machine, or, with --ray, whichever holds the token `profiler`. A job
-    that holds more than `memory_limit` is ended. With `seeds` every variant is trained once with each of them, with
-    `budgets` once as long as each. Without `profile` it is trained only.
+    `quoted` names baselines whose published figures the tables show without running them. `board` is the device that
+    profiles (`jetbench devices`); None is this machine or, with --ray, the machine that holds the token `profiler`. A
+    job that uses more memory than `memory_limit` is ended. `seeds` trains every variant once with each seed, `budgets`
+    once with each budget. With `profile: false` variants are only trained.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""How a network is to be trained: budget, loss, augmentation, teacher."""
+"""Spec of a training: budget, loss, augmentation, teacher."""
 
 import re
 from typing import Annotated, Any, Literal
@@ -54,10 +54,11 @@ class Budget(Spec):
 
 
 class JetLossConfig(Spec):
-    """JetLoss (section 2.4): strengths of its three terms, and the class weights by effective numbers (Cui et al.).
+    """JetLoss (section 2.4): weights of its three terms, and the class weights by effective numbers (Cui et al.).
 
-    `rare_share` is the share of pixels below which a class begins to weigh more; small is uniform, 1 is close to
-    inverse frequency, which stalls. `beta` gives Cui's parameter itself instead (0: uniform).
+    `rare_share` is the share of pixels below which a class begins to weigh more. A small value is close to uniform
+    weights; 1 is close to inverse frequency, with which training stalls. `beta` sets Cui's parameter directly instead
+    (0: uniform).
     """
 
     rare_share: Annotated[float, Field(gt=0, le=1)] = 0.0001
@@ -68,10 +69,10 @@ class JetLossConfig(Spec):
 
 
 class AugmentationConfig(Spec):
-    """What may happen to training images: by default nothing, as in the paper.
+    """Random changes of the training images; none by default, as in the paper.
 
-    `flip`: mirrored, one in two. `scale` [a, b]: enlarged by a factor between a and b, and shifted. `light`: the
-    normalised pixels times 1 +- light, plus +- light.
+    `flip` mirrors half of the images. `scale` [a, b] enlarges by a factor between a and b, and shifts. `light`
+    multiplies the normalised pixels by 1 +- light and adds +- light.
     """
 
     flip: bool = False
@@ -87,16 +88,16 @@ class AugmentationConfig(Spec):
 
     @property
     def moves(self) -> bool:
-        """Do pixels change their place?"""
+        """True if pixels change their position."""
         return self.flip or self.scale != (1.0, 1.0)
 
     @property
     def is_on(self) -> bool:
-        """Does anything happen at all?"""
+        """True if images are changed at all."""
         return self.moves or self.light > 0
 
     def describe(self) -> str:
-        """In a few words; empty if nothing happens."""
+        """A short description; empty if images stay unchanged."""
         parts = ["mirrored"] if self.flip else []
         if self.scale != (1.0, 1.0):
             parts.append(f"scaled by {self.scale[0]:g} to {self.scale[1]:g}")
@@ -106,7 +107,7 @@ class AugmentationConfig(Spec):
 
 
 class DistillationConfig(Spec):
-    """How much a teacher's soft answers count beside the labels (1), and at which temperature they are taken."""
+    """The weight of the teacher's soft targets (labels have weight 1), and their temperature."""
 
     weight: NonNegativeFloat = 1.0
     temperature: PositiveFloat = 2.0
@@ -115,9 +116,9 @@ class DistillationConfig(Spec):
 class TrainingConfig(Spec):
     """A brief training from scratch with AdamW.
 
-    `deterministic` has torch refuse operations that do not give the same result each time; on a CPU all of them do.
-    With `proxies` the untrained network's zero-cost proxies are kept beside the result. `teacher` is a weights file of
-    ours, whose network's answers the training is to follow too.
+    `deterministic` makes torch refuse operations whose results vary from run to run; on a CPU no operation does.
+    `proxies` adds the zero-cost proxies of the untrained network to the result. `teacher` is a weights file written by
+    jetbench; the training distils from its network.
     """
 
     budget: Budget = Budget(amount=300, unit="steps")
@@ -139,12 +140,12 @@ class TrainingConfig(Spec):
 
     @property
     def identity(self) -> str:
-        """Text that two configs share only if they train alike: JetLoss's settings count only where it is the loss."""
+        """Text that two configs share only if they train alike; JetLoss settings count only if JetLoss is the loss."""
         return self.model_dump_json(exclude=None if self.loss == "jetloss" else {"jetloss"})
 
 
 class Floor(Spec):
-    """The best validation mIoU that a training must have at its k-th evaluation to go on, and why."""
+    """The best validation mIoU that a training needs at its k-th evaluation to continue, and the reason."""
 
     evaluation: PositiveInt
     of: PositiveInt

@@ -1,4 +1,4 @@
-"""Values as YAML and the command line write them: sizes, counts, bytes, durations, each with its unit."""
+"""Parsers for the values of YAML and the command line: sizes, counts, bytes, durations, each with its unit."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -20,16 +20,16 @@ def parse_count(text: str) -> int:
     """A count such as `40000`, `40k`, `1.2M` or `1.2G`.
 
     Raises:
-        ValueError: the text is no count.
+        ValueError: the text is not a count.
     """
     return _parse_quantity(text, COUNT_UNITS, "a count; write 40000, 40k, 1.2M or 1.2G")
 
 
 def parse_bytes(text: str) -> int:
-    """A number of bytes such as `64MiB` or `500kB`; the unit must be there.
+    """A number of bytes such as `64MiB` or `500kB`; the unit is required.
 
     Raises:
-        ValueError: the text is no size in bytes.
+        ValueError: the text is not a size in bytes.
     """
     return _parse_quantity(text, BYTE_UNITS, "a size in bytes; write 64MiB, 500kB or 1.5GB")
 
@@ -42,10 +42,10 @@ def _parse_quantity(text: str, units: Mapping[str, int], expected: str) -> int:
 
 
 def parse_seconds(text: str) -> float:
-    """Seconds of a duration such as `30s`, `10min` or `1.5h`; the unit must be there.
+    """Seconds of a duration such as `30s`, `10min` or `1.5h`; the unit is required.
 
     Raises:
-        ValueError: the text is no duration.
+        ValueError: the text is not a duration.
     """
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(s|min|h)", text.strip())
     if not match or float(match[1]) == 0:
@@ -57,7 +57,7 @@ def parse_short_seconds(text: str) -> float:
     """Seconds from a latency such as `33ms`, `850us` or `0.5s`.
 
     Raises:
-        ValueError: the text is no latency.
+        ValueError: the text is not a latency.
     """
     return _parse_scaled(text, {"ns": 1e-9, "us": 1e-6, "ms": 1e-3, "s": 1.0}, "a latency; write 33ms or 0.5s")
 
@@ -66,7 +66,7 @@ def parse_joules(text: str) -> float:
     """Joules from an energy such as `50mJ` or `1.2J`.
 
     Raises:
-        ValueError: the text is no energy.
+        ValueError: the text is not an energy.
     """
     return _parse_scaled(text, {"mj": 1e-3, "j": 1.0}, "an energy; write 50mJ or 1.2J")
 
@@ -75,7 +75,7 @@ def _parse_scaled(text: str, units: Mapping[str, float], expected: str) -> float
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([a-zA-Z]+)", text.strip())
     if not match or match[2].lower() not in units or float(match[1]) == 0:
         raise ValueError(f"{text!r} is not {expected}")
-    # In decimal, so that 33us is the 0.000033s that it is written as.
+    # Decimal arithmetic, so that 33us becomes exactly the float written 0.000033.
     return float(Decimal(match[1]) * Decimal(repr(units[match[2].lower()])))
 
 
@@ -83,7 +83,7 @@ def parse_share(text: str) -> float:
     """A share of 1 such as `2%` or `0.02`.
 
     Raises:
-        ValueError: the text is no share between 0 and 1.
+        ValueError: the text is not a share between 0 and 1.
     """
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(%?)", text.strip())
     share = float(match[1]) / (100 if match[2] else 1) if match else 0.0
@@ -96,7 +96,7 @@ def parse_size(text: str) -> tuple[int, int]:
     """(height, width) in pixels from `HxW` text such as `360x480`.
 
     Raises:
-        ValueError: the text is no size.
+        ValueError: the text is not a size.
     """
     match = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", text.strip().lower())
     if not match:
@@ -109,33 +109,35 @@ def _read_size(value: object) -> object:
 
 
 Size = Annotated[tuple[PositiveInt, PositiveInt], BeforeValidator(_read_size)]
-"""(height, width) in pixels; YAML and the command line write it as `360x480`."""
+"""(height, width) in pixels, written `360x480` in YAML and on the command line."""
 DeviceName = Literal["auto", "cpu", "cuda"]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Name = Annotated[str, Field(min_length=1, max_length=80)]
 
 
 def listed(value: Any) -> Any:
-    """`value`, if it is a list with at least one entry."""
+    """`value`, if it is a list with at least one entry; otherwise a ValueError."""
     if not isinstance(value, list) or not value:
         raise ValueError("expected a list with at least one value")
     return value
 
 
 def check_folder_name(value: str) -> str:
-    """`value`, if a folder can have that name anywhere."""
+    """`value`, if every operating system allows it as a folder name; otherwise a ValueError."""
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}", value):
-        raise ValueError(f"{value!r} names the report folder: letters, digits, . _ - only; give name: or --name")
+        raise ValueError(
+            f"{value!r} cannot name the report folder, which takes only letters, digits, . _ -; give name: or --name"
+        )
     return value
 
 
 def read_by(parse: Callable[[str], float]) -> BeforeValidator:
-    """Texts are read by `parse`; other values stay as they are."""
+    """A validator that reads text with `parse` and passes other values through."""
     return BeforeValidator(lambda value: parse(value) if isinstance(value, str) else value)
 
 
 def with_unit(parse: Callable[[str], float], example: str) -> BeforeValidator:
-    """Texts are read by `parse`; a bare number has no unit and is refused."""
+    """A validator that reads text with `parse` and refuses a bare number, because it has no unit."""
 
     def read(value: Any) -> Any:
         if isinstance(value, int | float) and not isinstance(value, bool):
@@ -146,7 +148,7 @@ def with_unit(parse: Callable[[str], float], example: str) -> BeforeValidator:
 
 
 def written_in(unit: str) -> PlainSerializer:
-    """As it is read again: with its unit, and without an exponent."""
+    """A serializer that writes the value with its unit and without an exponent, as the parser reads it."""
     return PlainSerializer(
         lambda value: None if value is None else f"{Decimal(f'{value:.12g}'):f}{unit}", when_used="json"
     )

@@ -47,7 +47,7 @@ def test_a_baseline_is_shown_and_counted() -> None:
         (("count", "mfenet"), "too little is published to build it"),
         (("show", "enet", "--lint"), "--lint knows the blocks of JetSeg alone"),
         (("count", "enet", "--size", "63x100"), "baselines take at least 64x64"),
-        (("show", "enet", "--set", "groups=4"), "enet: is a baseline, nothing of it varies; leave out groups"),
+        (("show", "enet", "--set", "groups=4"), "enet: is a baseline, which has nothing to vary; leave out groups"),
         (("count", "mininet-v2"), "did you mean mininetv2?"),
     ],
 )
@@ -61,7 +61,7 @@ def test_what_a_baseline_cannot_do_is_refused(
 def test_a_baseline_is_no_base_of_a_space(kind: str, text: str, tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
     path.write_text(f"base: enet\n{text}\n")
-    assert "enet: is a baseline, no JetSeg network" in jetbench(kind, str(path), cwd=tmp_path, code=2)
+    assert "enet: is a baseline, which has no JetBlocks" in jetbench(kind, str(path), cwd=tmp_path, code=2)
 
 
 def test_a_quoted_name_that_is_no_baseline_is_refused(tmp_path: Path) -> None:

@@ -69,7 +69,7 @@ def test_every_variant_that_cannot_be_built_is_named_before_anything_runs() -> N
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        ({"variants": [{}]}, "either grid: or cases:"),
+        ({"variants": [{}]}, "exactly one of grid: and cases:"),
         ({"variants": [{"grid": {"groups": []}}]}, "at least one value"),
         ({"variants": [{"grid": {"groups": 4}}]}, "expected a list"),
         ({"trainng": {}}, "trainng: no such key"),

@@ -149,7 +149,7 @@ def test_what_cannot_be_built_is_counted_with_its_reason() -> None:
 def test_rules_between_fields_hold_for_each_combination() -> None:
     result = screen(space(size=(272, 272), axes={"form": ["paper", "released"], "combination": [None, 3]}), {})
     assert len(result.survivors) == 3
-    assert list(result.reasons) == ["combination=3 belongs to form: released; form is paper"]
+    assert list(result.reasons) == ["combination=3 needs form: released; the form here is paper"]
 
 
 def test_survivors_are_ordered_by_any_quantity() -> None:

@@ -66,11 +66,11 @@ def test_a_search_that_its_own_base_satisfies_is_never_refused() -> None:
         ({"axes": {"base_chanels": [4]}}, "axes.base_chanels: an architecture has no such field"),
         (
             {"axes": {"groups": {"values": [1], "when": {"expansion": [2]}}}},
-            "axes.groups.when.expansion: no axis of that name stands before this one",
+            "axes.groups.when.expansion: no axis of that name comes before this one",
         ),
         (
             {"axes": {"expansion": [1], "groups": {"values": [1], "when": {"expansion": [2]}}}},
-            "2 is none of that axis's values",
+            "2 is not a value of that axis",
         ),
         ({"sampler": "best"}, "sampler"),
     ],

@@ -31,7 +31,8 @@ def test_branch_text_reads_back_as_the_same_branch() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "rule"), [("4", "must be odd"), ("17", "from 1 to 15"), ("1a", "no sides"), ("x", "not a kernel")]
+    ("text", "rule"),
+    [("4", "must be odd"), ("17", "from 1 to 15"), ("1a", "cannot be asymmetric"), ("x", "not a kernel")],
 )
 def test_a_kernel_that_cannot_be_built_names_the_rule(text: str, rule: str) -> None:
     with pytest.raises(ValidationError, match=rule):
@@ -45,7 +46,7 @@ def test_the_release_has_six_combinations() -> None:
 
 
 def test_a_combination_in_the_paper_form_is_refused() -> None:
-    with pytest.raises(SpecError, match="combination=3 belongs to form: released"):
+    with pytest.raises(SpecError, match="combination=3 needs form: released"):
         load_architecture("jetseg-nano", combination=3)
 
 

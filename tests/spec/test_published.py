@@ -46,8 +46,8 @@ def test_a_figure_without_what_it_needs_is_refused(raw: dict[str, object], messa
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"network": None}, "a quoted network has none to build"),
-        ({"assumed": ["something"]}, "exact has none"),
+        ({"network": None}, "leave network: empty if and only if"),
+        ({"assumed": ["something"]}, "exact takes none"),
         ({"fidelity": "approximate"}, "approximate with 0 entries"),
         ({"network": "linkknet"}, "network: Input should be"),
         ({"stages": {}}, "stages: no such key"),
@@ -76,7 +76,7 @@ def test_what_is_reported_of_a_network_does_not_hold_for_a_changed_one() -> None
 
 
 def test_a_baseline_has_nothing_to_vary() -> None:
-    with pytest.raises(SpecError, match=r"linknet: is a baseline, nothing of it varies; leave out stages\.s2"):
+    with pytest.raises(SpecError, match=r"linknet: is a baseline, which has nothing to vary; leave out stages\.s2"):
         read_architecture("linknet", {"stages.s2.repeats": 1})
-    with pytest.raises(SpecError, match="linknet: is a baseline, no JetSeg network"):
+    with pytest.raises(SpecError, match="linknet: is a baseline, which has no JetBlocks"):
         load_jetseg("linknet")
