@@ -24,7 +24,7 @@ from jetbench.spec.dataset import CamvidConfig, StreetsConfig
 from jetbench.spec.profiling import ProfilingConfig
 from jetbench.spec.search import Search, Space
 from jetbench.spec.sweep import Sweep
-from jetbench.spec.training import TrainingConfig
+from jetbench.spec.training import Budget, TrainingConfig
 
 ROOT = Path(__file__).parents[1]
 # Each is a page of its own, or a name that says nothing of a file.
@@ -68,12 +68,17 @@ def study_table() -> str:
 
 def _keys(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, str, str, str]]:
     docs = _field_docs(model)
+    groups: dict[type[BaseModel] | None, list[str]] = {}  # fields of one kind, of which the keys are listed once
+    for name, field in model.model_fields.items():
+        groups.setdefault(_inner(field.annotation), []).append(name)
     for name, field in model.model_fields.items():
         if not prefix and name in LEFT_OUT:
             continue
         inner = _inner(field.annotation)
-        if inner is not None and name not in ("budget",):
-            yield from _keys(inner, f"{prefix}{name}.")
+        if inner is not None and inner is not Budget:
+            if name == groups[inner][0]:
+                names = ",".join(groups[inner])
+                yield from _keys(inner, prefix + (f"{{{names}}}." if "," in names else f"{names}."))
             continue
         yield f"{prefix}{name}", _values(field), _default(field), docs.get(name, "")
 
@@ -136,7 +141,7 @@ def _field_docs(model: type[BaseModel]) -> dict[str, str]:
         for field, below in zip(node.body, node.body[1:], strict=False):
             is_field = isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)
             if is_field and isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant):
-                docs[field.target.id] = " ".join(str(below.value.value).split())  # type: ignore[union-attr]
+                docs[field.target.id] = " ".join(str(below.value.value).split())  # type: ignore[attr-defined]
     return docs
 
 

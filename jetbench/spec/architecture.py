@@ -153,28 +153,41 @@ class JetConv(Spec):
     """Defaults of every JetConv (section 2.1, figure 2); a stage may override the branches."""
 
     layout: Layout | None = None
+    """Branches side by side and summed, or one after another (section 2.1)."""
     shortcut: Shortcut | None = None
+    """Where a JetConv adds its input: wherever the shapes match, in residual blocks, or nowhere (section 2.1)."""
     branches: Branches | None = None
+    """Kernels of every JetConv; each is `5`, `7a` or `7ad1` (section 2.1, figure 2)."""
 
 
 class FirstStage(Spec):
     """S0: one JetConv of stride 2 on the image, batch norm, activation (section 2.3)."""
 
     channels: PositiveInt | None = None
+    """Output channels of S0 (section 2.3)."""
     branches: Branches | None = None
+    """Kernels of S0."""
     groups: GroupRule | None = None
+    """Groups of the 1x1 convolution of S0."""
 
 
 class Stage(Spec):
     """S1 to S3: each level has `repeats` residual JetBlocks, then one that downsamples (sections 2.2 and 2.3)."""
 
     repeats: NonNegativeInt = 0
+    """Residual JetBlocks per level, before the one that downsamples (section 2.3)."""
     channels: ChannelRule | None = None
+    """Output channels: a count, `+N` or `xN` of the input."""
     expansion: PositiveInt | None = None
+    """Expansion of the blocks of this stage."""
     branches: Branches | None = None
+    """Kernels of the downsampling blocks."""
     residual_branches: Branches | None = None
+    """Kernels of the residual blocks."""
     attention: AttentionName | None = None
+    """Attention of the blocks (section 2.2); `cbam-released` and `sam-released` as in the code."""
     groups: GroupRule | None = None
+    """Groups of the 1x1 convolutions of this stage."""
 
 
 class Stages(Spec):
@@ -190,16 +203,21 @@ class Taps(Spec):
     """The level that the decoder reads in each third of the pyramid, counted within that third."""
 
     s1: Tap | None = None
+    """Level that the decoder reads in the first third of the pyramid."""
     s2: Tap | None = None
+    """The same in the second third."""
     s3: Tap | None = None
+    """The same in the last third."""
 
 
 class Decoder(Spec):
     """RegSeg-style decoder: three taps, each with a 1x1 head, fused from deep to shallow."""
 
     head_channels: PositiveInt
+    """Channels of each 1x1 head of the decoder (section 2.3)."""
     taps: Taps = Taps()
     fusion: Fusion | None = None
+    """How the maps are fused: as in RegSeg, or as in the released code."""
 
 
 class Architecture(Spec):
@@ -210,15 +228,25 @@ class Architecture(Spec):
     paper: Paper | None = None
     reported: tuple[Reported, ...] = ()
     form: Form = "paper"
+    """What the paper says, or what its released code does."""
     combination: NonNegativeInt | None = None
+    """The released choice of kernels and taps, 0 to 5; only with `form: released`."""
     base_channels: PositiveInt
+    """Output channels of S0, from which the others follow."""
     max_channels: PositiveInt
+    """Largest number of channels of a block."""
     max_expanded_channels: PositiveInt
+    """Largest number of channels inside a block."""
     expansion: PositiveInt = 2
+    """Channels inside a JetBlock, as a multiple of its input (section 2.2)."""
     smallest_map: PositiveInt = 16
+    """The pyramid halves the longer side until it is at most this."""
     groups: GroupRule = "mean-divisor"
+    """Groups of 1x1 convolutions: a count, `mean-divisor`, `gcd`, `at-most-N`."""
     activation: ActivationName = "reu"
+    """Activation; REU is the paper's (section 2.2)."""
     skip: Skip | None = None
+    """What a residual JetBlock adds its input to."""
     jetconv: JetConv = JetConv()
     stages: Stages = Stages()
     decoder: Decoder

@@ -20,10 +20,15 @@ class StreetsConfig(Spec):
 
     name: Literal["streets"] = "streets"
     size: Size = (160, 320)
+    """Image size."""
     train: ImageCount = 256
+    """Number of training images."""
     val: ImageCount = 48
+    """Number of validation images."""
     test: ImageCount = 48
+    """Number of test images."""
     seed: Seed = 0
+    """Seed of the scenes."""
 
 
 class CamvidConfig(Spec):
@@ -31,7 +36,9 @@ class CamvidConfig(Spec):
 
     name: Literal["camvid"] = "camvid"
     path: str | None = None
+    """Folder of the images; by default `$JETBENCH_DATA/camvid`."""
     size: Size | None = None
+    """Images are scaled to this size; by default their own."""
 
 
 DatasetConfig = Annotated[StreetsConfig | CamvidConfig, Field(discriminator="name")]

@@ -25,29 +25,53 @@ class ProfilingConfig(Spec):
     """
 
     batch_size: PositiveInt = 1
+    """Images per pass."""
     threads: PositiveInt = 1
+    """Threads of torch on a CPU."""
     dtype: DType = "fp32"
+    """Number format of weights and images."""
     channels_last: bool = False
+    """Memory layout NHWC."""
     backend: Backend = "eager"
+    """How PyTorch runs the network."""
     flush_denormals: bool = True
+    """Numbers too small for full precision count as 0 (CPU)."""
     keep_freed_memory: bool = True
+    """The allocator keeps freed memory between passes (CPU)."""
     precision: Annotated[float, Field(gt=0, le=1)] = 0.02
+    """Passes are timed until the 95 % interval of the median is within this share of it."""
     warmup_iterations: PositiveInt = 5
+    """Fewest passes before timing."""
     max_warmup_seconds: PositiveFloat = 10.0
+    """Longest warm-up."""
     min_iterations: PositiveInt = 30
+    """Fewest timed passes."""
     min_seconds: NonNegativeFloat = 1.0
+    """Shortest timing."""
     max_seconds: PositiveFloat = 60.0
+    """Longest timing."""
     processes: PositiveInt = 1
+    """Fresh processes; the interval of latency is over them."""
     max_processes: PositiveInt | None = None
+    """More processes, up to this many, until `precision` is met."""
     rate: PositiveFloat | None = None
+    """Frames per second of a simulated camera; counts late and dropped frames."""
     paced_seconds: PositiveFloat = 10.0
+    """How long that camera runs."""
     soak_seconds: PositiveFloat | None = None
+    """How long passes run without pause, for throttling."""
     power: Literal["auto", "none", "jtop", "ina3221", "nvml", "rapl"] = "auto"
+    """Sensor of power; `auto` takes what there is."""
     power_interval: PositiveFloat | None = None
+    """Seconds between samples of power."""
     idle_seconds: PositiveFloat = 10.0
+    """Idle time before and after load, for energy above idle."""
     window_seconds: PositiveFloat = 15.0
+    """Length of a load window, for energy."""
     windows: PositiveInt = 3
+    """Number of load windows."""
     seed: Seed = 0
+    """Seed of weights and images."""
 
     def describe(self) -> str:
         """A short description of how the network runs: `batch 1, fp32, 1 thread, eager`."""

@@ -41,9 +41,13 @@ class Space(Spec):
     name: str
     description: str = ""
     base: str
+    """The architecture that variants change: a name or a path."""
     size: Size = (512, 512)
+    """Input size at which variants are counted."""
     classes: Annotated[int, Field(ge=2)] = 11
+    """Classes at which variants are counted."""
     axes: Annotated[dict[str, Annotated[list[Any], BeforeValidator(listed)]], Field(min_length=1)]
+    """Fields of the architecture and their values."""
 
     _names_a_folder = field_validator("name")(check_folder_name)
 
@@ -60,10 +64,15 @@ class Limits(Spec):
     """
 
     parameters: Annotated[PositiveInt | None, read_by(parse_count)] = None
+    """Most parameters, such as `40k`."""
     macs: Annotated[PositiveInt | None, read_by(parse_count)] = None
+    """Most MACs, such as `1.2G`."""
     memory: Annotated[PositiveInt | None, with_unit(parse_bytes, "64MiB"), written_in("B")] = None
+    """Most weights and peak activations, such as `64MiB`."""
     latency: Annotated[PositiveFloat | None, with_unit(parse_short_seconds, "33ms"), written_in("s")] = None
+    """Longest median latency of one image, such as `33ms`."""
     energy: Annotated[PositiveFloat | None, with_unit(parse_joules, "50mJ"), written_in("J")] = None
+    """Most energy of one image, such as `50mJ`."""
 
     @property
     def given(self) -> dict[Objective, float]:
@@ -88,8 +97,11 @@ class FinalConfig(Spec):
     """How the front is retrained: longer and with several seeds, which should differ from the seed of the search."""
 
     budget: Budget = Budget(amount=600, unit="steps")
+    """Length of the final trainings."""
     seeds: Annotated[tuple[Seed, ...], Field(min_length=1)] = (1, 2, 3)
+    """Seeds of the final trainings; use others than the search."""
     most: Annotated[int, Field(ge=1, le=50)] = 6
+    """Most networks of the front that are trained again."""
 
 
 class Search(Spec):
@@ -104,21 +116,32 @@ class Search(Spec):
     name: str
     description: str = ""
     base: str
+    """The architecture that proposals change: a name or a path."""
     axes: Annotated[dict[str, Axis], Field(min_length=1)]
+    """Fields and their values; with `when`, only where other axes have the values listed."""
     objectives: tuple[Objective, ...] = ("miou", "latency")
+    """What to optimise: miou, and latency, macs, parameters, memory or energy."""
     limits: Limits = Limits()
     sampler: SamplerName = "tpe"
+    """What proposes (below)."""
     seed: Seed = 0
+    """Seed of the sampler."""
     trainings: PositiveInt = 40
+    """Number of networks to train."""
     early_stop: bool = True
+    """Ends a training that can no longer reach the front."""
     dataset: DatasetConfig = StreetsConfig()
     training: TrainingConfig = TrainingConfig()
     profiling: ProfilingConfig = ProfilingConfig()
     final: FinalConfig = FinalConfig()
     board: str | None = None
+    """Device to search for (`jetbench devices`)."""
     device: DeviceName = "auto"
+    """Where torch trains."""
     timeout_s: PositiveFloat = 6 * 3600.0
+    """Longest time of one job, in seconds."""
     memory_limit: MemoryLimit = None
+    """A job that uses more memory is ended."""
 
     _names_a_folder = field_validator("name")(check_folder_name)
 

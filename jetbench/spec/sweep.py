@@ -53,18 +53,29 @@ class Sweep(Spec):
     name: str
     description: str = ""
     base: str
+    """The architecture that variants change: a name or a path."""
     include_base: bool = True
+    """Whether the base itself is a variant."""
     variants: tuple[VariantGroup, ...] = ()
+    """Groups of variants: a `grid` of every combination, or named `cases`."""
     quoted: tuple[str, ...] = ()
+    """Baselines whose published figures the tables show; they are not run."""
     seeds: tuple[Seed, ...] = ()
+    """Each variant is trained once with each seed."""
     budgets: tuple[Budget, ...] = ()
+    """Each variant is trained once with each budget."""
     dataset: DatasetConfig = StreetsConfig()
     training: TrainingConfig = TrainingConfig()
     profiling: ProfilingConfig = ProfilingConfig()
     profile: bool = True
+    """Whether variants are profiled; `false` only trains."""
     board: str | None = None
+    """Device that is profiled on (`jetbench devices`); `--device`."""
     device: DeviceName = "auto"
+    """Where torch trains; `--torch-device`."""
     timeout_s: PositiveFloat = 6 * 3600.0
+    """Longest time of one job, in seconds."""
     memory_limit: MemoryLimit = None
+    """A job that uses more memory is ended, such as `8GiB`."""
 
     _names_a_folder = field_validator("name")(check_folder_name)

@@ -62,10 +62,15 @@ class JetLossConfig(Spec):
     """
 
     rare_share: Annotated[float, Field(gt=0, le=1)] = 0.0001
+    """Share of pixels below which a class begins to weigh more."""
     beta: Annotated[float, Field(ge=0, lt=1)] | None = None
+    """Class weights by Cui's beta instead; 0 is uniform."""
     recall: NonNegativeFloat = 1.0
+    """Weight of the recall term (section 2.4)."""
     precision: NonNegativeFloat = 1.0
+    """Weight of the precision term."""
     batch_iou: NonNegativeFloat = 1.0
+    """Weight of the IoU term over the batch."""
 
 
 class AugmentationConfig(Spec):
@@ -76,8 +81,11 @@ class AugmentationConfig(Spec):
     """
 
     flip: bool = False
+    """Mirrors half of the images."""
     scale: tuple[PositiveFloat, PositiveFloat] = (1.0, 1.0)
+    """Enlarges by a factor between the two, and shifts."""
     light: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Multiplies the normalised pixels by 1 ± this, and adds ± this."""
 
     @field_validator("scale")
     @classmethod
@@ -110,7 +118,9 @@ class DistillationConfig(Spec):
     """The weight of the teacher's soft targets (labels have weight 1), and their temperature."""
 
     weight: NonNegativeFloat = 1.0
+    """Weight of the teacher's soft targets; labels have 1."""
     temperature: PositiveFloat = 2.0
+    """Temperature of the soft targets."""
 
 
 class TrainingConfig(Spec):
@@ -122,20 +132,33 @@ class TrainingConfig(Spec):
     """
 
     budget: Budget = Budget(amount=300, unit="steps")
+    """Length: `300 steps`, `20 epochs`, `60s` or `2min`."""
     loss: LossName = "jetloss"
+    """The loss (above)."""
     jetloss: JetLossConfig = JetLossConfig()
     batch_size: Annotated[int, Field(ge=1, le=4096)] = 8
+    """Images per step."""
     learning_rate: PositiveFloat = 0.01
+    """Largest learning rate."""
     weight_decay: NonNegativeFloat = 1e-4
+    """Weight decay of AdamW."""
     schedule: Literal["one-cycle", "constant"] = "one-cycle"
+    """Learning rate over the steps."""
     evaluations: PositiveInt = 5
+    """Evaluations on the validation split, evenly spaced."""
     augmentation: AugmentationConfig = AugmentationConfig()
     seed: Seed = 0
+    """Seed of weights and of the order of images."""
     threads: PositiveInt = 1
+    """Threads of torch on a CPU."""
     mixed_precision: bool = True
+    """Half precision where a GPU trains; nothing on a CPU."""
     deterministic: bool = False
+    """Refuses operations whose results vary from run to run."""
     proxies: bool = False
+    """Adds zero-cost proxies of the untrained network."""
     teacher: str | None = None
+    """Weights file of a network to distil from."""
     distillation: DistillationConfig = DistillationConfig()
 
     @property
