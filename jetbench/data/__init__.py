@@ -1,1 +1,1 @@
-"""Datasets, one file each, and their images as batches."""
+"""Datasets, one file each, their cache, and their images as batches."""

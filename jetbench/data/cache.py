@@ -1,6 +1,6 @@
-"""load_data: a dataset as arrays decoded once and kept in a cache, so that no job decodes a PNG twice.
+"""load_data: a dataset as arrays, decoded once and cached on disk, so that no job decodes a PNG twice.
 
-Whoever trains asks here; `camvid.py` and `streets.py` only say which images there are.
+Trainings load their data here; `camvid.py` and `streets.py` only list and decode the images.
 """
 
 import contextlib
@@ -35,7 +35,7 @@ ReportProgress = Callable[[int, int], None]
 
 
 class Source(Protocol):
-    """A dataset before it is cached: what it is, and its images one by one."""
+    """A dataset before it is cached: its description, and its images one by one."""
 
     @property
     def name(self) -> str:
@@ -49,17 +49,17 @@ class Source(Protocol):
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """One name per logit."""
+        """The class names, one per channel of the logits."""
         ...
 
     @property
     def void_rule(self) -> str:
-        """What happens to pixels without a class."""
+        """How pixels without a class are treated."""
         ...
 
     @property
     def identity(self) -> str:
-        """What the cache depends on, besides the size."""
+        """Text on which the cache key depends, besides the size."""
         ...
 
     @property
@@ -76,8 +76,9 @@ class Source(Protocol):
 class SegmentationData:
     """Decoded images and labels, memory-mapped.
 
-    `images[split]` is uint8 (N, H, W, 3); `labels[split]` is uint8 (N, H, W) of class ids, 255 for void.
-    `mean` and `std` are those of the training images' channels, in 0..255. `class_pixels` counts the training labels.
+    `images[split]` is uint8 (N, H, W, 3); `labels[split]` is uint8 (N, H, W) of class ids, 255 for void. `mean` and
+    `std` are the statistics of the channels of the training images, in 0..255. `class_pixels` counts the pixels of each
+    class in the training labels.
     """
 
     info: DatasetInfo
@@ -89,7 +90,7 @@ class SegmentationData:
 
 
 def open_source(config: DatasetConfig) -> Source:
-    """The dataset that `config` names; for camvid the folder is listed, not yet read.
+    """The dataset that `config` names; for camvid the files are listed but not yet read.
 
     Raises:
         DataError: the folder is missing or is not laid out as CamVid.
@@ -100,7 +101,7 @@ def open_source(config: DatasetConfig) -> Source:
 
 
 def cache_folder() -> Path:
-    """Where decoded data is kept: $JETBENCH_CACHE, else the user's cache folder."""
+    """The folder of the cache: $JETBENCH_CACHE, else the user's cache folder."""
     if chosen := os.environ.get("JETBENCH_CACHE"):
         return Path(chosen)
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
@@ -108,13 +109,18 @@ def cache_folder() -> Path:
 
 
 def load_data(config: DatasetConfig, report: ReportProgress | None = None) -> SegmentationData:
-    """The data of `config`, decoding and checking every file on the first call.
+    """The data of `config`; the first call decodes and checks every file.
 
-    What is kept is checked by its content hash each time it is opened, and decoded anew where it is wrong. Of several
-    processes that need it at once one decodes, and the others wait.
+    The cache is verified by its content hash each time it is opened, and rebuilt if the hash is wrong. If several
+    processes need the data at once, one decodes and the others wait.
+
+    Args:
+        config: the dataset and its size.
+        report: called with the decoded and the total number of images.
 
     Raises:
-        DataError: files are missing, truncated or mislabelled; the message names them and the way out.
+        DataError: files are missing, truncated or mislabelled (the message names them and the remedy), or the cache
+            cannot be written or is corrupt.
     """
     source = open_source(config)
     key = hashlib.sha256(f"{CACHE_VERSION} {source.identity} {source.size}".encode()).hexdigest()[:16]
@@ -129,18 +135,19 @@ def load_data(config: DatasetConfig, report: ReportProgress | None = None) -> Se
                 data = _open_cache(folder)
     except OSError as error:
         raise DataError(
-            f"{folder.parent}: decoded images cannot be kept here ({error.strerror or error}); make room, or set "
-            "JETBENCH_CACHE to another folder"
+            f"{folder.parent}: the cache of decoded images cannot be written here ({error.strerror or error}); free "
+            "some space, or set JETBENCH_CACHE to another folder"
         ) from None
     if data is None:
         raise DataError(
-            f"{folder}: reads back other than it was written; set JETBENCH_CACHE to a folder on a sound disk"
+            f"{folder}: the cache is corrupt: the files read back differ from what was written. Set JETBENCH_CACHE to "
+            "another disk"
         )
     return data
 
 
 def _open_cache(folder: Path) -> SegmentationData | None:
-    """What is kept in a folder; None where it is not there, not whole, or not what was written."""
+    """The cached data of a folder; None if it is missing, incomplete or corrupt."""
     try:
         meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
         for name, digest in meta["files"].items():
@@ -159,7 +166,7 @@ def _open_cache(folder: Path) -> SegmentationData | None:
 
 
 def _hash_file(path: Path) -> str:
-    digest = hashlib.sha256()  # most processors have instructions for it: some 1.5 GB/s
+    digest = hashlib.sha256()  # most processors have SHA-256 instructions: about 1.5 GB/s
     with path.open("rb") as file:
         while part := file.read(2**22):
             digest.update(part)
@@ -168,7 +175,7 @@ def _hash_file(path: Path) -> str:
 
 @contextlib.contextmanager
 def _one_at_a_time(folder: Path) -> Iterator[None]:
-    """Hold the lock of a cache folder; where the file system has no locks, several may build, and the first wins."""
+    """Hold the lock of a cache folder; without file locks several processes may build it, and the first one wins."""
     with folder.with_name(f"{folder.name}.lock").open("w", encoding="utf-8") as file:
         with contextlib.suppress(OSError):
             fcntl.flock(file, fcntl.LOCK_EX)
@@ -176,20 +183,20 @@ def _one_at_a_time(folder: Path) -> Iterator[None]:
 
 
 def _build_cache(source: Source, folder: Path, report: ReportProgress | None) -> None:
-    """Decode into a folder beside the final one, then rename: a killed build leaves nothing that looks whole."""
+    """Decode into a folder beside the final one, then rename it, so that a killed build leaves no partial cache."""
     building: Path | None = None
     try:
         _remove_abandoned(folder.parent)
         building = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f"{folder.name}{BUILDING}"))
         _decode_into(source, building, report)
-        if _open_cache(folder) is not None:  # where a file system has no locks, another may have been first
+        if _open_cache(folder) is not None:  # without file locks another process may have been first
             return
-        if folder.exists():  # and is wrong: who has it open keeps what it has
+        if folder.exists():  # corrupt; processes that have its files open keep them
             folder.rename(building / "wrong")
         try:
             building.rename(folder)
         except OSError:
-            # Another process finished the same cache first; its content is the same.
+            # Another process finished the same cache first, with the same content.
             if not (folder / "meta.json").is_file():
                 raise
         shutil.rmtree(folder / "wrong", ignore_errors=True)
@@ -199,7 +206,7 @@ def _build_cache(source: Source, folder: Path, report: ReportProgress | None) ->
 
 
 def _remove_abandoned(caches: Path) -> None:
-    """Remove what builds left that were killed long ago."""
+    """Remove the folders of builds that were killed long ago."""
     for left in caches.glob(f"*{BUILDING}*"):
         with contextlib.suppress(OSError):  # another process has just finished it
             if time.time() - left.stat().st_mtime > ABANDONED_AFTER_S:
@@ -207,9 +214,9 @@ def _remove_abandoned(caches: Path) -> None:
 
 
 def _new_array(path: Path, shape: tuple[int, ...]) -> Array:
-    """A file to fill through memory, all its room on disk taken at once.
+    """A memory-mapped array in a new file, with its disk space allocated at once.
 
-    A sparse file on a full disk would end the process without a word at the first page that finds no room.
+    With a sparse file, a full disk would kill the process without a message at the first page that cannot be written.
     """
     array: Array = np.lib.format.open_memmap(path, "w+", np.uint8, shape)
     if hasattr(os, "posix_fallocate"):
@@ -249,7 +256,9 @@ def _decode_into(source: Source, folder: Path, report: ReportProgress | None) ->
         raise DataError(_list_problems(source, problems))
     for split, counted in class_pixels.items():
         if not counted.any():
-            raise DataError(f"{source.name}: the {split} split has no labelled pixel, every one is void")
+            raise DataError(
+                f"{source.name}: the {split} split has no labelled pixel: all pixels are void; check its label files"
+            )
     mean = sums / pixels
     std = np.sqrt(np.maximum(squares / pixels - mean**2, 1.0))
     info = DatasetInfo(
@@ -276,12 +285,12 @@ def _list_problems(source: Source, problems: list[str]) -> str:
     more = f"\n  and {len(problems) - len(shown)} more" if len(problems) > len(shown) else ""
     lines = "\n".join(f"  {problem}" for problem in shown)
     return (
-        f"{source.name}: {len(problems)} file(s) cannot be used, nothing was trained:\n{lines}{more}\n"
+        f"{source.name}: {len(problems)} file(s) cannot be used, so nothing was trained:\n{lines}{more}\n"
         "Restore these files from the dataset's archive, or remove both the image and its labels."
     )
 
 
 def constant_miou(class_pixels: list[int]) -> float:
-    """MIoU of the best prediction that is one class everywhere: what a score must beat to mean anything."""
+    """MIoU of the best constant prediction (one class everywhere), the baseline that a useful network must exceed."""
     present = [count for count in class_pixels if count]
     return max(present) / sum(present) / len(present)

@@ -1,8 +1,8 @@
 """CamVid (Brostow et al., 2008) in its 11-class folders and in its original 32-class colour-coded form.
 
-11 classes: folders `train trainannot val valannot test testannot`, label PNGs of one channel, an image and its
-labels sharing a name. 32 classes: labels named `*_L.png` in colour, either in `train train_labels val ...` or as
-published, without a split: then the usual one (367 / 101 / 233) is made from the frame numbers.
+11 classes: folders `train trainannot val valannot test testannot` with label PNGs of one channel; an image and its
+labels have the same name. 32 classes: colour labels named `*_L.png`, either in `train train_labels val ...` or as
+published, without a split; the usual split (367 / 101 / 233) then follows from the frame numbers.
 """
 
 import os
@@ -37,7 +37,7 @@ WAY_OUT = (
 
 @dataclass(frozen=True)
 class ImagePair:
-    """The files of one sample."""
+    """The image file and the label file of one sample."""
 
     image: Path
     labels: Path
@@ -45,7 +45,7 @@ class ImagePair:
 
 @dataclass(frozen=True)
 class Camvid:
-    """A listed CamVid folder; `samples` decodes it."""
+    """A CamVid folder whose files are listed but not read; `samples` decodes them."""
 
     name: str
     size: tuple[int, int]
@@ -61,7 +61,7 @@ class Camvid:
         return {split: len(pairs) for split, pairs in self.pairs.items()}
 
     def samples(self, split: str) -> Iterator[Sample]:
-        """Images and labels of a split, resized to `size`; a bad file is a sample with a problem."""
+        """Images and labels of a split, resized to `size`; a bad file gives a sample with a problem."""
         for pair in self.pairs[split]:
             try:
                 yield self._decode(pair)
@@ -72,14 +72,14 @@ class Camvid:
         image = _open(pair.image).convert("RGB")
         labels = _open(pair.labels)
         if image.size != labels.size:
-            raise _UnusableError(f"{pair.labels}: {_size(labels)} labels for a {_size(image)} image (HxW)")
+            raise _UnusableError(f"{pair.labels}: labels of {_size(labels)} for an image of {_size(image)} (HxW)")
         if not self.resize and (image.height, image.width) != self.size:
             expected = f"{self.size[0]}x{self.size[1]}"
             raise _UnusableError(
-                f"{pair.image}: {_size(image)} where others are {expected} (HxW); set a size to resize to"
+                f"{pair.image}: {_size(image)}, but the first image is {expected} (HxW); set dataset.size to resize all"
             )
         height, width = self.size
-        # Nearest for labels: a mean of two class ids is a third class.
+        # Labels are resized with nearest neighbour, because the mean of two class ids is a third class.
         ids = (
             _read_11(labels, pair.labels) if len(self.class_names) == len(CLASSES_11) else _read_32(labels, pair.labels)
         )
@@ -89,14 +89,14 @@ class Camvid:
 
 
 class _UnusableError(Exception):
-    """One file that cannot be used; collected, so that all of them are named at once."""
+    """One file that cannot be used; collected, so that one message names all of them."""
 
 
 def open_camvid(config: CamvidConfig) -> Camvid:
     """List the CamVid folder of `config` and recognise its layout.
 
     Raises:
-        DataError: no such folder, not laid out as CamVid, or files without their partner.
+        DataError: the folder does not exist or is not laid out as CamVid, or an image or label file has no partner.
     """
     root = find_root(config)
     classes: tuple[str, ...]
@@ -119,22 +119,26 @@ def open_camvid(config: CamvidConfig) -> Camvid:
 
 
 def assumed_camvid(config: CamvidConfig) -> Camvid:
-    """CamVid as papers use it, for counting where no CamVid is: 11 classes, 360x480 unless `config` has a size."""
+    """CamVid as papers use it, for counting without the data: 11 classes, 360x480 unless `config` has a size."""
     size = config.size or (360, 480)
     return Camvid("camvid11", size, CLASSES_11, VOID_RULE_11, "", {split: () for split in SPLITS}, True)
 
 
 def find_root(config: CamvidConfig) -> Path:
-    """The folder to read: the configured one, else $JETBENCH_DATA/camvid."""
+    """The folder to read: the configured one, else $JETBENCH_DATA/camvid.
+
+    Raises:
+        DataError: no folder is configured, or it does not exist.
+    """
     if config.path is not None:
         root = Path(config.path).expanduser()
         if not root.is_dir():
-            what = "a file, not CamVid's folder" if root.exists() else "no such folder"
+            what = "is a file, not the folder of CamVid" if root.exists() else "no such folder"
             raise DataError(f"{root}: {what}. {WAY_OUT}")
         return root
     data = os.environ.get("JETBENCH_DATA")
     if not data:
-        raise DataError(f"camvid: no folder was given, and JETBENCH_DATA is not set. {WAY_OUT}")
+        raise DataError(f"camvid: no folder is given, and JETBENCH_DATA is not set. {WAY_OUT}")
     root = Path(data) / "camvid"
     if not root.is_dir():
         raise DataError(f"{root}: no such folder (from JETBENCH_DATA={data}). {WAY_OUT}")
@@ -144,11 +148,11 @@ def find_root(config: CamvidConfig) -> Path:
 def _pair_folders(root: Path, split: str, annotations: str, suffix: str) -> tuple[ImagePair, ...]:
     for folder in (root / split, root / annotations):
         if not folder.is_dir():
-            raise DataError(f"{folder}: folder is missing. {WAY_OUT}")
+            raise DataError(f"{folder}: this folder is missing. {WAY_OUT}")
     images = {path.stem: path for path in sorted((root / split).glob("*.png"))}
     labels = {path.stem.removesuffix(suffix): path for path in sorted((root / annotations).glob(f"*{suffix}.png"))}
     if not images:
-        raise DataError(f"{root / split}: holds no PNG image. {WAY_OUT}")
+        raise DataError(f"{root / split}: contains no PNG image. {WAY_OUT}")
     return _match(images, labels, root / annotations, suffix)
 
 
@@ -176,13 +180,13 @@ def _pair_published(root: Path, label_files: list[Path]) -> dict[str, tuple[Imag
     for split, pairs in by_split.items():
         if not pairs:
             raise DataError(
-                f"{root}: no frame of the {split} split is there; the published set has 701 frames. {WAY_OUT}"
+                f"{root}: contains no frame of the {split} split; the published set has 701 frames. {WAY_OUT}"
             )
     return {split: tuple(pairs) for split, pairs in by_split.items()}
 
 
 def usual_split(stem: str) -> str:
-    """The split of a frame by its name: the 367 / 101 / 233 that segmentation papers report on.
+    """The split of a frame by its name, as segmentation papers use it (367 / 101 / 233 frames).
 
     Raises:
         DataError: the name is not one of CamVid's sequences.
@@ -208,7 +212,7 @@ def _native_size(pair: ImagePair) -> tuple[int, int]:
 
 
 def _identity(root: Path, pairs: dict[str, tuple[ImagePair, ...]]) -> str:
-    """Changes when a file is added, removed or rewritten, so that the cache never outlives its files."""
+    """Text that changes when a file is added, removed or rewritten, so that the cache is never out of date."""
     lines = []
     for split, members in pairs.items():
         for pair in members:
@@ -236,17 +240,19 @@ def _size(image: Image.Image) -> str:
 
 def _read_11(labels: Image.Image, path: Path) -> npt.NDArray[np.uint8]:
     if labels.mode not in ("L", "P", "I;16", "I"):
-        raise _UnusableError(f"{path}: {labels.mode} labels; the 11-class form has one channel of class ids 0 to 11")
+        raise _UnusableError(
+            f"{path}: labels of mode {labels.mode}; the 11-class form has one channel of class ids 0 to 11"
+        )
     ids = np.asarray(labels)
     if ids.max() > VOID_11 or ids.min() < 0:
         wrong = int(ids.max()) if ids.max() > VOID_11 else int(ids.min())
-        raise _UnusableError(f"{path}: mislabelled: has id {wrong}; ids are 0 to 10, and 11 for void")
+        raise _UnusableError(f"{path}: mislabelled: id {wrong}; ids are 0 to 10, and 11 for void")
     return np.where(ids == VOID_11, VOID, ids).astype(np.uint8)
 
 
 def _read_32(labels: Image.Image, path: Path) -> npt.NDArray[np.uint8]:
     if labels.mode not in ("RGB", "RGBA", "P"):
-        raise _UnusableError(f"{path}: {labels.mode} labels; the 32-class form is colour-coded")
+        raise _UnusableError(f"{path}: labels of mode {labels.mode}; the 32-class form is colour-coded (RGB)")
     pixels = np.asarray(labels.convert("RGB")).astype(np.uint32)
     codes = pixels[..., 0] << 16 | pixels[..., 1] << 8 | pixels[..., 2]
     ids = np.full(codes.shape, -1, np.int16)
@@ -255,6 +261,6 @@ def _read_32(labels: Image.Image, path: Path) -> npt.NDArray[np.uint8]:
     if (unknown := ids < 0).any():
         colour = tuple(int(value) for value in pixels[unknown][0])
         raise _UnusableError(
-            f"{path}: mislabelled: colour {colour} in {int(unknown.sum())} pixel(s) is no CamVid class"
+            f"{path}: mislabelled: colour {colour} is not a CamVid class; {int(unknown.sum())} pixel(s) have no class"
         )
     return np.where(ids == VOID_32, VOID, ids).astype(np.uint8)

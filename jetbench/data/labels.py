@@ -1,4 +1,4 @@
-"""The label vocabulary: CamVid's 11 and 32 classes, their colours, and one decoded Sample."""
+"""Labels: the 11 and 32 classes of CamVid, their colours, and one decoded Sample."""
 
 from dataclasses import dataclass
 
@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 VOID = 255
-"""The id of pixels without a class in decoded labels: ignored by every loss and every score."""
+"""The id of pixels without a class in decoded labels; every loss and every score ignores them."""
 
 CLASSES_11 = (
     "sky",
@@ -23,7 +23,7 @@ CLASSES_11 = (
 )
 VOID_RULE_11 = "void pixels ignored"
 
-# Colours to draw the 11 classes and void with, for a person to look at.
+# Colours of the 11 classes in pictures; void is drawn black.
 COLOURS_11 = (
     (128, 128, 128),
     (128, 0, 0),
@@ -79,7 +79,7 @@ VOID_RULE_32 = "Void is class 30: it has a logit, and its pixels are ignored"
 
 @dataclass(frozen=True)
 class Sample:
-    """One image, uint8 (H, W, 3), with its labels, uint8 (H, W); or the problem with its files."""
+    """One image, uint8 (H, W, 3), with its labels, uint8 (H, W); or the problem that makes its files unusable."""
 
     image: npt.NDArray[np.uint8]
     labels: npt.NDArray[np.uint8]
@@ -87,5 +87,5 @@ class Sample:
 
     @classmethod
     def broken(cls, problem: str) -> "Sample":
-        """A sample that cannot be used, with the reason to show."""
+        """A sample that cannot be used, with the reason."""
         return cls(np.zeros((0, 0, 3), np.uint8), np.zeros((0, 0), np.uint8), problem)

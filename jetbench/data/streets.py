@@ -1,7 +1,7 @@
-"""Generated street scenes with CamVid's 11 classes and void, so that everything runs with no download.
+"""Generated street scenes with the 11 classes of CamVid and void, so that everything runs without a download.
 
-A pinhole camera looks down a street laid out in metres; things are painted from far to near, so they occlude each
-other as in a photograph. Light, haze, shadows and noise change the image only. The same seed gives the same scenes.
+A pinhole camera looks down a street laid out in metres. Objects are painted from far to near, so that they occlude each
+other as in a photograph. Light, haze, shadows and noise change only the image. The same seed gives the same scenes.
 """
 
 from collections.abc import Callable, Iterator
@@ -23,7 +23,7 @@ PixelPoint = tuple[float, float, float]
 
 @dataclass(frozen=True)
 class Streets:
-    """The generated dataset of a config; each split draws from seeds of its own."""
+    """The generated dataset of a config; each split has its own seeds."""
 
     config: StreetsConfig
     name: str = "streets"
@@ -37,7 +37,7 @@ class Streets:
 
     @property
     def identity(self) -> str:
-        """What the scenes depend on."""
+        """Text on which the scenes depend."""
         return f"streets {SCENE_VERSION} {self.config.model_dump_json()}"
 
     @property
@@ -55,7 +55,7 @@ class Streets:
 
 @dataclass
 class Scene:
-    """One picture in the making: an image and its labels, painted together."""
+    """One scene while it is painted: an image and its labels."""
 
     rng: np.random.Generator
     size: tuple[int, int]
@@ -77,20 +77,20 @@ class Scene:
         self.shade = Image.new("L", (width, height), 255)
 
     def project(self, point: PixelPoint) -> tuple[float, float]:
-        """Pixel (x, y) of a point (right, up, ahead) in metres; the camera stands at its own height over (0, 0, 0)."""
+        """Pixel (x, y) of a point (right, up, ahead) in metres; the camera is at `camera_height` above (0, 0, 0)."""
         x, y, z = point
         z = max(z, 0.3)
         return self.vanishing_x + self.focal * x / z, self.horizon + self.focal * (self.camera_height - y) / z
 
     def lit(self, colour: Colour, depth: float, sun: float = 1.0) -> tuple[int, int, int]:
-        """`colour` under the scene's light, paler with distance."""
+        """`colour` under the light of the scene, faded into the haze with distance."""
         fog = 1 - np.exp(-depth / self.haze_depth)
         value = np.asarray(colour) * self.light * sun * (1 - fog) + np.asarray(self.haze) * fog
         red, green, blue = np.clip(value, 0, 255).astype(int)
         return int(red), int(green), int(blue)
 
     def polygon(self, corners: list[PixelPoint], name: str | None, colour: Colour, sun: float = 1.0) -> None:
-        """Fill a polygon of points in metres with a class (None: void) and a colour."""
+        """Fill a polygon with a class (None: void) and a colour; corners in metres."""
         depth = sum(corner[2] for corner in corners) / len(corners)
         pixels = [self.project(corner) for corner in corners]
         ImageDraw.Draw(self.image).polygon(pixels, fill=self.lit(colour, depth, sun))
@@ -107,7 +107,7 @@ class Scene:
         colour: Colour,
         sun: float = 1.0,
     ) -> None:
-        """Fill an upright rectangle that faces the camera; thin ones keep at least one pixel."""
+        """Fill an upright rectangle that faces the camera; a thin one is at least one pixel wide."""
         half = max(width / 2, 0.55 * z / self.focal)
         self.polygon(
             [
@@ -137,7 +137,7 @@ class Scene:
 
 
 def render_scene(rng: np.random.Generator, size: tuple[int, int]) -> Sample:
-    """One street scene: image uint8 (H, W, 3), labels uint8 (H, W) of CamVid's 11 class ids, 255 for void."""
+    """One street scene: image uint8 (H, W, 3), labels uint8 (H, W) of the 11 class ids of CamVid, 255 for void."""
     height, width = size
     warmth = rng.uniform(-0.12, 0.15)
     light = rng.uniform(0.55, 1.1) * np.array([1 + warmth, 1.0, 1 - warmth])
@@ -470,7 +470,7 @@ def _person(scene: Scene, x: float, z: float, sun: float, cycling: bool = False)
 
 
 def _paint_void(scene: Scene) -> None:
-    """Things that have no class: bins and boxes on the pavement, and sometimes the camera car's own bonnet."""
+    """Paint objects without a class: bins and boxes on the pavement, and sometimes the bonnet of the camera car."""
     rng, (height, width) = scene.rng, scene.size
     for _ in range(rng.integers(0, 3)):
         x, z = rng.choice([-1, 1]) * rng.uniform(4, 8), rng.uniform(6, 25)
@@ -483,13 +483,13 @@ def _paint_void(scene: Scene) -> None:
 
 
 def _develop(scene: Scene, overcast: bool) -> np.ndarray:
-    """The camera: shadows, texture, vignette, blur and sensor noise."""
+    """The final image (H, W, 3) as uint8: shadows, texture, vignette, blur and sensor noise."""
     rng, (height, width) = scene.rng, scene.size
     pixels = np.asarray(scene.image.filter(ImageFilter.GaussianBlur(rng.uniform(0.2, 0.7)))).astype(np.float32)
     ground = np.isin(np.asarray(scene.labels), (IDS["road"], IDS["pavement"]))
     shade = np.asarray(scene.shade.filter(ImageFilter.GaussianBlur(1.0))).astype(np.float32) / 255
     pixels *= np.where(ground & (not overcast), shade, 1)[..., None]
-    # Coarse blotches, as of stone, leaves and asphalt, beside the fine noise of the sensor.
+    # Coarse blotches imitate stone, leaves and asphalt; the fine noise of the sensor comes on top.
     coarse = rng.normal(0, 9, (height // 6 + 1, width // 6 + 1)).astype(np.float32)
     blotches = np.asarray(Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC))
     sky = np.asarray(scene.labels) == IDS["sky"]

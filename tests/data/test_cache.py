@@ -124,7 +124,7 @@ def test_a_full_disk_is_an_error_and_not_a_silent_death(monkeypatch: pytest.Monk
 
     # Mounting a small disk needs rights that a test has not; the one call that meets it is made to fail.
     monkeypatch.setattr(os, "posix_fallocate", full)
-    with pytest.raises(DataError, match=r"No space left on device\); make room, or set JETBENCH_CACHE"):
+    with pytest.raises(DataError, match=r"No space left on device\); free some space, or set JETBENCH_CACHE"):
         load_data(StreetsConfig(size=(48, 64), train=3, val=2, test=2, seed=97))
     assert not list(cache_folder().glob("*.building-*"))
 

@@ -161,16 +161,16 @@ def damage_empty(root: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (damage_missing_folder, r"valannot: folder is missing.*--dataset camvid:PATH"),
+        (damage_missing_folder, r"valannot: this folder is missing.*--dataset camvid:PATH"),
         (damage_missing_labels, r"train/a.png: has no labels .*trainannot/a.png"),
         (damage_truncated, r"test/b.png: truncated or damaged"),
         (damage_not_an_image, r"val/a.png: not an image"),
-        (damage_mislabelled, r"trainannot/b.png: mislabelled: has id 17; ids are 0 to 10, and 11 for void"),
-        (damage_colour_labels, r"testannot/a.png: RGB labels; the 11-class form has one channel"),
-        (damage_wrong_size_labels, r"valannot/a.png: 18x24 labels for a 36x48 image"),
-        (damage_odd_image, r"train/b.png: 30x40 where others are 36x48"),
+        (damage_mislabelled, r"trainannot/b.png: mislabelled: id 17; ids are 0 to 10, and 11 for void"),
+        (damage_colour_labels, r"testannot/a.png: labels of mode RGB; the 11-class form has one channel"),
+        (damage_wrong_size_labels, r"valannot/a.png: labels of 18x24 for an image of 36x48"),
+        (damage_odd_image, r"train/b.png: 30x40, but the first image is 36x48"),
         (damage_all_void, r"the val split has no labelled pixel"),
-        (damage_empty, r"train: holds no PNG image"),
+        (damage_empty, r"train: contains no PNG image"),
     ],
 )
 def test_a_damaged_folder_names_the_file_and_the_fault(camvid_11: Path, damage: object, message: str) -> None:
@@ -183,7 +183,7 @@ def test_a_damaged_folder_names_the_file_and_the_fault(camvid_11: Path, damage: 
 def test_an_unknown_colour_is_named(camvid_32: tuple[Path, dict[str, np.ndarray]]) -> None:
     root, _ = camvid_32
     Image.fromarray(np.full((36, 48, 3), 7, np.uint8)).save(root / "LabeledApproved_full" / "0016E5_07961_L.png")
-    with pytest.raises(DataError, match=r"0016E5_07961_L.png: mislabelled: colour \(7, 7, 7\) in 1728 pixel"):
+    with pytest.raises(DataError, match=r"0016E5_07961_L.png: mislabelled: colour \(7, 7, 7\) is not a CamVid class; 1728 pixel"):
         load_data(config(root))
 
 
