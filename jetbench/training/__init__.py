@@ -1,1 +1,1 @@
-"""Brief, seeded training from scratch, and the data it learns from."""
+"""Training: brief and seeded, from scratch, with losses, augmentation, checkpoints and scores."""

@@ -1,6 +1,6 @@
-"""Augmentation of a whole batch at once: mirrored, scaled and shifted, lighter or darker; labels follow the pixels.
+"""Augmentation of a whole batch: mirroring, scaling, shifting, lighting; labels move with the pixels.
 
-What happens to a batch depends on the seed and the step alone, so a training that goes on after a kill sees the same.
+The changes depend only on the seed and the step, so a training that resumes after a kill sees the same images.
 """
 
 import torch
@@ -12,14 +12,14 @@ from jetbench.spec.training import AugmentationConfig
 
 
 def augment(images: Tensor, target: Tensor, config: AugmentationConfig, seed: int, step: int) -> tuple[Tensor, Tensor]:
-    """A changed batch; the same one where nothing is asked for.
+    """The augmented images and target; unchanged if `config` requests no augmentation.
 
     Args:
-        images: normalised, (N, 3, H, W); what lies outside an image becomes 0, the data's mean.
-        target: class ids, (N, H, W); what lies outside an image becomes void.
-        config: what may happen.
-        seed: of the training.
-        step: of this batch, 0 at first.
+        images: normalised, (N, 3, H, W); pixels from outside an image become 0, the mean of the data.
+        target: class ids, (N, H, W); pixels from outside an image become void.
+        config: the augmentation.
+        seed: the seed of the training.
+        step: the number of this batch, from 0.
     """
     if not config.is_on:
         return images, target
@@ -32,8 +32,8 @@ def augment(images: Tensor, target: Tensor, config: AugmentationConfig, seed: in
     mirrored = torch.rand(count, generator=generator) < (0.5 if config.flip else 0.0)
     low, high = config.scale
     scale = draw(low, high)
-    # The window on the image is 1 / scale as long; where it is shorter than the image it lies anywhere within, and
-    # where it is longer the image lies anywhere within it.
+    # The side of the window is 1 / scale of the image's. A smaller window lies anywhere inside the image; a larger one
+    # contains the image anywhere.
     slack = (1 - 1 / scale).abs()
     across, down = slack * draw(-1, 1), slack * draw(-1, 1)
     gain, offset = 1 + draw(-config.light, config.light), draw(-config.light, config.light)
@@ -45,7 +45,7 @@ def augment(images: Tensor, target: Tensor, config: AugmentationConfig, seed: in
         height, width = target.shape[1:]
         grid = F.affine_grid(theta.to(images.device), [count, 3, height, width], align_corners=False)
         images = F.grid_sample(images, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
-        # Ids from 1 on, so that what is outside, 0, can be told; single precision holds them exactly.
+        # Ids start at 1, because grid_sample fills the outside with 0; float32 represents them exactly.
         ids = torch.where(target == VOID, 0, target + 1).unsqueeze(1).to(grid.dtype)
         ids = F.grid_sample(ids, grid, mode="nearest", padding_mode="zeros", align_corners=False).squeeze(1).long()
         target = torch.where(ids == 0, VOID, ids - 1)

@@ -1,8 +1,8 @@
-"""Losses of heads that only training uses: classes by the recipe's own loss, edges by a balanced cross-entropy.
+"""Losses of training-only heads: the configured loss for class heads, a balanced cross-entropy for edge heads.
 
-Each baseline's paper has a recipe of its own for them. Here all share one, so that networks are compared, not recipes.
-Only the weight of each head of classes is the baseline's own. Edges have weight 1: the papers' weights are for losses
-of another scale.
+The paper of each baseline has its own recipe for these heads. Here all share one recipe, so that a comparison shows the
+networks and not the recipes. Only the weight of a class head comes from the baseline. Edge heads have weight 1, because
+the papers' weights belong to losses of another scale.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,7 +17,7 @@ LossFunction = Callable[[Tensor, Tensor], Tensor]
 
 
 def edges_of(target: Tensor) -> Tensor:
-    """Where a 3x3 neighbourhood holds two classes: target (N, H, W) of ids -> booleans (N, H, W); void is no class."""
+    """True where a 3x3 neighbourhood contains two classes, void aside: ids (N, H, W) -> booleans (N, H, W)."""
     largest = torch.where(target == VOID, -1, target).unsqueeze(1).float()
     smallest = torch.where(target == VOID, VOID + 1, target).unsqueeze(1).float()
     highest = F.max_pool2d(largest, 3, stride=1, padding=1)
@@ -26,9 +26,9 @@ def edges_of(target: Tensor) -> Tensor:
 
 
 def edge_loss(logits: Tensor, target: Tensor) -> Tensor:
-    """Binary cross-entropy of edge logits (N, 1, H, W): the mean over edges and the mean over the rest, halved each.
+    """Binary cross-entropy of edge logits (N, 1, H, W): half the mean over edges plus half the mean over other pixels.
 
-    So few pixels are edges that the rest would else drown them. Void is left out. An undecided head scores log 2.
+    The two halves balance the few edge pixels against the rest. Void is left out. An undecided head scores log 2.
     """
     edge = edges_of(target)
     losses = F.binary_cross_entropy_with_logits(logits.squeeze(1), edge.to(logits.dtype), reduction="none")
@@ -39,13 +39,13 @@ def edge_loss(logits: Tensor, target: Tensor) -> Tensor:
 
 
 def joint_loss(outputs: Sequence[Tensor], target: Tensor, weights: Sequence[float], loss: LossFunction) -> Tensor:
-    """The loss of the logits, and of each auxiliary output by its weight: a scalar.
+    """The loss of the logits plus the weighted losses of the auxiliary outputs: a scalar.
 
     Args:
-        outputs: logits (N, K, H, W), then auxiliary ones, of K channels or of one, which is edges.
+        outputs: logits (N, K, H, W), then auxiliary outputs with K channels (classes) or one channel (edges).
         target: (N, H, W) of class ids.
         weights: one for each auxiliary output.
-        loss: of class logits.
+        loss: the loss of class logits.
     """
     logits, *auxiliary = (output.float() for output in outputs)
     total = loss(logits, target)

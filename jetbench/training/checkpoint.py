@@ -1,4 +1,4 @@
-"""Checkpoint: all that a training needs to go on at the same step as if it had not been killed."""
+"""Checkpoint: the state with which a killed training resumes at the same step."""
 
 import hashlib
 import io
@@ -14,14 +14,14 @@ from jetbench.files import replaced
 EVERY_S = 20.0
 DIGEST_BYTES = 32
 LARGEST_SHARE = 0.02
-"""Of a training's time that may go into checkpoints."""
+"""Largest share of the training time that checkpoints may take."""
 
 
 class Checkpoint:
-    """One file that is replaced as a whole, now and then.
+    """One file, replaced atomically from time to time.
 
-    It belongs to one training: `identity` is all that its result depends on. What is there of another, or damaged, is
-    as good as nothing.
+    It belongs to one training: `identity` contains all that the result depends on. A damaged file, or the checkpoint of
+    another training, is ignored.
     """
 
     def __init__(self, path: Path, identity: str) -> None:
@@ -30,17 +30,17 @@ class Checkpoint:
 
     @property
     def is_due(self) -> bool:
-        """Is it time to save? Less often where it takes long."""
+        """True if it is time to save; the interval grows with the cost of saving."""
         return time.monotonic() - self._last >= max(EVERY_S, self._cost_s / LARGEST_SHARE)
 
     def save(self, state: Mapping[str, Any]) -> None:
-        """Replace what was saved.
+        """Replace the saved state.
 
         Raises:
-            OSError: the disk is full or gone; what was saved before is still there.
+            OSError: the disk is full or gone; the previous checkpoint is intact.
         """
         begin = time.monotonic()
-        # To memory first: torch's own writer ends the process where a disk is full, and its reader checks no content.
+        # Written to memory first: torch's own writer kills the process on a full disk, and its reader verifies nothing.
         buffer = io.BytesIO()
         torch.save({**state, "identity": self.identity}, buffer)
         content = buffer.getbuffer()
@@ -49,16 +49,16 @@ class Checkpoint:
                 file.write(hashlib.sha256(content).digest())
                 file.write(content)
         finally:
-            self._last = time.monotonic()  # of one that failed too: it is not tried again at once
+            self._last = time.monotonic()  # also after a failure, so that it is not retried at once
             self._cost_s = self._last - begin
 
     def load(self) -> dict[str, Any] | None:
-        """What was saved of this training; None if there is nothing to go on from."""
+        """The saved state of this training; None if there is no usable checkpoint."""
         try:
-            told = self.path.read_bytes()
+            payload = self.path.read_bytes()
         except OSError:
             return None
-        digest, content = told[:DIGEST_BYTES], told[DIGEST_BYTES:]
+        digest, content = payload[:DIGEST_BYTES], payload[DIGEST_BYTES:]
         if hashlib.sha256(content).digest() != digest:
             return None
         state: dict[str, Any] = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)

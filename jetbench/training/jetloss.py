@@ -1,8 +1,8 @@
-"""JetLoss (section 2.4) in the form that learns, and the released code's form that cannot.
+"""JetLoss (section 2.4) in a form that learns, and in the form of the released code, which does not.
 
-The paper prints JetLoss as a sum of scores to be maximised; we minimise sum_c W_c (1 - score_c) for each term. What
-the release minimises are the scores themselves, so that it trains away from the labels: `jetloss-released` is kept to
-show that, not to be used.
+The paper prints JetLoss as a sum of scores to be maximised; we minimise sum_c W_c (1 - score_c) for each term. The
+released code minimises the scores themselves, so it trains away from the labels. `jetloss-released` exists only to show
+that.
 """
 
 import math
@@ -20,11 +20,11 @@ RELEASED_BACKGROUND = CLASSES_32.index("Void")
 
 
 def effective_number_weights(class_pixels: Sequence[int], config: JetLossConfig) -> Tensor:
-    """Cui et al.'s class weights (1 - beta) / (1 - beta^n), n the class's pixels, float32 (K,), scaled to sum to 1.
+    """Class weights of Cui et al.: (1 - beta) / (1 - beta^n) for n pixels of a class, float32 (K,), scaled to sum to 1.
 
-    Without a beta of its own, `rare_share` r sets it to 1 - 1 / (r N) for N labelled pixels: classes with much more
-    than r N pixels weigh alike, rarer ones weigh more, and the same r means the same for any number of images. A
-    class without a pixel weighs 0.
+    If `beta` is None, `rare_share` r sets it to 1 - 1 / (r N) for N labelled pixels. Classes with many more than r N
+    pixels then have equal weights, and rarer classes weigh more, independent of the number of images. A class without
+    pixels has weight 0.
     """
     pixels = torch.tensor(class_pixels, dtype=torch.float64)
     log_beta = math.log1p(-1 / max(config.rare_share * float(pixels.sum()), 1.0 + 1e-9))
@@ -37,8 +37,8 @@ def effective_number_weights(class_pixels: Sequence[int], config: JetLossConfig)
 class JetLoss(nn.Module):
     """Recall, precision and batch IoU from soft counts, each as sum_c W_c (1 - score_c).
 
-    logits (N, K, H, W) and target (N, H, W) -> a scalar. Counts are summed over the batch; void pixels are left out,
-    classes that are absent from the batch are left out of the weighted mean.
+    logits (N, K, H, W) and target (N, H, W) -> a scalar. Counts are summed over the batch without void pixels. The
+    weighted mean leaves out classes that are absent from the batch.
     """
 
     class_weights: Tensor
@@ -49,7 +49,7 @@ class JetLoss(nn.Module):
         self.config = config
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
-        # Half precision ends at 65,504, which counts of pixels pass at once.
+        # Pixel counts soon exceed 65,504, the largest half-precision number.
         scores = (logits.float() if logits.dtype != torch.float64 else logits).softmax(dim=1)
         true_positives, predicted, actual = soft_counts(scores, target)
         union = predicted + actual - true_positives
@@ -67,27 +67,27 @@ class JetLoss(nn.Module):
 
 def soft_counts(scores: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Soft true positives, predicted and actual pixels of each class over the batch, (K,) each, void left out."""
-    known = target != VOID
-    ids = torch.where(known, target, 0).unsqueeze(1)
-    # Sums over a mask are taken pairwise: adding pixel by pixel would lose the small ones of a large batch.
-    actual_mask = torch.zeros_like(scores).scatter_(1, ids, known.unsqueeze(1).to(scores.dtype))
+    labelled = target != VOID
+    ids = torch.where(labelled, target, 0).unsqueeze(1)
+    # torch sums a masked tensor pairwise; adding pixel by pixel would lose small values in a large batch.
+    actual_mask = torch.zeros_like(scores).scatter_(1, ids, labelled.unsqueeze(1).to(scores.dtype))
     true_positives = (actual_mask * scores).sum(dim=(0, 2, 3))
-    predicted = torch.where(known.unsqueeze(1), scores, 0.0).sum(dim=(0, 2, 3))
+    predicted = torch.where(labelled.unsqueeze(1), scores, 0.0).sum(dim=(0, 2, 3))
     return true_positives, predicted, actual_mask.sum(dim=(0, 2, 3))
 
 
 class ReleasedJetLoss(nn.Module):
-    """What the release minimises: scores of raw logits, 10 w (recall + 100 precision + 10 background IoU).
+    """The loss of the released code: scores of raw logits, 10 w (recall + 100 precision + 10 background IoU).
 
-    w is one constant, the mean over classes and images of the share of pixels, background left out. The background
-    (class 30) has a term only where the data has that many classes. logits (N, K, H, W), target (N, H, W) -> scalar.
+    w is one constant: the mean share of pixels over classes and images, without the background. The background
+    (class 30) has a term only if the data has that many classes. logits (N, K, H, W), target (N, H, W) -> scalar.
     """
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
         num_classes = logits.shape[1]
-        known = (target != VOID).unsqueeze(1)
+        labelled = (target != VOID).unsqueeze(1)
         ids = torch.where(target != VOID, target, 0).long()
-        actual_mask = F.one_hot(ids, num_classes).movedim(-1, 1) * known  # (N, K, H, W)
+        actual_mask = F.one_hot(ids, num_classes).movedim(-1, 1) * labelled  # (N, K, H, W)
         hits = (actual_mask * logits).sum(dim=(2, 3))
         actual, predicted = actual_mask.sum(dim=(2, 3)), logits.sum(dim=(2, 3))
         e = 1e-6

@@ -41,14 +41,12 @@ CURVE_POINTS = 200
 PHASES = ("proxies", "data", "network", "evaluation", "checkpoints")
 WARM_UP = 0.3
 SPARE = 4
-"""Times the size of its weights that must be free for a training to go on where its checkpoint found no room."""
-
-"""Told the finished share (0 to 1) and a line about the state."""
+"""Free disk space, in multiples of the size of the weights, that lets a training continue without a checkpoint."""
 
 
 @dataclass
 class Schedule:
-    """How far the training is, in steps or in seconds of training time."""
+    """Progress of the training, in steps or in seconds of training time."""
 
     config: TrainingConfig
     images: int
@@ -57,7 +55,7 @@ class Schedule:
 
     @property
     def total_steps(self) -> int | None:
-        """Steps of the whole training; None if it is limited by time."""
+        """Steps of the whole training; None if the budget is a time."""
         budget = self.config.budget
         match budget.unit:
             case "steps":
@@ -81,7 +79,7 @@ class Schedule:
 
     @property
     def learning_rate(self) -> float:
-        """One cycle: a cosine up over the first third, a cosine down to nearly nothing."""
+        """One cycle: a cosine up over the first `WARM_UP` of the budget, then one down to nearly 0; or constant."""
         peak = self.config.learning_rate
         if self.config.schedule == "constant":
             return peak
@@ -109,23 +107,23 @@ def train(
     """Train `model` in place and save the weights of its best validation score.
 
     Args:
-        model: freshly built, on `device`; maps (N, 3, H, W) to logits (N, K, H, W), while it trains perhaps to a tuple
-            of these and of auxiliary ones, each of which counts as its `auxiliary_weights` say.
+        model: freshly built, on `device`; maps (N, 3, H, W) to logits (N, K, H, W). In training mode it may return a
+            tuple: the logits, then auxiliary outputs, whose losses have the weights in its `auxiliary_weights`.
         data: decoded images and labels.
         config: budget, loss, optimiser and seed.
         device: where to train; mixed precision is used on CUDA only.
         weights_file: safetensors file to write.
-        metadata: stored beside the weights in that file, with what the network says of a few test images.
-        report: told the progress a few times a second.
-        floors: the training ends at an evaluation that has a floor, if its best mIoU so far lies below it.
-        checkpoint_file: where the state is kept now and then; a training that finds its own there goes on from it. It
-            stays until the caller removes it.
-        teacher: whose answers it follows beside the labels.
+        metadata: stored in that file, together with the predictions for a few test images.
+        report: called with the progress after every step.
+        floors: at an evaluation with a floor, the training ends if its best mIoU so far is below the floor.
+        checkpoint_file: where the state is saved from time to time. A training resumes from its own checkpoint there.
+            The caller removes the file.
+        teacher: a network whose soft targets the training follows in addition to the labels.
 
     Raises:
-        DivergedError: the loss, or an output that was scored, was not finite.
-        OSError: the weights cannot be written, or the checkpoint for another reason than a full disk; what was there
-            before is whole.
+        DivergedError: the loss, or the output during an evaluation, was not finite.
+        OSError: the weights cannot be written, or the checkpoint for a reason other than a full disk; the previous
+            files are intact.
     """
     checkpoint = None
     if checkpoint_file is not None:
@@ -143,7 +141,7 @@ def _identity(
     metadata: Mapping[str, str] | None,
     floors: Sequence[Floor],
 ) -> str:
-    """All that a training's result depends on, for its checkpoint."""
+    """Text of all that the result of a training depends on, for its checkpoint."""
     about = {
         "network": (metadata or {}).get("jetbench", ""),
         "teacher": (metadata or {}).get("teacher", ""),
@@ -157,14 +155,14 @@ def _identity(
 
 
 @contextlib.contextmanager
-def _deterministic(asked: bool) -> Iterator[None]:
-    """Have torch take only what gives the same result each time, and say so where there is no such thing."""
-    if not asked:
+def _deterministic(is_on: bool) -> Iterator[None]:
+    """Make torch use only deterministic operations; torch raises an error for one that has no such variant."""
+    if not is_on:
         yield
         return
     before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
     benchmarks = torch.backends.cudnn.benchmark
-    os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"  # as cuBLAS wants it for that
+    os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"  # cuBLAS requires it for determinism
     torch.use_deterministic_algorithms(True)
     torch.backends.cudnn.benchmark = False
     try:
@@ -175,7 +173,7 @@ def _deterministic(asked: bool) -> Iterator[None]:
 
 
 class _Training:
-    """One training and all of its state between two steps."""
+    """One training, with all of its state between two steps."""
 
     def __init__(
         self,
@@ -212,7 +210,7 @@ class _Training:
 
     @property
     def state(self) -> dict[str, Any]:
-        """All that changes from step to step."""
+        """All state that changes from step to step."""
         return {
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
@@ -253,14 +251,14 @@ class _Training:
         begin = time.perf_counter(), time.process_time()
         yield
         if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)  # what was asked of it is this phase's, and not the next one's
+            torch.cuda.synchronize(self.device)  # so that queued work counts for this phase and not for the next
         self.seconds[phase] += time.perf_counter() - begin[0]
         self.processor_s += time.process_time() - begin[1]
 
     def run(
         self, weights_file: Path, metadata: Mapping[str, str], report: Report, floors: Sequence[Floor]
     ) -> TrainingResult:
-        """Train to the end of the budget, or to a floor that is missed."""
+        """Train to the end of the budget, or until the best mIoU is below a floor."""
         config, schedule = self.config, self.schedule
         window = max(1, math.ceil((schedule.total_steps or 0) / CURVE_POINTS))
         stopped: str | None = None
@@ -314,7 +312,7 @@ class _Training:
         )
 
     def _save(self, checkpoint: Checkpoint, weights_folder: Path) -> None:
-        """A disk without room for a checkpoint ends no training, if what it is for, its weights, has room there."""
+        """Save a checkpoint; on a full disk the training continues without one if the weights still fit."""
         self.warning = ""
         try:
             checkpoint.save(self.state)
@@ -324,11 +322,11 @@ class _Training:
             if not is_full or shutil.disk_usage(weights_folder).free < SPARE * weights:
                 raise
             self.warning = f", no checkpoint ({error.strerror})"
-            with contextlib.suppress(OSError):  # the log may lie on that disk
+            with contextlib.suppress(OSError):  # the log may be on the same disk
                 print(f"no checkpoint at step {self.schedule.step}: {error}", file=sys.stderr)
 
     def _step(self, indices: list[int]) -> float:
-        """One step of the optimiser; returns the loss before it."""
+        """Run one step of the optimiser; returns the loss before the step."""
         schedule, begin = self.schedule, time.perf_counter()
         with self._timed("data"):
             images, target = self.prepare("train", indices)
@@ -338,18 +336,18 @@ class _Training:
                 group["lr"] = schedule.learning_rate
             with torch.autocast(self.device.type, enabled=self.mixed):
                 outputs = self.model(images)
-                answers = None if self.teacher is None else self.teacher(images)
+                soft_targets = None if self.teacher is None else self.teacher(images)
             outputs = outputs if isinstance(outputs, tuple) else (outputs,)
             loss = joint_loss(outputs, target, self.auxiliary_weights, self.loss)
-            if answers is not None:
-                loss = loss + distillation_loss(outputs[0], answers, self.config.distillation)
+            if soft_targets is not None:
+                loss = loss + distillation_loss(outputs[0], soft_targets, self.config.distillation)
             self.optimizer.zero_grad(set_to_none=True)
             self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
             self.scaler.step(self.optimizer)
             self.scaler.update()
-            value = float(loss.detach())  # after all the rest is queued: it waits for a GPU
+            value = float(loss.detach())  # last, because it waits for the GPU
             if not math.isfinite(value):
-                half = " in half precision (training.mixed_precision: false does without)" if self.mixed else ""
+                half = " in half precision (training.mixed_precision: false turns it off)" if self.mixed else ""
                 raise DivergedError(
                     f"the loss was {value}{half} at step {schedule.step + 1}, "
                     f"learning rate {schedule.learning_rate:.2g}"
@@ -368,14 +366,14 @@ class _Training:
 
 
 def save_weights(path: Path, weights: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
-    """Write a safetensors file; on a full disk nothing is left of it, and what was there before stays."""
-    path.parent.mkdir(exist_ok=True)  # not its parents: a folder that was moved away is not made anew
+    """Write a safetensors file atomically; on a full disk the previous file is intact and no partial file is left."""
+    path.parent.mkdir(exist_ok=True)  # without parents, so that a folder that was moved away is not created again
     with replaced(path) as partial:
         save_file({name: tensor.cpu().contiguous() for name, tensor in weights.items()}, partial, dict(metadata))
 
 
 def predict_samples(model: nn.Module, prepare: NormaliseBatch) -> npt.NDArray[np.uint8]:
-    """Class ids (N, H, W) of the test images that every report shows."""
+    """Predicted class ids (N, H, W) of the test images that every report shows."""
     images, _ = prepare("test", sample_indices(len(prepare.data.images["test"])))
     model.eval()
     with torch.inference_mode():
@@ -384,7 +382,7 @@ def predict_samples(model: nn.Module, prepare: NormaliseBatch) -> npt.NDArray[np
 
 
 def why_stopped(floors: Sequence[Floor], evaluation: int, best_miou: float) -> str | None:
-    """Why a training with that best mIoU ends at its k-th evaluation; None if it goes on."""
+    """Why a training with that best mIoU ends at its k-th evaluation; None if it continues."""
     floor = next((floor for floor in floors if floor.evaluation == evaluation), None)
     if floor is None or best_miou >= floor.miou:
         return None

@@ -1,7 +1,7 @@
-"""build_loss: JetLoss and the usual losses to hold it against, all of logits and class ids with void left out.
+"""build_loss: JetLoss and the usual losses to compare it with, all from logits and class ids, ignoring void.
 
-Ours and not a library's: those that have all of them bring a vision stack along, and none leaves out void everywhere.
-The tests hold them against kornia's.
+Own implementations, because the libraries that have all of these losses require a vision stack, and none ignores void
+everywhere. The tests compare them with kornia's.
 """
 
 import math
@@ -25,21 +25,21 @@ ENET_OFFSET = 1.02
 
 
 def log_probabilities(logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Of each pixel: the log-probability of its own class, that class (0 for void), and whether it has one.
+    """For each pixel: the log-probability of its class, its class id (0 for void), and True if it has a class.
 
-    (N, K, H, W) and (N, H, W) -> three of (N, H, W); in single precision whatever the logits are in.
+    (N, K, H, W) and (N, H, W) -> three tensors (N, H, W). Computed in single precision at least.
     """
-    known = target != VOID
-    ids = torch.where(known, target, 0)
+    labelled = target != VOID
+    ids = torch.where(labelled, target, 0)
     logs = logits.float() if logits.dtype != torch.float64 else logits
     own = logs.log_softmax(dim=1).gather(1, ids.unsqueeze(1)).squeeze(1)
-    return own, ids, known
+    return own, ids, labelled
 
 
 class CrossEntropy(nn.Module):
-    """Mean of -log p over pixels with a class, each weighing as its class does. Without weights all weigh 1.
+    """Weighted mean of -log p over the pixels with a class, by class weights; without weights all pixels count 1.
 
-    logits (N, K, H, W) and target (N, H, W) -> a scalar; 0 of a batch without such a pixel.
+    logits (N, K, H, W) and target (N, H, W) -> a scalar; 0 for a batch without labelled pixels.
     """
 
     class_weights: Tensor | None
@@ -49,8 +49,8 @@ class CrossEntropy(nn.Module):
         self.register_buffer("class_weights", class_weights)
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
-        own, ids, known = log_probabilities(logits, target)
-        weights = known.to(own.dtype)
+        own, ids, labelled = log_probabilities(logits, target)
+        weights = labelled.to(own.dtype)
         if self.class_weights is not None:
             weights = weights * self.class_weights.to(own.dtype)[ids]
         return -(own * weights).sum() / weights.sum().clamp(min=torch.finfo(own.dtype).tiny)
@@ -63,9 +63,9 @@ class Focal(nn.Module):
     """
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
-        own, _, known = log_probabilities(logits, target)
+        own, _, labelled = log_probabilities(logits, target)
         losses = -((1 - own.exp()).clamp(min=0) ** FOCUS) * own
-        return (losses * known).sum() / known.sum().clamp(min=1)
+        return (losses * labelled).sum() / labelled.sum().clamp(min=1)
 
 
 class Dice(nn.Module):
@@ -87,14 +87,14 @@ class Dice(nn.Module):
 class Lovasz(nn.Module):
     """Lovász-softmax (Berman et al., 2018): the convex extension of 1 - IoU, the mean over the batch's classes.
 
-    logits (N, K, H, W) and target (N, H, W) -> a scalar. Errors are sorted over the whole batch, so it costs a sort of
-    all pixels for each class that is present.
+    logits (N, K, H, W) and target (N, H, W) -> a scalar. Errors are sorted over the whole batch: each class that is
+    present costs a sort of all pixels.
     """
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
         scores = (logits.float() if logits.dtype != torch.float64 else logits).softmax(dim=1)
-        known = target != VOID
-        scores, ids = scores.movedim(1, -1)[known], target[known]  # (P, K), (P,)
+        labelled = target != VOID
+        scores, ids = scores.movedim(1, -1)[labelled], target[labelled]  # (P, K), (P,)
         losses = []
         for label in torch.unique(ids).tolist():
             actual = ids == label
@@ -104,9 +104,9 @@ class Lovasz(nn.Module):
 
 
 def jaccard_slope(actual: Tensor) -> Tensor:
-    """What each further wrong pixel adds to 1 - IoU, pixels in order of their errors: booleans (P,) -> (P,), float64.
+    """The increase of 1 - IoU by each further wrong pixel, in the order of errors: booleans (P,) -> (P,), float64.
 
-    Counts are whole numbers, so nothing is lost however many pixels there are.
+    Integer counts keep it exact for any number of pixels.
     """
     hits = actual.cumsum(0)
     total = hits[-1]
@@ -116,13 +116,13 @@ def jaccard_slope(actual: Tensor) -> Tensor:
 
 
 def enet_weights(class_pixels: Sequence[int]) -> Tensor:
-    """ENet's class weights 1 / ln(1.02 + p) (Paszke et al., 2016), p the share of labelled pixels: float32 (K,)."""
+    """ENet's class weights 1 / ln(1.02 + p) (Paszke et al., 2016) for a share p of labelled pixels: float32 (K,)."""
     total = sum(class_pixels)
     return torch.tensor([1 / math.log(ENET_OFFSET + pixels / total) for pixels in class_pixels])
 
 
 def build_loss(config: TrainingConfig, class_pixels: Sequence[int]) -> nn.Module:
-    """The loss that `config` names, for data with these training pixels per class."""
+    """The loss that `config` names; `class_pixels` counts the training pixels of each class."""
     match config.loss:
         case "cross-entropy":
             return CrossEntropy()

@@ -1,4 +1,4 @@
-"""Confusion counts over a whole split, and the scores that follow from them (paper, eq. 3)."""
+"""Confusion matrix over a whole split, and its scores (paper, eq. 3)."""
 
 from collections.abc import Iterable
 
@@ -11,7 +11,7 @@ from jetbench.records.record import ClassCounts
 
 
 def confusion_matrix(logits: Tensor, target: Tensor) -> Tensor:
-    """Pixels by true class (rows) and predicted class (columns), int64 (K, K), void left out.
+    """Pixel counts by true class (rows) and predicted class (columns), int64 (K, K), void left out.
 
     Args:
         logits: (N, K, H, W).
@@ -34,7 +34,7 @@ def class_counts(matrix: Tensor) -> ClassCounts:
 
 
 def evaluate(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], num_classes: int) -> ClassCounts:
-    """Score `model` on all batches with one confusion matrix; its training mode is put back afterwards.
+    """Score `model` on all batches with one confusion matrix; restores its training mode.
 
     Args:
         model: maps images (N, 3, H, W) to logits (N, K, H, W).
@@ -51,8 +51,8 @@ def evaluate(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], num_cla
         for images, target in batches:
             logits = model(images)
             if not torch.isfinite(logits).all():
-                # argmax would still name a class, and a broken network would get a score.
-                raise DivergedError("the network's output was not finite when it was scored")
+                # argmax would still give a class, and a broken network would get a score.
+                raise DivergedError("the network's output was not finite during evaluation")
             matrix += confusion_matrix(logits, target).cpu()
     model.train(was_training)
     return class_counts(matrix)

@@ -1,4 +1,4 @@
-"""One trained network and one image of any size: its class ids, and the picture of them laid over it."""
+"""Prediction of one image of any size by a trained network: its class ids, and an overlay picture."""
 
 from pathlib import Path
 
@@ -19,7 +19,7 @@ def load_image(path: Path) -> Image.Image:
     """An image file as RGB.
 
     Raises:
-        DataError: it is missing, truncated or no image.
+        DataError: the file is missing, truncated or not an image.
     """
     try:
         with Image.open(path) as picture:
@@ -27,16 +27,16 @@ def load_image(path: Path) -> Image.Image:
     except FileNotFoundError:
         raise DataError(f"{path}: no such image") from None
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
-        raise DataError(f"{path}: is no image that can be read ({error})") from None
+        raise DataError(f"{path}: cannot be read as an image ({error})") from None
     return image
 
 
 def predict_image(network: nn.Module, saved: SavedNetwork, image: Image.Image) -> npt.NDArray[np.uint8]:
-    """Class ids (H, W) at the image's own size; the network sees it at the size that it was trained at."""
+    """Class ids (H, W) at the size of the image; the network gets the image resized to its training size."""
     height, width = saved.input_size
     resized = image.resize((width, height), Image.Resampling.BILINEAR)
     pixels = torch.from_numpy(np.asarray(resized).copy()).permute(2, 0, 1)[None].float()
-    mean, std = (torch.tensor(each).view(1, 3, 1, 1) for each in (saved.mean, saved.std))
+    mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (saved.mean, saved.std))
     network.eval()
     with torch.inference_mode():
         ids = network((pixels - mean) / std).argmax(1)[0].to(torch.uint8).numpy()
@@ -46,7 +46,7 @@ def predict_image(network: nn.Module, saved: SavedNetwork, image: Image.Image) -
 def write_overlay(
     folder: Path, stem: str, image: Image.Image, ids: npt.NDArray[np.uint8], num_classes: int, opacity: float
 ) -> list[Path]:
-    """Write STEM-overlay.png, with a legend of the classes in it, and STEM-classes.png, whose pixels are class ids."""
+    """Write STEM-overlay.png, with a legend of its classes, and STEM-classes.png, whose pixels are class ids."""
     colours = colours_of(num_classes)
     blended = Image.blend(image, Image.fromarray(colours[ids]), opacity)
     present = [int(number) for number in np.argsort(-np.bincount(ids.ravel(), minlength=num_classes))]
@@ -60,7 +60,7 @@ def write_overlay(
 
 
 def _with_legend(picture: Image.Image, present: list[int], num_classes: int, ids: npt.NDArray[np.uint8]) -> Image.Image:
-    """The picture with the classes that are in it below, each with its share of the pixels."""
+    """The picture with a legend below: each class in it, with its share of the pixels."""
     columns = max(1, picture.width // LEGEND_COLUMN)
     rows = -(-len(present) // columns)
     whole = Image.new("RGB", (picture.width, picture.height + rows * LEGEND_ROW + 2 * MARGIN), "white")
@@ -72,6 +72,6 @@ def _with_legend(picture: Image.Image, present: list[int], num_classes: int, ids
         y = picture.height + MARGIN + (place // columns) * LEGEND_ROW
         draw.rectangle((x, y, x + 10, y + 10), fill=tuple(int(value) for value in colours[number]))
         share = (ids == number).mean()
-        told = f"{100 * share:.0f} %" if share >= 0.01 else "under 1 %"
-        draw.text((x + 14, y - 1), f"{names[number]} {told}", fill="black")
+        percent = f"{100 * share:.0f} %" if share >= 0.01 else "under 1 %"
+        draw.text((x + 14, y - 1), f"{names[number]} {percent}", fill="black")
     return whole

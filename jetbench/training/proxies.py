@@ -1,8 +1,8 @@
-"""Zero-cost proxies: what an untrained network tells in one pass or two, to be held against what training tells.
+"""Zero-cost proxies: scores of an untrained network from one or two passes, to compare with its trained accuracy.
 
-synflow (Tanaka et al., 2020), the norm of the loss's gradient, and NASWOT (Mellor et al., 2021), as Abdelfattah et al.
-(2021) use them to rank architectures. None of them is known to rank segmentation networks; how well they do says
-`jetbench table --per budget`.
+synflow (Tanaka et al., 2020), the norm of the gradient of the loss, and NASWOT (Mellor et al., 2021), as Abdelfattah et
+al. (2021) use them to rank architectures. None is known to rank segmentation networks; `jetbench table --per budget`
+shows how well each does.
 """
 
 import copy
@@ -22,26 +22,27 @@ PROXIES = ("synflow", "gradient-norm", "naswot")
 
 
 def measure_proxies(model: nn.Module, images: Tensor, target: Tensor) -> dict[str, float]:
-    """The proxies of a freshly built network, as far as they are finite; neither it nor any generator is changed.
+    """The finite proxies of a freshly built network, by name; the network and all random generators stay unchanged.
 
     Args:
-        model: untrained; a copy of it is looked at.
-        images: one normalised batch, (N, 3, H, W), two images at least.
+        model: untrained; the proxies are measured on copies.
+        images: one normalised batch, (N, 3, H, W), with at least two images.
         target: its class ids, (N, H, W).
     """
     with torch.random.fork_rng(devices=[images.device] if images.device.type == "cuda" else []):
-        found = {
+        scores = {
             "synflow": synflow(copy.deepcopy(model), images[:1]),
             "gradient-norm": gradient_norm(copy.deepcopy(model), images, target),
             "naswot": naswot(copy.deepcopy(model), images),
         }
-    return {name: value for name, value in found.items() if math.isfinite(value)}
+    return {name: value for name, value in scores.items() if math.isfinite(value)}
 
 
 def synflow(model: nn.Module, images: Tensor) -> float:
-    """Log10 of the sum over weights of |w dR/dw|, R the summed output for an image of ones, with |w| for w.
+    """Log10 of the sum over weights of |w dR/dw|, R being the summed output for an image of ones, with |w| for w.
 
-    Norms are passed by, as they would undo what weights do; in double precision, since R grows with the depth.
+    Norm layers are bypassed, because they would cancel the scale of the weights. Computed in double precision, because
+    R grows with depth.
     """
     model = model.double().eval()
     with torch.no_grad():
@@ -74,7 +75,7 @@ def _norms_passed_by(model: nn.Module) -> Iterator[None]:
 
 
 def gradient_norm(model: nn.Module, images: Tensor, target: Tensor) -> float:
-    """Euclidean norm of the gradient of cross-entropy over all weights, for one batch."""
+    """Euclidean norm of the gradient of the cross-entropy with respect to all weights, for one batch."""
     outputs = model.train()(images)
     logits = outputs[0] if isinstance(outputs, tuple) else outputs
     loss = CrossEntropy()(logits, target)
@@ -83,12 +84,12 @@ def gradient_norm(model: nn.Module, images: Tensor, target: Tensor) -> float:
 
 
 def naswot(model: nn.Module, images: Tensor) -> float:
-    """Log-determinant of how alike the images' activation patterns are, each pattern the signs before activations.
+    """Log-determinant of the similarity of the images' activation patterns (signs of the inputs of activations).
 
-    The kernel counts agreeing signs of each pair of images, scaled to 1 for an image with itself, so that networks of
-    different sizes compare: the more the patterns differ, the nearer to 0 from below. Minus infinity of fewer than two
-    images, and where two have one pattern. It sees activations that are modules, which all of JetSeg's are. Baselines
-    that call functions instead are seen in part, so it compares within a family.
+    The kernel counts the equal signs of each pair of images, scaled to 1 for an image with itself, so that networks of
+    different sizes are comparable. The more the patterns differ, the closer the value is to 0 from below. It is minus
+    infinity for fewer than two images, or if two images have the same pattern. Only activations that are modules count:
+    all of JetSeg's are, but some baselines call functions, so compare values only within a family.
     """
     kernel = torch.zeros(len(images), len(images), dtype=torch.float64)
     count = 0

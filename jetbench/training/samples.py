@@ -1,4 +1,4 @@
-"""What a trained network says of a few fixed test images, kept in its weights file; class ids as colours."""
+"""Predictions for a few fixed test images, stored in the weights file; colours of class ids."""
 
 import base64
 import io
@@ -20,20 +20,20 @@ Ids = npt.NDArray[np.uint8]
 
 
 def sample_indices(count: int) -> list[int]:
-    """Which images of a split are shown: up to `COUNT`, the same for every network, spread over the split."""
+    """Indices of the images of a split to show: up to `COUNT`, the same for every network, spread over the split."""
     shown = min(COUNT, count)
     return [(2 * number + 1) * count // (2 * shown) for number in range(shown)]
 
 
 def encode_ids(ids: Ids) -> str:
-    """Class ids (N, H, W) as one grey PNG, one image below the other, in base64: for a weights file's metadata."""
+    """Class ids (N, H, W) as one grey PNG in base64, images stacked vertically: for the metadata of a weights file."""
     buffer = io.BytesIO()
     Image.fromarray(ids.reshape(-1, ids.shape[2]), "L").save(buffer, "PNG", optimize=True)
     return f"{len(ids)} {base64.b64encode(buffer.getvalue()).decode()}"
 
 
 def decode_ids(text: str) -> Ids:
-    """The class ids (N, H, W) of `encode_ids`."""
+    """The class ids (N, H, W) from the text of `encode_ids`."""
     count, _, data = text.partition(" ")
     with Image.open(io.BytesIO(base64.b64decode(data))) as picture:
         stacked = np.asarray(picture.convert("L"))
@@ -41,33 +41,33 @@ def decode_ids(text: str) -> Ids:
 
 
 def read_predictions(path: Path) -> Ids | None:
-    """Class ids (N, H, W) of the sample images, from a weights file; None where it holds none. Takes no torch."""
+    """Class ids (N, H, W) of the sample images in a weights file; None if it has none. Needs no torch."""
     try:
         with path.open("rb") as file:
             (length,) = struct.unpack("<Q", file.read(8))
             if length > LARGEST_HEADER:
                 return None
-            told = json.loads(file.read(length)).get("__metadata__", {}).get(KEY)
-        return decode_ids(told) if told else None
+            text = json.loads(file.read(length)).get("__metadata__", {}).get(KEY)
+        return decode_ids(text) if text else None
     except (OSError, ValueError, struct.error, AttributeError):
         return None
 
 
 def class_names_of(num_classes: int) -> tuple[str, ...]:
-    """CamVid's names for 11 or 32 classes; numbers for any other count."""
-    known = {len(names): names for names in (CLASSES_11, CLASSES_32)}
-    return known.get(num_classes) or tuple(f"class {number}" for number in range(num_classes))
+    """The class names of CamVid for 11 or 32 classes; numbered names for any other count."""
+    vocabularies = {len(names): names for names in (CLASSES_11, CLASSES_32)}
+    return vocabularies.get(num_classes) or tuple(f"class {number}" for number in range(num_classes))
 
 
 def colours_of(num_classes: int) -> Ids:
-    """A colour (256, 3) for each class id, CamVid's for its 11 and 32 classes; void is black."""
-    known: tuple[tuple[int, int, int], ...]
+    """A colour for each class id, uint8 (256, 3): CamVid's for 11 and 32 classes; void is black."""
+    palette: tuple[tuple[int, int, int], ...]
     if num_classes == len(COLOURS_11):
-        known = COLOURS_11
+        palette = COLOURS_11
     elif num_classes == len(COLOURS_32):
-        known = tuple(COLOURS_32.values())
+        palette = tuple(COLOURS_32.values())
     else:
-        known = tuple(((67 * n) % 256, (149 * n + 90) % 256, (211 * n + 40) % 256) for n in range(num_classes))
+        palette = tuple(((67 * n) % 256, (149 * n + 90) % 256, (211 * n + 40) % 256) for n in range(num_classes))
     colours = np.zeros((VOID + 1, 3), np.uint8)
-    colours[: len(known)] = known
+    colours[: len(palette)] = palette
     return colours

@@ -183,7 +183,9 @@ def test_a_damaged_folder_names_the_file_and_the_fault(camvid_11: Path, damage: 
 def test_an_unknown_colour_is_named(camvid_32: tuple[Path, dict[str, np.ndarray]]) -> None:
     root, _ = camvid_32
     Image.fromarray(np.full((36, 48, 3), 7, np.uint8)).save(root / "LabeledApproved_full" / "0016E5_07961_L.png")
-    with pytest.raises(DataError, match=r"0016E5_07961_L.png: mislabelled: colour \(7, 7, 7\) is not a CamVid class; 1728 pixel"):
+    with pytest.raises(
+        DataError, match=r"0016E5_07961_L.png: mislabelled: colour \(7, 7, 7\) is not a CamVid class; 1728 pixel"
+    ):
         load_data(config(root))
 
 

@@ -46,7 +46,7 @@ def test_an_output_that_is_not_finite_is_no_prediction() -> None:
         def forward(self, images: Tensor) -> Tensor:
             return torch.full((1, 2, 1, 4), float("nan"))
 
-    with pytest.raises(DivergedError, match="not finite when it was scored"):
+    with pytest.raises(DivergedError, match="not finite during evaluation"):
         evaluate(Broken(), [(torch.zeros(1, 3, 1, 4), torch.zeros(1, 1, 4, dtype=torch.long))], 2)
 
 
