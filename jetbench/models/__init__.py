@@ -1,1 +1,1 @@
-"""The paper's blocks as torch modules, one file per concept; `build.py` is the one door."""
+"""The blocks of JetSeg as torch modules, one file per concept; `build.py` builds every network."""

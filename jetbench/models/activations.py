@@ -1,4 +1,4 @@
-"""REU and TanhExp, the activations of JetSeg (section 2.2), and the plain baselines to sweep against them."""
+"""REU and TanhExp, the activations of JetSeg (section 2.2), and common activations to compare with them."""
 
 from typing import Any
 
@@ -11,22 +11,22 @@ CUT = 20
 
 
 def _trains_eagerly(module: nn.Module, x: Tensor) -> bool:
-    """Does a pass keep what backward needs, operation by operation?
+    """True if the pass stores the results of single operations for backward; only then does a fused function save work.
 
-    Only then is there something to save. Compilers fuse by themselves, counters and exporters see plain operations, and
-    mixed precision chooses the type of each of these.
+    Compilers fuse by themselves, counters and exporters need the plain operations, and mixed precision chooses the type
+    of each operation.
     """
     return (
         module.training
         and x.requires_grad
         and not torch.compiler.is_compiling()
-        and x.device.type in ("cpu", "cuda")  # not on meta, which only shapes live on
+        and x.device.type in ("cpu", "cuda")  # not on meta, which holds only shapes
         and not torch.is_autocast_enabled(x.device.type)
     )
 
 
 class _FusedREU(torch.autograd.Function):
-    """REU that keeps its input alone and passes over memory less often: e = exp(min(x, 0)), dx = (1 + min(x, 0)) e."""
+    """REU that stores only its input and needs fewer memory passes: e = exp(min(x, 0)), dx = (1 + min(x, 0)) e."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
@@ -45,7 +45,7 @@ class _FusedREU(torch.autograd.Function):
 class REU(nn.Module):
     """Rectified exponential unit: x for x > 0, x * exp(x) otherwise. Keeps the shape.
 
-    Written as x * exp(min(x, 0)): the same function, but exp never overflows, so its gradient is finite everywhere.
+    Computed as x * exp(min(x, 0)): the same function, but exp never overflows, so the gradient is finite everywhere.
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -56,7 +56,7 @@ class REU(nn.Module):
 
 
 class _FusedTanhExp(torch.autograd.Function):
-    """TanhExp that keeps x and t = tanh(e), e = exp(x): dx = t + x (1 - t^2) e."""
+    """TanhExp that stores only x and t = tanh(e), with e = exp(x): dx = t + x (1 - t^2) e."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
@@ -75,7 +75,7 @@ class _FusedTanhExp(torch.autograd.Function):
 class TanhExp(nn.Module):
     """x * tanh(exp(x)). Keeps the shape.
 
-    exp is cut at 20, where tanh(exp(x)) is already 1 in double precision: beyond, its gradient would be inf * 0.
+    x is clamped at 20, where tanh(exp(x)) is already 1 in double precision; beyond, the gradient would be inf * 0.
     """
 
     def forward(self, x: Tensor) -> Tensor:

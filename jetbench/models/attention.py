@@ -1,4 +1,4 @@
-"""The attention modules of a JetBlock (section 2.2): CBAM, SAM in two readings, and ECA. Each keeps the shape."""
+"""The attention modules of a JetBlock (section 2.2): CBAM, SAM in two forms, and ECA. Each keeps the shape."""
 
 import torch
 import torch.nn.functional as F
@@ -11,7 +11,7 @@ from jetbench.spec.architecture import AttentionName
 def _global_maximum(x: Tensor) -> Tensor:
     """The maximum of each map: (N, C, H, W) -> (N, C, 1, 1)."""
     if x.is_cuda and torch.are_deterministic_algorithms_enabled():
-        return x.amax(dim=(2, 3), keepdim=True)  # the pooling has no deterministic gradient there; ties share this one
+        return x.amax(dim=(2, 3), keepdim=True)  # max-pooling has no deterministic gradient on CUDA; ties share amax's
     return F.adaptive_max_pool2d(x, 1)
 
 
@@ -48,8 +48,9 @@ class ChannelAttention(nn.Module):
 class CBAM(nn.Sequential):
     """Channel attention, then spatial attention (Woo et al., 2018).
 
-    Departs: the channel network's ReLU is the architecture's activation. JetSeg's narrow stages leave it two hidden
-    units, and a ReLU often starts with both of them dead; `cbam-released` keeps the ReLU. See DECISIONS.md.
+    Departs: the channel network uses the activation of the architecture instead of ReLU. In JetSeg's narrow stages it
+    has two hidden units, and with ReLU both are often dead from the start; `cbam-released` keeps the ReLU. See
+    DECISIONS.md.
     """
 
     def __init__(self, channels: int, activation: nn.Module) -> None:
@@ -57,7 +58,7 @@ class CBAM(nn.Sequential):
 
 
 class ReleasedSAM(nn.Module):
-    """What the released code calls SAM: a sigmoid map, times its own global mean plus maximum, times the input."""
+    """The SAM of the released code: a sigmoid map, times its own global mean plus maximum, times the input."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -70,7 +71,7 @@ class ReleasedSAM(nn.Module):
 
 
 class ECA(nn.Module):
-    """Efficient channel attention (Wang et al., 2020): a 1-D convolution across the channels' means."""
+    """Efficient channel attention (Wang et al., 2020): a 1-D convolution over the channel means."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()

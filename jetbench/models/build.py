@@ -1,4 +1,4 @@
-"""build_model: the one door from an architecture to a torch module; and that module compiled, or as TorchScript."""
+"""build_model: the torch module of an architecture; also compiled, or as TorchScript."""
 
 from types import FunctionType
 from typing import Any
@@ -16,19 +16,19 @@ from jetbench.spec.catalog import load_architecture
 def build_model(architecture: AnyArchitecture | str, num_classes: int, input_size: tuple[int, int]) -> nn.Module:
     """A freshly initialised network that maps (N, 3, H, W) to logits (N, num_classes, H, W).
 
-    In training mode a baseline with auxiliary heads returns a tuple: the logits, then each head's, of the same size.
-    A head of one channel tells edges from the rest.
+    In training mode a baseline with auxiliary heads returns a tuple: the logits, then the output of each head, of the
+    same size. A head with one channel predicts edges.
 
     Args:
         architecture: what to build: a name (`jetseg-nano`), the path of a YAML file, or an `Architecture`.
         num_classes: K, at least 2.
-        input_size: (height, width) the pyramid is planned for; the built network takes others too.
+        input_size: (height, width) for which the pyramid is planned; the built network also accepts other sizes.
 
     Raises:
         SpecError: the architecture cannot be built at this size; the message names the key, the value and the rule.
     """
-    known = load_architecture(architecture) if isinstance(architecture, str) else architecture
-    return build_planned(plan_network(known, num_classes, input_size))
+    spec = load_architecture(architecture) if isinstance(architecture, str) else architecture
+    return build_planned(plan_network(spec, num_classes, input_size))
 
 
 def build_planned(plan: AnyPlan) -> nn.Module:
@@ -39,7 +39,7 @@ def build_planned(plan: AnyPlan) -> nn.Module:
 
 
 def without_training_heads(model: nn.Module) -> nn.Module:
-    """`model` itself, in eval mode and for good without the heads that only training uses: what would be deployed."""
+    """`model` itself, as deployed: in eval mode, and with its training-only heads permanently removed."""
     if names := getattr(model, "training_only", ()):
         for name in names:
             delattr(model, name)
@@ -48,10 +48,10 @@ def without_training_heads(model: nn.Module) -> nn.Module:
 
 
 def compile_whole(model: nn.Module, backend: str = "inductor") -> Any:
-    """`model` compiled as one graph by torch.compile; what it cannot take is an error, not a slow piece in between.
+    """`model` compiled as one graph by torch.compile; an unsupported operation is an error instead of a graph break.
 
-    Compiled graphs are kept for each code object and given up for eager mode after eight of them, without an error:
-    a process that compares several networks needs a code object for each.
+    torch caches compiled graphs per code object and silently falls back to eager mode after eight of them, so each
+    network gets its own code object.
     """
 
     def run(images: Tensor) -> Tensor:
@@ -65,7 +65,7 @@ def compile_whole(model: nn.Module, backend: str = "inductor") -> Any:
 def to_torchscript(model: nn.Module, images: Tensor) -> Any:
     """`model` traced with a batch like `images` and frozen: weights are constants, no Python runs between kernels.
 
-    Traced, not scripted: torch 1.10 loads a trace of torch 2.13, and is aborted by a script.
+    Traced and not scripted, because torch 1.10 can load a trace of torch 2.13 but aborts on a script.
     """
     with torch.no_grad():
         return torch.jit.freeze(torch.jit.trace(model, images, check_trace=False))  # type: ignore[no-untyped-call]

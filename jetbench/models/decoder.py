@@ -1,4 +1,4 @@
-"""The RegSeg-style decoder of JetSeg (section 2.3), as the paper means it and as the release computes it."""
+"""The RegSeg-style decoder of JetSeg (section 2.3), in the form of the paper and in that of the released code."""
 
 import torch
 import torch.nn.functional as F
@@ -16,15 +16,15 @@ def conv_norm_act(in_channels: int, out_channels: int, activation: ActivationNam
 
 
 def upsample_to(x: Tensor, like: Tensor) -> Tensor:
-    """`x` brought to the height and width of `like`, bilinear."""
+    """`x` resized to the height and width of `like`, bilinear."""
     return F.interpolate(x, size=like.shape[-2:], mode="bilinear", align_corners=False)
 
 
 class RegSegDecoder(nn.Module):
     """Three feature maps, deep to shallow -> logits (N, K, h, w) at the shallowest map's size.
 
-    `regseg`: the deepest head is added to the middle one, fused, and stacked on the shallow one.
-    `released`: the release computes that sum and then drops it, so the deepest head never reaches the output.
+    `regseg`: the deepest head is added to the middle one, fused, and concatenated with the shallow one.
+    `released`: the released code computes that sum and drops it, so the deepest head never affects the output.
     """
 
     def __init__(self, plan: DecoderPlan, activation: ActivationName) -> None:
@@ -40,7 +40,7 @@ class RegSegDecoder(nn.Module):
         deep, middle, shallow = (head(feature) for head, feature in zip(self.heads, features, strict=True))
         up = upsample_to(deep, middle) + middle
         if self.fusion == "released":
-            # The sum above is dropped, and the last upsampling changes nothing; the release pays for both, so its
+            # The sum above is unused, and the last upsampling changes nothing. The released code computes both, so this
             # form does too.
             fused = upsample_to(self.fuse(upsample_to(middle, shallow) + shallow), shallow)
         else:

@@ -10,7 +10,7 @@ from jetbench.spec.architecture import ActivationName
 
 
 class ChannelShuffle(nn.Module):
-    """Deals the channels of `groups` groups out in turn, so that the next grouped layer sees all of them."""
+    """Interleaves the channels of `groups` groups, so that each group of the next layer sees all of them."""
 
     def __init__(self, groups: int) -> None:
         super().__init__()
@@ -28,7 +28,7 @@ class JetBlock(nn.Module):
     """Expansion, norm, activation, shuffle, JetConv, attention, activation, reduction.
 
     (N, C_in, H, W) -> (N, C_out, H / stride, W / stride). The first block (S0) is JetConv, norm, activation.
-    `skip` places the residual: around the block (paper), or around each operation (release).
+    `skip` places the residual connection: around the block (paper), or around each operation (released code).
     """
 
     def __init__(self, plan: BlockPlan, activation: ActivationName) -> None:

@@ -10,7 +10,7 @@ from jetbench.spec.architecture import Branch
 
 
 def depthwise(channels: int, kernel_size: tuple[int, int], dilation: int = 1) -> nn.Conv2d:
-    """Depthwise convolution with odd kernel that keeps height and width; a side of 1 is not dilated."""
+    """Depthwise convolution with an odd kernel that keeps height and width; a side of 1 is not dilated."""
     dilations = (dilation if kernel_size[0] > 1 else 1, dilation if kernel_size[1] > 1 else 1)
     padding = (dilations[0] * (kernel_size[0] // 2), dilations[1] * (kernel_size[1] // 2))
     return nn.Conv2d(channels, channels, kernel_size, 1, padding, dilations, groups=channels, bias=False)
@@ -24,7 +24,7 @@ def branch_convolutions(channels: int, branch: Branch) -> list[nn.Conv2d]:
 
 
 class ParallelBranches(nn.Module):
-    """The paper's reading: CDDConvs side by side, summed hierarchically, the partial sums stacked.
+    """The layout of the paper: parallel CDDConvs, summed hierarchically, with the partial sums concatenated.
 
     (N, C, H, W) -> (N, B * C, H, W) for B branches.
     """
@@ -40,12 +40,12 @@ class ParallelBranches(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         features = [branch(x) for branch in self.branches]
-        # Running sums smooth the gridding that a lone dilated branch leaves (ESPNet's hierarchical fusion).
+        # Running sums smooth the gridding artefacts of a single dilated branch (ESPNet's hierarchical fusion).
         return torch.cat(list(accumulate(features, torch.add)), dim=1)
 
 
 class SequentialBranches(nn.Sequential):
-    """The release's reading: the listed depthwise convolutions one after another. (N, C, H, W) keeps its shape."""
+    """The layout of the released code: the depthwise convolutions in sequence. (N, C, H, W) keeps its shape."""
 
     def __init__(self, channels: int, branches: tuple[Branch, ...]) -> None:
         super().__init__(*(conv for branch in branches for conv in branch_convolutions(channels, branch)))
@@ -54,7 +54,7 @@ class SequentialBranches(nn.Sequential):
 class JetConv(nn.Module):
     """Depthwise branches, then a grouped 1x1 convolution that mixes them.
 
-    (N, C_in, H, W) -> (N, C_out, H / stride, W / stride). The input is added where the plan has a shortcut.
+    (N, C_in, H, W) -> (N, C_out, H / stride, W / stride). The input is added if the plan has a shortcut.
     """
 
     def __init__(self, plan: JetConvPlan) -> None:

@@ -16,7 +16,7 @@ class JetNet(nn.Module):
 
     def forward(self, x: Tensor) -> list[Tensor]:
         features: dict[int, Tensor] = {}
-        # Every block runs, also those below the deepest tap: the release pays for them too.
+        # Every block runs, including those below the deepest tap, because the released code runs them too.
         for number, block in enumerate(self.blocks):
             x = block(x)
             if number in self.tapped:

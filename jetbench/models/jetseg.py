@@ -11,7 +11,7 @@ from jetbench.network.plan import Plan
 class JetSeg(nn.Module):
     """(N, 3, H, W) -> logits (N, K, H, W).
 
-    The plan's input size fixes which blocks there are; the built network then runs at any size.
+    The input size of the plan determines the blocks; the built network then runs at any size.
     """
 
     def __init__(self, plan: Plan) -> None:

@@ -1,4 +1,4 @@
-"""Weights files: what stands in one beside the weights, and the network that is built from it."""
+"""Weights files: their metadata, and the network that is built from one."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from jetbench.spec.base import Spec
 
 
 class SavedNetwork(Spec):
-    """What stands beside the weights in a file, so that they can be built and fed again without their sweep."""
+    """The metadata of a weights file: what is needed to rebuild the network and normalise its input."""
 
     architecture: AnyArchitecture
     num_classes: int
@@ -23,12 +23,12 @@ class SavedNetwork(Spec):
 
 
 def load_weights(path: Path | str) -> tuple[nn.Module, SavedNetwork]:
-    """The network in a weights file of ours, built and filled, and what stands beside the weights.
+    """The network of a jetbench weights file, with its weights loaded, and the metadata of the file.
 
     The network maps normalised images (N, 3, H, W) to logits (N, num_classes, H, W).
 
     Raises:
-        SpecError: the file is missing, is no safetensors file, or does not say what network it belongs to.
+        SpecError: the file is missing, is not a safetensors file, does not name its network, or does not fit it.
     """
     path = Path(path)
     if path.is_dir():
@@ -40,16 +40,14 @@ def load_weights(path: Path | str) -> tuple[nn.Module, SavedNetwork]:
     except FileNotFoundError:
         raise SpecError(f"{path}: no such weights file") from None
     except (SafetensorError, OSError) as error:
-        raise SpecError(f"{path}: not a safetensors file that can be read ({error})") from None
+        raise SpecError(f"{path}: cannot be read as a safetensors file ({error})") from None
     if "jetbench" not in metadata:
-        raise SpecError(
-            f"{path}: does not say which network it belongs to; only weights that jetbench saved can be used"
-        )
+        raise SpecError(f"{path}: does not say which network it belongs to; use a weights file that jetbench saved")
     try:
         saved = SavedNetwork.model_validate_json(metadata["jetbench"])
         model = build_model(saved.architecture, saved.num_classes, saved.input_size)
         model.load_state_dict(tensors)
     except (ValidationError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
-        raise SpecError(f"{path}: its network cannot be built by this version of jetbench ({reason})") from None
+        raise SpecError(f"{path}: this version of jetbench cannot build its network ({reason})") from None
     return model, saved

@@ -1,4 +1,4 @@
-"""The baselines, one file each; `BASELINES` is the register that `build_model` looks them up in."""
+"""The baselines, one file each; `build_model` finds them in the register `BASELINES`."""
 
 from collections.abc import Callable
 
@@ -52,8 +52,8 @@ BASELINES: dict[BaselineName, Callable[[int], nn.Module]] = {
     "stdc1": STDC1Seg,
     "ppliteseg-t": PPLiteSegT,
 }
-"""Each maps a number of classes to a module: (N, 3, H, W) -> logits (N, K, H, W), and auxiliary ones in training.
+"""Maps names to functions from a number of classes to a module: (N, 3, H, W) -> logits (N, K, H, W).
 
-A module with auxiliary heads has `auxiliary_weights`, what each counts in the loss, and `training_only`, the names of
-the submodules that inference does not use.
+A module with auxiliary heads also returns their outputs in training mode. It has `auxiliary_weights`, their weights in
+the loss, and `training_only`, the names of the submodules that inference does not use.
 """

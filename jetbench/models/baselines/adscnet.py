@@ -6,7 +6,7 @@ https://doi.org/10.1007/s10489-019-01587-1
 Approximate: no code of the authors was found, and the abstract has no number of parameters; built as the one public
 re-implementation reads the paper, without its norm and ReLU on the logits.
 Assumed: no norm after the 1x1 convolutions; the stride sits in the 3x1; a bias in the transposed convolutions.
-Choices: maps are brought to the size of the one that is added, so any input size will do.
+Choices: maps are resized to match the map that is added, so any input size works.
 """
 
 import torch

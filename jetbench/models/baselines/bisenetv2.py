@@ -3,13 +3,13 @@
 BiSeNet V2: Bilateral Network with Guided Aggregation for Real-time Semantic Segmentation,
 https://arxiv.org/abs/2004.02147
 
-Approximate: the authors' code is not public; built as the most used re-implementation reads the paper (CoinCheung),
-which the text leaves room for. Its 24.6 G multiply-adds (512x1024, 19 classes) are not the paper's 21.15 G; the
+Approximate: the authors' code is not public; built like the most used re-implementation (CoinCheung), which
+is consistent with the text. Its 24.6 G multiply-adds (512x1024, 19 classes) are not the paper's 21.15 G; the
 head's inner width alone moves that by 10 G.
 Assumed: a head of 1024 inner channels; gather-and-expansion layers that expand in the depthwise convolution; nearest
 upsampling in the aggregation; a ReLU after its last convolution and after the depthwise one of a GE; norm and ReLU on
 the context's last; training-only heads (weight 1) with a second 3x3 convolution of stride-squared channels.
-Choices: maps are brought to the size of the detail branch, so any input size will do; the original takes multiples of
+Choices: maps are resized to match the detail branch, so any input size works; the original takes multiples of
 32.
 """
 
@@ -91,7 +91,7 @@ class Stem(nn.Module):
 
 
 class ContextEmbedding(nn.Module):
-    """The map's mean, transformed, added to every place: (N, C, h, w) -> the same shape."""
+    """The transformed mean of the map, added to every position: (N, C, h, w) -> the same shape."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -129,7 +129,7 @@ class GuidedAggregation(nn.Module):
 
 
 class AuxiliaryHead(nn.Module):
-    """A training-only head on a map of some stride: logits (N, K, 2 h, 2 w)."""
+    """A training-only head on a map of a given stride: logits (N, K, 2 h, 2 w)."""
 
     def __init__(self, in_channels: int, stride: int, num_classes: int) -> None:
         super().__init__()

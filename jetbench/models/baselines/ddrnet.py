@@ -5,7 +5,7 @@ https://arxiv.org/abs/2101.06085
 
 As the authors' code: the stem's convolutions have a bias, the last block of a stage ends without ReLU, the
 training-only head reads the fine branch after the first exchange, before ReLU. Its loss weighs 0.4.
-Choices: maps are brought to the size of the fine branch, so any input size will do; the original takes multiples of
+Choices: maps are resized to match the fine branch, so any input size works; the original takes multiples of
 8.
 """
 

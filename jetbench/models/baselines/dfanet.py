@@ -1,13 +1,13 @@
-"""DFANet A (Li et al., 2019): three light Xception bodies in a row, each fed with the one before at every stage.
+"""DFANet A (Li et al., 2019): three light Xception bodies in series, stages fed by those of the body before.
 
 DFANet: Deep Feature Aggregation for Real-Time Semantic Segmentation, https://arxiv.org/abs/1904.02216
 
 Approximate: no code of the authors was found, and no public re-implementation comes near the 7.8 M parameters and 3.4
-GFLOPs (1024x1024) of the paper; nor does this one. What its structure has in common with the paper: Xception-A bodies
+GFLOPs (1024x1024) of the paper; nor does this one. It shares with the paper: Xception-A bodies
 (8; 12, 12, 48; 24, 24, 96; 48, 48, 192) with 4, 6 and 4 blocks, the attention of a fully connected layer of 1000 in
 each, sub-network and sub-stage aggregation, and a decoder that sums the three first stages and the three attentions.
 Assumed: depthwise separable convolutions with a norm after each part; a 1x1 decoder of 32 channels.
-Choices: maps are brought to the size of the one they join, so any input size will do.
+Choices: maps are resized to match the map they join, so any input size works.
 """
 
 from typing import NamedTuple
@@ -69,7 +69,7 @@ class Attention(nn.Module):
 
 
 class Found(NamedTuple):
-    """What a body hands on: its three stages, and the last one weighted."""
+    """The outputs of a body: its three stages, and the last one weighted."""
 
     first: Tensor
     second: Tensor

@@ -6,7 +6,7 @@ Applications), https://github.com/mohamedac29/DSANet
 As the authors' code: 3, 4 and 4 blocks, PReLU for each channel, batch norm with eps 1e-3, no biases, three attended
 outputs that only training uses. The paper says 3.47 M parameters; the code has 3.12 M for any number of classes.
 
-Approximate in the training-only heads; what inference computes is the code's. The code builds two fully connected
+Approximate in the training-only heads; inference computes the same as the code. The code builds two fully connected
 layers in each channel attention and never calls them, and computes a projection `w` in each spatial attention and
 drops it.
 Assumed here: the two weigh the mean as a squeeze-and-excite gate would, and `w` is added beside the attended values.

@@ -3,13 +3,12 @@
 ESPNetv2: A Light-weight, Power Efficient, and General Purpose Convolutional Neural Network,
 https://arxiv.org/abs/1811.11431
 
-As the authors' EdgeNets code, whose decoder the published figures belong to (0.79 M parameters, 2.7 G multiply-adds
-at 512x1024 with 20 classes); the older ESPNetv2 repository has another one, of 1.25 M. The decoder's inner width is
-half the number of classes, at most 16, so its cost depends on them more than elsewhere. The code also has 480 PReLU
-slopes in its downsampling units that it never uses, in the published count too; they are left out here, so that every
-parameter learns: 782,388 parameters for 11 classes, not 782,868.
-Choices: maps are brought to the size of the one that is added, so any input size will do; the original takes
-multiples of 16.
+As the authors' EdgeNets code, whose decoder gives the published figures (0.79 M parameters, 2.7 G multiply-adds at
+512x1024 with 20 classes); the older ESPNetv2 repository has another decoder, with 1.25 M. The decoder's inner width is
+half the number of classes, at most 16, so its cost depends on the class count more than in other networks. The code
+and the published count also have 480 PReLU slopes in the downsampling units that are never used. They are left out
+here, so that every parameter learns: 782,388 parameters for 11 classes, not 782,868.
+Choices: maps are resized to match the map that is added, so any input size works; the original takes multiples of 16.
 """
 
 import math
@@ -72,7 +71,7 @@ class EESP(nn.Module):
 
 
 class Down(nn.Module):
-    """Average pooling beside an EESP of stride 2, and the image put in again: halves the map."""
+    """Average pooling beside an EESP of stride 2, and the image as an extra input: halves the map."""
 
     def __init__(self, in_channels: int, out_channels: int, limit: int) -> None:
         super().__init__()

@@ -1,14 +1,14 @@
-"""Fast-SCNN (Poudel et al., 2019): one shallow stem for detail and context, joined again at stride 8.
+"""Fast-SCNN (Poudel et al., 2019): one shallow stem for detail and context, rejoined at stride 8.
 
 Fast-SCNN: Fast Semantic Segmentation Network, https://arxiv.org/abs/1902.04502
 
 Approximate: no code of the authors was found. Widths, strides, expansions and blocks are the paper's table; it says
-1.11 M parameters, built from it there are 1.14 M (19 classes), and where the difference lies could not be found.
-As the paper and not as usual ports: no ReLU between a depthwise and its 1x1 convolution, a dilation of 4 in the
+1.11 M parameters, but the table gives 1.14 M (19 classes); the reason for the difference is unknown.
+As in the paper and unlike the usual ports: no ReLU between a depthwise and its 1x1 convolution, a dilation of 4 in the
 fusion, two training-only heads of weight 0.4, after the stem and after the context.
 Assumed: pyramid pooling to 1, 2, 3 and 6 bins with a quarter of the channels each and a 1x1 mix; a norm between a
 depthwise and its 1x1 convolution; a bias in the fusion's 1x1 convolutions; heads with 32 inner channels.
-Choices: maps are brought to the size of the stem's, so any input size will do; the original takes multiples of 32.
+Choices: maps are resized to match the output of the stem, so any input size works; the original takes multiples of 32.
 """
 
 import torch

@@ -3,11 +3,11 @@
 Fully Convolutional Networks for Semantic Segmentation, https://arxiv.org/abs/1411.4038
 
 As the authors' Caffe model: the first convolution pads by 100 so that the fully connected 7x7 fits, scores are
-cropped (by 5, 9 and 31) to line up, transposed convolutions begin as bilinear interpolation. There they stay so, and
-the rest begins with VGG-16's weights for ImageNet and scores of zero; here everything is trained from scratch, as in
-every other network, so the convolutions begin as He et al. say: without norms, and with torch's own beginning,
-signals would die.
-Choices: none; any input size will do.
+cropped (by 5, 9 and 31) to line up, transposed convolutions start as bilinear interpolation. In the original these
+stay fixed, and the rest starts from ImageNet weights of VGG-16 and scores of zero. Here everything is trained from
+scratch, as in every other network. The convolutions therefore use the initialisation of He et al.: without norms, the
+signals would vanish with torch's default.
+Choices: none; any input size works.
 """
 
 from itertools import pairwise

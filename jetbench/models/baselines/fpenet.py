@@ -8,7 +8,7 @@ has 0.11 M).
 Assumed: a branch's input is its share of the channels plus the branch before it (where a block halves the map, the
 branch before is added after); 1x1 convolutions, with bias, make MEU's two attentions; the stride sits in the
 depthwise convolutions; the last 1x1 of a block has an activation; no norm or activation on the logits.
-Choices: maps are brought to the size of the one they join, so any input size will do.
+Choices: maps are resized to match the map they join, so any input size works.
 """
 
 import torch

@@ -39,7 +39,7 @@ def conv(
 
 
 def depthwise(channels: int, kernel_size: int | Pair = 3, stride: int | Pair = 1, dilation: int = 1) -> nn.Conv2d:
-    """`conv` with a kernel of its own for each channel."""
+    """`conv` with a separate kernel for each channel."""
     return conv(channels, channels, kernel_size, stride, dilation, channels)
 
 
@@ -66,16 +66,16 @@ def conv_norm_act(
 
 
 def resize(x: Tensor, size: Pair | torch.Size, align_corners: bool = False) -> Tensor:
-    """`x` brought to (height, width) `size`, bilinear; left alone where it has that size."""
+    """`x` resized to (height, width) `size`, bilinear; unchanged if it already has that size."""
     if x.shape[-2:] == tuple(size):
         return x
     return F.interpolate(x, size=tuple(size), mode="bilinear", align_corners=align_corners)
 
 
 def double_to(up: nn.ConvTranspose2d, x: Tensor, size: Pair | torch.Size) -> Tensor:
-    """`x` through a transposed convolution of stride 2, at height and width `size`: twice its own, or one less.
+    """`x` through a transposed convolution of stride 2, at (height, width) `size`: twice the input size, or one less.
 
-    A 3x3 kernel with padding can end on either; a 2x2 kernel always doubles, and what lies beyond is cut off.
+    A 3x3 kernel with padding can give both sizes; a 2x2 kernel always doubles, and the excess is cut off.
     """
     height, width = size
     if up.kernel_size == (2, 2):
@@ -86,20 +86,20 @@ def double_to(up: nn.ConvTranspose2d, x: Tensor, size: Pair | torch.Size) -> Ten
 
 
 def halve(x: Tensor) -> Tensor:
-    """2x2 max-pooling that rounds up, as a 3x3 convolution of stride 2 does: odd maps then fit beside one another."""
+    """2x2 max-pooling that rounds up like a 3x3 convolution of stride 2, so that the results of odd maps match."""
     return F.max_pool2d(x, 2, ceil_mode=True)
 
 
 def halve_with_indices(x: Tensor) -> tuple[Tensor, Tensor]:
-    """`halve`, and where in each map (flat, of H * W) the largest values were."""
+    """The result of `halve`, and the flat indices (into H * W) of the maxima in each map."""
     pooled, indices = F.max_pool2d(x, 2, ceil_mode=True, return_indices=True)
     return pooled, indices
 
 
 def unpool(x: Tensor, indices: Tensor, size: Pair | torch.Size) -> Tensor:
-    """Max-unpooling: values go back to where `halve_with_indices` took them from, zeros elsewhere.
+    """Max-unpooling: puts the values back where `halve_with_indices` took them from, with zeros elsewhere.
 
-    By scatter and not by `F.max_unpool2d`, which fvcore and the ONNX exporter do not know.
+    Uses scatter, because fvcore and the ONNX exporter do not support `F.max_unpool2d`.
     """
     height, width = size
     empty = x.new_zeros(x.shape[0], x.shape[1], height * width)
@@ -107,7 +107,7 @@ def unpool(x: Tensor, indices: Tensor, size: Pair | torch.Size) -> Tensor:
 
 
 def shrink_image(image: Tensor, times: int) -> Tensor:
-    """The image average-pooled (3x3, stride 2, padding counted) `times` times, to be put in again further down."""
+    """The image average-pooled (3x3, stride 2, padding counted) `times` times, as an extra input of deeper layers."""
     for _ in range(times):
         image = F.avg_pool2d(image, 3, stride=2, padding=1)
     return image

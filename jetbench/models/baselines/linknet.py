@@ -8,7 +8,7 @@ Choices:
 - The link into the last decoder block, from the pooled stem, is there, as in the authors' code; some ports leave it
   out.
 - The code's ReLU after each addition is left out: both terms come from a ReLU, so it changes nothing.
-- Maps are brought to the size of the link that is added, so any input size will do; the original takes multiples of
+- Maps are resized to match the link that is added, so any input size works; the original takes multiples of
   32.
 """
 

@@ -1,13 +1,13 @@
-"""PIDNet-S (Xu et al., 2022): a detail, a context and a boundary branch, which says where to trust which.
+"""PIDNet-S (Xu et al., 2022): a detail, a context and a boundary branch; the boundary branch weights the other two.
 
 PIDNet: A Real-time Semantic Segmentation Network Inspired by PID Controllers, https://arxiv.org/abs/2206.02066
 
 As the authors' code: parallel pyramid pooling, the light boundary-guided fusion, logits upsampled with aligned
 corners. Two training-only heads, one of classes (weight 0.4) and one of edges (1 here; 20 there, of a loss on a
 smaller scale), read their branches after the ReLU that the code applies in place. The code's fourth loss,
-cross-entropy where the edge head is sure, is not in our recipe, and edges are where two classes touch (see
+cross-entropy where the edge head is confident, is not in our recipe, and edges are where two classes touch (see
 `training/auxiliary.py`), not Canny's.
-Choices: maps are brought to the size of the detail branch, so any input size will do; the original takes multiples of
+Choices: maps are resized to match the detail branch, so any input size works; the original takes multiples of
 8.
 """
 

@@ -3,7 +3,7 @@
 SegNet: A Deep Convolutional Encoder-Decoder Architecture for Image Segmentation, https://arxiv.org/abs/1511.00561
 
 As the paper and the authors' Caffe model: 13 + 13 convolutions with bias, each but the last with norm and ReLU.
-Max-pooling rounds up, as in Caffe, and unpooling goes back to the size before, so any input size will do.
+Max-pooling rounds up, as in Caffe, and unpooling goes back to the size before, so any input size works.
 Choices: none.
 """
 

@@ -3,11 +3,11 @@
 ThunderNet: A Turbo Unified Network for Real-Time Semantic Segmentation (WACV),
 https://doi.org/10.1109/WACV.2019.00195
 
-Approximate: no code was found, and the widths of the decoder are in no text that could be read. Recalled, not read:
+Approximate: no code was found, and no accessible text gives the widths of the decoder. Recalled, not read:
 ResNet-18 to its third stage, pyramid pooling and the decoder are one, 4.7 M parameters (recalled, not seen).
 Assumed: pooling to 1, 2, 3 and 6 bins with 64 channels each, a 3x3 convolution to 256, then two steps of bilinear
 upsampling and a 3x3 convolution (208 and 64 channels), with a link from the second stage, which add up to 4.7 M.
-Choices: maps are brought to the size of the link, so any input size will do.
+Choices: maps are resized to match the link, so any input size works.
 """
 
 import torch

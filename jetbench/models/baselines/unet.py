@@ -6,7 +6,7 @@ Departs from the paper, which uses unpadded convolutions with bias and without n
 are smaller than its image (388 for 572), so they could not be compared at the image's size. Widths, depth and the 2x2
 transposed convolutions are the paper's; with the paper's biases instead of norms there would be 31,032,395 parameters
 for 11 classes, here there are 31,038,283. The paper's dropout is left out too.
-Choices: max-pooling rounds up and the upsampled map is cut to its skip, so any input size will do.
+Choices: max-pooling rounds up and the upsampled map is cut to its skip, so any input size works.
 """
 
 from itertools import pairwise
