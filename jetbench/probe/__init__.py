@@ -1,1 +1,1 @@
-"""What measures. Needs Python 3.6, torch and nothing else, so that it also runs where jetbench cannot be installed."""
+"""Measures a network. Needs only Python 3.6 and torch, so that it also runs where jetbench cannot be installed."""

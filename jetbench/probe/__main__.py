@@ -1,6 +1,6 @@
 """python3 -m probe BUNDLE: measures a bundled network on a board where jetbench itself cannot be installed.
 
-Needs Python 3.6 and the board's own torch. The same code times a network for `jetbench profile`.
+Needs Python 3.6 and the board's own torch. `jetbench profile` times a network with the same code.
 """
 
 import argparse
@@ -28,49 +28,58 @@ def main() -> int:
     """Time the bundle in fresh processes, one after another, and write result.json beside it."""
     parser = argparse.ArgumentParser(prog="python3 -m probe", description=__doc__)
     parser.add_argument("bundle", type=Path, help="the folder that `jetbench bundle` wrote")
-    parser.add_argument("--processes", type=int, help="fresh processes to time in; default: as the bundle says")
-    parser.add_argument("--leash", action="store_true", help="end when standard input does: who started this is gone")
-    parser.add_argument("--progress-json", action="store_true", help="tell progress as JSON lines, for a program")
+    parser.add_argument("--processes", type=int, help="number of fresh processes to time in; default: the bundle's")
+    parser.add_argument(
+        "--leash", action="store_true", help="end when standard input closes: the program that started this is gone"
+    )
+    parser.add_argument("--progress-json", action="store_true", help="report progress as JSON lines, for a program")
     parser.add_argument("--one", choices=["latency", "rest"], help=argparse.SUPPRESS)
     parser.add_argument("--parent", type=int, help=argparse.SUPPRESS)
-    asked = parser.parse_args()
+    arguments = parser.parse_args()
     try:
-        request = json.loads((asked.bundle / "request.json").read_text(encoding="utf-8"))
+        request = json.loads((arguments.bundle / "request.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        print("error: {}: no bundle that can be read ({})".format(asked.bundle, error), file=sys.stderr)
+        print("error: {}: no readable bundle ({})".format(arguments.bundle, error), file=sys.stderr)
         return 2
-    if asked.one:
-        die_with(asked.parent)
-        print(json.dumps(measure(asked.bundle, request, asked.one)))
+    if arguments.one:
+        die_with(arguments.parent)
+        print(json.dumps(measure(arguments.bundle, request, arguments.one)))
         return 0
     try:
-        (asked.bundle / "result.tmp").write_text("", encoding="utf-8")
+        (arguments.bundle / "result.tmp").write_text("", encoding="utf-8")
     except OSError as error:
-        print("error: {}: cannot write here ({})".format(asked.bundle, error.strerror), file=sys.stderr)
+        print("error: {}: this folder cannot be written ({})".format(arguments.bundle, error.strerror), file=sys.stderr)
         return 2
-    if asked.leash:
+    if arguments.leash:
         threading.Thread(target=end_with_input, daemon=True).start()
-    report = tell_json if asked.progress_json else tell
+    report = tell_json if arguments.progress_json else tell
     report(0.0, WAITING)
     with machine_to_itself():
-        found = measure_all(asked.bundle, asked.processes or request["config"]["processes"], report)
-    if found is None:
+        findings = measure_all(arguments.bundle, arguments.processes or request["config"]["processes"], report)
+    if findings is None:
         return 1
-    result = asked.bundle / "result.json"
-    partial = asked.bundle / "result.tmp"
-    partial.write_text(json.dumps({"processes": found, "bundle": request, "finished_s": time.time()}), encoding="utf-8")
+    result = arguments.bundle / "result.json"
+    partial = arguments.bundle / "result.tmp"
+    partial.write_text(
+        json.dumps({"processes": findings, "bundle": request, "finished_s": time.time()}), encoding="utf-8"
+    )
     partial.replace(result)
-    print("written: {}. Bring it back for: jetbench collect result.json".format(result.resolve()), file=sys.stderr)
+    print(
+        "written: {}. Copy it to the machine with jetbench and run: jetbench collect result.json".format(
+            result.resolve()
+        ),
+        file=sys.stderr,
+    )
     return 0
 
 
 def tell(share: float, text: str) -> None:
-    """Progress for a person."""
+    """Report progress to a person."""
     print(text, file=sys.stderr)
 
 
 def tell_json(share: float, text: str) -> None:
-    """Progress for a program: the finished share (0 to 1) and what is being done."""
+    """Report progress to a program: the finished share (0 to 1) and what is being done."""
     print(json.dumps({"share": share, "text": text}), file=sys.stderr, flush=True)
 
 
@@ -84,8 +93,8 @@ def end_with_input() -> None:
 def measure_all(
     bundle: Path, count: int, report: Callable[[float, str], None] = tell
 ) -> Optional[List[Dict[str, Any]]]:
-    """What each of `count` fresh processes finds, one after another; None if one failed."""
-    found: List[Dict[str, Any]] = []
+    """The findings of `count` fresh processes, run one after another; None if one failed."""
+    findings: List[Dict[str, Any]] = []
     for number, part in enumerate(["rest"] + ["latency"] * (count - 1), 1):
         report((number - 1) / count, "process {} of {}".format(number, count))
         root = str(Path(__file__).resolve().parents[1])
@@ -95,12 +104,12 @@ def measure_all(
         if done.returncode:
             print("error: process {} ended with code {}".format(number, done.returncode), file=sys.stderr)
             return None
-        found.append(json.loads(done.stdout.splitlines()[-1]))
-    return found
+        findings.append(json.loads(done.stdout.splitlines()[-1]))
+    return findings
 
 
 def measure(bundle: Path, request: Dict[str, Any], part: str) -> Dict[str, Any]:
-    """What one process finds; `rest` has energy and memory too."""
+    """The findings of one process; the part `rest` measures energy and memory too."""
     config, size = request["config"], request["input_size"]
     session = Session(config)
     observer = session.observer
@@ -114,16 +123,16 @@ def measure(bundle: Path, request: Dict[str, Any], part: str) -> Dict[str, Any]:
     with inference():
         loaded = Loaded(build, device, (size[0], size[1]), config, request["mean"], request["std"])
         loaded.warm_up()
-        (found,), _ = time_in_turn([loaded], [], config, between=observer.pulse)
-        found["cold_start"] = loaded.cold_start
+        (findings,), _ = time_in_turn([loaded], [], config, between=observer.pulse)
+        findings["cold_start"] = loaded.cold_start
         model, images, plain = loaded.module, loaded.images, loaded.model
         if part == "rest":
             peak = machine.process_memory()["peak_bytes"]
-            found["energy"], found["power_notes"] = measure_power(request, plain, observer)
-            # A frozen network has its weights as constants, which nothing lists.
+            findings["energy"], findings["power_notes"] = measure_power(request, plain, observer)
+            # A frozen network holds its weights as constants, which cannot be listed: the bundle states their size.
             weights_bytes, image_bytes = request["weights_bytes"], images.numel() * images.element_size()
             in_a_pass = peak_allocated(plain, device) if device.type == "cuda" else None
-            found["memory"] = {
+            findings["memory"] = {
                 "weights_bytes": weights_bytes,
                 "image_bytes": image_bytes,
                 "allocator_peak_bytes": None if in_a_pass is None else weights_bytes + image_bytes + in_a_pass,
@@ -131,25 +140,25 @@ def measure(bundle: Path, request: Dict[str, Any], part: str) -> Dict[str, Any]:
                 "process_baseline_bytes": session.baseline["resident_bytes"],
                 "process_peak_bytes": peak,
             }
-            found["memory"].update(observer.memory())
-            found["finite"] = bool(torch.isfinite(model(images)).all())
-        # Last, so that neither its pass nor its tensors are in any number above.
-        found["difference"] = check(model, bundle, device)
-    found["watch"] = observer.finish()
-    found["environment"] = describe(device, config, session.flushes, session.keeps)
-    found["identity"] = machine.board_identity()
-    return found
+            findings["memory"].update(observer.memory())
+            findings["finite"] = bool(torch.isfinite(model(images)).all())
+        # Last, so that its pass and its tensors are in no number above.
+        findings["difference"] = check(model, bundle, device)
+    findings["watch"] = observer.finish()
+    findings["environment"] = describe(device, config, session.flushes, session.keeps)
+    findings["identity"] = machine.board_identity()
+    return findings
 
 
 def check(model: Any, bundle: Path, device: torch.device) -> float:
-    """Largest difference to the reference output of the machine that bundled it, over the reference's largest value."""
+    """Largest difference from the bundle's reference output, divided by the reference's largest value."""
     reference = torch.load(str(bundle / "reference.pt"), map_location=device)
     output = model(reference["images"])
     return float((output - reference["logits"]).abs().max() / reference["logits"].abs().max())
 
 
 def measure_power(request: Dict[str, Any], timed: Any, observer: Observer) -> Any:
-    """Raw energy windows and the notes about them."""
+    """Raw energy windows (None if no sensor can be read) and the notes about them."""
     config = request["config"]
     if config["power"] == "none":
         return None, ["not measured: --power none"]
@@ -161,7 +170,7 @@ def measure_power(request: Dict[str, Any], timed: Any, observer: Observer) -> An
 
 
 def describe(device: torch.device, config: Dict[str, Any], flushes: bool, keeps: bool) -> Dict[str, Any]:
-    """As `record.Environment` has it."""
+    """The machine and its software, with the fields of `record.Environment`."""
     cpu = ""
     for line in (machine.read_text("/proc/cpuinfo") or "").splitlines():
         if line.startswith(("model name", "Model")):

@@ -1,6 +1,6 @@
-"""Alone on the machine: the locks that keep a profile to itself, and a job's end with whoever started it.
+"""Alone on the machine: locks that keep other jobs out during a profile, and a job's end with its parent process.
 
-The kernel lifts a lock when its process ends, however it ends, so nothing has to be mended after a crash.
+The kernel releases a lock when its process ends, however it ends, so nothing has to be cleaned up after a crash.
 """
 
 import contextlib
@@ -15,11 +15,11 @@ from typing import Iterator
 
 PR_SET_PDEATHSIG = 1
 WAITING = "waiting for the machine"
-"""What a job reports while it waits for a lock here: its time limit stands still meanwhile."""
+"""What a job reports while it waits for one of these locks. The wait does not count towards its time limit."""
 
 
 def signal_name(number: int) -> str:
-    """SIGKILL for 9; real-time signals have no names."""
+    """The name of a signal: SIGKILL for 9, "signal 34" for a real-time signal, which has no name."""
     try:
         return signal.Signals(number).name
     except ValueError:
@@ -31,16 +31,16 @@ def die_with(parent: int) -> None:
     if sys.platform != "linux":
         return
     ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:  # it died before the kernel was asked
+    if os.getppid() != parent:  # the parent died before prctl was called
         os.kill(os.getpid(), signal.SIGKILL)
 
 
 @contextlib.contextmanager
 def machine_to_itself() -> Iterator[None]:
-    """Hold the machine for a profile: no other profile, and no training of any sweep, runs meanwhile.
+    """Hold the machine for a profile: meanwhile no other profile and no training of any sweep runs.
 
-    Two locks in the machine's temporary folder: who profiles shuts the gate, so that no new training enters, and
-    waits until the room is empty.
+    Two locks in the machine's temporary folder: a profile locks the gate, so that no new training enters, and then
+    waits for the room, until all trainings have left it.
     """
     with _locked("gate", fcntl.LOCK_EX), _locked("room", fcntl.LOCK_EX):
         yield
@@ -48,7 +48,7 @@ def machine_to_itself() -> Iterator[None]:
 
 @contextlib.contextmanager
 def machine_shared() -> Iterator[None]:
-    """Train beside other trainings, but not beside a profile."""
+    """Hold the machine for a training: other trainings may run meanwhile, a profile may not."""
     with contextlib.ExitStack() as inside:
         with _locked("gate", fcntl.LOCK_SH):
             inside.enter_context(_locked("room", fcntl.LOCK_SH))
@@ -62,12 +62,12 @@ def _locked(name: str, how: int) -> Iterator[None]:
         descriptor = _open(path)
         try:
             fcntl.flock(descriptor, how)
-            held = os.fstat(descriptor)
+            locked = os.fstat(descriptor)
             try:
-                there = os.stat(str(path))
+                on_disk = os.stat(str(path))
             except FileNotFoundError:
-                continue  # somebody has tidied up meanwhile: a lock on a file that is gone keeps nobody out
-            if (held.st_dev, held.st_ino) == (there.st_dev, there.st_ino):
+                continue  # the file was deleted meanwhile: a lock on a deleted file keeps nobody out
+            if (locked.st_dev, locked.st_ino) == (on_disk.st_dev, on_disk.st_ino):
                 yield
                 return
         finally:
@@ -76,9 +76,9 @@ def _locked(name: str, how: int) -> Iterator[None]:
 
 def _open(path: Path) -> int:
     try:
-        return os.open(str(path), os.O_RDONLY)  # first: the kernel may refuse to "create" another user's file
+        return os.open(str(path), os.O_RDONLY)  # first without O_CREAT: the kernel may refuse another user's file
     except FileNotFoundError:
         descriptor = os.open(str(path), os.O_RDONLY | os.O_CREAT, 0o644)
         with contextlib.suppress(PermissionError):
-            os.fchmod(descriptor, 0o644)  # whatever the umask: other users lock it too
+            os.fchmod(descriptor, 0o644)  # despite the umask: other users lock it too
         return descriptor

@@ -1,6 +1,6 @@
 """Idle and load windows beside a running sampler: when each began and ended, and how many passes ran in it.
 
-What the windows add up to is derived from the raw samples afterwards, in `measurement.Energy`.
+Power and energy are computed afterwards from the raw samples and the windows, in `records.energy.Energy`.
 """
 
 import time
@@ -15,7 +15,7 @@ SETTLE_S = 5.0
 
 
 class EnergyPlan(NamedTuple):
-    """Seconds of idle and of each load window, and what a window must hold before it may end."""
+    """Seconds of each idle and each load window, and the samples and passes that a window needs before it may end."""
 
     idle_s: float = 10.0
     window_s: float = 15.0
@@ -32,10 +32,11 @@ def capture(
     plan: EnergyPlan,
     report: Callable[[str], None] = lambda text: None,
 ) -> Tuple[Optional[Dict[str, Any]], List[str]]:
-    """Windows and samples by the first of the sensors `names` that can be read here, and why those before it cannot.
+    """Windows and samples of the first sensor in `names` that can be read here.
 
     Returns:
-        None where none can; else `sensor`, `meta`, `samples` and `errors` as the sampler has them, and the windows.
+        `sensor`, the sampler's `meta`, `samples` and `errors`, and the windows; None if no sensor can be read. Then
+        the reasons why the sensors that were tried before could not be read.
     """
     reasons: List[str] = []
     for name in names:
@@ -44,7 +45,7 @@ def capture(
             try:
                 with Sampler(name, interval_s) as sampler:
                     raw = run_windows(sampler, timed, plan, report)
-                    # Counters are read between two samples: one must lie behind the last window's end.
+                    # Counters are interpolated between two samples: one sample must come after the last window's end.
                     time.sleep(2 * sampler.meta["interval_s"] if sampler.is_alive else 0)
             except SamplerError as error:
                 reason = str(error)
@@ -62,15 +63,16 @@ def run_windows(
     report: Callable[[str], None] = lambda text: None,
     clock: Callable[[], float] = time.monotonic,
 ) -> Dict[str, Any]:
-    """Idle with the network loaded, load windows, idle again.
+    """Run an idle window with the network loaded, the load windows, and a second idle window.
 
-    A window goes on past its seconds until it has its samples and passes, three times as long and a little at most.
+    A window lasts longer than planned until it has its samples and passes, but at most three times the planned
+    seconds plus `PATIENCE_S`.
 
     Returns:
-        `idle`: [start, end] of the two idle windows; `load`: [start, end, passes] of each load window. Seconds of the
-        clock that the sampler uses too.
+        `idle`: [start, end] of the two idle windows; `load`: [start, end, passes] of each load window. In seconds of
+        `clock`, which must be the sampler's clock.
     """
-    # Clocks and chip averages need a moment after whatever ran before.
+    # Clock frequencies and the chip's averages need a moment to settle after whatever ran before.
     settle = min(SETTLE_S, plan.idle_s / 2)
     report("power, idle")
     time.sleep(settle)

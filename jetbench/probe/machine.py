@@ -1,6 +1,6 @@
-"""What state the machine is in: clocks, temperatures, power mode, throttling, swap, load, memory. Reads /sys and /proc.
+"""The machine's state: clocks, temperatures, power mode, throttling, swap, load, memory. Reads /sys and /proc.
 
-Every figure that cannot be read is None; nothing here needs more rights than a user has.
+A figure that cannot be read is None. Everything here works with an ordinary user's rights.
 """
 
 import ctypes
@@ -16,12 +16,12 @@ M_MMAP_MAX, M_TRIM_THRESHOLD = -4, -1
 
 
 def cores() -> int:
-    """How many cores this process may use."""
+    """Number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def read_text(path: str) -> Optional[str]:
-    """The text of a file without NUL and blanks around it; None if it cannot be read."""
+    """The text of a file, stripped, with NUL bytes as blanks; None if the file cannot be read."""
     try:
         with open(path, errors="replace") as file:
             return file.read().replace("\0", " ").strip()
@@ -30,7 +30,7 @@ def read_text(path: str) -> Optional[str]:
 
 
 def read_number(path: str) -> Optional[float]:
-    """The number in a file; None if there is none."""
+    """The number in a file; None if the file cannot be read or holds no number."""
     text = read_text(path)
     try:
         return float(text) if text else None
@@ -39,7 +39,7 @@ def read_number(path: str) -> Optional[float]:
 
 
 def read_state() -> Dict[str, Any]:
-    """The machine now. Hz, degrees Celsius, bytes, seconds of CPU time."""
+    """The machine's state now, in Hz, degrees Celsius, bytes and seconds of CPU time."""
     pages = _table("/proc/vmstat")
     gpu = gpu_clock_folder()
     state: Dict[str, Any] = {
@@ -64,13 +64,13 @@ def read_state() -> Dict[str, Any]:
 
 
 def read_memory() -> Dict[str, Optional[int]]:
-    """Bytes that the machine has available, and that a Jetson's GPU memory (NvMap) holds."""
+    """Bytes of memory that are available, and bytes that a Jetson's GPU has allocated (NvMap)."""
     memory = _table("/proc/meminfo")
     return {"available_bytes": _kib(memory, "MemAvailable"), "nvmap_bytes": _kib(memory, "NvMapMemUsed")}
 
 
 def cpu_clocks() -> Optional[List[float]]:
-    """Current Hz of each core: cpufreq where there is one, else what /proc/cpuinfo shows."""
+    """Current Hz of each core: from cpufreq, or from /proc/cpuinfo on a machine without cpufreq."""
     files = sorted(glob.glob("/sys/devices/system/cpu/cpu[0-9]*/cpufreq/scaling_cur_freq"))
     clocks = [1e3 * clock for clock in (read_number(file) for file in files) if clock is not None]
     if not clocks:
@@ -80,7 +80,7 @@ def cpu_clocks() -> Optional[List[float]]:
 
 
 def gpu_clock_folder() -> Optional[str]:
-    """The devfreq folder of a Jetson's GPU."""
+    """The devfreq folder of a Jetson's GPU; None on other machines."""
     for folder in sorted(glob.glob("/sys/class/devfreq/*")):
         if GPU_NODES.search(folder):
             return folder
@@ -88,19 +88,19 @@ def gpu_clock_folder() -> Optional[str]:
 
 
 def temperatures() -> Dict[str, float]:
-    """Degrees Celsius of every thermal zone that has a plausible one."""
-    found = {}
+    """Degrees Celsius of every thermal zone with a plausible reading (-40 to 150)."""
+    celsius = {}
     for zone in sorted(
         glob.glob("/sys/class/thermal/thermal_zone*") + glob.glob("/sys/devices/virtual/thermal/thermal_zone*")
     ):
         name, value = read_text(zone + "/type"), read_number(zone + "/temp")
         if name and value is not None and -40e3 < value < 150e3:
-            found[name] = value / 1e3
-    return found
+            celsius[name] = value / 1e3
+    return celsius
 
 
 def throttle_events() -> Optional[int]:
-    """How often a core was throttled for its heat, or a Jetson's over-current circuit acted, since the start."""
+    """Number of thermal throttlings of a core, or over-current events of a Jetson, since the machine started."""
     files = glob.glob("/sys/devices/system/cpu/cpu*/thermal_throttle/core_throttle_count")
     files += glob.glob("/sys/class/hwmon/hwmon*/oc*_event_cnt")
     counts = [count for count in (read_number(file) for file in files) if count is not None]
@@ -108,7 +108,7 @@ def throttle_events() -> Optional[int]:
 
 
 def on_battery() -> Optional[bool]:
-    """Is a battery being discharged? None where there is no battery."""
+    """True if the machine runs on its battery; None if it has no battery."""
     states = []
     for folder in glob.glob("/sys/class/power_supply/*"):
         if read_text(folder + "/type") == "Battery" and read_text(folder + "/scope") != "Device":
@@ -117,7 +117,7 @@ def on_battery() -> Optional[bool]:
 
 
 def power_mode() -> Optional[str]:
-    """A Jetson's power mode as `nvpmodel -q` names it; None elsewhere."""
+    """A Jetson's power mode as `nvpmodel -q` names it; None on other machines."""
     if not is_tegra():
         return None
     try:
@@ -131,7 +131,7 @@ def power_mode() -> Optional[str]:
 
 
 def is_tegra() -> bool:
-    """Is this a Jetson, seen from inside or outside a container?"""
+    """True if this machine is a Jetson, also from inside a container."""
     return (
         os.path.exists("/etc/nv_tegra_release")
         or "tegra" in os.uname().release
@@ -140,7 +140,7 @@ def is_tegra() -> bool:
 
 
 def board_identity() -> Dict[str, str]:
-    """What the board calls itself in its device tree and its release file; empty strings where a container hides it."""
+    """The board's names in its device tree and its release file; empty strings where a container hides them."""
     tree = "/sys/firmware/devicetree/base"
     return {
         "model": read_text(tree + "/model") or "",
@@ -151,13 +151,13 @@ def board_identity() -> Dict[str, str]:
 
 
 def process_memory() -> Dict[str, Optional[int]]:
-    """Resident bytes of this process now, and the most there were since `reset_peak` (or since it began)."""
+    """Resident bytes of this process: now, and the peak since `reset_peak` (or since the process began)."""
     table = _table("/proc/self/status")
     return {"resident_bytes": _kib(table, "VmRSS"), "peak_bytes": _kib(table, "VmHWM")}
 
 
 def reset_peak() -> bool:
-    """Begin a new high-water mark of resident memory; False where the kernel does not allow it."""
+    """Reset the high-water mark of resident memory; False if the kernel does not allow it."""
     try:
         with open("/proc/self/clear_refs", "w") as file:
             file.write("5")
@@ -167,10 +167,10 @@ def reset_peak() -> bool:
 
 
 def keep_freed_memory() -> bool:
-    """Have glibc keep what is freed instead of giving it back; False where the C library has no such switch.
+    """Make glibc keep freed memory instead of returning it to the kernel; False if the C library cannot do this.
 
-    By default glibc maps every large feature map afresh and unmaps it after use: the page faults of that, not the
-    network, made half of a pass on a CPU and nearly all of its spread.
+    By default glibc maps memory for every large feature map and unmaps it after use. The page faults of this took half
+    of the time of a pass on a CPU and caused nearly all of its spread.
     """
     try:
         library = ctypes.CDLL(None)
@@ -180,9 +180,9 @@ def keep_freed_memory() -> bool:
 
 
 def own_seconds() -> float:
-    """CPU seconds of this process and of all that it has started: ended ones as the kernel adds them up, and live ones.
+    """CPU seconds of this process and of all processes that it has started, both ended and live.
 
-    torch.compile has workers that live on; what they use is not another program's.
+    The workers of torch.compile stay alive; their use must not count as another program's.
     """
     times = os.times()
     parents: Dict[int, int] = {}
@@ -202,12 +202,12 @@ def own_seconds() -> float:
 
 
 def _table(path: str) -> Dict[str, int]:
-    found = {}
+    numbers = {}
     for line in (read_text(path) or "").splitlines():
         parts = line.replace(":", " ").split()
         if len(parts) >= 2 and parts[1].isdigit():
-            found[parts[0]] = int(parts[1])
-    return found
+            numbers[parts[0]] = int(parts[1])
+    return numbers
 
 
 def _kib(table: Dict[str, int], name: str) -> Optional[int]:
@@ -215,7 +215,7 @@ def _kib(table: Dict[str, int], name: str) -> Optional[int]:
 
 
 def _busy_seconds() -> Optional[float]:
-    """CPU seconds that all programs together have used of the cores that this process may use."""
+    """CPU seconds that all programs together have used on the cores that this process may use."""
     own = {"cpu{}".format(core) for core in os.sched_getaffinity(0)} if hasattr(os, "sched_getaffinity") else {"cpu"}
     ticks, seen = 0, False
     for line in (read_text("/proc/stat") or "").splitlines():

@@ -1,4 +1,4 @@
-"""Looks at clocks, temperatures and memory about once a second while something is measured, outside what is timed."""
+"""Reads clocks, temperatures and memory about once a second during a measurement, outside every timed region."""
 
 import os
 import time
@@ -12,7 +12,7 @@ PULSE_S = 1.0
 
 
 class Observer:
-    """What was seen of the machine from the making of this object on."""
+    """The machine's state as observed since this object was made."""
 
     def __init__(self) -> None:
         self.before = machine.read_state()
@@ -25,7 +25,7 @@ class Observer:
         self._last = -PULSE_S
 
     def pulse(self, now: float) -> None:
-        """Look, if the last look was long enough ago."""
+        """Read the machine's state, unless the last reading is less than `PULSE_S` old."""
         if now - self._last < PULSE_S:
             return
         self._last = now
@@ -42,7 +42,7 @@ class Observer:
         self.nvmap.append(memory["nvmap_bytes"])
 
     def take(self, samples: Sequence[Dict[str, Any]], load: Sequence[Sequence[float]]) -> None:
-        """Learn from a sensor's samples what it told beside power while the network ran."""
+        """Take clocks, temperatures, throttling and processes from a sensor's samples in the `load` windows."""
         for sample in samples:
             if not any(window[0] <= sample["t"] <= window[1] for window in load):
                 continue
@@ -55,9 +55,9 @@ class Observer:
 
     @contextmanager
     def watching_gpu(self) -> Iterator[None]:
-        """Look at a discrete GPU meanwhile, about once a second from a process of its own; nothing where NVML is not.
+        """Observe a discrete GPU meanwhile, about once a second from a separate process; does nothing without NVML.
 
-        A Jetson's GPU is seen in /sys by `pulse`.
+        `pulse` observes a Jetson's GPU, in /sys.
         """
         start, sampler = time.monotonic(), None
         with ExitStack() as opened:
@@ -74,7 +74,7 @@ class Observer:
             self.hottest[zone] = max(celsius, self.hottest.get(zone, celsius))
 
     def finish(self) -> Dict[str, Any]:
-        """What was seen from the beginning to now, as `measurement.Watch` has it."""
+        """The observations from the beginning to now, with the fields of `measurement.Watch`."""
         return {
             "before": self.before,
             "after": machine.read_state(),
@@ -87,7 +87,7 @@ class Observer:
         }
 
     def memory(self) -> Dict[str, Any]:
-        """Shared GPU memory and available memory, at first and at the worst, as `measurement.Memory` has them."""
+        """Shared GPU memory and available memory, at first and at worst, with the fields of `measurement.Memory`."""
         return {
             "nvmap_baseline_bytes": self.nvmap[0],
             "nvmap_peak_bytes": max((value for value in self.nvmap if value is not None), default=None),

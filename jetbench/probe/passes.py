@@ -1,4 +1,4 @@
-"""What is timed: the network alone, and a camera frame's whole way; and when a device is idle."""
+"""The passes that are timed: the network alone, and a camera frame from bytes to class ids."""
 
 from typing import Any, Callable, Sequence, Tuple
 
@@ -10,19 +10,19 @@ DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 
 def wait_for(device: torch.device) -> Callable[[], None]:
-    """What blocks until all work queued on `device` is done."""
+    """A function that blocks until all work queued on `device` is done."""
     if device.type == "cuda":
         return lambda: torch.cuda.synchronize(device)
     return lambda: None
 
 
 def model_pass(model: Any, images: torch.Tensor) -> Pass:
-    """From normalised images on the device to logits at their size."""
+    """The pass from normalised images on the device to logits at their size."""
     return Pass(lambda: model(images), wait_for(images.device))
 
 
 def end_to_end_pass(model: Any, pixels: torch.Tensor, normalise: "Normalise") -> Pass:
-    """From bytes, uint8 (N, H, W, 3) on the host, to class ids there: copy, normalise, network, argmax, copy."""
+    """The pass from uint8 bytes (N, H, W, 3) on the host to class ids there: copy, normalise, network, argmax, copy."""
 
     def frame() -> torch.Tensor:
         classes: torch.Tensor = model(normalise(pixels)).argmax(dim=1)
@@ -32,7 +32,7 @@ def end_to_end_pass(model: Any, pixels: torch.Tensor, normalise: "Normalise") ->
 
 
 class Normalise:
-    """uint8 (N, H, W, 3) anywhere -> (N, 3, H, W) on the device, of zero mean and unit deviation, as `dtype`."""
+    """uint8 (N, H, W, 3) on any device -> (N, 3, H, W) on `device`, with zero mean and unit deviation, as `dtype`."""
 
     def __init__(
         self,
@@ -59,27 +59,27 @@ def random_pixels(batch_size: int, size: Tuple[int, int], seed: int = 0) -> torc
 
 
 def peak_allocated(timed: Pass, device: torch.device) -> int:
-    """The most bytes that one pass holds on a GPU at once, beside what was held before it."""
+    """Peak bytes that one pass allocates on a GPU, beyond what was allocated before it."""
     torch.cuda.synchronize(device)
     torch.cuda.reset_peak_memory_stats(device)
-    held = torch.cuda.memory_allocated(device)
+    before = torch.cuda.memory_allocated(device)
     timed.run()
     timed.wait()
-    return int(torch.cuda.max_memory_allocated(device)) - int(held)
+    return int(torch.cuda.max_memory_allocated(device)) - int(before)
 
 
 def count_denormals(model: Any, images: torch.Tensor) -> Tuple[int, int]:
-    """(denormal, all) numbers in the outputs of the innermost modules over one pass; nothing is flushed meanwhile.
+    """(denormal, all) numbers in the outputs of the innermost modules over one pass, without flushing denormals.
 
-    A denormal is smaller than the smallest normal float: arithmetic on it takes many times as long on most processors.
+    A denormal is smaller than the smallest normal float. Most processors take many times as long to compute with it.
     """
-    found = [0, 0]
+    counts = [0, 0]
 
     def look(module: Any, inputs: Any, output: Any) -> None:
         if isinstance(output, torch.Tensor) and output.is_floating_point():
             smallest = torch.finfo(output.dtype).tiny
-            found[0] += int(((output != 0) & (output.abs() < smallest)).sum())
-            found[1] += output.numel()
+            counts[0] += int(((output != 0) & (output.abs() < smallest)).sum())
+            counts[1] += output.numel()
 
     hooks = [m.register_forward_hook(look) for m in model.modules() if not list(m.children())]
     torch.set_flush_denormal(False)
@@ -89,4 +89,4 @@ def count_denormals(model: Any, images: torch.Tensor) -> Tuple[int, int]:
     finally:
         for hook in hooks:
             hook.remove()
-    return found[0], found[1]
+    return counts[0], counts[1]

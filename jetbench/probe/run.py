@@ -1,4 +1,4 @@
-"""The one measuring sequence, for a profile here and for a bundle's probe on a board: load, first pass, warm up, time.
+"""The measuring sequence of a profile here and of a bundle's probe on a board: load, first pass, warm up, time.
 
 Needs Python 3.6 and torch alone.
 """
@@ -14,13 +14,13 @@ from .passes import DTYPES, Normalise, end_to_end_pass, model_pass, random_pixel
 from .timing import Stop, sample_rounds, time_pass, warm_up
 
 Config = Dict[str, Any]
-"""Settings of a run, as `ProfilingConfig` has them."""
+"""Settings of a run, with the keys of `ProfilingConfig`."""
 
 
 def set_arithmetic(threads: int, flush_denormals: bool) -> bool:
-    """Fix what changes numbers and times behind a program's back; says whether denormals are flushed now.
+    """Fix the global settings that change numbers and times; returns whether denormals are flushed now.
 
-    TF32 is off, so that fp32 is fp32 on every GPU. Denormals appear in REU's tail and slow a CPU several times over.
+    TF32 is off, so that fp32 means fp32 on every GPU. Denormals appear in REU's tail and slow a CPU several times.
     """
     torch.set_num_threads(threads)
     torch.backends.cuda.matmul.allow_tf32 = False
@@ -29,7 +29,7 @@ def set_arithmetic(threads: int, flush_denormals: bool) -> bool:
 
 
 class Session:
-    """A process that measures: what it watches, what it held before, and the settings that it has."""
+    """A process that measures: its observer, its memory before the network was loaded, and its settings."""
 
     def __init__(self, config: Config) -> None:
         self.observer = Observer()
@@ -40,10 +40,11 @@ class Session:
 
 
 class Loaded:
-    """A network on its device, with what it is fed, after its very first pass.
+    """A network on its device, with its input, after its first pass.
 
     Args:
-        build: given a batch, makes the module in eval mode on the device, and what runs it: itself, compiled or traced.
+        build: given a batch, returns the module in eval mode on the device, and the form of it that runs: the module
+            itself, compiled or traced.
         device: where it runs.
         size: (height, width) of its images.
         config: settings of the run.
@@ -62,7 +63,7 @@ class Loaded:
     ) -> None:
         self.size, self._config = size, config
         self.pixels = random_pixels(config["batch_size"], size, config["seed"])
-        start = time.perf_counter()  # what first touches a GPU makes its context, which belongs to a cold start
+        start = time.perf_counter()  # the first use of a GPU creates its context, which is part of a cold start
         self.normalise = Normalise(mean, std, device, DTYPES[config["dtype"]], config["channels_last"])
         self.images = self.normalise(self.pixels)
         self.module, runs = build(self.images)
@@ -75,17 +76,17 @@ class Loaded:
 
     @property
     def cold_start(self) -> Dict[str, float]:
-        """Seconds of loading and of the very first pass."""
+        """Seconds of loading and of the first pass."""
         return {"load_s": self.load_s, "first_pass_s": self.first_pass_s}
 
     def warm_up(self) -> None:
-        """Run until passes take the same time, once."""
+        """Run passes until their times are stable. Later calls do nothing."""
         if self._warmup is None:
             self._warmup = warm_up(self.model, self._config["warmup_iterations"], self._config["max_warmup_seconds"])
             time_pass(self.end_to_end)
 
     def describe_run(self, wall: Sequence[float], cpu: Sequence[float], stopped_by: str) -> Dict[str, Any]:
-        """Samples of one path, as `LatencyRun` has them."""
+        """Samples of one path, with the fields of `LatencyRun`."""
         warmup, settled = self._warmup or ([], None)
         return {
             "samples_s": list(wall),
@@ -99,28 +100,28 @@ class Loaded:
 def time_in_turn(
     loaded: Sequence[Loaded], copies: Sequence[Loaded], config: Config, between: Callable[[float], None]
 ) -> Tuple[List[Dict[str, Any]], Optional[Dict[str, Any]]]:
-    """Time networks in turn, round by round, beside a copy of the first one.
+    """Time networks in turn, round by round, together with a copy of the first one.
 
     Args:
         loaded: the networks, warmed up.
         copies: a second copy of the first one, or nothing.
         config: settings of the run.
-        between: told the time (s) after each round, outside every timed region.
+        between: called with the time (s) after each round, outside every timed region.
 
     Returns:
-        Of each network its `model` and `end_to_end` run; and the copy's run.
+        The `model` and `end_to_end` run of each network, and the run of the copy (None without one).
     """
-    passes = [timed for each in loaded for timed in (each.model, each.end_to_end)]
-    passes += [each.model for each in copies]
+    passes = [timed for network in loaded for timed in (network.model, network.end_to_end)]
+    passes += [network.model for network in copies]
     stop = Stop(config["precision"], config["min_iterations"], config["min_seconds"], config["max_seconds"])
     rounds = sample_rounds(passes, stop, between=between)
     runs = []
-    for number, each in enumerate(loaded):
+    for number, network in enumerate(loaded):
         model, whole = 2 * number, 2 * number + 1
         runs.append(
             {
-                "model": each.describe_run(rounds.wall_s[model], rounds.cpu_s[model], rounds.stopped_by),
-                "end_to_end": each.describe_run(rounds.wall_s[whole], rounds.cpu_s[whole], rounds.stopped_by),
+                "model": network.describe_run(rounds.wall_s[model], rounds.cpu_s[model], rounds.stopped_by),
+                "end_to_end": network.describe_run(rounds.wall_s[whole], rounds.cpu_s[whole], rounds.stopped_by),
             }
         )
     twin = copies[0].describe_run(rounds.wall_s[-1], rounds.cpu_s[-1], rounds.stopped_by) if copies else None

@@ -1,7 +1,7 @@
-"""The sampler's process: writes what a sensor reads to its output as JSON lines until its input is closed.
+"""The sampler's process: writes a sensor's readings to its output as JSON lines until its input is closed.
 
-A process of its own, so that a sensor's library, threads and crashes stay out of the one that is measured, and so that
-what sampling costs can be told.
+It is a separate process, so that a sensor's library, threads and crashes cannot disturb the measured one, and so that
+the cost of sampling can be measured.
 """
 
 import importlib
@@ -22,10 +22,10 @@ class SamplerError(Exception):
 
 
 class Sampler:
-    """A sensor's stream from a process of its own, as a context: `samples` grows while it is open.
+    """A sensor's stream from a separate process, as a context manager: `samples` grows while it is open.
 
     Raises:
-        SamplerError: on entering, when the sensor does not begin to tell.
+        SamplerError: on entering, if the sensor sends nothing.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class Sampler:
     def __enter__(self) -> "Sampler":
         package = __name__.rsplit(".", 1)[0]
         root = Path(__file__).resolve().parents[package.count(".") + 1]
-        # Started by path and not by -m: the package is found wherever this is run from, and nothing else is imported.
+        # Not started by -m: this way the package is found from any folder, and nothing else is imported.
         code = "import sys; sys.path.insert(0, {!r}); from {}.sampler import main; sys.exit(main())".format(
             str(root), package
         )
@@ -56,21 +56,21 @@ class Sampler:
         )
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
-        self._said: List[str] = []
+        self._messages: List[str] = []
         self._listener = threading.Thread(target=self._listen, daemon=True)
         self._listener.start()
         self._began.wait(self.start_timeout_s)
         if not self.meta:
             self.close()
-            said = self._said[-1:] or ["it did not begin within {:g} s".format(self.start_timeout_s)]
-            raise SamplerError((self.errors or said)[0])
+            reasons = self._messages[-1:] or ["the sensor sent nothing within {:g} s".format(self.start_timeout_s)]
+            raise SamplerError((self.errors or reasons)[0])
         return self
 
     def __exit__(self, *_: Any) -> None:
         self.close()
 
     def close(self) -> None:
-        """End the process; what it had read stays."""
+        """End the process; its samples are kept."""
         if self._process.stdin:
             try:
                 self._process.stdin.close()
@@ -87,39 +87,39 @@ class Sampler:
             if pipe:
                 pipe.close()
         if self._process.returncode != 0 and not self.errors:
-            said = self._said[-1] if self._said else "without a word"
-            self.errors.append("the sampler ended with code {}: {}".format(self._process.returncode, said))
+            message = self._messages[-1] if self._messages else "it gave no reason"
+            self.errors.append("the sampler ended with code {}: {}".format(self._process.returncode, message))
 
     @property
     def is_alive(self) -> bool:
-        """Does the sensor still tell?"""
+        """True while the sensor sends samples."""
         return self._process.poll() is None and not self.errors
 
     def _read(self) -> None:
         assert self._process.stdout
         for line in self._process.stdout:
             try:
-                told = json.loads(line)
+                message = json.loads(line)
             except ValueError:
-                continue  # a library's own words
-            if not isinstance(told, dict):
+                continue  # printed by a library
+            if not isinstance(message, dict):
                 continue
-            if "meta" in told:
-                self.meta = told["meta"]
+            if "meta" in message:
+                self.meta = message["meta"]
                 self._began.set()
-            elif "error" in told:
-                self.errors.append(told["error"])
+            elif "error" in message:
+                self.errors.append(message["error"])
                 self._began.set()
             else:
-                self.samples.append(told)
+                self.samples.append(message)
         self._began.set()
 
     def _listen(self) -> None:
         assert self._process.stderr
         for line in self._process.stderr:
             if line.strip():
-                self._said.append(line.strip()[:300])
-                del self._said[:-5]
+                self._messages.append(line.strip()[:300])
+                del self._messages[:-5]
 
 
 def main() -> int:
@@ -130,16 +130,16 @@ def main() -> int:
     failed: List[str] = []
     lock = threading.Lock()
 
-    def emit(told: Dict[str, Any]) -> None:
-        if "error" in told:
-            failed.append(told["error"])
-        if "t" in told:
-            told["cpu_s"] = time.process_time()
+    def emit(message: Dict[str, Any]) -> None:
+        if "error" in message:
+            failed.append(message["error"])
+        if "t" in message:
+            message["cpu_s"] = time.process_time()
         with lock:
             try:
-                print(json.dumps(told), flush=True)
+                print(json.dumps(message), flush=True)
             except (OSError, ValueError):
-                stopped.set()  # nobody reads any more
+                stopped.set()  # the reader is gone
 
     def watch() -> None:
         sys.stdin.read()

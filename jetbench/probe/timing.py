@@ -1,7 +1,7 @@
-"""How long passes take: warm-up until stable, interleaved rounds until the median is known, frames at a rate, a soak.
+"""How long passes take: warm-up until stable, interleaved rounds until the median is precise, paced frames, a soak.
 
-The clock is read with the device idle on both sides of every pass, so a sample is launch overhead plus computation plus
-synchronisation. Everything here takes its clock as an argument and returns raw samples.
+The clock is read with the device idle before and after every pass, so a sample is launch overhead plus computation plus
+synchronisation. Every function here takes its clock as an argument and returns raw samples.
 """
 
 import math
@@ -14,14 +14,14 @@ CONFIDENCE = 0.95
 
 
 class Pass(NamedTuple):
-    """One thing to time: `run` starts one pass, `wait` returns when the device has nothing left to do."""
+    """Something to time: `run` starts one pass, `wait` returns when the device is idle."""
 
     run: Callable[[], Any]
     wait: Callable[[], None]
 
 
 class Stop(NamedTuple):
-    """When sampling ends: the median's interval within `precision` of it, or `max_seconds`; not before the minimums."""
+    """When sampling ends: the median's interval is within `precision`, or at `max_seconds`; not before the minimums."""
 
     precision: float = 0.02
     min_passes: int = 30
@@ -54,9 +54,9 @@ def warm_up(
     tolerance: float = 0.05,
     clock: Clock = time.perf_counter,
 ) -> Tuple[List[float], bool]:
-    """Run until the medians of the last two windows agree within `tolerance`; the samples, and whether they do.
+    """Run until the medians of the last two windows agree within `tolerance`; returns the samples, and if they agree.
 
-    Two windows that agree say that caches, clocks and autotuning have settled as far as `tolerance` can tell.
+    When two windows agree, caches, clocks and autotuning have settled to within `tolerance`.
     """
     samples: List[float] = []
     begin = clock()
@@ -71,10 +71,11 @@ def warm_up(
 
 
 def median_interval(samples: Sequence[float], confidence: float = CONFIDENCE) -> Optional[Tuple[float, float]]:
-    """The narrowest interval of order statistics that holds the median with at least `confidence`; None if too few.
+    """The narrowest interval of order statistics that contains the median with at least `confidence`.
 
-    It assumes independent samples and nothing about their distribution: sample k and sample n + 1 - k enclose the
-    median unless fewer than k of n fall on one side, which is a coin's binomial distribution.
+    None if there are too few samples. It assumes independent samples and nothing about their distribution: sample k
+    and sample n + 1 - k enclose the median unless fewer than k of n samples fall on one side, which has the binomial
+    distribution of n fair coin tosses.
     """
     rank = _rank(len(samples), confidence)
     if rank is None:
@@ -102,7 +103,7 @@ def _rank(count: int, confidence: float) -> Optional[int]:
 
 
 def is_precise(samples: Sequence[float], precision: float) -> bool:
-    """Is half the width of the median's interval within `precision` of the median?"""
+    """True if half the width of the median's interval is at most `precision` times the median."""
     interval = median_interval(samples)
     return interval is not None and interval[1] - interval[0] <= 2 * precision * statistics.median(samples)
 
@@ -116,8 +117,9 @@ def sample_rounds(
 ) -> Rounds:
     """Time `passes` in turn, forwards in one round and backwards in the next, until every median is precise.
 
-    Taken in turn, what drifts (clocks, neighbours, temperature) meets all of them alike, and their ratios in one round
-    say more than their medians. `between` is called after each round, outside every timed region.
+    Because they run in turn, drift (clocks, other programs, temperature) affects all of them alike, and their ratios
+    within a round are more precise than those of their medians. `between` is called with the time (s) after each
+    round, outside every timed region.
     """
     wall: List[List[float]] = [[] for _ in passes]
     cpu: List[List[float]] = [[] for _ in passes]
@@ -137,7 +139,7 @@ def sample_rounds(
         if count >= check:
             if all(is_precise(samples, stop.precision) for samples in wall):
                 return Rounds(wall, cpu, "precision")
-            check = count + max(1, count // 20)  # sorting is not free; a twentieth more passes between two looks
+            check = count + max(1, count // 20)  # sorting takes time: check again after 5 % more passes
 
 
 def run_paced(
@@ -147,13 +149,13 @@ def run_paced(
     clock: Clock = time.perf_counter,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Dict[str, Any]:
-    """Serve a camera that gives a frame every 1 / rate seconds: always the newest, one at a time.
+    """Serve a camera that delivers a frame every 1 / rate seconds: always the newest frame, one at a time.
 
-    A frame is dropped when a newer one is there before the network is free, and late when its result comes after the
-    next frame was due. Latency is from the frame's arrival to its result, waiting included.
+    A frame is dropped when a newer one arrives before the network is free, and late when its result comes after the
+    next frame was due. Latency runs from the frame's arrival to its result, waiting included.
 
     Returns:
-        `frames` that came, `dropped`, and `latency_s` of each frame that was served.
+        `frames` that arrived, frames `dropped`, and `latency_s` of each frame that was served.
     """
     period = 1.0 / rate
     frames = max(1, int(seconds * rate))
@@ -170,7 +172,7 @@ def run_paced(
         timed.wait()
         done = clock()
         latencies.append(done - due)
-        # The newest frame that has arrived by now is the next to be served; those before it are lost.
+        # The newest frame that has arrived by now is served next; older ones are dropped.
         newest = max(frame + 1, math.floor((done - begin) / period + 1e-9))
         dropped += min(newest, frames) - (frame + 1)
         frame = newest

@@ -183,7 +183,7 @@ def test_counters_that_only_root_may_read_say_what_mends_it(zones: dict[str, Pat
 def test_a_machine_without_sensors_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rapl, "ZONES", str(tmp_path / "none:*"))
     monkeypatch.setattr(ina3221, "I2C", str(tmp_path))
-    assert "shows no RAPL counters" in (rapl.missing() or "")
+    assert "has no RAPL counters" in (rapl.missing() or "")
     assert "no INA3221" in (ina3221.missing() or "")
 
 

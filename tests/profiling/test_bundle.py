@@ -93,4 +93,4 @@ def test_bad_input_gets_one_clear_error(tmp_path: Path) -> None:
         text=True,
     )
     assert done.returncode == 2
-    assert "no bundle that can be read" in done.stderr
+    assert "no readable bundle" in done.stderr

@@ -1,6 +1,6 @@
 """INA3221 power monitors read directly from sysfs: hwmon on JetPack 5 and 6, iio on JetPack 4. No service, no rights.
 
-`samples` and `update_interval` tell how much the chip averages; they are told where the driver has them.
+`samples` and `update_interval` say how much the chip averages; they are reported if the driver has them.
 """
 
 import glob
@@ -10,7 +10,7 @@ import time
 from typing import Any, Callable, Dict, List, NamedTuple, Optional
 
 DEFAULT_INTERVAL_S = 0.2
-# JetPack 4's iio driver lets the chip average 64 conversions of 2.2 ms of three channels: its default.
+# JetPack 4's iio driver by default makes the chip average 64 conversions of 2.2 ms of each of three channels.
 IIO_AVERAGING_S = 0.42
 I2C = "/sys/bus/i2c/devices"
 
@@ -22,18 +22,18 @@ class _Rail(NamedTuple):
 
 
 def missing() -> Optional[str]:
-    """Why nothing can be read here, with what would mend it; None if it can."""
+    """Why this sensor cannot be read here, and how to mend it; None if it can be read."""
     rails = _rails()
     if rails:
         for rail in rails:
             try:
                 _watts(rail)
             except OSError as error:
-                return "{}: {}; let users read it, or use jtop".format(rail.current_path, error.strerror)
+                return "{}: {}; make it readable for users, or use jtop".format(rail.current_path, error.strerror)
             except ValueError:
-                pass  # an empty reading now may be a number in a moment
+                pass  # a reading that is empty now may be a number in a moment
         return None
-    return "this machine has no INA3221 power monitor in {} (every Jetson but the Nano 2GB has one)".format(I2C)
+    return "this machine has no INA3221 power monitor in {} (all Jetsons but the Nano 2GB have one)".format(I2C)
 
 
 def stream(interval: float, emit: Callable[[Dict[str, Any]], None], stopped: threading.Event) -> None:
@@ -56,25 +56,25 @@ def stream(interval: float, emit: Callable[[Dict[str, Any]], None], stopped: thr
 
 
 def _rails() -> List[_Rail]:
-    found: List[_Rail] = []
+    rails: List[_Rail] = []
     for device in sorted(glob.glob(I2C + "/*")):
         if "ina3221" not in (_read(device + "/name") or ""):
             continue
         for label_path in sorted(glob.glob(device + "/hwmon/hwmon*/in*_label")):
             folder, number = os.path.dirname(label_path), os.path.basename(label_path)[2 : -len("_label")]
-            # Channel 7 is the chip's own sum of shunt voltages, no rail; a channel without current is none either.
-            _add(found, label_path, folder + "/in{}_input".format(number), folder + "/curr{}_input".format(number))
+            # Channel 7 is the chip's sum of shunt voltages, not a rail; a channel without current is not a rail either.
+            _add(rails, label_path, folder + "/in{}_input".format(number), folder + "/curr{}_input".format(number))
         for label_path in sorted(glob.glob(device + "/iio:device*/rail_name_*")):
             folder, number = os.path.dirname(label_path), label_path.rsplit("_", 1)[1]
             voltage, current = (folder + "/in_{}{}_input".format(what, number) for what in ("voltage", "current"))
-            _add(found, label_path, voltage, current)
-    return found
+            _add(rails, label_path, voltage, current)
+    return rails
 
 
-def _add(found: List[_Rail], label_path: str, volt_path: str, current_path: str) -> None:
+def _add(rails: List[_Rail], label_path: str, volt_path: str, current_path: str) -> None:
     label = _read(label_path)
     if label and label != "NC" and os.path.exists(current_path):
-        found.append(_Rail(label, volt_path, current_path))
+        rails.append(_Rail(label, volt_path, current_path))
 
 
 def _watts(rail: _Rail) -> float:
@@ -83,7 +83,7 @@ def _watts(rail: _Rail) -> float:
 
 
 def averaging_s() -> float:
-    """Over how many seconds the chips average what is read: what hwmon tells of a cycle, iio's default, or 0."""
+    """Seconds over which the chips average a reading: hwmon's cycle, iio's default, or 0 if unknown."""
     if glob.glob(I2C + "/*/iio:device*/rail_name_*"):
         return IIO_AVERAGING_S
     cycles = [_read(path) or "" for path in glob.glob(I2C + "/*/hwmon/hwmon*/update_interval")]
@@ -91,14 +91,14 @@ def averaging_s() -> float:
 
 
 def _chip() -> Dict[str, str]:
-    """Averages and milliseconds between two conversions, where the driver tells."""
-    found = {}
+    """Number of averaged samples and milliseconds between two conversions, if the driver reports them."""
+    settings = {}
     for device in sorted(glob.glob(I2C + "/*/hwmon/hwmon*")):
         for name in ("samples", "update_interval"):
             value = _read(device + "/" + name)
             if value is not None:
-                found[name] = value
-    return found
+                settings[name] = value
+    return settings
 
 
 def _read(path: str) -> Optional[str]:

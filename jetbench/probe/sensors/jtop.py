@@ -1,7 +1,7 @@
 """jetson-stats: the rails, power mode and board that its jtop service reads. AGPL-3.0, imported by the sampler alone.
 
-Callbacks go on with old data after the service's reader has died; a sample whose uptime stands still is marked so.
-The service sets the pace for all its clients, so the interval is the one it tells, not the one that was asked for.
+After the service's reader has died, callbacks continue with old data; a sample whose uptime has not changed is marked
+as not fresh. The service sets one interval for all its clients, which may differ from the requested one.
 """
 
 import os
@@ -12,32 +12,34 @@ from typing import Any, Callable, Dict, List, Optional
 from . import ina3221
 
 DEFAULT_INTERVAL_S = 0.5
-SHORTEST_INTERVAL_S = 0.1  # below it the client ends without a word at the service's first hiccup
+SHORTEST_INTERVAL_S = 0.1  # at shorter intervals the client ends silently as soon as the service is late once
 START_TIMEOUT_S = 5.0
 SOCKET = "/run/jtop.sock"
 
 
 def missing() -> Optional[str]:
-    """Why nothing can be read here, with what would mend it; None if a service seems to be there."""
+    """Why this sensor cannot be read here, and how to mend it; None if a service seems to run."""
     from importlib.util import find_spec
 
     if not os.path.exists(SOCKET):
         return (
-            "the jtop service does not run here ({} is missing); on a Jetson: sudo pip3 install -U jetson-stats, then "
-            "sudo systemctl restart jtop; in a container add: -v /run/jtop.sock:/run/jtop.sock".format(SOCKET)
+            "the jtop service does not run here ({} is missing); on a Jetson run: sudo pip3 install -U jetson-stats, "
+            "then sudo systemctl restart jtop; in a container add: -v /run/jtop.sock:/run/jtop.sock".format(SOCKET)
         )
     if find_spec("jtop") is None:
-        return "jtop needs jetson-stats in this Python, in the service's version: pip install 'jetbench[jetson]'"
+        return (
+            "jtop needs jetson-stats in this Python, in the same version as the service: pip install 'jetbench[jetson]'"
+        )
     if not os.access(SOCKET, os.R_OK | os.W_OK):
         return (
-            "{} belongs to a group that this user is not in: sudo usermod -aG jtop $USER and log in again; "
+            "{} belongs to a group that this user is not in; run: sudo usermod -aG jtop $USER and log in again; "
             "in a container add: --group-add $(getent group jtop | cut -d: -f3)".format(SOCKET)
         )
     return None
 
 
 def stream(interval: float, emit: Callable[[Dict[str, Any]], None], stopped: threading.Event) -> None:
-    """Emit a sample for each of the service's readings until stopped or until the service is lost."""
+    """Emit a sample for each of the service's readings until stopped or until the service ends."""
     from jtop import JtopException, jtop
 
     last: List[Optional[float]] = [None]
@@ -57,7 +59,7 @@ def stream(interval: float, emit: Callable[[Dict[str, Any]], None], stopped: thr
         }
         emit(sample)
 
-    # start() can wait for ever when the service's reader is dead.
+    # start() can wait forever when the service's reader is dead.
     watchdog = threading.Timer(START_TIMEOUT_S, _give_up, [emit])
     watchdog.daemon = True
     watchdog.start()
@@ -69,8 +71,8 @@ def stream(interval: float, emit: Callable[[Dict[str, Any]], None], stopped: thr
         emit({"error": _one_line(error)})
         return
     except Exception as error:
-        # Its own errors come in many classes: a socket of another version, a pipe that breaks while shaking hands.
-        emit({"error": "the jtop service does not answer as expected ({})".format(_one_line(error))})
+        # jtop raises many classes: for a service of another version, for a pipe that breaks during the handshake.
+        emit({"error": "the jtop service gave an unexpected answer ({})".format(_one_line(error))})
         return
     finally:
         watchdog.cancel()
@@ -83,11 +85,11 @@ def stream(interval: float, emit: Callable[[Dict[str, Any]], None], stopped: thr
     if failed:
         emit({"error": _one_line(failed[1])})
     elif not stopped.is_set():
-        emit({"error": "the jtop client ended by itself"})
+        emit({"error": "the jtop client ended unexpectedly"})
 
 
 def _rails(power: Dict[str, Any]) -> Dict[str, float]:
-    """Watts of every rail; jtop takes a board's input rail out of them and calls it the total."""
+    """Watts of every rail. jtop lists a board's input rail separately, as the total; it is put back here."""
     rails = {name: rail["power"] / 1e3 for name, rail in power.get("rail", {}).items() if rail.get("online", True)}
     total = power.get("tot", {})
     if "name" in total:
@@ -114,7 +116,11 @@ def _describe(client: Any) -> Dict[str, Any]:
 
 def _give_up(emit: Callable[[Dict[str, Any]], None]) -> None:
     emit(
-        {"error": "the jtop service does not answer within {:g} s; sudo systemctl restart jtop".format(START_TIMEOUT_S)}
+        {
+            "error": "the jtop service does not answer within {:g} s; run: sudo systemctl restart jtop".format(
+                START_TIMEOUT_S
+            )
+        }
     )
     os._exit(3)
 

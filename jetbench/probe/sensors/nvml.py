@@ -1,7 +1,7 @@
 """NVIDIA's management library through nvidia-ml-py: the energy counter of a GPU, its power as a cross-check, its state.
 
-The whole board of a discrete GPU, whoever uses it; there is no NVML power on a Jetson. The counter exists since Volta
-and refreshes every 10 to 100 ms.
+It measures the whole board of a discrete GPU, with every program that uses it; a Jetson has no power reading in NVML.
+The counter exists since Volta and refreshes every 10 to 100 ms.
 """
 
 import os
@@ -16,7 +16,7 @@ POWER_CAP = 0x4
 
 
 def missing() -> Optional[str]:
-    """Why nothing can be read here, with what would mend it; None if it can."""
+    """Why this sensor cannot be read here, and how to mend it; None if it can be read."""
     try:
         import pynvml
     except ImportError:
@@ -24,7 +24,7 @@ def missing() -> Optional[str]:
     try:
         pynvml.nvmlInit()
     except pynvml.NVMLError as error:
-        return "no NVIDIA driver answers ({}); on a machine with a GPU install its driver".format(error)
+        return "the NVIDIA driver does not answer ({}); on a machine with a GPU install its driver".format(error)
     try:
         handle = _handle(pynvml)
         try:
@@ -33,22 +33,22 @@ def missing() -> Optional[str]:
             try:
                 pynvml.nvmlDeviceGetPowerUsage(handle)
             except pynvml.NVMLError as error:
-                return "this GPU tells neither energy nor power ({})".format(error)
+                return "this GPU reports no energy and no power ({})".format(error)
         return None
     except (pynvml.NVMLError, IndexError, ValueError) as error:
-        return "NVML finds no such GPU ({})".format(error)
+        return "NVML does not find the GPU of CUDA_VISIBLE_DEVICES ({})".format(error)
     finally:
         pynvml.nvmlShutdown()
 
 
 def stream(interval: float, emit: Callable[[Dict[str, Any]], None], stopped: threading.Event) -> None:
-    """Emit the counter's joules and the watts of now, every `interval` seconds; what is not told is left out."""
+    """Emit the counter's joules and the present watts every `interval` seconds, as far as the GPU reports them."""
     import pynvml
 
     pynvml.nvmlInit()
     handle = _handle(pynvml)
 
-    # An old driver has not all that a new binding asks for; the binding has an error of its own for some of that.
+    # An old driver lacks some functions of a new binding, and the binding raises another class for some of these.
     unknown = (pynvml.NVMLError, AttributeError, getattr(pynvml, "NVMLLibraryMismatchError", AttributeError))
 
     def ask(function: str, *arguments: Any) -> Any:
@@ -86,7 +86,7 @@ def stream(interval: float, emit: Callable[[Dict[str, Any]], None], stopped: thr
 
 
 def _handle(pynvml: Any) -> Any:
-    """The first GPU that CUDA would see."""
+    """The first GPU that CUDA sees."""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0].strip() or "0"
     if visible.isdigit():
         if int(visible) >= pynvml.nvmlDeviceGetCount():

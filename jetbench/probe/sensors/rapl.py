@@ -1,6 +1,6 @@
 """RAPL energy counters of Intel and AMD processors, from /sys/class/powercap: processor packages and their memory.
 
-It is the processor's own model of its energy: no board, no GPU, no power supply. The counters wrap around.
+The energy is the processor's estimate of its own use, without board, GPU and power supply. The counters wrap around.
 """
 
 import glob
@@ -11,19 +11,19 @@ from typing import Any, Callable, Dict, List, Optional, Tuple
 
 DEFAULT_INTERVAL_S = 0.1
 ZONES = "/sys/class/powercap/intel-rapl:*"
-MEND = "sudo chmod a+r /sys/class/powercap/intel-rapl*/energy_uj (until the next start)"
+MEND = "sudo chmod a+r /sys/class/powercap/intel-rapl*/energy_uj (lasts until the next start)"
 
 
 def missing() -> Optional[str]:
-    """Why nothing can be read here, with what would mend it; None if it can."""
+    """Why this sensor cannot be read here, and how to mend it; None if it can be read."""
     zones = _zones()
     if not zones:
-        return "this machine shows no RAPL counters (virtual machines and ARM processors have none)"
+        return "this machine has no RAPL counters (virtual machines and ARM processors have none)"
     for _, folder in zones:
         try:
             _microjoules(folder)
         except OSError as error:
-            return "{}/energy_uj: {}; let users read it: {}".format(folder, error.strerror, MEND)
+            return "{}/energy_uj: {}; make it readable for users: {}".format(folder, error.strerror, MEND)
     return None
 
 
@@ -40,10 +40,10 @@ def stream(interval: float, emit: Callable[[Dict[str, Any]], None], stopped: thr
             try:
                 now = _microjoules(folder)
             except (OSError, ValueError):
-                total.pop(name, None)  # a counter that was away may have wrapped more than once
+                total.pop(name, None)  # an unreadable counter may have wrapped more than once
                 continue
             if name in total:
-                # Smaller than before: it has wrapped round; once, since it takes minutes even at full power.
+                # Smaller than before: it has wrapped around, and only once, since that takes minutes at full power.
                 step = now - last[name] if now >= last[name] else now + ranges[name] - last[name]
                 total[name] += step / 1e6
                 last[name] = now
@@ -53,8 +53,8 @@ def stream(interval: float, emit: Callable[[Dict[str, Any]], None], stopped: thr
 
 
 def _zones() -> List[Tuple[str, str]]:
-    """(name, folder) of packages and their memory; cores are part of a package, psys is all of it again."""
-    found = []
+    """(name, folder) of packages and their memory. Not of cores, which are part of a package, nor of psys, the sum."""
+    zones = []
     for folder in sorted(glob.glob(ZONES)):
         try:
             with open(folder + "/name") as file:
@@ -62,10 +62,10 @@ def _zones() -> List[Tuple[str, str]]:
         except OSError:
             continue
         if name.startswith("package"):
-            found.append((name, folder))
+            zones.append((name, folder))
         elif name == "dram":
-            found.append(("dram-" + os.path.basename(folder).split(":")[1], folder))
-    return found
+            zones.append(("dram-" + os.path.basename(folder).split(":")[1], folder))
+    return zones
 
 
 def _microjoules(folder: str) -> int:
