@@ -1,1 +1,1 @@
-"""What a built network costs on this machine: counts, latency, memory, power, and the environment they belong to."""
+"""Measures what a built network costs: counts, latency, memory, power, and the environment of the measurement."""

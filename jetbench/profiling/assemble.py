@@ -1,4 +1,4 @@
-"""assemble: the Profile of a network from the findings of all processes that measured it."""
+"""assemble: builds the Profile of a network from the findings of all processes that measured it."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -32,15 +32,15 @@ def assemble(
     """The Profile of one network.
 
     Args:
-        network: its number in each of `processes`.
-        processes: those that timed it.
-        alone: the one that measured the rest of it; may be one of `processes`.
+        network: the network's number in each of `processes`.
+        processes: the processes that timed it.
+        alone: the process that measured everything but the latency; may be one of `processes`.
         input_size: (height, width) of its images.
-        config: how it was run.
+        config: its settings.
         target: the device it was measured on.
-        operations: of one image, for the roofline; None leaves that out.
-        reference: name of network 0, where the others are compared with it.
-        images_ratio: images in a pass of network 0 over those in a pass of this one; times are compared per image.
+        operations: its operations for one image, for the roofline estimate; None: no estimate.
+        reference: name of network 0, if the others are compared with it.
+        images_ratio: images per pass of network 0 over images per pass of this one; times are compared per image.
     """
     rest, environment = alone.networks[0], alone.environment
     runs = [process.networks[network] for process in processes]
@@ -52,23 +52,23 @@ def assemble(
     roof = None
     if on_processor:
         mend = f"; install NVIDIA's for JetPack {target.jetpack}" if target.jetpack else ""
-        what = f"the processor of {target.title}"
+        place = f"the processor of {target.title}"
         notes["processor"] = (
-            f"measured on {what}, not on its GPU: this torch finds no CUDA device, or was told to{mend}"
+            f"measured on {place}, not on its GPU: this torch finds no CUDA device, or the CPU was requested{mend}"
         )
-        notes["estimate"] = f"no estimate for {what}: the peaks in its YAML are the GPU's"
+        notes["estimate"] = f"no estimate for {place}: the peaks in the device's YAML are those of its GPU"
     elif operations is not None:
         gpu = environment.device if target.gpus else None
-        told = estimate(operations, target, config.dtype, config.batch_size, gpu, _clock_share(target, watches))
-        if isinstance(told, str):
-            notes["estimate"] = told
+        result = estimate(operations, target, config.dtype, config.batch_size, gpu, _clock_share(target, watches))
+        if isinstance(result, str):
+            notes["estimate"] = result
         else:
-            roof = told
+            roof = result
     comparison = None
     if reference is not None and network > 0 and all(process.control for process in processes):
         comparison = _compare(reference, network, processes, images_ratio)
     if rest.parameters is None or rest.macs is None:
-        raise ProfilingError("the process that counts did not count")
+        raise ProfilingError("the counts are missing: the process that measures all but the latency did not count")
     return Profile(
         device=target.name,
         runs_on="its processor" if on_processor else "device",
@@ -101,7 +101,7 @@ def assemble(
 
 
 def _board(energy: Energy | None, watch: Watch) -> dict[str, Any]:
-    """Power mode and clocks as jtop tells them, else as the machine does."""
+    """Power mode and clocks as jtop reports them; without jtop, the power mode as the machine reports it."""
     meta = energy.meta if energy else {}
     return {
         "power_mode": meta.get("power_mode") or watch.before.power_mode,
@@ -110,7 +110,7 @@ def _board(energy: Energy | None, watch: Watch) -> dict[str, Any]:
 
 
 def _clock_share(target: Device, watches: Sequence[Watch]) -> float | None:
-    """The GPU's usual clock in the run over the one that the peaks are for."""
+    """The GPU's median clock in the run over the clock that the peaks are for; None if either is unknown."""
     clocks = sorted(hz for watch in watches for hz in watch.gpu_hz)
     if not clocks or target.gpu_clock_hz is None:
         return None
@@ -118,7 +118,7 @@ def _clock_share(target: Device, watches: Sequence[Watch]) -> float | None:
 
 
 def _compare(reference: str, network: int, processes: Sequence[ProcessFindings], images_ratio: float) -> Comparison:
-    """Times per image over those of network 0, round by round."""
+    """Ratios of the times per image to those of network 0, round by round; `control` are those of network 0's copy."""
     ratios, control = [], []
     for process in processes:
         base, own, twin = process.networks[0].model, process.networks[network].model, process.control

@@ -1,7 +1,7 @@
-"""A network packed for a board where jetbench cannot be installed, and what came back from there.
+"""Bundles: a network packed for a board where jetbench cannot be installed, and the record of its result there.
 
-A bundle is a folder with the traced network (TorchScript: an older torch loads it), a reference output, and the probe:
-the code that measures here too. JetPack 4 has Python 3.6 and JetPack 5 has 3.8, with torch for these alone.
+A bundle is a folder with the traced network (TorchScript, which an older torch can load), a reference output, and the
+probe, the same code that measures here. JetPack 4 has Python 3.6 and JetPack 5 has 3.8, and torch only for these.
 """
 
 import json
@@ -31,15 +31,15 @@ PROBE = Path(jetbench.__file__).parent / "probe"
 
 
 def write_bundle(folder: Path, case: Case, device: Device) -> float:
-    """Write a bundle of `case` for `device`; returns how far the traced network is from the network, relatively.
+    """Write a bundle of `case` for `device`; returns the largest relative difference of the traced network's output.
 
     Raises:
-        SpecError: the folder is there already, or the number format is not fp32.
+        SpecError: the folder exists, or the number format is not fp32.
     """
     if folder.exists():
-        raise SpecError(f"{folder}: is there already; give another --out")
+        raise SpecError(f"{folder}: already exists; choose another --out")
     if case.config.dtype != "fp32":
-        raise SpecError(f"--dtype {case.config.dtype}: a bundle's weights are frozen as fp32; leave it out")
+        raise SpecError(f"--dtype {case.config.dtype}: a bundle's weights are frozen as fp32; leave --dtype out")
     case = case.model_copy(update={"config": case.config.model_copy(update={"backend": "traced"})})
     network = case.network()
     model = network.build().eval()
@@ -71,60 +71,63 @@ def write_bundle(folder: Path, case: Case, device: Device) -> float:
 
 
 def collect(path: Path) -> tuple[Record, Device]:
-    """The record of a result.json that a board's probe wrote, and the device that it was made for.
+    """The record of a result.json that a board's probe wrote, and the device that the bundle was made for.
 
     Raises:
-        SpecError: it is no such file.
+        SpecError: the file cannot be read, or is not a result.json of this version's probe.
     """
     try:
-        told = json.loads(path.read_text(encoding="utf-8"))
-        case, device = Case.model_validate(told["bundle"]["case"]), Device.model_validate(told["bundle"]["device"])
-        found = [_read_process(each, case, device) for each in told["processes"]]
-        # In a container the board's device tree is hidden; its host's jtop tells.
-        meta = (told["processes"][0].get("energy") or {}).get("meta", {})
-        identity = {**told["processes"][0]["identity"], **meta.get("board", {})}
+        payload = json.loads(path.read_text(encoding="utf-8"))
+        case, device = (
+            Case.model_validate(payload["bundle"]["case"]),
+            Device.model_validate(payload["bundle"]["device"]),
+        )
+        processes = [_read_process(process, case, device) for process in payload["processes"]]
+        # A container hides the board's device tree; then the host's jtop identifies the board.
+        meta = (payload["processes"][0].get("energy") or {}).get("meta", {})
+        identity = {**payload["processes"][0]["identity"], **meta.get("board", {})}
     except OSError as error:
         raise SpecError(f"{path}: cannot be read ({error.strerror})") from None
     except (ValueError, KeyError, IndexError, TypeError, ValidationError) as error:
-        raise SpecError(f"{path}: is no result.json of a probe of this version ({type(error).__name__})") from None
-    profile = assemble(0, found, found[0], case.input_size, case.config, device, case.operations())
-    changes: dict[str, Any] = {"output_difference": max(each["difference"] for each in told["processes"])}
+        raise SpecError(f"{path}: not a result.json of this version's probe ({type(error).__name__})") from None
+    profile = assemble(0, processes, processes[0], case.input_size, case.config, device, case.operations())
+    changes: dict[str, Any] = {"output_difference": max(process["difference"] for process in payload["processes"])}
     if device.is_board and not is_device(device, identity):
-        what = identity["model"] or "a machine that does not say what it is"
-        note = f"the bundle was made for {device.title}, but was measured on: {what}"
+        machine = identity["model"] or "a machine that does not name itself"
+        note = f"the bundle was made for {device.title}, but was measured on: {machine}"
         changes |= {"runs_on": "another machine", "notes": {**profile.notes, "processor": note}}
-    finished = datetime.fromtimestamp(told["finished_s"], timezone.utc)
+    finished = datetime.fromtimestamp(payload["finished_s"], timezone.utc)
     return case.to_record(profile.model_copy(update=changes), finished), device
 
 
-def _read_process(told: Mapping[str, Any], case: Case, device: Device) -> ProcessFindings:
+def _read_process(payload: Mapping[str, Any], case: Case, device: Device) -> ProcessFindings:
     notes: dict[str, str] = {}
     energy = None
-    if told.get("energy"):
-        energy = read_energy(told["energy"], device, case.config.batch_size)
+    if payload.get("energy"):
+        energy = read_energy(payload["energy"], device, case.config.batch_size)
     reasons = [energy.problem] if energy and energy.problem else []
-    if told.get("power_notes") or reasons:
-        notes["power_w"] = "; ".join([*reasons, *told.get("power_notes", ())])
+    if payload.get("power_notes") or reasons:
+        notes["power_w"] = "; ".join([*reasons, *payload.get("power_notes", ())])
     rest: dict[str, Any] = {}
-    if "memory" in told:
+    if "memory" in payload:
         cost = add_up(case.operations())
         rest = {
-            "memory": Memory.model_validate(told["memory"]),
-            "finite": told["finite"],
+            "memory": Memory.model_validate(payload["memory"]),
+            "finite": payload["finite"],
             "energy": energy,
             "parameters": cost.parameters,
             "macs": cost.macs,
             "flops": cost.flops,
             "bytes_moved": cost.bytes_moved,
         }
-        if told["memory"]["allocator_peak_bytes"] is None:
+        if payload["memory"]["allocator_peak_bytes"] is None:
             notes["peak_memory_bytes"] = "the probe reads torch's allocator on a GPU only"
     findings = Findings(
-        cold_start=ColdStart.model_validate(told["cold_start"]),
-        model=LatencyRun.model_validate(told["model"]),
-        end_to_end=LatencyRun.model_validate(told["end_to_end"]),
+        cold_start=ColdStart.model_validate(payload["cold_start"]),
+        model=LatencyRun.model_validate(payload["model"]),
+        end_to_end=LatencyRun.model_validate(payload["end_to_end"]),
         notes=notes,
         **rest,
     )
-    environment = Environment(**{**told["environment"], "jetbench": jetbench.__version__, "commit": None})
-    return ProcessFindings(networks=(findings,), watch=Watch.model_validate(told["watch"]), environment=environment)
+    environment = Environment(**{**payload["environment"], "jetbench": jetbench.__version__, "commit": None})
+    return ProcessFindings(networks=(findings,), watch=Watch.model_validate(payload["watch"]), environment=environment)

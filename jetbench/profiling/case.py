@@ -1,4 +1,4 @@
-"""Case: a network in a setting, as it is profiled, and the record that its profile becomes."""
+"""Case: a network with its profiling settings, and the record of its profile."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
@@ -26,7 +26,7 @@ WEIGHTS, YAML = ".safetensors", (".yaml", ".yml")
 
 
 class Case(Spec):
-    """A network with a setting: the weights in a file, or an architecture with seeded random weights.
+    """A network with its profiling settings: a weights file, or an architecture with seeded random weights.
 
     `weights` is the SHA-256 of the weights file.
     """
@@ -43,7 +43,7 @@ class Case(Spec):
     std: tuple[float, ...] = GREY_STD
 
     def network(self) -> Network:
-        """What can be measured of it; it is built when it is measured."""
+        """The network to measure; it is built only when it is measured."""
 
         def build() -> torch.nn.Module:
             if self.weights_file is not None:
@@ -58,7 +58,7 @@ class Case(Spec):
         return list_network(plan_network(self.architecture, self.num_classes, self.input_size))
 
     def to_record(self, profile: Profile, finished: datetime | None = None) -> Record:
-        """The record of a profile of it, by itself and not of a sweep's variant; `finished` is now by default."""
+        """The record of a stand-alone profile of this case, not of a sweep's variant; `finished` is now by default."""
         at = finished or datetime.now(timezone.utc)
         record = Record(
             kind="profile",
@@ -83,18 +83,18 @@ def list_cases(
     num_classes: int = CLASSES,
     changes: Mapping[str, Any] | None = None,
 ) -> list[Case]:
-    """Every network in every setting, in this order.
+    """Every network with every setting: all settings of the first network, then of the second, and so on.
 
     Args:
-        networks: names of architectures, paths of YAML files, or weights files of ours, which have a size, classes and
-            fields of their own.
-        settings: how each is run.
-        size: (height, width) of the images of those without weights.
-        num_classes: of those without weights.
+        networks: names of architectures, paths of YAML files, or weights files of jetbench, which state their own
+            size, classes and fields.
+        settings: how to run each network.
+        size: (height, width) of the images of networks without a weights file.
+        num_classes: classes of networks without a weights file.
         changes: fields of the architectures with other values.
 
     Raises:
-        SpecError: a network that there is not, or that cannot be built.
+        SpecError: a network does not exist or cannot be built.
     """
     cases = []
     for name in networks:
@@ -129,7 +129,7 @@ def _random(
 ) -> Case:
     given = dict(changes or {})
     architecture = read_architecture(name, given, f"{name} with {given}" if given else None)
-    plan_network(architecture, num_classes, size)  # refuses what cannot be built, before anything is measured
+    plan_network(architecture, num_classes, size)  # raises if it cannot be built, before anything is measured
     return Case(
         label=Path(name).stem if name.endswith(YAML) else name,
         architecture=architecture,

@@ -1,7 +1,7 @@
-"""What fvcore, thop and torch's FlopCounterMode count of a built network, operation by operation.
+"""The counts of fvcore, thop and torch's FlopCounterMode for a built network, operation by operation.
 
-The three disagree because they count different things under the same name. Each runs on a copy without hooks: the model
-that was passed in keeps its values, buffers, hooks and mode.
+The three disagree because they count different things under the same name. Each runs on a copy without hooks, so the
+model that was passed in keeps its values, buffers, hooks and mode.
 """
 
 import warnings
@@ -19,7 +19,7 @@ from jetbench.profiling.trace import copy_without_hooks
 
 @dataclass(frozen=True, slots=True)
 class ToolCount:
-    """What one tool totals for one image, by its own names of operations, and what it says that it left out."""
+    """One tool's total for one image, by its own names of operations, and the operations it reports as left out."""
 
     tool: str
     distribution: str
@@ -30,12 +30,12 @@ class ToolCount:
 
 
 def count_parameters(model: nn.Module) -> int:
-    """Numbers that training changes; running statistics are not parameters."""
+    """Number of parameters that training changes; running statistics are not parameters."""
     return sum(parameter.numel() for parameter in model.parameters())
 
 
 def count_with_fvcore(model: nn.Module, images: Tensor) -> ToolCount:
-    """Fvcore's count; `unsupported` holds the operations it met and gave 0, but not those that it ignores silently."""
+    """Fvcore's count; `unsupported` holds operations that it counted as 0, but not those that it ignores silently."""
     from fvcore.nn import FlopCountAnalysis
 
     analysis = FlopCountAnalysis(copy_without_hooks(model), images[:1])
@@ -48,7 +48,7 @@ def count_with_fvcore(model: nn.Module, images: Tensor) -> ToolCount:
 
 
 def count_with_thop(model: nn.Module, images: Tensor) -> ToolCount:
-    """Thop's count, by class of module. What is called as a function it misses without a word."""
+    """Thop's count, by class of module. It silently misses operations that are called as functions."""
     copied = copy_without_hooks(model)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # thop imports distutils
@@ -73,14 +73,14 @@ def _leaves(layers: dict[str, Any], prefix: str) -> Iterator[tuple[str, float]]:
 
 
 def count_with_torch(model: nn.Module, images: Tensor) -> ToolCount:
-    """The count of `torch.utils.flop_counter`: 2 per MAC of what it knows, nothing else."""
+    """The count of `torch.utils.flop_counter`: 2 per MAC of the operations that it knows, nothing for others."""
     from torch.utils.flop_counter import FlopCounterMode
 
     copied = copy_without_hooks(model)
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         copied(images[:1])
-    found = counter.get_flop_counts().get("Global", {})
-    by_operation = {str(getattr(name, "__name__", name)): int(count) for name, count in found.items()}
+    counts = counter.get_flop_counts().get("Global", {})
+    by_operation = {str(getattr(name, "__name__", name)): int(count) for name, count in counts.items()}
     return ToolCount("FlopCounterMode", *_distribution("torch"), int(counter.get_total_flops()), by_operation, {})
 
 
@@ -88,6 +88,6 @@ COUNTERS: tuple[Callable[[nn.Module, Tensor], ToolCount], ...] = (count_with_fvc
 
 
 def _distribution(package: str) -> tuple[str, str]:
-    """Which installed distribution an import name belongs to, and its version: two of them share the name thop."""
+    """The installed distribution of an import name, and its version. Two distributions share the name thop."""
     names = sorted(set(packages_distributions().get(package, [package])))
     return " and ".join(names), " and ".join(version(name) for name in names)

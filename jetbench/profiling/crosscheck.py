@@ -1,7 +1,7 @@
-"""cross_check: our count beside fvcore's, thop's and torch's, every difference explained operation by operation.
+"""cross_check: compares our count with fvcore's, thop's and torch's, and explains every difference per operation.
 
-A tool's rule for an operation is stated here and held against what the tool really reported: an explanation that does
-not fit to the unit is printed as unexplained, with the number that is left.
+This module states each tool's rule for an operation and compares it with what the tool reported. A difference that the
+rule does not explain exactly is printed as unexplained, with the remaining number.
 """
 
 from collections import Counter
@@ -18,13 +18,13 @@ from jetbench.profiling.trace import trace_network
 ToolQuantity = Literal["MACs", "FLOPs"]
 TOOL_QUANTITIES: tuple[ToolQuantity, ...] = ("MACs", "FLOPs")
 
-# What each tool's total is compared with: the quantity of ours that it comes nearest to.
+# The quantity of ours that each tool's total is compared with: the nearest one.
 COMPARED_WITH: dict[str, ToolQuantity] = {"fvcore": "MACs", "thop": "MACs", "FlopCounterMode": "FLOPs"}
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """How a tool counts an operation: so much `per` MAC, output element or input element, under its own `name`."""
+    """How a tool counts an operation: `factor` per MAC, output element or input element, under its own `name`."""
 
     name: str
     factor: int
@@ -51,13 +51,13 @@ TOOL_RULES: dict[str, dict[str, tuple[Rule, ...]]] = {
         "matrix product": (Rule("addmm", 2, "MAC"), Rule("mm", 2, "MAC"), Rule("bmm", 2, "MAC")),
     },
 }
-# fvcore counts on a graph from which torch's tracer has removed what never reaches the output.
+# fvcore counts on a graph from which torch's tracer has removed operations that do not affect the output.
 SKIPS_DEAD = ("fvcore",)
 
 
 @dataclass(frozen=True, slots=True)
 class CheckRow:
-    """One operation of the network: how often it runs, its size, and what it costs by our rules."""
+    """One kind of operation in the network: how often it runs, its size, and its cost by our rules."""
 
     operation: str
     times: int
@@ -69,7 +69,7 @@ class CheckRow:
 
 @dataclass(frozen=True, slots=True)
 class Discrepancy:
-    """Part of the way from our total to a tool's: so much, for this reason. `explained` if the reason fits exactly."""
+    """One part of the difference between a tool's total and ours. `explained` if the reason fits exactly."""
 
     operation: str
     amount: int
@@ -79,9 +79,9 @@ class Discrepancy:
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """One tool beside ours, and the quantity of ours it comes nearest to.
+    """One tool's count compared with ours; `compared_with` is the quantity of ours that is nearest to its total.
 
-    `by_row` is its count in our operations' names; for either quantity the differences sum to its total less ours.
+    `by_row` is its count by our names of operations. For either quantity the differences sum to its total minus ours.
     """
 
     count: ToolCount
@@ -92,9 +92,9 @@ class Checked:
 
 @dataclass(frozen=True, slots=True)
 class CrossCheck:
-    """Our rows, each tool, the tools that failed with their reason, and the operations that no tool counted.
+    """Our rows, each tool, the tools that failed and why, and the operations that no tool counted.
 
-    Where a tool reports a name that its rules do not know, that name may stand for one of those operations.
+    If a tool reports a name that its rules do not know, that name may mean one of the uncounted operations.
     """
 
     rows: tuple[CheckRow, ...]
@@ -104,8 +104,10 @@ class CrossCheck:
 
     @property
     def unknown_names(self) -> tuple[str, ...]:
-        """Names under which a tool counted something that none of its rules is for."""
-        known = {tool: {rule.name for rules in found.values() for rule in rules} for tool, found in TOOL_RULES.items()}
+        """Names that a tool reports and that none of its rules covers."""
+        known = {
+            tool: {rule.name for rules in by_kind.values() for rule in rules} for tool, by_kind in TOOL_RULES.items()
+        }
         return tuple(
             name for tool in self.tools for name in tool.count.by_operation if name not in known[tool.count.tool]
         )
@@ -116,7 +118,7 @@ def cross_check(model: nn.Module, images: Tensor) -> CrossCheck:
     try:
         operations, outputs = trace_network(model, images[:1].to("meta"))
     except RuntimeError:
-        # A network that reads values (`.item()`) cannot run on the meta device, which has none: run it where it is.
+        # A network that reads values (`.item()`) cannot run on the meta device, which has none: run it on its own.
         operations, outputs = trace_network(model, images[:1])
     rows = summarise(operations)
     dead = dead_operations(operations, outputs)
@@ -127,19 +129,19 @@ def cross_check(model: nn.Module, images: Tensor) -> CrossCheck:
             tools.append(compare_counts(count(model, images), rows, gone))
         except (RuntimeError, ImportError, ValueError, TypeError, KeyError, AttributeError) as error:
             if "memory" in str(error).lower():
-                raise  # it is the machine that failed, not the tool
+                raise  # the machine ran out of memory; the tool did not fail
             failed[count.__name__.removeprefix("count_with_")] = f"{type(error).__name__}: {error}"
     by_none = [row.operation for row in rows if not any(tool.by_row.get(row.operation) for tool in tools)]
     return CrossCheck(rows, tuple(tools), failed, tuple(by_none))
 
 
 def summarise(operations: Sequence[Operation]) -> tuple[CheckRow, ...]:
-    """Operations added up by what they are, in the order of our FLOPs; a bias is a row of its own."""
-    found: dict[str, Counter[str]] = {}
+    """Operations added up by kind, most FLOPs first; biases have a row of their own."""
+    totals: dict[str, Counter[str]] = {}
     for operation in operations:
-        row = found.setdefault(describe_operation(operation), Counter())
+        row = totals.setdefault(describe_operation(operation), Counter())
         bias = operation.flops - 2 * operation.macs if operation.macs else 0
-        size = operation.makes[0].bytes // operation.elements  # of one element
+        size = operation.makes[0].bytes // operation.elements  # bytes of one element
         row.update(
             times=1,
             output_elements=operation.elements,
@@ -149,15 +151,15 @@ def summarise(operations: Sequence[Operation]) -> tuple[CheckRow, ...]:
         )
         if bias:
             elements = operation.elements
-            found.setdefault("bias", Counter()).update(
+            totals.setdefault("bias", Counter()).update(
                 times=1, output_elements=elements, input_elements=elements, macs=0, flops=bias
             )
-    rows = [CheckRow(name, **{key: row[key] for key in CheckRow.__slots__[1:]}) for name, row in found.items()]
+    rows = [CheckRow(name, **{key: row[key] for key in CheckRow.__slots__[1:]}) for name, row in totals.items()]
     return tuple(sorted(rows, key=lambda row: (-row.flops, row.operation)))
 
 
 def describe_operation(operation: Operation) -> str:
-    """What an operation is, in words that tell apart what tools count differently."""
+    """The name of an operation's kind; operations that tools count differently have different names."""
     if operation.kernel == "mean":
         return "mean over the map" if operation.eq2_pooling else "mean over channels"
     if operation.kind == "activation" and operation.kernel in ("clamp", "exp", "mul", "add"):
@@ -179,9 +181,9 @@ def describe_operation(operation: Operation) -> str:
 
 
 def compare_counts(count: ToolCount, rows: Sequence[CheckRow], dead: dict[str, CheckRow]) -> Checked:
-    """Every difference between `count` and ours, by operation; `dead` are the rows of what never reaches the output."""
-    rules, found = TOOL_RULES[count.tool], count.by_operation
-    by_row = {row.operation: sum(found.get(rule.name, 0) for rule in rules.get(row.operation, ())) for row in rows}
+    """Every difference between `count` and ours, by operation; `dead`: rows that do not affect the output."""
+    rules, counted = TOOL_RULES[count.tool], count.by_operation
+    by_row = {row.operation: sum(counted.get(rule.name, 0) for rule in rules.get(row.operation, ())) for row in rows}
     differences = {quantity: _explain(count, rows, dead, quantity) for quantity in TOOL_QUANTITIES}
     return Checked(count, COMPARED_WITH[count.tool], by_row, differences)
 
@@ -209,16 +211,20 @@ def _explain(
             differences.append(Discrepancy(row.operation, expected - ours, reason))
         if skipped and dropped:
             times = f"{skipped.times} of {row.times}"
-            reason = f"leaves out {times} that never reach the output, as its tracer does"
+            reason = f"leaves out {times} that do not affect the output, because its tracer removes them"
             differences.append(Discrepancy(row.operation, -dropped, reason))
         if theirs != expected - dropped:
             rest = theirs - expected + dropped
-            differences.append(Discrepancy(row.operation, rest, "unexplained: not what the rule above gives", False))
+            differences.append(
+                Discrepancy(row.operation, rest, "unexplained: the tool's number differs from the rule above", False)
+            )
     for name, amount in left.items():
-        differences.append(Discrepancy(name, amount, "unexplained: we know no rule of theirs for it", False))
+        differences.append(Discrepancy(name, amount, "unexplained: we know no rule of the tool for it", False))
     unattributed = count.total - sum(count.by_operation.values())
     if unattributed:
-        differences.append(Discrepancy("(total)", unattributed, "unexplained: under no operation of theirs", False))
+        differences.append(
+            Discrepancy("(total)", unattributed, "unexplained: the tool counts it under no operation", False)
+        )
     return tuple(differences)
 
 
@@ -228,6 +234,6 @@ def _measure(row: CheckRow, rule: Rule) -> int:
 
 def _per(ours: int, row: CheckRow, rule: Rule, quantity: ToolQuantity) -> str:
     if ours == 0:
-        return f"no {quantity} there"
+        return f"no {quantity} for it"
     measure = _measure(row, rule)
     return str(ours // measure) if ours % measure == 0 else f"{ours / measure:.3f}"

@@ -1,4 +1,4 @@
-"""What this machine can measure, and what would mend what it cannot."""
+"""What this machine can measure, and how to mend what it cannot measure."""
 
 import os
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ BUSY = 0.5
 
 @dataclass(frozen=True)
 class Ability:
-    """One thing that can be measured or not."""
+    """Something to measure: whether this machine can, and how to mend it if not."""
 
     what: str
     state: Literal["yes", "no", "partly"]
@@ -29,12 +29,12 @@ class Ability:
 
 
 def examine() -> tuple[str, list[Ability]]:
-    """What this machine is, and the findings about it."""
+    """A short description of this machine, and what it can measure."""
     identity = read_identity()
     device = host_device(identity)
     state = machine.read_state()
     findings = [
-        Ability("device", "yes", f"jetbench profile --device auto takes it for: {device.name} ({device.title})"),
+        Ability("device", "yes", f"jetbench profile --device auto selects: {device.name} ({device.title})"),
         _latency(device),
         *_quiet(state),
         _clocks(state),
@@ -53,11 +53,13 @@ def _latency(device: Device) -> Ability:
         return Ability("latency", "yes", f"{version} on {torch.cuda.get_device_name()}")
     if device.accelerator == "cuda":
         wheel = f"install NVIDIA's torch for JetPack {device.jetpack}" if device.jetpack else "install a torch for CUDA"
-        return Ability("latency", "partly", f"{version} finds no CUDA device: only the processor counts", wheel)
+        return Ability(
+            "latency", "partly", f"{version} finds no CUDA device: only the processor can be measured", wheel
+        )
     if machine.read_text("/proc/driver/nvidia/version"):
         mend = "pip install torch from the index for your CUDA version (pytorch.org)"
         return Ability("latency", "partly", f"{version} cannot use the NVIDIA GPU of this machine", mend)
-    return Ability("latency", "yes", f"{version} on the processor; no GPU is there")
+    return Ability("latency", "yes", f"{version} on the processor; this machine has no GPU")
 
 
 def _quiet(state: dict[str, object]) -> list[Ability]:
@@ -66,7 +68,14 @@ def _quiet(state: dict[str, object]) -> list[Ability]:
         return []
     text = f"load average {load:.2f} on {cores()} cores"
     if load > BUSY:
-        return [Ability("quiet machine", "partly", f"{text}: something runs", "stop it, or expect the verdict suspect")]
+        return [
+            Ability(
+                "quiet machine",
+                "partly",
+                f"{text}: another program runs",
+                "stop it; otherwise profiles get the verdict suspect",
+            )
+        ]
     return [Ability("quiet machine", "yes", text)]
 
 
@@ -78,7 +87,7 @@ def _clocks(state: dict[str, object]) -> Ability:
             return Ability("clocks", "yes", f"{text}, fixed")
         return Ability("clocks", "partly", f"{text}, not fixed: they follow the load", "sudo jetson_clocks")
     if governor is None:
-        return Ability("clocks", "partly", "no frequency control is shown (a virtual machine, or a container)")
+        return Ability("clocks", "partly", "no frequency control is visible (a virtual machine, or a container)")
     if governor != "performance":
         mend = "sudo cpupower frequency-set -g performance"
         return Ability("clocks", "partly", f"governor {governor}: clocks follow the load", mend)
@@ -90,7 +99,7 @@ def _heat(state: dict[str, object]) -> Ability:
     assert isinstance(zones, dict)
     counted = "throttling is counted" if state["throttle_events"] is not None else "throttling is not counted"
     if not zones:
-        return Ability("temperature", "no", f"no thermal zone is shown; {counted}")
+        return Ability("temperature", "no", f"no thermal zone is visible; {counted}")
     text = ", ".join(f"{name} {celsius:.0f} C" for name, celsius in list(zones.items())[:4])
     return Ability("temperature", "yes", f"{text}; {counted}")
 
@@ -102,15 +111,17 @@ def _memory(state: dict[str, object]) -> Ability:
 
 
 def _power(device: Device) -> list[Ability]:
-    """Each sensor that this device may have, tried for real."""
+    """Each sensor that this device may have, after an attempt to read it."""
     findings = []
     for name in device.sensors:
         reason = SENSORS[name].missing()
         if reason is None:
             try:
                 with Sampler(name) as sampler:
-                    told = ", ".join(sampler.meta.get("rails", ())) or "no rails"
-                    findings.append(Ability(f"power: {name}", "yes", f"{told}, every {sampler.meta['interval_s']:g} s"))
+                    rails = ", ".join(sampler.meta.get("rails", ())) or "no rails"
+                    findings.append(
+                        Ability(f"power: {name}", "yes", f"{rails}, every {sampler.meta['interval_s']:g} s")
+                    )
                 continue
             except SamplerError as error:
                 reason = str(error)
@@ -119,14 +130,16 @@ def _power(device: Device) -> list[Ability]:
             text, _, mend = text.partition(": ")
         findings.append(Ability(f"power: {name}", "no", text, mend))
     if not any(finding.state == "yes" for finding in findings):
-        findings.append(Ability("power", "no", "no sensor answers: power and energy will be a dash, never a guess"))
+        findings.append(
+            Ability("power", "no", "no sensor can be read: tables show a dash for power and energy, never a guess")
+        )
     return findings
 
 
 def _foreign(state: dict[str, object]) -> Ability:
     if state["busy_s"] is None:
-        return Ability("other programs", "no", "/proc/stat does not tell what other programs use")
-    return Ability("other programs", "yes", "their use of the processor is seen and changes the verdict")
+        return Ability("other programs", "no", "/proc/stat does not show how much other programs use the processor")
+    return Ability("other programs", "yes", "their use of the processor is recorded and affects the verdict")
 
 
 def _camvid() -> Ability:
@@ -134,5 +147,7 @@ def _camvid() -> Ability:
     if data and (Path(data) / "camvid").is_dir():
         return Ability("accuracy on CamVid", "yes", f"{data}/camvid")
     has_pillow = find_spec("PIL") is not None
-    text = "CamVid is not where JETBENCH_DATA points" if has_pillow else "pillow is missing"
-    return Ability("accuracy on CamVid", "no", text, "export JETBENCH_DATA=/folder/of/camvid; streets needs none")
+    text = "JETBENCH_DATA is not set to a folder that contains camvid" if has_pillow else "pillow is missing"
+    return Ability(
+        "accuracy on CamVid", "no", text, "export JETBENCH_DATA=/folder/of/camvid; the dataset streets needs no files"
+    )

@@ -1,4 +1,4 @@
-"""Where and with what a number was measured: device, processor, clocks, versions, commit."""
+"""The environment of a measurement: device, processor, clocks, versions, commit."""
 
 import os
 import platform
@@ -15,7 +15,7 @@ from jetbench.records.record import Environment
 def describe_environment(
     device: torch.device, flush_denormals: bool | None, keeps_freed_memory: bool | None = None
 ) -> Environment:
-    """The state of this machine and process now; what cannot be read is None."""
+    """The state of this machine and process now; a value that cannot be read is None."""
     return Environment(
         device=_device_name(device),
         cpu=cpu_name(),
@@ -25,7 +25,7 @@ def describe_environment(
         load_average=round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
         system=f"{platform.system()} {platform.release()} {platform.machine()}",
         python=platform.python_version(),
-        torch=str(torch.__version__),  # what the package index calls it may lack which CUDA it is for
+        torch=str(torch.__version__),  # names the CUDA version too, which the distribution's metadata may lack
         jetbench=jetbench.__version__,
         commit=_commit(),
         threads=torch.get_num_threads(),
@@ -69,7 +69,7 @@ def _memory_bytes() -> int | None:
 
 
 def _clocks() -> tuple[float, ...] | None:
-    """Current MHz of each core: cpufreq where there is one, else what /proc/cpuinfo shows."""
+    """Current MHz of each core: from cpufreq, or from /proc/cpuinfo on a machine without cpufreq."""
     files = sorted(Path("/sys/devices/system/cpu").glob("cpu[0-9]*/cpufreq/scaling_cur_freq"))
     try:
         if files:
@@ -81,7 +81,7 @@ def _clocks() -> tuple[float, ...] | None:
 
 
 def _commit() -> str | None:
-    """Commit of the checkout that jetbench runs from, with + for uncommitted changes; None for an installed wheel."""
+    """Commit of the checkout that jetbench runs from, with + if there are uncommitted changes; None for a wheel."""
     root = Path(jetbench.__file__).parent.parent
     if not (root / ".git").exists():
         return None

@@ -1,4 +1,4 @@
-"""What one process found of each network, and the network that it was given."""
+"""The measurements of one process for each network, and the description of a network to measure."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ GREY_MEAN, GREY_STD = (127.5, 127.5, 127.5), (64.0, 64.0, 64.0)
 
 @dataclass(frozen=True)
 class Network:
-    """A network to be measured: how it is built (in eval mode or not, on the CPU, float32), and what it is fed."""
+    """A network to measure: how to build it (on the CPU, float32, in either mode), and the form of its input."""
 
     label: str
     build: Callable[[], nn.Module]
@@ -38,7 +38,7 @@ class Network:
 
 
 class Findings(Spec):
-    """What one process found of one network."""
+    """What one process measured of one network."""
 
     cold_start: ColdStart
     model: LatencyRun | None = None
@@ -61,7 +61,7 @@ class Findings(Spec):
 
 
 class ProcessFindings(Spec):
-    """What one process found of each network; `control` is a second copy of the first one."""
+    """What one process measured of each network; `control` is the latency of a second copy of the first one."""
 
     networks: tuple[Findings, ...]
     control: LatencyRun | None = None

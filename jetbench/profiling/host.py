@@ -1,4 +1,4 @@
-"""Which device this machine is, by what it says of itself, and which processor of it torch can use."""
+"""Identifies this machine: which device of the registry it is, and whether torch can use its GPU."""
 
 import torch
 
@@ -10,7 +10,7 @@ from jetbench.spec.device import Device, device_names, is_device, load_device
 
 
 def read_identity() -> dict[str, str]:
-    """What this machine says of itself; in a container, which sees no device tree, what its host's jtop says."""
+    """This machine's names in its device tree; in a container, which has none, the names that jtop reports."""
     identity = board_identity()
     if not identity["model"] and jtop.missing() is None:
         try:
@@ -18,12 +18,12 @@ def read_identity() -> dict[str, str]:
                 identity |= {str(key): str(value) for key, value in sampler.meta.get("board", {}).items()}
                 identity["model"] = identity.get("Module") or identity.get("Model", "")
         except SamplerError:
-            pass  # the sensors' own report says why
+            pass  # the sensors report the reason themselves
     return identity
 
 
 def host_device(identity: dict[str, str] | None = None) -> Device:
-    """The device that this machine is: a board of the registry, else workstation where torch finds a GPU, else cpu."""
+    """The device that this machine is: a board of the registry, else workstation if torch finds a GPU, else cpu."""
     identity = read_identity() if identity is None else identity
     for name in device_names():
         device = load_device(name)
@@ -33,7 +33,7 @@ def host_device(identity: dict[str, str] | None = None) -> Device:
 
 
 def with_card(device: Device) -> Device:
-    """The device with the peaks of this machine's graphics card, where its YAML lists several."""
+    """The device with the peaks of this machine's graphics card, if its YAML lists several cards."""
     if not device.gpus or not torch.cuda.is_available():
         return device
     title, peaks = device.peaks_of(torch.cuda.get_device_name())
@@ -41,14 +41,14 @@ def with_card(device: Device) -> Device:
 
 
 def is_here(device: Device, identity: dict[str, str]) -> bool:
-    """Is this machine that device?"""
+    """True if this machine is that device."""
     if device.is_board:
         return is_device(device, identity)
     return device.accelerator == "cpu" or (torch.cuda.is_available() and not is_tegra())
 
 
 def describe_host(identity: dict[str, str]) -> str:
-    """What this machine is, in a few words."""
+    """A short description of this machine."""
     if identity["model"]:
         return identity["model"]
     gpu = f"{torch.cuda.get_device_name()}, " if torch.cuda.is_available() else ""
@@ -56,6 +56,6 @@ def describe_host(identity: dict[str, str]) -> str:
 
 
 def torch_device(device: Device) -> torch.device:
-    """Where torch runs for that device: its GPU, or the processor where the device has none or torch cannot use it."""
+    """Where torch runs for that device: on its GPU, or on the processor if it has no GPU that torch can use."""
     has_gpu = device.accelerator == "cuda" and torch.cuda.is_available()
     return torch.device("cuda" if has_gpu else "cpu")

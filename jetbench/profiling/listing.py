@@ -1,4 +1,4 @@
-"""count and list_network: what any network costs, JetSeg's without torch, a baseline's by tracing it."""
+"""count and list_network: what a network costs. JetSeg is counted without torch, a baseline by tracing it."""
 
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def count(network: AnyArchitecture | str, num_classes: int = 11, size: tuple[int, int] = (512, 512)) -> Cost:
-    """What a network costs for one image: parameters, MACs, FLOPs, equation 2, peak activations and bytes moved.
+    """The cost of a network for one image: parameters, MACs, FLOPs, equation 2, peak activations and bytes moved.
 
     Args:
         network: a name (`jetseg-nano`), the path of a YAML file, or an architecture.
@@ -22,23 +22,23 @@ def count(network: AnyArchitecture | str, num_classes: int = 11, size: tuple[int
         size: (height, width) of the image.
 
     Raises:
-        SpecError: there is no such network, or it cannot be built at this size.
+        SpecError: the network does not exist, or cannot be built at this size.
     """
-    known = load_architecture(network) if isinstance(network, str) else network
-    return add_up(list_network(plan_network(known, num_classes, size)))
+    architecture = load_architecture(network) if isinstance(network, str) else network
+    return add_up(list_network(plan_network(architecture, num_classes, size)))
 
 
 def list_network(plan: AnyPlan) -> tuple[Operation, ...]:
-    """The operations of one forward pass in eval mode, for one image, in order; training-only heads run none.
+    """The operations of one forward pass in eval mode, for one image, in order, without training-only heads.
 
-    A baseline is built on torch's meta device, where nothing is computed and no memory is needed. Then `part` of an
-    operation is the outermost module that ran it.
+    A baseline is built on torch's meta device, which computes nothing and needs no memory. For a baseline, `part` of
+    an operation is the outermost module that ran it.
     """
     return _trace(plan) if isinstance(plan, BaselinePlan) else list_operations(plan)
 
 
 def count_training_only(plan: BaselinePlan) -> int:
-    """Parameters of a baseline's heads that only training uses."""
+    """Number of parameters in a baseline's heads that only training uses."""
     everything = sum(parameter.numel() for parameter in _build(plan).parameters())
     return everything - sum(operation.parameters for operation in _trace(plan))
 

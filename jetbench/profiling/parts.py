@@ -1,7 +1,8 @@
-"""What each part of a network costs and how long it takes, so that costs and times can be set side by side.
+"""What each part of a network costs and how long it takes, so that costs can be compared with times.
 
-A part is a block or the decoder of JetSeg, an outermost module of a baseline. The clock is read with the device idle at
-both ends of each part, which a pass otherwise never does: parts explain a latency, they are not the latency.
+A part is a block or the decoder of JetSeg, or an outermost module of a baseline. The clock is read with the device idle
+at both ends of each part. An ordinary pass has no such waits, so the times of the parts explain the latency but do not
+add up to it.
 """
 
 import time
@@ -20,7 +21,7 @@ MIN_PASSES, MAX_PASSES, MAX_SECONDS = 3, 15, 3.0
 
 
 def parts_of(module: nn.Module) -> dict[str, str]:
-    """The name of each part with the path of its module, in the order in which they stand."""
+    """The name of each part with the path of its module, in the order of the modules."""
     if isinstance(module, JetSeg):
         blocks = {f"block {number}": f"encoder.blocks.{number}" for number in range(len(module.encoder.blocks))}
         return {**blocks, "decoder": "decoder"}
@@ -28,7 +29,7 @@ def parts_of(module: nn.Module) -> dict[str, str]:
 
 
 def _called(module: nn.Module, above: str = "") -> list[str]:
-    """Paths of the outermost modules that are called: a list of modules is not, its members are."""
+    """Paths of the outermost modules that are called. A ModuleList is not called itself, its members are."""
     paths = []
     for name, child in module.named_children():
         path = f"{above}{name}"
@@ -38,14 +39,14 @@ def _called(module: nn.Module, above: str = "") -> list[str]:
 
 
 def rest_of(module: nn.Module) -> str:
-    """What that is called which runs in no part."""
+    """The name for everything that runs outside all parts."""
     return "output" if isinstance(module, JetSeg) else "between"
 
 
 def time_parts(
     module: nn.Module, images: torch.Tensor, clock: Callable[[], float] = time.perf_counter
 ) -> dict[str, list[float]]:
-    """Seconds of each part in each of a few passes, and what is left of the pass; the module is left as it was.
+    """Seconds of each part in each of a few passes, and the remaining seconds of the pass; the module is not changed.
 
     Args:
         module: in eval mode, on the device of `images`.
@@ -73,7 +74,7 @@ def time_parts(
 
         return hook
 
-    found: dict[str, list[float]] = {name: [] for name in (*names, rest_of(module))}
+    samples: dict[str, list[float]] = {name: [] for name in (*names, rest_of(module))}
     hooks = []
     for name, path in names.items():
         part = module.get_submodule(path)
@@ -89,14 +90,14 @@ def time_parts(
                 ready()
                 whole = clock() - start
                 for name, seconds in spent.items():
-                    found[name].append(seconds)
-                found[rest_of(module)].append(max(0.0, whole - sum(spent.values())))
+                    samples[name].append(seconds)
+                samples[rest_of(module)].append(max(0.0, whole - sum(spent.values())))
                 if number + 1 >= MIN_PASSES and clock() - begin >= MAX_SECONDS:
                     break
     finally:
-        for each in hooks:
-            each.remove()
-    return {name: samples for name, samples in found.items() if name in ran or name == rest_of(module)}
+        for hook in hooks:
+            hook.remove()
+    return {name: seconds for name, seconds in samples.items() if name in ran or name == rest_of(module)}
 
 
 def describe_parts(
@@ -105,9 +106,9 @@ def describe_parts(
     """Each part with its counts and its times.
 
     Args:
-        module: whose parts they are.
-        operations: of one image, from `trace.trace_operations`: `layer` is the path of the module that ran each.
-        samples_s: from `time_parts`; empty where nothing was timed.
+        module: the network.
+        operations: operations for one image, from `trace.trace_operations`: `layer` is the path of the running module.
+        samples_s: seconds from `time_parts`; empty if nothing was timed.
     """
     names, rest = parts_of(module), rest_of(module)
     members: dict[str, list[Operation]] = {name: [] for name in (*names, rest)}

@@ -1,4 +1,4 @@
-"""Watts and joules while a network runs, by the best sensor that is here, or why there are none."""
+"""Watts and joules while a network runs, from the best sensor that can be read here, or why none can be read."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -15,9 +15,9 @@ LONG_WINDOW_S = 15.0
 
 
 def plan_of(config: ProfilingConfig) -> EnergyPlan:
-    """How long the windows are, and what they must hold.
+    """How long the windows are, and how many samples and passes they need.
 
-    A load window shorter than the default is asked for by someone who knows; it still has to hold a few samples.
+    A load window shorter than the default is a deliberate choice, so it needs only a few samples.
     """
     windows = (config.idle_seconds, config.window_seconds, config.windows)
     if config.window_seconds >= LONG_WINDOW_S:
@@ -26,10 +26,10 @@ def plan_of(config: ProfilingConfig) -> EnergyPlan:
 
 
 def check_sensor(power: str) -> None:
-    """Refuse a sensor that was asked for by name and that is not here.
+    """Raise if a sensor is requested by name and cannot be read here.
 
     Raises:
-        ProfilingError: why, and what would mend it.
+        ProfilingError: the sensor cannot be read; the message says why, and how to mend it.
     """
     if power not in ("auto", "none") and (reason := SENSORS[power].missing()) is not None:
         raise ProfilingError(f"--power {power}: {reason}")
@@ -38,16 +38,16 @@ def check_sensor(power: str) -> None:
 def capture_energy(
     timed: Pass, device: Device, config: ProfilingConfig, report: Callable[[str], None]
 ) -> tuple[dict[str, Any] | None, str]:
-    """Raw samples and windows (probe/energy.py: capture), and what to know about them: the reason, if there are none.
+    """Raw samples and windows (probe/energy.py: capture), and a note about them; or None, and the reason.
 
     Args:
         timed: one pass over a batch.
-        device: which sensors it may have, the best first.
-        config: which sensor, and how long the windows are.
-        report: told what is being measured.
+        device: lists the sensors that it may have, the best first.
+        config: which sensor to read, and how long the windows are.
+        report: called with a text about what is being measured.
 
     Raises:
-        ProfilingError: one sensor was asked for by name and cannot be read here.
+        ProfilingError: a sensor is requested by name and cannot be read here.
     """
     if config.power == "none":
         return None, "not measured: --power none"
@@ -56,17 +56,17 @@ def capture_energy(
     if raw is None and config.power != "auto":
         raise ProfilingError(f"--power {config.power}: {reasons[0].split(': ', 1)[1]}")
     if raw is None:
-        return None, "; ".join(["no power sensor can be read here, and none is guessed", *reasons])
+        return None, "; ".join(["no power sensor can be read here, and power is never guessed", *reasons])
     return raw, "; ".join(reasons)
 
 
 def read_energy(raw: Mapping[str, Any], device: Device, images_per_pass: int) -> Energy:
-    """The Energy of raw samples and windows, with the total rule of the device that they are from."""
+    """The Energy of raw samples and windows; the device's rule says which rails make up the total."""
     name, meta = raw["sensor"], raw["meta"]
     rule = device.power if name in device.sensors else None
     rails = tuple(rule.total) if rule else ()
     if name in ("nvml", "rapl"):
-        # Their rails do not overlap, and which there are depends on the machine.
+        # Their rails do not overlap, and the machine decides which rails exist.
         rails = tuple(meta["rails"])
     return Energy(
         sensor=name,

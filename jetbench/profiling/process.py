@@ -1,4 +1,4 @@
-"""One process's measurements of one or more networks."""
+"""Measures one or more networks in one process."""
 
 import copy
 from collections.abc import Sequence
@@ -44,16 +44,16 @@ def measure_process(
     """Measure networks in this process.
 
     Args:
-        networks: they share their threads, denormals and memory settings, which are a process's.
+        networks: networks with the same threads, denormals and memory settings, which apply to the whole process.
         device: where they run.
-        parts: `latency` times all of them in turn; `rest` is memory, energy, paced and soak runs and the counts, for
-            which there must be one network alone.
-        target: whose sensors and total rule apply.
-        control: time a second copy of the first network beside them.
-        report: told the finished share (0 to 1) and what is being measured.
+        parts: `latency` times all of them in turn; `rest` measures memory, energy, paced and soak runs and the counts,
+            and allows only one network.
+        target: the device whose sensors and total rule apply.
+        control: also time a second copy of the first network.
+        report: called with the finished share (0 to 1) and what is being measured.
 
     Raises:
-        ProfilingError: a sensor that was asked for by name cannot be read, or a setting cannot run here.
+        ProfilingError: a sensor that is requested by name cannot be read, or a setting cannot run here.
     """
     config = networks[0].config.model_dump()
     session = Session(config)
@@ -63,9 +63,9 @@ def measure_process(
         loaded = [_load(network, device) for network in networks]
         copies = [_load(networks[0], device)] if control else []
         report(0.05, "warming up")
-        for each in (*loaded, *copies):
-            each.warm_up()
-        findings: list[dict[str, Any]] = [{"cold_start": each.cold_start, "notes": {}} for each in loaded]
+        for network in (*loaded, *copies):
+            network.warm_up()
+        findings: list[dict[str, Any]] = [{"cold_start": network.cold_start, "notes": {}} for network in loaded]
         twin = None
         if "latency" in parts:
             report(0.1, "latency")
@@ -74,15 +74,15 @@ def measure_process(
             for finding, run in zip(findings, runs, strict=True):
                 finding |= run
         if "rest" in parts:
-            (only,), (network,) = loaded, networks
-            findings[0] |= _measure_rest(only, network, device, target, session, report, findings[0]["notes"])
+            (only,), (description,) = loaded, networks
+            findings[0] |= _measure_rest(only, description, device, target, session, report, findings[0]["notes"])
     watch = Watch.model_validate(observer.finish())
     if "rest" in parts:
         report(0.9, "counts")
         samples = _time_parts(loaded[0], networks[0], findings[0]["notes"])
         findings[0] |= _count(loaded[0], findings[0]["notes"], samples)
     return ProcessFindings(
-        networks=tuple(Findings.model_validate(each) for each in findings),
+        networks=tuple(Findings.model_validate(finding) for finding in findings),
         control=LatencyRun.model_validate(twin) if twin is not None else None,
         watch=watch,
         environment=describe_environment(device, session.flushes, session.keeps),
@@ -95,7 +95,7 @@ def _load(network: Network, device: torch.device) -> Loaded:
     def build(images: torch.Tensor) -> tuple[Any, Any]:
         module = network.build().eval().to(device=device, dtype=DTYPES[config.dtype])
         if config.channels_last:
-            # Its overloads do not know that a memory format alone is enough.
+            # The overloads of `to` do not include a call with a memory format alone.
             module = module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if config.backend == "compiled":
             return module, compile_whole(module)
@@ -122,18 +122,18 @@ def _measure_rest(
     notes: dict[str, str],
 ) -> dict[str, Any]:
     config, observer = network.config, session.observer
-    found: dict[str, Any] = {}
+    findings: dict[str, Any] = {}
     images = loaded.images
     process_peak = machine.process_memory()["peak_bytes"]
     reserved = torch.cuda.max_memory_reserved(device) if device.type == "cuda" else None
     if config.rate:
         report(0.4, f"{config.rate:g} frames a second for {config.paced_seconds:g} s")
-        found["paced"] = Paced(**run_paced(loaded.end_to_end, config.rate, config.paced_seconds))
+        findings["paced"] = Paced(**run_paced(loaded.end_to_end, config.rate, config.paced_seconds))
     if config.soak_seconds:
         report(0.5, f"soak of {config.soak_seconds:g} s")
         with observer.watching_gpu() if device.type == "cuda" else nullcontext():
             soak = run_soak(loaded.model, config.soak_seconds, between=observer.pulse)
-        found["soak"] = Soak(batch_size=config.batch_size, **soak)
+        findings["soak"] = Soak(batch_size=config.batch_size, **soak)
     raw, note = capture_energy(loaded.model, target, config, lambda text: report(0.6, text))
     energy = None
     if raw is not None:
@@ -143,11 +143,11 @@ def _measure_rest(
     if note:
         notes["power_w"] = note
     report(0.8, "memory")
-    # Counting allocations slows passes, so it comes after everything that is timed.
+    # Recording allocations slows passes, so it comes after everything that is timed.
     peak, how = measure_peak_memory(loaded.module, images, loaded.model.run)
     notes["peak_memory_bytes"] = how
     output = loaded.module(images)
-    found |= {
+    findings |= {
         "energy": energy,
         "denormals": count_denormals(loaded.module, images) if device.type == "cpu" else None,
         "finite": bool(torch.isfinite(output).all()),
@@ -162,11 +162,11 @@ def _measure_rest(
         ),
     }
     set_arithmetic(config.threads, config.flush_denormals)
-    return found
+    return findings
 
 
 def _time_parts(loaded: Loaded, network: Network, notes: dict[str, str]) -> dict[str, list[float]]:
-    """How long each part takes; nothing of a network that runs as a whole."""
+    """Seconds of each part; empty for a compiled or traced network, which runs as a whole."""
     config = network.config
     if config.backend != "eager":
         notes["layers"] = f"not measured: a {config.backend} network runs as a whole"
@@ -174,28 +174,28 @@ def _time_parts(loaded: Loaded, network: Network, notes: dict[str, str]) -> dict
     samples = time_parts(loaded.module, loaded.images)
     count = len(next(iter(samples.values())))
     notes["layers"] = (
-        f"median of {count} passes with the clock read at both ends of each part, the device idle there; it explains "
-        "the latency and is not it"
+        f"median of {count} passes with the clock read, and the device idle, at both ends of each part; the parts "
+        "explain the latency but do not add up to it"
     )
     return samples
 
 
 def _count(loaded: Loaded, notes: dict[str, str], samples: dict[str, list[float]]) -> dict[str, Any]:
-    """Parameters, MACs and FLOPs of one image in float32, by our own count and by fvcore and thop."""
+    """Parameters, MACs and FLOPs for one image in float32, by our count and by those of fvcore and thop."""
     plain = copy.deepcopy(loaded.module).cpu().float()
     images = torch.zeros(1, 3, *loaded.size)
     counters: list[CounterResult] = []
     for count in (count_with_fvcore, count_with_thop):
         try:
-            told = count(plain, images)
+            counted = count(plain, images)
             counters.append(
                 CounterResult(
-                    tool=told.tool,
-                    version=told.version,
-                    distribution=told.distribution,
-                    macs=told.total,
-                    by_operation=told.by_operation,
-                    unsupported=told.unsupported,
+                    tool=counted.tool,
+                    version=counted.version,
+                    distribution=counted.distribution,
+                    macs=counted.total,
+                    by_operation=counted.by_operation,
+                    unsupported=counted.unsupported,
                 )
             )
         except (RuntimeError, ImportError, ValueError, TypeError, KeyError) as error:
@@ -205,7 +205,9 @@ def _count(loaded: Loaded, notes: dict[str, str], samples: dict[str, list[float]
     operations = trace_operations(plain, images.to("meta"))
     cost = add_up(operations)
     if cost.uncounted:
-        notes["macs"] = f"operations without a rule of ours, in no total: {', '.join(sorted(cost.uncounted))}"
+        notes["macs"] = (
+            f"operations that we have no rule for, and that are in no total: {', '.join(sorted(cost.uncounted))}"
+        )
     return {
         "parameters": sum(parameter.numel() for parameter in plain.parameters()),
         "macs": cost.macs,

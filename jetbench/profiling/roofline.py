@@ -1,4 +1,4 @@
-"""What a device could do at best, from its data sheet and a network's operations: an estimate, no measurement."""
+"""The roofline estimate: the least time of a device by its data sheet for a network's operations. Not a measurement."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,7 @@ from jetbench.spec.device import Device, Peak, PeakName
 from jetbench.spec.profiling import DType
 
 WIDTH: dict[DType, int] = {"fp32": 4, "fp16": 2, "bf16": 2}
-NO_PEAKS = "no estimate: the peaks of {name} are not in its YAML (jetbench/devices), and none is assumed"
+NO_PEAKS = "no estimate: the peaks of {name} are missing in its YAML (jetbench/devices), and none are assumed"
 
 
 def estimate(
@@ -19,21 +19,21 @@ def estimate(
     gpu: str | None = None,
     clock_share: float | None = None,
 ) -> Estimate | str:
-    """Seconds per batch by the roofline of each kernel, or why there is no estimate.
+    """Seconds per batch by the roofline of each kernel, or a text that says why an estimate is impossible.
 
     Args:
-        operations: of one image, from `walk.list_operations` or `profiling.trace`.
-        device: whose peaks to take.
-        dtype: of weights and feature maps; fp16 convolutions take the tensor cores' peak where there is one.
+        operations: operations for one image, from `list_operations` or `profiling.trace`.
+        device: the device with the peaks.
+        dtype: type of weights and feature maps; fp16 convolutions use the tensor cores' peak if the device has one.
         batch_size: images per pass; parameters are read once for all of them.
         gpu: name of the graphics card, for a device that lists several.
-        clock_share: the GPU's clock in the run over the clock that the peaks are for; arithmetic slows with it.
+        clock_share: the GPU's clock in the run over the clock that the peaks are for; it scales the arithmetic peaks.
     """
     name, peaks = device.peaks_of(gpu)
     if "bandwidth" not in peaks or "fp32" not in peaks:
         return NO_PEAKS.format(name=name)
     if dtype == "bf16":
-        return f"no estimate: the bf16 peak of {name} is not in its YAML"
+        return f"no estimate: the bf16 peak of {name} is missing in its YAML"
     used: dict[PeakName, Peak] = {"bandwidth": peaks["bandwidth"]}
 
     def peak(operation: Operation) -> float:
@@ -67,10 +67,10 @@ def estimate(
 
 
 def least_seconds(operations: Sequence[Operation], device: Device) -> float | None:
-    """Seconds of one image that no program can undercut by the data sheet, however much it fuses; None without peaks.
+    """Lower bound of the seconds for one image by the data sheet, for any kernel fusion; None without peaks.
 
-    The convolutions' multiply-accumulates at the device's highest peak. No bytes: small weights stay in a cache from
-    one pass to the next, and maps never leave one where kernels are fused.
+    It is the time of the convolutions' multiply-accumulates at the device's highest peak. Memory traffic is left out,
+    because small weights can stay in a cache between passes, and fused kernels keep maps in a cache.
     """
     _, peaks = device.peaks_of(None)
     arithmetic = [peak.value for name, peak in peaks.items() if name != "bandwidth"]

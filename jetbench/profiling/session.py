@@ -1,7 +1,7 @@
-"""A profiling session: networks and settings in, their Profiles out, each timed in fresh processes one after another.
+"""A profiling session: networks and settings in, their Profiles out, each timed in several fresh processes.
 
-Medians of one network differ between processes by more than within one, so an interval over passes alone claims too
-much. Networks with the same threads are timed in turn in the same processes, beside a copy of the first one.
+Medians of one network differ more between processes than within one process, so an interval from the passes of one
+process is too narrow. Networks with the same threads are timed in turn in the same processes, with a copy of the first.
 """
 
 import copy
@@ -58,8 +58,8 @@ class ProcessRequest(Spec):
 class Site:
     """Where networks are profiled.
 
-    `torch_device` is None where this machine is not the device: then costs are counted and the latency is estimated.
-    `remark` says so, or that the device's processor is measured in place of its GPU.
+    `torch_device` is None if this machine is not the device: then costs are counted and the latency is estimated.
+    `remark` says so, or says that the device's processor is measured instead of its GPU.
     """
 
     device: Device
@@ -68,15 +68,15 @@ class Site:
 
 
 def find_site(device: str = "auto") -> Site:
-    """Where that device is profiled from here; auto is what this machine is.
+    """The Site for profiling `device` from this machine; `auto` selects the device that this machine is.
 
     Raises:
-        SpecError: there is no such device.
+        SpecError: the device does not exist.
     """
     identity = read_identity()
     target = host_device(identity) if device == "auto" else load_device(device)
     if not is_here(target, identity):
-        return Site(target, None, f"this machine is no {target.title} (it is: {describe_host(identity)})")
+        return Site(target, None, f"this machine is no {target.title} (it is:  {describe_host(identity)})")
     where = torch_device(target).type
     remark = ""
     if target.accelerator != where:
@@ -97,34 +97,34 @@ def profile(
 
     Args:
         networks: names of architectures, YAML files or weights files; all are compared with the first.
-        settings: how to run each, and how long to look at it.
-        device: what to profile on, from `jetbench devices`. Where this machine is another, nothing is measured.
-        size: (height, width) of the images; the device's by default.
+        settings: how to run each network, and how long to measure.
+        device: what to profile on, from `jetbench devices`. If this machine is not that device, nothing is measured.
+        size: (height, width) of the images; by default the size of the device.
         num_classes: channels of the logits.
         changes: fields of the architectures with other values.
-        report: told the finished share (0 to 1) and what is being measured.
+        report: called with the finished share (0 to 1) and what is being measured.
 
     Returns:
-        A record for each network in each setting.
+        A record for each network with each setting.
 
     Raises:
-        SpecError: a network or device that there is not, or that cannot be built.
-        ProfilingError: a process ended without a result, or a sensor that was asked for cannot be read.
+        SpecError: a network or the device does not exist, or a network cannot be built.
+        ProfilingError: a process ended without a result, or a requested sensor cannot be read.
     """
     site = device if isinstance(device, Site) else find_site(device)
-    names = [str(each) for each in ([networks] if isinstance(networks, str | Path) else networks)]
+    names = [str(network) for network in ([networks] if isinstance(networks, str | Path) else networks)]
     several = [settings] if isinstance(settings, ProfilingConfig) else list(settings)
     cases = list_cases(names, several, size or site.device.size, num_classes, changes)
     return profile_cases_at(site, cases, report)
 
 
 def profile_cases_at(site: Site, cases: Sequence[Case], report: Report) -> list[Record]:
-    """The records of `cases`, measured where `site` is this machine, and else counted and estimated; see `profile`."""
+    """The records of `cases`: measured if `site` is this machine, otherwise counted and estimated; see `profile`."""
     if site.torch_device is None:
         profiles = estimate_cases(cases, site.device, f"not measured: {site.remark}")
     else:
         profiles = profile_cases(cases, site.torch_device, site.device, report)
-    return [case.to_record(found) for case, found in zip(cases, profiles, strict=True)]
+    return [case.to_record(measured) for case, measured in zip(cases, profiles, strict=True)]
 
 
 def profile_cases(
@@ -137,15 +137,15 @@ def profile_cases(
     """Profile `cases` on this machine, which is `target`, while no other job of jetbench runs on it.
 
     Args:
-        cases: networks in settings.
+        cases: networks with their settings.
         torch_device: cpu or cuda.
-        target: whose sensors and total rule apply.
-        report: told the finished share (0 to 1) and what is being measured.
-        is_fresh: this process was made for this one job; where one process is enough, it is this one.
+        target: the device whose sensors and total rule apply.
+        report: called with the finished share (0 to 1) and what is being measured.
+        is_fresh: this process was started for this job only; if one process is enough, it measures here.
 
     Raises:
-        ProfilingError: a process ended without a result, or a sensor that is asked for by name cannot be read here,
-            which is found before anything is measured; the message says why.
+        ProfilingError: a process ended without a result, or a sensor that is requested by name cannot be read here.
+            Sensors are checked before anything is measured; the message says why.
     """
     for name in dict.fromkeys(case.config.power for case in cases):
         check_sensor(name)
@@ -159,24 +159,24 @@ def profile_cases(
         done = 0.0
         for numbers in groups.values():
             share = len(numbers) / len(cases)
-            found = _profile_group(
+            measured = _profile_group(
                 [cases[number] for number in numbers], torch_device, target, _part_of(report, done, share), is_fresh
             )
-            profiles.update(zip(numbers, found, strict=True))
+            profiles.update(zip(numbers, measured, strict=True))
             done += share
         return [profiles[number] for number in range(len(cases))]
 
 
 def estimate_cases(cases: Sequence[Case], target: Device, why: str) -> list[Profile]:
-    """Profiles of `cases` for a device that this machine is not: counted and estimated, nothing measured."""
+    """Profiles of `cases` for a device other than this machine: counted and estimated, not measured."""
     environment = describe_environment(torch.device("cpu"), None)
     profiles = []
     for case in cases:
         operations = case.operations()
         cost, notes = add_up(operations), dict.fromkeys(("latency", "memory", "power_w"), why)
-        told = estimate(operations, target, case.config.dtype, case.config.batch_size)
-        if isinstance(told, str):
-            notes["estimate"] = told
+        result = estimate(operations, target, case.config.dtype, case.config.batch_size)
+        if isinstance(result, str):
+            notes["estimate"] = result
         profiles.append(
             Profile(
                 device=target.name,
@@ -187,7 +187,7 @@ def estimate_cases(cases: Sequence[Case], target: Device, why: str) -> list[Prof
                 eq2_flops=cost.eq2_flops,
                 peak_activation_bytes=cost.peak_activation_bytes,
                 bytes_moved=cost.bytes_moved,
-                estimate=None if isinstance(told, str) else told,
+                estimate=None if isinstance(result, str) else result,
                 notes=notes,
                 environment=environment,
             )
@@ -202,7 +202,7 @@ def _part_of(report: Report, start: float, share: float) -> Report:
 def _profile_group(
     cases: Sequence[Case], torch_device: str, target: Device, report: Report, is_fresh: bool
 ) -> list[Profile]:
-    """Cases that can share a process: timed together in every process, then each alone for the rest."""
+    """Profile cases that can share a process: time them together in every process, then measure each alone."""
     config = cases[0].config
     least = max(case.config.processes for case in cases)
     most = max(least, *(case.config.max_processes or 0 for case in cases))
@@ -230,11 +230,11 @@ def _profile_group(
             else f"process {number} of {most} at most: not yet precise"
         )
         jobs = max(jobs, number + len(cases) - single)
-        found = in_fresh_process(
+        findings = in_fresh_process(
             request(cases, parts), _prefixed(_part_of(report, (number - 1) / jobs, 1 / jobs), f"{text}: ")
         )
-        timed.append(found)
-        alone += [found] if "rest" in parts else []
+        timed.append(findings)
+        alone += [findings] if "rest" in parts else []
     for case in cases[len(alone) :]:
         part = _part_of(report, (len(timed) + len(alone)) / jobs, 1 / jobs)
         alone.append(in_fresh_process(request([case], ("rest",)), _prefixed(part, f"{case.label}: ")))
@@ -260,7 +260,7 @@ def _prefixed(report: Report, prefix: str) -> Report:
 
 
 def _is_precise(timed: Sequence[ProcessFindings], precision: float) -> bool:
-    """Is every network's median over processes known within `precision`?"""
+    """True if the interval of every network's median over processes is within `precision`."""
     for network in range(len(timed[0].networks)):
         runs = tuple(run for process in timed if (run := process.networks[network].model))
         latency = Latency(batch_size=1, runs=runs)
@@ -271,10 +271,10 @@ def _is_precise(timed: Sequence[ProcessFindings], precision: float) -> bool:
 
 
 def measure_here(request: ProcessRequest, report: Report = lambda share, text: None) -> ProcessFindings:
-    """Do what a request says in this process.
+    """Measure what a request says in this process.
 
     Raises:
-        ProfilingError: it does not fit into memory, or cannot run here.
+        ProfilingError: a network does not fit into memory, or cannot run here.
     """
     networks = [case.network() for case in request.cases]
     try:
@@ -290,10 +290,10 @@ def measure_here(request: ProcessRequest, report: Report = lambda share, text: N
 
 
 def in_fresh_process(request: ProcessRequest, report: Report) -> ProcessFindings:
-    """Do what a request says in a new process; it dies with this one.
+    """Measure what a request says in a new process, which is killed if this one ends.
 
     Raises:
-        ProfilingError: it ended without a result.
+        ProfilingError: the process ended without a result.
     """
     with tempfile.TemporaryDirectory(prefix="jetbench-") as name:
         folder = Path(name)
@@ -336,14 +336,14 @@ def _describe_end(folder: Path, code: int, errors: str, request: ProcessRequest)
         return failure.read_text(encoding="utf-8")
     label = request.cases[0].label
     if code == -signal.SIGKILL:
-        return f"{label}: its process was killed (the kernel does that when memory runs out)"
+        return f"{label}: the process that measured it was killed (the kernel kills processes when memory runs out)"
     how = f"was ended by {signal_name(-code)}" if code < 0 else f"ended with code {code}"
     last = " | ".join(line for line in errors.strip().splitlines()[-3:])
     return f"{label}: the process that measured it {how}: {last}"[:600]
 
 
 def main(folder: Path, parent: int) -> int:
-    """Measure what request.json in `folder` says; leaves findings.json, or failure.txt for a person."""
+    """Measure what request.json in `folder` says; writes findings.json, or failure.txt with the error message."""
     die_with(parent)
     last = 0.0
 
@@ -355,11 +355,11 @@ def main(folder: Path, parent: int) -> int:
 
     request = ProcessRequest.model_validate_json((folder / "request.json").read_text(encoding="utf-8"))
     try:
-        found = measure_here(request, report)
+        findings = measure_here(request, report)
     except JetbenchError as error:
         (folder / "failure.txt").write_text(str(error), encoding="utf-8")
         return 2
-    write_whole(folder / "findings.json", found.model_dump_json())
+    write_whole(folder / "findings.json", findings.model_dump_json())
     return 0
 
 
@@ -380,16 +380,16 @@ def profile_model(
     """Profile a copy of `model` in this one process.
 
     Args:
-        model: maps (N, 3, H, W) to logits (N, K, H, W); it is left as it is.
+        model: maps (N, 3, H, W) to logits (N, K, H, W); it is not changed.
         input_size: (height, width) of the images.
-        config: how to run it, and how long to look; its `processes` are the session's business.
+        config: how to run it, and how long to measure; `processes` is ignored.
         device: where to measure.
-        target: the device from the registry that this is.
+        target: the device of the registry that this machine is.
         mean: channel means in 0..255 that the end-to-end path subtracts.
         std: channel deviations that it divides by.
-        report: told the finished share (0 to 1) and what is being measured.
+        report: called with the finished share (0 to 1) and what is being measured.
     """
     network = Network("the model", lambda: copy.deepcopy(model), input_size, config, mean, std)
-    found = measure_process([network], device, ("latency", "rest"), target, report=report)
+    findings = measure_process([network], device, ("latency", "rest"), target, report=report)
     operations = trace_operations(copy.deepcopy(model).cpu().float(), torch.zeros(1, 3, *input_size, device="meta"))
-    return assemble(0, [found], found, input_size, config, target, operations)
+    return assemble(0, [findings], findings, input_size, config, target, operations)

@@ -1,7 +1,7 @@
-"""trace_operations: every operation that a built network really runs, seen as PyTorch dispatches it.
+"""trace_operations: lists every operation that a built network runs, as PyTorch dispatches it.
 
-Our own counter, on a copy. It sees functional calls as well as modules, and an operation without a rule stands in the
-list like any other, as `uncounted`, so nothing is left out without a word.
+This is our own counter; it runs a copy of the network. It sees functional calls as well as modules. An operation
+without a rule is listed like any other, as `uncounted`, so nothing is left out silently.
 """
 
 import copy
@@ -27,11 +27,11 @@ from jetbench.network.operations import (
 )
 
 ACTIVATION_MODULES = (*ACTIVATIONS.values(), nn.ReLU6, nn.LeakyReLU, nn.PReLU, nn.ELU, nn.GELU, nn.Sigmoid)
-# The authors' tool has no hook inside these, so equation 2 counts their convolutions only.
+# The authors' tool has no hooks inside these, so equation 2 counts only their convolutions.
 ATTENTION_MODULES = (CBAM, ECA, ReleasedSAM, SpatialAttention)
 
 COPIES = ("cat", "clone", "copy", "fill", "zeros_like", "new_zeros", "constant_pad_nd", "scatter", "stack")
-# FLOPs per output element. In an activation module each of them is the activation's.
+# FLOPs per output element. Inside an activation module, all of them count as `activation`.
 PER_ELEMENT: dict[str, tuple[Kind, int]] = {
     **dict.fromkeys(("add", "sub", "rsub", "mul", "div", "maximum", "minimum"), ("elementwise", 1)),
     **dict.fromkeys(("exp", "tanh", "sigmoid", "relu"), ("activation", 1)),
@@ -46,9 +46,9 @@ PER_ELEMENT: dict[str, tuple[Kind, int]] = {
 
 
 def copy_without_hooks(model: nn.Module) -> nn.Module:
-    """A copy in eval mode that shares nothing with `model` and does not call its hooks, which may have side effects.
+    """A copy in eval mode that shares nothing with `model` and has no hooks, which may have side effects.
 
-    Weights that a hook computes (torch's older `weight_norm` and `spectral_norm`) are then left as they are.
+    Weights that a hook computes (torch's older `weight_norm` and `spectral_norm`) keep their present values.
     """
     copied = copy.deepcopy(model).eval()
     for module in copied.modules():
@@ -70,12 +70,12 @@ def trace_operations(model: nn.Module, images: torch.Tensor) -> tuple[Operation,
 
 
 def trace_network(model: nn.Module, images: torch.Tensor) -> Trace:
-    """Every operation of one forward pass in eval mode, for one image. Parameters that nothing reads are in none.
+    """Every operation of one forward pass in eval mode, for one image. Unused parameters are in no operation.
 
     Args:
-        model: left as it is: a copy is run. `layer` of an operation is the path of the module that ran it.
-        images: (N, 3, H, W), of which the first is used. On the `meta` device nothing is computed and no memory is
-            needed; the model's copy is moved to the images' device.
+        model: not changed, a copy is run. `layer` of an operation is the path of the module that ran it.
+        images: (N, 3, H, W), of which the first is used; the model's copy is moved to their device. The `meta` device
+            computes nothing and needs no memory.
     """
     return trace_own(copy_without_hooks(model).to(images.device), images)
 
@@ -86,7 +86,7 @@ def trace_own(model: nn.Module, images: torch.Tensor) -> Trace:
     for name, module in model.named_modules():
         module.register_forward_pre_hook(tracer.entered(name))
         module.register_forward_hook(tracer.left, always_call=True)
-    image = images[:1].clone()  # not a view, whose memory would be the whole batch
+    image = images[:1].clone()  # not a view: its memory would be that of the whole batch
     with torch.no_grad(), tracer:
         result = model(image)
     returned = [leaf for leaf in tree_leaves(result) if isinstance(leaf, torch.Tensor)]
@@ -130,8 +130,10 @@ class _Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         in_place = func._schema.is_mutable
         made = outputs if in_place else [tensor for tensor in outputs if _storage(tensor) not in read]
         if func._schema.name.endswith("batch_norm"):
-            made = made[:1]  # statistics of the batch, empty in eval mode except on the meta device
-        if made:  # else it is a view
+            made = made[
+                :1
+            ]  # the others are the batch's statistics, which are empty in eval mode except on the meta device
+        if made:  # otherwise the result is a view
             self._write_down(func, args, inputs, made, in_place)
         return result
 
@@ -174,7 +176,7 @@ class _Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return Tensor(self.number(_storage(tensor), new), tensor.untyped_storage().nbytes())
 
     def number(self, storage: int, new: bool = False) -> int:
-        # The address of a storage is used again once its tensor is gone: what an operation makes is always new.
+        # A storage's address is reused after its tensor is deleted, so a tensor that an operation makes is always new.
         if new or storage not in self._numbers:
             self._made += 1
             self._numbers[storage] = self._made
@@ -182,7 +184,7 @@ class _Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 def _read_bytes(maps: Sequence[torch.Tensor]) -> int:
-    """Bytes of the distinct views that are read, of each piece of memory no more than there is."""
+    """Bytes of the distinct views that are read; for each storage at most its size."""
     views = {(_storage(x), x.storage_offset(), tuple(x.shape), x.stride()): x for x in maps}
     read: Counter[int] = Counter()
     for (storage, *_), view in views.items():
@@ -197,11 +199,11 @@ def _storage(tensor: torch.Tensor) -> int:
 def _price(
     kernel: str, args: tuple[Any, ...], inputs: list[torch.Tensor], made: list[torch.Tensor]
 ) -> tuple[Kind, int, int]:
-    """Kind, MACs and FLOPs of a kernel by the rules in `jetbench.network.operations.RULES`."""
+    """Kind, MACs and FLOPs of a kernel, by the rules in `jetbench.network.operations.RULES`."""
     written = made[0].numel()
     if kernel in ("convolution", "transposed convolution"):
         x, weight, bias = args[:3]
-        # Each output of a convolution gathers one kernel; each input of a transposed one spreads one.
+        # A convolution applies one kernel per output element, a transposed convolution one per input element.
         macs = (written if kernel == "convolution" else x.numel()) * weight[0].numel()
         return "convolution", macs, 2 * macs + (0 if bias is None else written)
     if kernel in ("addmm", "mm", "bmm"):
@@ -209,7 +211,7 @@ def _price(
         macs = left.numel() * right.shape[-1]
         return "convolution", macs, 2 * macs + (written if kernel == "addmm" else 0)
     if kernel == "native_batch_norm" and args[5]:
-        return "uncounted", 0, 0  # statistics of the batch itself: another operation than the one the rule is for
+        return "uncounted", 0, 0  # with the batch's own statistics: the rule is for the running statistics
     if kernel == "clamp":
         bounds = sum(bound is not None for bound in (*args[1:], None)) or 1
         return "activation", 0, bounds * written
@@ -231,16 +233,16 @@ def _price(
 
 
 def _window_elements(side: int, bins: int) -> int:
-    """Elements that adaptive pooling of one side reads in all; windows overlap where it does not divide."""
+    """Total elements that adaptive pooling reads along one side; windows overlap if `bins` does not divide `side`."""
     return sum(-(-(number + 1) * side // bins) - number * side // bins for number in range(bins))
 
 
 def _equation_2(
     kernel: str, args: tuple[Any, ...], inputs: list[torch.Tensor], made: list[torch.Tensor]
 ) -> tuple[float, int]:
-    """What equation 2 counts as the authors' tool applies it, and what its rule for pooling would add.
+    """The count of equation 2 as the authors' tool applies it, and what its rule for pooling would add.
 
-    It says nothing of transposed convolutions, so those count 0.
+    Equation 2 does not define transposed convolutions, so they count as 0.
     """
     x = inputs[0] if inputs else made[0]
     if kernel == "convolution" and x.ndim == 4:

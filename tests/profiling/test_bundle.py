@@ -79,10 +79,10 @@ def test_a_bundle_measured_elsewhere_is_not_taken_for_its_board(tmp_path: Path) 
 def test_bad_input_gets_one_clear_error(tmp_path: Path) -> None:
     (tmp_path / "there").mkdir()
     (tmp_path / "result.json").write_text("{}")
-    assert "is there already" in jetbench("bundle", "--out", "there", cwd=tmp_path, code=2)
+    assert "already exists" in jetbench("bundle", "--out", "there", cwd=tmp_path, code=2)
     assert "frozen as fp32" in jetbench("bundle", "--dtype", "fp16", cwd=tmp_path, code=2)
     assert "one network in one setting" in jetbench("bundle", "--dtype", "fp32,fp16", cwd=tmp_path, code=2)
-    assert "is no result.json of a probe" in jetbench("collect", "result.json", cwd=tmp_path, code=2)
+    assert "not a result.json of this version's probe" in jetbench("collect", "result.json", cwd=tmp_path, code=2)
     assert "cannot be read" in jetbench("collect", "nowhere.json", cwd=tmp_path, code=2)
     with pytest.raises(SpecError):
         collect(tmp_path / "nowhere.json")

@@ -45,9 +45,9 @@ def test_a_profile_has_every_number_or_the_reason_why_not() -> None:
     assert profile.environment.threads == 1
     assert profile.environment.torch == torch.__version__
     if profile.energy is None:
-        assert "no power sensor can be read here, and none is guessed" in profile.notes["power_w"]
+        assert "no power sensor can be read here, and power is never guessed" in profile.notes["power_w"]
     assert profile.estimate is None
-    assert "none is assumed" in profile.notes["estimate"]
+    assert "none are assumed" in profile.notes["estimate"]
 
 
 @pytest.mark.parametrize(

@@ -74,6 +74,6 @@ def test_a_slower_clock_slows_arithmetic_and_not_memory() -> None:
 
 
 def test_without_a_peak_there_is_no_estimate_but_a_reason() -> None:
-    assert "none is assumed" in str(estimate(nano(), load_device("cpu"), "fp32", 1))
+    assert "none are assumed" in str(estimate(nano(), load_device("cpu"), "fp32", 1))
     assert "bf16 peak of Jetson AGX Xavier" in str(estimate(nano(), load_device("agx"), "bf16", 1))
     assert "Quadro P400" in str(estimate(nano(), load_device("workstation"), "fp32", 1, "Quadro P400"))
