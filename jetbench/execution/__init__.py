@@ -1,1 +1,1 @@
-"""Where a job runs: a process of its own, with a limit, a log and a result."""
+"""Runs jobs: each in its own process, with a time limit, a log and a result."""

@@ -1,4 +1,4 @@
-"""What the driver asks of whoever runs its jobs: the Job, its Outcome, and the Executor protocol."""
+"""The interface between the driver and an executor: the Job, its Outcome, and the Executor protocol."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,19 +12,19 @@ from jetbench.records.record import Status
 
 QUEUED = "waiting for a slot"
 PROFILER = "profiler"
-"""The token of the device that profiles, where no board is named: one profile holds it at a time."""
+"""The token of the device that profiles, if no board is named. One profile holds it at a time."""
 
 
 def token_of(board: str | None) -> str:
-    """The token that a profile needs: the board's name, also where a path to its YAML is given."""
+    """The token that a profile needs: the board's name, also if `board` is the path of its YAML."""
     return Path(board).stem if board else PROFILER
 
 
 def check_threads(key: str, threads: int) -> None:
-    """Refuse more threads than this machine has cores.
+    """Raise if a setting asks for more threads than this machine has cores.
 
     Raises:
-        SpecError: there are fewer cores.
+        SpecError: this machine has fewer cores.
     """
     if threads > cores():
         raise SpecError(f"{key}={threads} is more than the {cores()} cores of this machine")
@@ -35,8 +35,8 @@ class Job:
     """One phase of one variant. `folder` holds its request, log, progress and result; no other job uses it.
 
     `needs` are slots: {"cpu": threads} or {"gpu": 1} for a training, {the device's token: 1} for a profile. `timeout_s`
-    counts from the job's start, without the time that it waits for the machine. A profile that `may_wait` is one that
-    nothing depends on: it can be run together with others.
+    counts from the job's start, without the time that the job waits for the machine. Nothing depends on a profile that
+    `may_wait`, so it can be delayed and run together with others.
     """
 
     key: str
@@ -52,15 +52,16 @@ class Job:
 
     @property
     def phase(self) -> Phase:
-        """Is it a training or a profile?"""
+        """`train` or `profile`."""
         return self.request.phase
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a job ended. `result` is there only when the status is ok; `reason` says what else happened.
+    """How a job ended. `result` is None unless the status is ok; otherwise `reason` says what happened.
 
-    `unable` says nothing about the job but of where it ran: a full disk, other data, a process that could not begin.
+    `unable`: the machine, not the job, is at fault: a full disk, other data, a process that could not start. The job
+    is run again.
     """
 
     job: Job
@@ -74,7 +75,7 @@ class Outcome:
 class Progress:
     """A job that has not ended: finished share (0 to 1), a line about its state, seconds since it began.
 
-    One that waits for a slot has not begun; its line says for what.
+    A job that waits for a slot has not begun; its line says what it waits for.
     """
 
     job: Job
@@ -85,21 +86,21 @@ class Progress:
 
 
 class Executor(Protocol):
-    """Runs jobs, each as soon as what it needs is free."""
+    """Runs jobs, each as soon as the slots that it needs are free."""
 
     @property
     def width(self) -> int:
-        """How many variants are worth having under way at once."""
+        """Number of variants that are worth running at once."""
 
     @property
     def wave(self) -> int:
-        """How many profiles that may wait are worth having there before they run, while trainings go on."""
+        """Number of profiles that may wait to collect before they run, while trainings continue."""
 
     def submit(self, job: Job) -> None:
-        """Take a job; it starts when what it needs is free.
+        """Take a job; it starts when the slots that it needs are free.
 
         Raises:
-            OSError: its folder cannot be written to now; the job is not taken.
+            OSError: its folder cannot be written now; the job is not taken.
         """
 
     def poll(self) -> list[Outcome]:
@@ -109,4 +110,4 @@ class Executor(Protocol):
         """Jobs that have not ended, oldest first."""
 
     def stop(self) -> None:
-        """End all jobs and wait until they are gone; their half-made results are dropped."""
+        """End all jobs and wait until they have ended; their partial results are dropped."""

@@ -7,24 +7,24 @@ from jetbench.execution.executor import Job
 from jetbench.files import write_json
 from jetbench.records.record import Status
 
-EXIT_UNABLE = 74  # EX_IOERR: where the job ran it could not be run, for no fault of its own
+EXIT_UNABLE = 74  # EX_IOERR: the machine, not the job, is at fault
 LOG_TAIL_LINES = 12
 REQUEST = "request.json"
 
 
 def write_request(job: Job) -> None:
-    """Write what a job is asked to do, with the number of its attempt, where its process looks for it."""
+    """Write a job's request, with the number of its attempt, where its process reads it."""
     request = job.request.model_copy(update={"attempt": job.attempt})
     write_json(job.folder / REQUEST, request.model_dump(mode="json"))
 
 
 def failure(status: Status | Literal["unable"], reason: str) -> dict[str, Any]:
-    """What a worker writes as failure.json."""
+    """The content of failure.json."""
     return {"status": status, "reason": reason}
 
 
 def log_tail(path: Path, start: int = 0) -> str:
-    """The last lines of a job's log from byte `start` on, for a reason; empty if it said nothing."""
+    """The last lines of a job's log from byte `start` on, to append to a reason; "" if the log is empty."""
     try:
         lines = path.read_bytes()[start:].decode(errors="replace").strip().splitlines()
     except OSError:

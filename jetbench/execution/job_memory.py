@@ -1,4 +1,4 @@
-"""How much memory jobs hold and the machine has left, so that a job can be ended before the kernel ends any process."""
+"""The memory that jobs use and the machine has left, so that a job is ended before the kernel ends any process."""
 
 import os
 from pathlib import Path
@@ -8,37 +8,37 @@ from jetbench.probe.machine import read_memory, read_number, read_text
 CGROUPS = Path("/sys/fs/cgroup")
 PAGE = os.sysconf("SC_PAGE_SIZE")
 RESERVE_SHARE = 0.03
-"""A job is ended when less of the machine's memory than this is available."""
+"""A job is ended when a smaller share of the machine's memory than this is available."""
 
 
 def memory_of(pid: int) -> int:
-    """Resident bytes of a process and all its descendants; 0 where /proc does not say."""
+    """Resident bytes of a process and all its descendants; 0 if /proc does not say."""
     total, waiting = 0, [pid]
     while waiting:
-        each = waiting.pop()
-        statm = read_text(f"/proc/{each}/statm")
+        current = waiting.pop()
+        statm = read_text(f"/proc/{current}/statm")
         total += int(statm.split()[1]) * PAGE if statm else 0
         try:
-            tasks = os.listdir(f"/proc/{each}/task")
+            tasks = os.listdir(f"/proc/{current}/task")
         except OSError:
             continue
         for task in tasks:
-            waiting += [int(child) for child in (read_text(f"/proc/{each}/task/{task}/children") or "").split()]
+            waiting += [int(child) for child in (read_text(f"/proc/{current}/task/{task}/children") or "").split()]
     return total
 
 
 def available_memory() -> tuple[int, int] | None:
-    """Bytes that are left and bytes in all, of the machine or of the container that this runs in; None if unknown."""
+    """(available, total) bytes of the machine, or of the container that this runs in; None if unknown."""
     available = read_memory()["available_bytes"]
     if available is None:
         return None
     machine = int(available), PAGE * os.sysconf("SC_PHYS_PAGES")
-    return min([machine, *_group_memory(CGROUPS)], key=lambda each: each[0])
+    return min([machine, *_group_memory(CGROUPS)], key=lambda memory: memory[0])
 
 
 def _group_memory(root: Path) -> list[tuple[int, int]]:
-    """The same of this process's control group where it has a limit: version 2, then version 1."""
-    found = []
+    """(available, total) bytes of this process's control groups with a limit: version 2, then version 1."""
+    limits = []
     for line in (read_text("/proc/self/cgroup") or "").splitlines():
         _, controllers, path = line.split(":", 2)
         if controllers == "":
@@ -53,15 +53,15 @@ def _group_memory(root: Path) -> list[tuple[int, int]]:
             if limit is None or used is None:
                 continue
             stat = (read_text(str(folder / "memory.stat")) or "").splitlines()
-            cache = next((int(each.split()[1]) for each in stat if each.startswith(key)), 0)
+            cache = next((int(line.split()[1]) for line in stat if line.startswith(key)), 0)
             if limit < PAGE * os.sysconf("SC_PHYS_PAGES"):
-                found.append((int(limit - used) + cache, int(limit)))
+                limits.append((int(limit - used) + cache, int(limit)))
             break
-    return found
+    return limits
 
 
 def oom_kills() -> int:
-    """How many processes the kernel has ended for want of memory since the machine started; 0 where it does not say."""
+    """Number of processes that the kernel's OOM killer has ended since the machine started; 0 if unknown."""
     for line in (read_text("/proc/vmstat") or "").splitlines():
         name, _, count = line.partition(" ")
         if name == "oom_kill":

@@ -1,4 +1,4 @@
-"""LocalExecutor: a process per job on this machine, which ends with its whole group, and when the driver is gone."""
+"""LocalExecutor: a process per job on this machine, which ends with its whole group, and with the driver."""
 
 import contextlib
 import os
@@ -26,19 +26,19 @@ from jetbench.records.record import Status
 GRACE_S = 5.0
 WATCH_EVERY_S = 0.5
 WORKER = "jetbench.execution.worker"
-# Profiles of a wave: more of them leave a slot idle less often, and let rows land later.
+# Profiles of a wave: with more of them a slot is idle less often, but rows land later.
 PROFILES_A_SLOT, LARGEST_WAVE = 4, 12
 FOR_A_WAVE = "waiting for other trainings, to be profiled with them"
-MOST_SERVERS = 3  # preloading that fails so often is left out
+MOST_SERVERS = 3  # after so many lost servers, jobs run without preloading
 GIB = 2**30
-LITTLE_SPACE = 64 * 2**20  # less than weights may need
+LITTLE_SPACE = 64 * 2**20  # weights may need more than this
 
 
 def choose_device(wanted: str) -> str:
     """The torch device of a study's jobs on this machine: cpu or cuda.
 
     Raises:
-        SpecError: cuda, where torch finds none.
+        SpecError: `wanted` is cuda, and torch finds no CUDA device.
     """
     import torch
 
@@ -49,13 +49,13 @@ def choose_device(wanted: str) -> str:
 
 
 def local_slots(device: str, threads: int, jobs: int | None, token: str = PROFILER) -> dict[str, int]:
-    """What this machine offers: as many trainings side by side as a person says, or as it has cores or one GPU for.
+    """The slots of this machine, for `jobs` trainings at once; by default as many as its cores allow, or one on a GPU.
 
     Args:
         device: torch device of the trainings.
-        threads: of one training.
-        jobs: trainings side by side, where a person says so.
-        token: of the device that profiles, which is this machine.
+        threads: threads of one training.
+        jobs: number of trainings at once; None for the default.
+        token: token of the device that profiles, which is this machine.
     """
     if device == "cuda":
         return {"gpu": jobs or 1, token: 1}
@@ -73,7 +73,7 @@ class _Running:
     kill_at: float | None = None
 
     def end(self, status: Status, reason: str) -> None:
-        """Have it end with that outcome: asked now, killed after a while."""
+        """End the job with that outcome: by SIGTERM at the next poll, by SIGKILL `GRACE_S` later."""
         seconds = time.monotonic() - self.started
         tail = log_tail(self.job.folder / "log.txt", self.log_start)
         self.verdict = Outcome(self.job, status, reason + tail, None, seconds)
@@ -82,9 +82,10 @@ class _Running:
 class LocalExecutor:
     """Runs each job as `python -m WORKER FOLDER`, or in a process that is forked with all modules loaded.
 
-    A profile needs this machine to itself: while one is due, no training begins. It is due at once, or, where it may
-    wait, when a whole wave of them waits or no training is left: a core that waits for the trainings on the others is
-    idle once in a wave. Its process begins when it is due, and waits for the machine with its modules loaded.
+    A profile needs this machine to itself: while one is due, no training begins. A profile is due at once. If it may
+    wait, it is due when a whole wave of profiles waits or no training is left. In this way cores are idle, waiting for
+    the trainings on other cores to end, only once per wave. A profile's process begins when the profile is due, loads
+    its modules, and waits for the machine.
     """
 
     def __init__(
@@ -97,10 +98,10 @@ class LocalExecutor:
         """An executor that holds no process yet.
 
         Args:
-            slots: what may be in use at once; see `local_slots`.
-            width: variants under way at once; as many as there are slots for trainings by default.
+            slots: slots that may be in use at once; see `local_slots`.
+            width: number of variants under way at once; by default the number of slots for trainings.
             worker: the module whose `main(folder)` runs a job.
-            preload: modules that trainings on a CPU find loaded; none: every job is a new interpreter.
+            preload: modules to load before trainings on a CPU are forked; if empty, every job is a new interpreter.
         """
         self.slots = dict(slots or {"cpu": cores(), PROFILER: 1})
         self._width = width or max(1, self.slots.get("gpu", 0) or self.slots.get("cpu", 0))
@@ -115,7 +116,7 @@ class LocalExecutor:
 
     @property
     def wave(self) -> int:
-        """See `Executor`; with one slot no other is left idle, and none waits."""
+        """See `Executor`; 0 with one slot, since then no other slot is idle and waiting gains nothing."""
         return min(PROFILES_A_SLOT * self._width, LARGEST_WAVE) if self._width > 1 else 0
 
     @property
@@ -124,17 +125,19 @@ class LocalExecutor:
         return self._width
 
     def prepare(self) -> "LocalExecutor":
-        """Begin to load what trainings need, so that the first ones find it loaded; returns itself."""
+        """Begin to load the modules of trainings, so that the first trainings start at once; returns itself."""
         if self._preload and "cpu" in self.slots and self._server is None:
             self._server = Server(self._worker, self._preload, os.getpid())
         return self
 
     def submit(self, job: Job) -> None:
-        """See `Executor`; what an earlier attempt left in the folder is cleared first."""
+        """See `Executor`; files of an earlier attempt are deleted from the folder first."""
         lacking = [name for name, count in job.needs.items() if count > self.slots.get(name, 0)]
         if lacking:
             has = self.slots.get(lacking[0], 0)
-            raise SpecError(f"{job.variant}: {job.phase} needs {job.needs[lacking[0]]} {lacking[0]}; {has} are here")
+            raise SpecError(
+                f"{job.variant}: {job.phase} needs {job.needs[lacking[0]]} {lacking[0]}; this machine has {has}"
+            )
         job.folder.mkdir(exist_ok=True)
         for stale in ("result.json", "failure.json", "progress.json"):
             (job.folder / stale).unlink(missing_ok=True)
@@ -143,7 +146,7 @@ class LocalExecutor:
         self._start_jobs()
 
     def _start_jobs(self) -> None:
-        """Start what fits. A waiting job bars those behind it that need the same; a due profile bars every training."""
+        """Start the jobs that fit. A waiting job blocks later ones with its needs; a due profile blocks all trainings."""
         used: Counter[str] = Counter()
         for running in self._running:
             used.update(running.job.needs)
@@ -163,7 +166,7 @@ class LocalExecutor:
             is_profiling = is_profiling or job.phase == "profile"
 
     def _is_wave_due(self, is_profiling: bool) -> bool:
-        """Do the profiles that may wait run now? Once begun, a wave goes on until none of them is left."""
+        """True if the profiles that may wait run now. A wave that has begun continues until none of them is left."""
         patient = sum(job.may_wait for job in self._waiting)
         if not patient and not is_profiling:
             return False
@@ -179,7 +182,7 @@ class LocalExecutor:
     def _process(self, job: Job) -> "subprocess.Popen[bytes] | Forked":
         path = job.folder / "log.txt"
         if self._preload and job.phase == "train" and "gpu" not in job.needs:
-            with contextlib.suppress(OSError):  # it died just now: this job goes without
+            with contextlib.suppress(OSError):  # the server died just now: this job runs without it
                 if self._server is not None and not self._server.is_alive:
                     self._lose_server()
                 if self._server is None and self._preload:
@@ -205,7 +208,7 @@ class LocalExecutor:
             )
 
     def _lose_server(self) -> None:
-        """The server has died, and its jobs with it: they are told so. Where that goes on, jobs go without."""
+        """Mark the jobs of a server that has died as ended. After `MOST_SERVERS` deaths, jobs run without a server."""
         assert self._server
         self._server.listen()
         self._server.stop()
@@ -214,7 +217,7 @@ class LocalExecutor:
             self._preload = ()
 
     def poll(self) -> list[Outcome]:
-        """See `Executor`; a job that is past its limit, or would use up the memory, is ended."""
+        """See `Executor`; also ends a job that exceeds its time limit, or would use up the memory."""
         if self._server is not None:
             self._server.listen()
             if not self._server.is_alive:
@@ -232,42 +235,42 @@ class LocalExecutor:
         return ended
 
     def _look_at(self, running: _Running) -> Outcome | None:
-        """The outcome of a job that has ended; one that is to end is told so."""
+        """The outcome of a job if it has ended; signals a job that must end."""
         job, now, code = running.job, time.monotonic(), exit_code(running.process)
         if code is not None:
             # A job's own children must not outlive it.
             signal_group(running.process, signal.SIGKILL)
             return running.verdict or read_outcome(running, code)
-        told = read_json(job.folder / "progress.json") or {}
-        since = told.get("waits_since")
-        waited = told.get("waited_s", 0.0) + (now - since if since is not None else 0.0)
+        progress = read_json(job.folder / "progress.json") or {}
+        since = progress.get("waits_since")
+        waited = progress.get("waited_s", 0.0) + (now - since if since is not None else 0.0)
         if running.verdict is None and now - running.started - waited > job.timeout_s:
             running.end("timeout", f"ran past its limit of {job.timeout_s:g} s (timeout_s)")
         if running.verdict is not None and running.process.pid is not None:
             if running.kill_at is None:
                 running.kill_at = now + GRACE_S
-                for number in (signal.SIGTERM, signal.SIGCONT):  # one that was stopped hears nothing
+                for number in (signal.SIGTERM, signal.SIGCONT):  # a stopped process handles SIGTERM only after SIGCONT
                     signal_group(running.process, number)
             elif now >= running.kill_at:
                 signal_group(running.process, signal.SIGKILL)
         return None
 
     def _watch_memory(self) -> None:
-        """End jobs over their limit, and the largest one when the machine has nearly nothing left."""
-        held = [(memory_of(each.process.pid), each) for each in self._running if each.process.pid is not None]
-        for own, running in held:
+        """End jobs that exceed their memory limit, and the largest job when the machine has almost no memory left."""
+        usage = [(memory_of(job.process.pid), job) for job in self._running if job.process.pid is not None]
+        for own, running in usage:
             limit = running.job.memory_bytes
             if limit is not None and own > limit:
                 running.end("oom", f"held {own / GIB:.2f} GiB, over its limit of {limit / GIB:.2f} GiB (memory_limit)")
-        known = available_memory()
-        if not held or known is None or any(running.verdict for _, running in held):
+        memory = available_memory()
+        if not usage or memory is None or any(running.verdict for _, running in usage):
             return
-        (left, whole), (own, largest) = known, max(held, key=lambda each: each[0])
-        if left < RESERVE_SHARE * whole and own > left:  # else another program has it
+        (left, whole), (own, largest) = memory, max(usage, key=lambda item: item[0])
+        if left < RESERVE_SHARE * whole and own > left:  # otherwise another program uses the memory
             largest.end(
                 "oom",
                 f"held {own / GIB:.2f} GiB when {left / GIB:.2f} of {whole / GIB:.2f} GiB of memory were left; ended "
-                "before the kernel would end any process",
+                "before the kernel could end any process",
             )
 
     def running(self) -> list[Progress]:
@@ -275,15 +278,15 @@ class LocalExecutor:
         now = time.monotonic()
         reports = []
         for running in self._running:
-            told = read_json(running.job.folder / "progress.json") or {"share": 0.0, "text": "starting"}
-            reports.append(Progress(running.job, told["share"], told["text"], now - running.started))
+            progress = read_json(running.job.folder / "progress.json") or {"share": 0.0, "text": "starting"}
+            reports.append(Progress(running.job, progress["share"], progress["text"], now - running.started))
         return reports + [
             Progress(job, 0.0, FOR_A_WAVE if job.may_wait and not self._in_wave else QUEUED, 0.0, has_begun=False)
             for job in self._waiting
         ]
 
     def stop(self) -> None:
-        """See `Executor`: politely, then at once. A second Ctrl-C skips the politeness."""
+        """See `Executor`: first by SIGTERM, after `GRACE_S` by SIGKILL. A second Ctrl-C skips the wait."""
         self._waiting.clear()
         try:
             if self._server is not None:
@@ -291,9 +294,9 @@ class LocalExecutor:
             for running in self._running:
                 signal_group(running.process, signal.SIGTERM)
             if self._server is not None and any(running.process.pid is None for running in self._running):
-                self._server.stop()  # it loads still: what it would start now is not to begin
+                self._server.stop()  # it still loads: jobs that wait for it must not begin
             limit = time.monotonic() + GRACE_S
-            while time.monotonic() < limit and any(exit_code(each.process) is None for each in self._running):
+            while time.monotonic() < limit and any(exit_code(running.process) is None for running in self._running):
                 time.sleep(0.02)
                 if self._server is not None:
                     self._server.listen()
@@ -312,12 +315,12 @@ class LocalExecutor:
 
 
 def exit_code(process: "subprocess.Popen[bytes] | Forked") -> int | None:
-    """How it has ended, below 0 by a signal; None while it runs."""
+    """The exit code of a process, negative if a signal ended it; None while it runs."""
     return process.returncode if isinstance(process, Forked) else process.poll()
 
 
 def wait_gone(pid: int | None) -> None:
-    """Wait a moment until a process that was killed, and is nobody's child any more, is gone."""
+    """Wait up to 2 s until a killed process that is not our child is gone."""
     limit = time.monotonic() + 2.0
     while pid is not None and time.monotonic() < limit:
         stat = read_text(f"/proc/{pid}/stat")
@@ -327,14 +330,14 @@ def wait_gone(pid: int | None) -> None:
 
 
 def signal_group(process: "subprocess.Popen[bytes] | Forked", number: int) -> None:
-    """Send a signal to the job's whole process group, if any of it is left."""
+    """Send a signal to the job's whole process group, if any process of it is left."""
     if process.pid is not None:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, number)
 
 
 def _describe_space(folder: Path) -> str:
-    """How little is left on a full disk: a job there could not even write why it ended."""
+    """A text about a full disk, on which a job cannot even write why it ended; "" if there is space."""
     with contextlib.suppress(OSError):
         free = shutil.disk_usage(folder).free
         if free < LITTLE_SPACE:
@@ -345,19 +348,19 @@ def _describe_space(folder: Path) -> str:
 def read_outcome(running: _Running, code: int) -> Outcome:
     """The outcome of a process that has exited with `code`."""
     job, seconds = running.job, time.monotonic() - running.started
-    told = read_json(job.folder / "result.json")
-    if told is not None:
-        # Written last and whole; how the interpreter went down afterwards changes nothing about it.
-        return Outcome(job, "ok", "", told["result"], seconds)
-    said = read_json(job.folder / "failure.json")
-    if said is not None:
-        return Outcome(job, said["status"], said["reason"], None, seconds)
+    payload = read_json(job.folder / "result.json")
+    if payload is not None:
+        # It is written last and atomically, so it is valid however the interpreter ended afterwards.
+        return Outcome(job, "ok", "", payload["result"], seconds)
+    report = read_json(job.folder / "failure.json")
+    if report is not None:
+        return Outcome(job, report["status"], report["reason"], None, seconds)
     tail = log_tail(job.folder / "log.txt", running.log_start)
     if code == EXIT_UNABLE:
-        reason = f"{job.folder}: the job could not begin, or write there{_describe_space(job.folder)}{tail}"
+        reason = f"{job.folder}: the job could not start, or could not write there{_describe_space(job.folder)}{tail}"
         return Outcome(job, "unable", reason, None, seconds)
     if code == -signal.SIGKILL and oom_kills() > running.oom_kills:
-        reason = "the process was killed by the kernel, which had no memory left"
+        reason = "the kernel killed the process because memory ran out"
         return Outcome(job, "oom", reason + tail, None, seconds)
     how = f"was killed by {signal_name(-code)}" if code < 0 else f"exited with code {code} and no result"
     return Outcome(job, "lost", f"the process {how}{tail}", None, seconds)

@@ -1,8 +1,8 @@
-"""Processes that start at once: a server has the worker's modules loaded and forks for each job.
+"""Processes that start at once: a server loads the worker's modules once and forks for each job.
 
-Only for trainings on a CPU, on Linux: a fork is safe while the server has one thread and has not touched a GPU; where
-a module has started threads, each job begins anew after all. Profiles get a process made for them. The server dies
-with the driver, and its children with it.
+Only for trainings on a CPU, on Linux. A fork is safe while the server has one thread and has not used a GPU; if a
+module has started threads, each job starts a new interpreter after all. Profiles get a new process. The server ends
+with the driver, and its children end with it.
 """
 
 import contextlib
@@ -25,7 +25,7 @@ from jetbench.probe.alone import die_with
 
 
 class Forked:
-    """A process of the server, in the manner of `subprocess.Popen`: `pid` is None until it has begun."""
+    """A process of the server, similar to `subprocess.Popen`; `pid` is None until it has begun."""
 
     def __init__(self) -> None:
         self.pid: int | None = None
@@ -33,10 +33,10 @@ class Forked:
 
 
 class Server:
-    """The driver's side: starts the server, asks it for processes, hears of their ends."""
+    """The driver's side: starts the server, requests processes from it, and learns when they end."""
 
     def __init__(self, worker: str, modules: Sequence[str], driver: int) -> None:
-        """Begin to load `modules`, and `worker`, whose `main(folder)` each process runs."""
+        """Begin to load `modules` and `worker`; each process runs the `main(folder)` of `worker`."""
         self._process = subprocess.Popen(
             [sys.executable, "-m", "jetbench.execution.preload", worker, *modules],
             stdin=subprocess.PIPE,
@@ -46,15 +46,15 @@ class Server:
         )
         assert self._process.stdin
         assert self._process.stdout
-        self._ask, self._told = self._process.stdin, self._process.stdout
-        os.set_blocking(self._told.fileno(), False)
+        self._requests, self._replies = self._process.stdin, self._process.stdout
+        os.set_blocking(self._replies.fileno(), False)
         self._children: dict[int, Forked] = {}
         self._rest = b""
         self.pid = self._process.pid
 
     @property
     def is_alive(self) -> bool:
-        """Can it still be asked?"""
+        """True if the server still takes requests."""
         return self._process.poll() is None
 
     def start(self, folder: Path, log: Path) -> Forked:
@@ -64,39 +64,39 @@ class Server:
             OSError: the server is gone.
         """
         number, child = len(self._children), Forked()
-        self._ask.write(json.dumps({"id": number, "folder": str(folder), "log": str(log)}).encode() + b"\n")
-        self._ask.flush()
+        self._requests.write(json.dumps({"id": number, "folder": str(folder), "log": str(log)}).encode() + b"\n")
+        self._requests.flush()
         self._children[number] = child
         return child
 
     def listen(self) -> None:
-        """Take in which processes have begun and ended; when the server is gone, so are they."""
-        alive = self.is_alive  # asked before reading: what it said last is then all there
-        while part := self._told.read(65536):
+        """Read which processes have begun and ended; if the server has ended, so have they."""
+        alive = self.is_alive  # checked before reading, so that its last messages are read
+        while part := self._replies.read(65536):
             *lines, self._rest = (self._rest + part).split(b"\n")
             for line in lines:
-                told = json.loads(line)
-                child = self._children[told["id"]]
-                child.pid, child.returncode = told.get("pid", child.pid), told.get("code")
+                reply = json.loads(line)
+                child = self._children[reply["id"]]
+                child.pid, child.returncode = reply.get("pid", child.pid), reply.get("code")
         if not alive:
             for child in self._children.values():
                 child.returncode = EXIT_UNABLE if child.returncode is None else child.returncode
 
     def stop(self) -> None:
-        """End the server and, with it, whatever it has started."""
+        """End the server and all processes that it has started."""
         with contextlib.suppress(OSError):
             os.killpg(self.pid, signal.SIGKILL)
         self._process.wait()
-        for stream in (self._ask, self._told):
+        for stream in (self._requests, self._replies):
             with contextlib.suppress(OSError):
                 stream.close()
 
 
 def serve(worker: str, modules: Sequence[str]) -> None:
-    """Load, then fork for each line of standard input until it ends."""
+    """Load the modules, then fork for each line of standard input until it closes."""
     die_with(int(os.environ["JETBENCH_DRIVER"]))
-    # What modules print belongs into no protocol.
-    tell = os.fdopen(os.dup(sys.stdout.fileno()), "wb", buffering=0)
+    # Modules may print to standard output, which must not mix with the replies.
+    replies = os.fdopen(os.dup(sys.stdout.fileno()), "wb", buffering=0)
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     for name in (*modules, worker):
         importlib.import_module(name)
@@ -109,7 +109,7 @@ def serve(worker: str, modules: Sequence[str]) -> None:
     signal.signal(signal.SIGCHLD, _ignore)
     signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
     children: dict[int, int] = {}
-    asked = b""
+    unread = b""
     with selectors.DefaultSelector() as selector:
         selector.register(sys.stdin.fileno(), selectors.EVENT_READ)
         selector.register(ends, selectors.EVENT_READ)
@@ -118,48 +118,48 @@ def serve(worker: str, modules: Sequence[str]) -> None:
                 if key.fd == ends:
                     with contextlib.suppress(BlockingIOError):
                         os.read(ends, 65536)
-                    _tell_ends(tell.fileno(), children)
+                    _tell_ends(replies.fileno(), children)
                     continue
                 part = os.read(key.fd, 65536)
                 if not part:
                     return
-                *lines, asked = (asked + part).split(b"\n")
+                *lines, unread = (unread + part).split(b"\n")
                 for line in lines:
                     request = json.loads(line)
                     server = os.getpid()
                     try:
                         pid = os.fork()
                     except OSError:  # too many processes, or no memory for one more: not the job's fault
-                        told = {"id": request["id"], "code": EXIT_UNABLE}
-                        os.write(tell.fileno(), json.dumps(told).encode() + b"\n")
+                        reply = {"id": request["id"], "code": EXIT_UNABLE}
+                        os.write(replies.fileno(), json.dumps(reply).encode() + b"\n")
                         continue
                     if pid == 0:
                         signal.set_wakeup_fd(-1)
-                        for end in (ends, wake, tell.fileno()):
+                        for end in (ends, wake, replies.fileno()):
                             os.close(end)
                         _run(worker, request, server, is_safe)
                     children[pid] = request["id"]
-                    os.write(tell.fileno(), json.dumps({"id": request["id"], "pid": pid}).encode() + b"\n")
+                    os.write(replies.fileno(), json.dumps({"id": request["id"], "pid": pid}).encode() + b"\n")
 
 
 def _ignore(number: int, frame: FrameType | None) -> None:
-    """A handler, since an ignored signal wakes nobody."""
+    """Do nothing. SIGCHLD needs a handler to wake the server, because an ignored signal does not."""
 
 
-def _tell_ends(tell: int, children: dict[int, int]) -> None:
+def _tell_ends(replies: int, children: dict[int, int]) -> None:
     while children:
         pid, status = os.waitpid(-1, os.WNOHANG)
         if pid == 0:
             return
         number = children.pop(pid, None)
         if number is None:
-            continue  # a module's own
-        told = {"id": number, "pid": pid, "code": os.waitstatus_to_exitcode(status)}
-        os.write(tell, json.dumps(told).encode() + b"\n")
+            continue  # a child of a module
+        reply = {"id": number, "pid": pid, "code": os.waitstatus_to_exitcode(status)}
+        os.write(replies, json.dumps(reply).encode() + b"\n")
 
 
 def _run(worker: str, request: dict[str, str], server: int, is_safe: bool) -> None:
-    """In the child: become a job's process of its own, run it, and end without the server's clean-up."""
+    """In the child: become an independent process, run the job, and end without the server's clean-up."""
     code = 1
     try:
         os.setsid()
@@ -169,7 +169,7 @@ def _run(worker: str, request: dict[str, str], server: int, is_safe: bool) -> No
         nothing = os.open(os.devnull, os.O_RDONLY)
         for number, descriptor in enumerate((nothing, log, log)):
             os.dup2(descriptor, number)
-        if not is_safe:  # a module has started threads, which a fork does not take along: begin anew
+        if not is_safe:  # a module has started threads, which a fork does not copy: start a new interpreter
             os.execv(sys.executable, [sys.executable, "-m", worker, request["folder"]])
         code = importlib.import_module(worker).main(Path(request["folder"]))
     except BaseException as error:

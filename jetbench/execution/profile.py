@@ -1,4 +1,4 @@
-"""The profiling phase of a job: one network, saved or untrained, measured on this machine."""
+"""The profiling phase of a job: measures one network, saved or untrained, on this machine."""
 
 import socket
 from pathlib import Path
@@ -24,14 +24,14 @@ def run_profile(request: ProfileRequest, report: Report) -> Profile:
 
 
 def case_of(request: ProfileRequest) -> Case:
-    """The network of a request with its setting."""
+    """The network of a request with its profiling settings."""
     if request.untrained is not None:
         return Case(label="the network", config=request.profiling, **dict(request.untrained))
     path = Path(request.weights_file or "")
     _, saved = load_weights(path)
-    found = plan_network(saved.architecture, saved.num_classes, saved.input_size).fingerprint
-    if request.fingerprint not in (None, found):
-        raise ProfilingError(f"{path}: holds another network than the one that is to be profiled")
+    fingerprint = plan_network(saved.architecture, saved.num_classes, saved.input_size).fingerprint
+    if request.fingerprint not in (None, fingerprint):
+        raise ProfilingError(f"{path}: holds a different network than the one to profile")
     return Case(
         label=path.stem,
         architecture=saved.architecture,
@@ -45,10 +45,10 @@ def case_of(request: ProfileRequest) -> Case:
 
 
 def _device_here(request: ProfileRequest) -> tuple[Device, str]:
-    """What this machine is, and the torch device to measure on.
+    """The device that this machine is, and the torch device to measure on.
 
     Raises:
-        ProfilingError: it is not the board that is to be profiled on.
+        ProfilingError: this machine is not the requested board, or has no CUDA device that torch finds.
     """
     identity = read_identity()
     if request.board is None:
@@ -56,12 +56,12 @@ def _device_here(request: ProfileRequest) -> tuple[Device, str]:
         if request.device == "cpu" and here.accelerator == "cuda" and not here.is_board:
             here = load_device("cpu")
         if request.device == "cuda" and not torch.cuda.is_available():
-            raise ProfilingError(f"{socket.gethostname()} is to profile on a GPU, but torch finds no CUDA device there")
+            raise ProfilingError(f"{socket.gethostname()} must profile on a GPU, but torch finds no CUDA device there")
         return here, request.device
     board = load_device(request.board)
     if not is_here(board, identity):
         raise ProfilingError(
-            f"{socket.gethostname()} is to profile as {board.name}, but is no {board.title} (it is: "
+            f"{socket.gethostname()} must profile as {board.name}, but is no {board.title} (it is: "
             f"{describe_host(identity)})"
         )
     return with_card(board), str(torch_device(board))

@@ -1,8 +1,8 @@
-"""RayExecutor: the same jobs on a cluster of Ray. A node runs a job as LocalExecutor does, in a folder of its own.
+"""RayExecutor: runs jobs on a Ray cluster. A node runs a job as LocalExecutor does, in a temporary folder.
 
-Ray places jobs and says what became of them; limits, logs, progress and the end of a job's processes are ours on every
-node. No file system is shared: weights travel with the job and come back with its result. Custom resources are Ray's
-word for slots that no processor has; the lock on the machine that profiles is taken by the profiling process.
+Ray places jobs and reports how they ended. On every node, LocalExecutor enforces limits, keeps logs and progress, and
+ends a job's processes. Nodes share no file system: weights are sent with the job and come back with its result. A
+device's token is a custom resource of Ray. The profiling process takes the lock on the machine that profiles.
 """
 
 import contextlib
@@ -27,11 +27,13 @@ from jetbench.files import read_json, replaced, write_json
 from jetbench.probe.machine import cores
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-os.environ.setdefault("RAY_NUM_REDIS_GET_RETRIES", "1")  # of 40 s each, where something else answers
+os.environ.setdefault("RAY_NUM_REDIS_GET_RETRIES", "1")  # of 40 s each, if something other than Ray answers
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # a profile sees its board's GPU without reserving it
 
 if os.environ.get("RAY_AUTH_TOKEN") or (Path.home() / ".ray" / "auth_token").is_file():
-    os.environ.setdefault("RAY_AUTH_MODE", "token")  # a head that finds a token asks for it; others do not look for one
+    os.environ.setdefault(
+        "RAY_AUTH_MODE", "token"
+    )  # a head with a token requires it; other processes do not look for a token by default
 
 try:
     import ray
@@ -44,12 +46,12 @@ FOLDERS = "jetbench-job-"
 ABANDONED_AFTER_S = 86_400.0
 LETTER_EVERY_S = 0.5
 CLUSTER_EVERY_S = 1.0
-MAX_LOG_PART, MAX_LOG = 2**16, 2**26  # bytes of a letter, and of a whole log
+MAX_LOG_PART, MAX_LOG = 2**16, 2**26  # bytes in one letter, and in a whole log
 RAY_NAMES = {"cpu": "CPU", "gpu": "GPU"}
 
 
 def _version() -> str:
-    """What two installations share only if they are the same: jetbench's version, and a hash of its source."""
+    """The version of jetbench and a hash of its source, which are equal only for equal installations."""
     root = Path(jetbench.__file__).parent
     digest = hashlib.sha256()
     for path in sorted(root.rglob("*.py")):
@@ -60,13 +62,13 @@ def _version() -> str:
 VERSION = _version()
 
 
-JobName = tuple[str, str, int]  # of a job: its variant's key, its phase and its attempt
+JobName = tuple[str, str, int]  # a job's variant key, phase and attempt
 
 
 class Mailbox:
-    """An actor between the driver and its jobs: keeps what they report until the driver takes it, and calls them off.
+    """An actor between the driver and its jobs: keeps their reports until the driver takes them, and cancels jobs.
 
-    `ray.cancel` would do the latter, but a job that ends as it is cancelled makes Ray abort the driver's process.
+    `ray.cancel` is not used, because Ray aborts the driver's process if a job ends while it is being cancelled.
     """
 
     def __init__(self) -> None:
@@ -76,48 +78,48 @@ class Mailbox:
         self._is_closed = False
 
     def begin(self, name: JobName) -> bool:
-        """From a job that has been placed; whether it is still wanted."""
+        """For a job that has been placed: True if it is still wanted."""
         is_wanted = not self._is_closed and name not in self._called_off
         if is_wanted:
             self._begun.add(name)
         return is_wanted
 
     def put(self, letter: dict[str, Any]) -> bool:
-        """From a job that runs; whether it is still wanted."""
+        """For a running job: leave a report; True if the job is still wanted."""
         self._letters.append(letter)
         name = (letter["key"], letter["phase"], letter["attempt"])
         return not self._is_closed and name not in self._called_off
 
     def call_off(self, name: JobName) -> None:
-        """By the driver: one job is not to begin, or to end if it just has."""
+        """For the driver: cancel one job; if it has just begun, it ends."""
         self._called_off.add(name)
 
     def close(self) -> set[JobName]:
-        """By the driver: all jobs are to end, and none is to begin; returns those that have begun."""
+        """For the driver: cancel all jobs; returns those that have begun."""
         self._is_closed = True
         return self._begun
 
     def take(self) -> list[dict[str, Any]]:
-        """By the driver."""
+        """For the driver: the reports since the last call."""
         letters, self._letters = self._letters, []
         return letters
 
 
 def supervise(job: Job, weights: bytes | None, worker: str, version: str, mailbox: Any) -> dict[str, Any]:
-    """On a node: run one job in a folder that is removed afterwards; returns its outcome, log, result and weights.
+    """On a node: run one job in a temporary folder; returns its outcome, log, result and weights.
 
     Args:
-        job: its folder and the weights file in its request are the driver's.
+        job: the job; its folder and the weights file in its request are paths on the driver's machine.
         weights: the content of the file that the job reads: a profile's trained weights, a training's teacher.
         worker: the module that runs the job.
-        version: of jetbench at the driver.
-        mailbox: told how far the job is; says whether it is still wanted.
+        version: jetbench's version at the driver.
+        mailbox: receives the job's progress; answers whether the job is still wanted.
     """
     here = socket.gethostname()
     if not _is_wanted(mailbox.begin.remote(_name(job))):
-        return {"status": "lost", "reason": "called off before it began", "seconds": 0.0, "log": (0, b""), "host": here}
+        return {"status": "lost", "reason": "cancelled before it began", "seconds": 0.0, "log": (0, b""), "host": here}
     if version != VERSION:
-        reason = f"{here} has jetbench {VERSION}; the driver has {version}: install the same on all machines"
+        reason = f"{here} has jetbench {VERSION}; the driver has {version}: install the same version on all machines"
         return {"status": "unable", "reason": reason, "seconds": 0.0, "log": (0, b""), "host": here}
     if job.phase == "profile" and os.environ.get("CUDA_VISIBLE_DEVICES") == "":
         del os.environ["CUDA_VISIBLE_DEVICES"]
@@ -141,16 +143,16 @@ def supervise(job: Job, weights: bytes | None, worker: str, version: str, mailbo
             while not (ended := executor.poll()):
                 if answer is not None and ray.wait([answer], timeout=0)[0]:
                     if not _is_wanted(answer):
-                        ended = [Outcome(own, "lost", "called off", None, executor.running()[0].seconds)]
+                        ended = [Outcome(own, "lost", "cancelled", None, executor.running()[0].seconds)]
                         break
                     answer = None
                 if answer is None and time.monotonic() - last >= LETTER_EVERY_S:
                     last = time.monotonic()
-                    told = executor.running()[0]
+                    progress = executor.running()[0]
                     letter = {
-                        "share": told.share,
-                        "text": told.text,
-                        "seconds": told.seconds,
+                        "share": progress.share,
+                        "text": progress.text,
+                        "seconds": progress.seconds,
                         "log": log.more(MAX_LOG_PART),
                     }
                     answer = mailbox.put.remote({"key": job.key, "phase": job.phase, "attempt": job.attempt, **letter})
@@ -174,7 +176,7 @@ def _name(job: Job) -> JobName:
 
 
 def _is_wanted(answer: Any) -> bool:
-    """What the mailbox answers; one that is made anew is trusted to want the job, one that is gone for good is not."""
+    """The mailbox's answer. If Ray restarts the mailbox, the job is still wanted; if it has died, the job is not."""
     try:
         return bool(ray.get(answer))
     except ActorDiedError:
@@ -184,9 +186,9 @@ def _is_wanted(answer: Any) -> bool:
 
 
 def _tidy_up() -> None:
-    """Remove folders of jobs here whose supervisor was killed before it could.
+    """Remove the job folders of supervisors on this machine that were killed before they removed them.
 
-    A day old at least: in another container that shares this folder the process may be alive.
+    Only folders that are at least a day old: another container may share this folder and still run the process.
     """
     for path in Path(tempfile.gettempdir()).glob(f"{FOLDERS}*"):
         pid = path.name.removeprefix(FOLDERS).partition("-")[0]
@@ -197,7 +199,7 @@ def _tidy_up() -> None:
 
 
 class _Log:
-    """The parts of a growing file that were not read yet, each with where it begins."""
+    """Reads a growing file in parts, each with its position."""
 
     def __init__(self, path: Path) -> None:
         self.path, self.read = path, 0
@@ -226,24 +228,24 @@ class _Sent:
 
 
 def connect(address: str, token: str) -> dict[str, float]:
-    """Connect this process to a cluster; returns what the cluster has in all.
+    """Connect this process to a cluster; returns the cluster's total resources.
 
     Args:
-        address: of the cluster's head, `HOST:PORT`; auto: of the one that runs here; local: a new one, here, that ends
-            with this process.
-        token: the resource of the device that profiles; a local cluster is that device.
+        address: `HOST:PORT` of the cluster's head; `auto`: the cluster that runs here; `local`: a new cluster on this
+            machine, which ends with this process.
+        token: the resource of the device that profiles; a local cluster offers it.
 
     Raises:
-        SpecError: no cluster answers, or it has another version of Ray or Python.
+        SpecError: no cluster answers, or it has a different version of Ray or Python.
     """
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR", "namespace": "jetbench"}
     if address == "local":
         options |= {"num_cpus": cores(), "resources": {token: 1}, "include_dashboard": False}
     try:
         if match := re.fullmatch(r"(?:ray://)?\[?([^/\]]+)\]?:(\d+)", address):
-            socket.create_connection((match[1], int(match[2])), CONNECT_S).close()  # Ray itself would try for minutes
+            socket.create_connection((match[1], int(match[2])), CONNECT_S).close()  # otherwise Ray tries for minutes
         elif address not in ("local", "auto"):
-            raise ValueError("is no address of a cluster")
+            raise ValueError("not an address of a cluster")
         ray.init(address=address, **options)
     except (OSError, RuntimeError, ValueError, RayError) as error:
         reason = (_first_line(error) or type(error).__name__).rstrip(".")
@@ -255,15 +257,15 @@ def connect(address: str, token: str) -> dict[str, float]:
 
 
 class RayExecutor:
-    """Runs jobs on a Ray cluster: trainings on CPUs or GPUs, a profile on whoever holds its device's token."""
+    """Runs jobs on a Ray cluster: trainings on CPUs or GPUs, a profile on a machine that has its device's token."""
 
     def __init__(self, training: Mapping[str, int], token: str, wait_s: float, worker: str = WORKER) -> None:
         """Use the cluster that this process is connected to (see `connect`).
 
         Args:
-            training: what one training needs.
+            training: the slots that one training needs.
             token: the resource of the device that profiles.
-            wait_s: how long a job may wait for something that no machine of the cluster has.
+            wait_s: seconds that a job may wait for a resource that no machine of the cluster has.
             worker: the module that runs a job.
         """
         self._training, self._token, self._wait_s, self._worker = dict(training), token, wait_s, worker
@@ -280,15 +282,15 @@ class RayExecutor:
         self._is_lost = False
 
     def _resources(self) -> list[dict[str, float]]:
-        """What each machine of the cluster offers, of late.
+        """The resources of each machine of the cluster, at most `CLUSTER_EVERY_S` old while the head answers.
 
         Raises:
-            StudyError: the cluster's head does not answer any more.
+            StudyError: the cluster's head has stopped answering.
         """
         now = time.monotonic()
         if now - self._asked >= CLUSTER_EVERY_S:
             self._asked = now
-            # Asked at its door first: Ray itself would wait for a minute, and then end this process.
+            # Try its port first: Ray would wait for a minute and then end this process.
             host, _, port = ray.get_runtime_context().gcs_address.rpartition(":")
             try:
                 socket.create_connection((host.strip("[]"), int(port)), 1.0).close()
@@ -296,8 +298,8 @@ class RayExecutor:
                 if now - self._answered > HEAD_S:
                     self._is_lost = True
                     raise StudyError(
-                        f"the head of the Ray cluster, {host}:{port}, does not answer for {HEAD_S:g} s. Finished rows "
-                        "are kept: start it, and the same command goes on"
+                        f"the head of the Ray cluster, {host}:{port}, has not answered for {HEAD_S:g} s. Finished rows "
+                        "are kept: start it again, and repeat the command to continue"
                     ) from None
                 return self._nodes
             self._answered = time.monotonic()
@@ -306,16 +308,16 @@ class RayExecutor:
 
     @property
     def wave(self) -> int:
-        """See `Executor`: a profile has a machine of its own as a rule, so none waits for others."""
+        """See `Executor`: profiles usually have a machine for themselves, so they do not wait for each other."""
         return 0
 
     @property
     def width(self) -> int:
-        """See `Executor`; grows and shrinks with the cluster: every training slot, and every profiling device."""
-        there = self._resources()
+        """See `Executor`: the number of training slots and profiling devices in the cluster now."""
+        nodes = self._resources()
         needs = [(RAY_NAMES.get(name, name), count) for name, count in self._training.items()]
-        fits = sum(min(int(node.get(name, 0) // count) for name, count in needs) for node in there)
-        return max(1, fits + sum(int(node.get(self._token, 0)) for node in there))
+        fits = sum(min(int(node.get(name, 0) // count) for name, count in needs) for node in nodes)
+        return max(1, fits + sum(int(node.get(self._token, 0)) for node in nodes))
 
     def submit(self, job: Job) -> None:
         """See `Executor`."""
@@ -337,7 +339,7 @@ class RayExecutor:
 
     def poll(self) -> list[Outcome]:
         """See `Executor`."""
-        there, now = self._resources(), time.monotonic()
+        nodes, now = self._resources(), time.monotonic()
         self._read_letters()
         ended = []
         waiting = [reference for reference, sent in self._sent.items() if sent.reply is None]
@@ -348,7 +350,7 @@ class RayExecutor:
             if sent.reply is not None:
                 outcome = self._save(sent, sent.reply)
             else:
-                outcome = self._give_up(sent, there, now)
+                outcome = self._give_up(sent, nodes, now)
                 if outcome is not None:
                     self._mailbox.call_off.remote(_name(sent.job))
             if outcome is not None:
@@ -361,9 +363,9 @@ class RayExecutor:
         try:
             return dict(ray.get(reference))
         except OutOfMemoryError as error:
-            status, reason = "oom", f"Ray ended it, its node had no memory left: {_first_line(error)}"
+            status, reason = "oom", f"Ray ended it because its node ran out of memory:  {_first_line(error)}"
         except RayTaskError as error:
-            # Of the supervisor, not of the job: its machine lacks jetbench, or room for a folder.
+            # The supervisor failed, not the job: its machine lacks jetbench, or space for a folder.
             cause = error.cause if isinstance(error.cause, BaseException) else error
             status, reason = "unable", f"{type(cause).__name__}: {_first_line(cause)}"
         except RayError as error:
@@ -371,7 +373,7 @@ class RayExecutor:
         return {"status": status, "reason": reason, "seconds": 0.0, "log": (0, b"")}
 
     def _save(self, sent: _Sent, reply: dict[str, Any]) -> Outcome | None:
-        """Leave a job's log, weights and result in its folder here; None while that cannot be done."""
+        """Write a job's log, weights and result to its folder on this machine; None while they cannot be written."""
         job, envelope, seconds = sent.job, reply.get("envelope"), reply["seconds"]
         try:
             _write_at(job.folder / "log.txt", sent.log_start, *reply["log"])
@@ -396,20 +398,20 @@ class RayExecutor:
         return Outcome(job, reply["status"], reply["reason"], None, seconds)
 
     def _other_profiler(self, envelope: Mapping[str, Any]) -> str | None:
-        """Why this profile does not compare with the first one: it is of another kind of machine."""
-        there = envelope["result"].get("environment", {})
-        own = str(there.get("device")), str(there.get("cpu"))
+        """Why this profile is not comparable with the first one (another kind of machine); None if it is comparable."""
+        environment = envelope["result"].get("environment", {})
+        own = str(environment.get("device")), str(environment.get("cpu"))
         self._profiler = self._profiler or own
         if own == self._profiler:
             return None
         return (
             f"{envelope['host']} profiled it on {own[1]}, {own[0]}; the first profile was on {self._profiler[1]}, "
-            f"{self._profiler[0]}: give the token {self._token} to machines of one kind"
+            f"{self._profiler[0]}: offer the token {self._token} only on machines of one kind"
         )
 
-    def _give_up(self, sent: _Sent, there: list[dict[str, float]], now: float) -> Outcome | None:
-        """The outcome of a job that has waited too long for what no machine has."""
-        lacking = None if sent.heard else self._lacking(sent.job, there)
+    def _give_up(self, sent: _Sent, nodes: list[dict[str, float]], now: float) -> Outcome | None:
+        """The outcome of a job that has waited too long for a resource that no machine has; else None."""
+        lacking = None if sent.heard else self._lacking(sent.job, nodes)
         sent.missing_since = (sent.missing_since or now) if lacking else None
         if sent.missing_since is None or now - sent.missing_since < self._wait_s:
             return None
@@ -417,19 +419,19 @@ class RayExecutor:
         reason = f"waited {waited} for {lacking}, which no machine of the cluster has (--wait){hint(lacking)}"
         return Outcome(sent.job, "timeout", reason, None, 0.0)
 
-    def _lacking(self, job: Job, there: list[dict[str, float]]) -> str | None:
-        """What the job needs and no machine of the cluster has."""
+    def _lacking(self, job: Job, nodes: list[dict[str, float]]) -> str | None:
+        """The resource that the job needs and no machine of the cluster has; None if there is a machine for it."""
         for name, count in job.needs.items():
-            if not any(node.get(RAY_NAMES.get(name, name), 0) >= count for node in there):
+            if not any(node.get(RAY_NAMES.get(name, name), 0) >= count for node in nodes):
                 return f"{count} {name}" if count > 1 else name
         return None
 
     def _read_letters(self) -> None:
-        """Take in what jobs have reported; never waits for it."""
+        """Take the reports of jobs that have arrived, without waiting for more."""
         if self._letters is not None:
             if not ray.wait([self._letters], timeout=0)[0]:
                 return
-            with contextlib.suppress(RayError):  # the mailbox is made anew where its node was lost
+            with contextlib.suppress(RayError):  # Ray restarts the mailbox if its node was lost
                 for letter in ray.get(self._letters):
                     self._take(letter)
         self._letters = self._mailbox.take.remote()
@@ -443,21 +445,21 @@ class RayExecutor:
 
     def running(self) -> list[Progress]:
         """See `Executor`."""
-        there, reports = self._resources(), []
+        nodes, reports = self._resources(), []
         for sent in self._sent.values():
             if sent.trouble:
-                reports.append(Progress(sent.job, 1.0, f"its result cannot be kept: {sent.trouble}", 0.0))
+                reports.append(Progress(sent.job, 1.0, f"its result cannot be written: {sent.trouble}", 0.0))
             elif sent.heard is not None:
-                told = sent.heard
-                reports.append(Progress(sent.job, told["share"], told["text"], told["seconds"]))
+                letter = sent.heard
+                reports.append(Progress(sent.job, letter["share"], letter["text"], letter["seconds"]))
             else:
-                lacking = self._lacking(sent.job, there)
+                lacking = self._lacking(sent.job, nodes)
                 text = f"waiting for {lacking}: no machine of the cluster has it{hint(lacking)}" if lacking else QUEUED
                 reports.append(Progress(sent.job, 0.0, text, 0.0, has_begun=False))
         return reports
 
     def stop(self) -> None:
-        """See `Executor`; the connection stays, for the next executor."""
+        """See `Executor`; the connection stays open for the next executor."""
         try:
             if not self._is_lost:
                 with contextlib.suppress(RayError, ValueError):
@@ -467,7 +469,7 @@ class RayExecutor:
                         for reference, sent in self._sent.items()
                         if sent.reply is None and _name(sent.job) in begun
                     ]
-                    if left:  # a node gives its job the time that this machine would
+                    if left:  # a node waits for its job as long as this machine would
                         ray.wait(left, num_returns=len(left), timeout=2 * GRACE_S)
         finally:
             self._sent.clear()
@@ -478,14 +480,14 @@ class RayExecutor:
 
 
 def hint(lacking: str | None) -> str:
-    """How a machine offers what is lacking."""
+    """How to make a machine offer the missing resource; "" for CPUs and GPUs."""
     if not lacking or lacking.endswith(tuple(RAY_NAMES)):
         return ""
-    return f"; on the machine that is to profile: ray start ... --resources='{{\"{lacking}\": 1}}'"
+    return f"; on the machine that shall profile, run: ray start ... --resources='{{\"{lacking}\": 1}}'"
 
 
 def _write_at(path: Path, start: int, begin: int, part: bytes) -> None:
-    """Put a part of a log in its place, where the attempt's log begins at byte `start`."""
+    """Write a part of a log at its position; the attempt's log begins at byte `start`."""
     if part:
         with path.open("r+b") as file:
             file.seek(start + begin)

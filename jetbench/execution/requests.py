@@ -1,4 +1,4 @@
-"""What a job is asked to do, typed from the driver to the worker: a training or a profile. No torch."""
+"""Job requests from the driver to the worker, with their types: a training or a profile. Needs no torch."""
 
 from typing import Any, Literal
 
@@ -17,8 +17,8 @@ Phase = Literal["train", "profile"]
 class TrainRequest(Spec):
     """Train `architecture` on `dataset` and write its best weights to `weights_file`.
 
-    `digest` is the data's where it was asked for; where this runs, it must be the same. With a `checkpoint_file` a
-    training that was killed goes on from there.
+    `digest` is that of the data on the driver's machine; the data where the job runs must have the same. With a
+    `checkpoint_file`, a training that was killed continues from there.
     """
 
     architecture: AnyArchitecture
@@ -32,7 +32,7 @@ class TrainRequest(Spec):
 
 
 class TrainReply(Spec):
-    """What a training found; `weights` is the SHA-256 of the weights file that it left."""
+    """The result of a training; `weights` is the SHA-256 of its weights file."""
 
     training: TrainingResult
     environment: Environment
@@ -40,7 +40,7 @@ class TrainReply(Spec):
 
 
 class UntrainedNetwork(Spec):
-    """A network that has no weights yet: they are random, from the profiling's seed."""
+    """A network without trained weights: they are random, from the profiling seed."""
 
     architecture: AnyArchitecture
     num_classes: int
@@ -50,8 +50,8 @@ class UntrainedNetwork(Spec):
 class ProfileRequest(Spec):
     """Profile the network saved in `weights_file`, or an untrained one.
 
-    `fingerprint` is of the network that the file must hold. `device` is the torch device, unless a `board` is named:
-    then this machine must be that, and torch takes its GPU.
+    `fingerprint` is that of the network that the file must hold. `device` is the torch device. If a `board` is named,
+    `device` is ignored: this machine must be that board, and torch uses its GPU.
     """
 
     weights_file: str | None = None
@@ -63,7 +63,7 @@ class ProfileRequest(Spec):
 
 
 class JobRequest(Spec):
-    """What request.json holds: exactly one of `train` and `profile`, and the number of this attempt, from 1."""
+    """The content of request.json: exactly one of `train` and `profile`, and the number of this attempt, from 1."""
 
     attempt: int = 1
     train: TrainRequest | None = None
@@ -72,29 +72,29 @@ class JobRequest(Spec):
     @model_validator(mode="after")
     def _one_phase(self) -> "JobRequest":
         if (self.train is None) == (self.profile is None):
-            raise ValueError("a job has one of train: and profile:")
+            raise ValueError("a job needs exactly one of train: and profile:")
         return self
 
     @property
     def phase(self) -> Phase:
-        """Which of the two it is."""
+        """`train` or `profile`."""
         return "train" if self.train is not None else "profile"
 
     @property
     def file_to_read(self) -> str | None:
-        """The file that must lie where the job runs: the weights of a profile, the teacher of a training."""
+        """The file that the job reads on its machine: the weights of a profile, the teacher of a training."""
         return self.train.training.teacher if self.train is not None else self._of_profile("weights_file")
 
     @property
     def file_to_write(self) -> str | None:
-        """Where a training writes its weights."""
+        """The file that a training writes its weights to."""
         return self.train.weights_file if self.train is not None else None
 
     def _of_profile(self, field: str) -> Any:
         return getattr(self.profile, field, None)
 
     def with_files(self, to_read: str | None = None, to_write: str | None = None) -> "JobRequest":
-        """The same job with its files elsewhere."""
+        """The same job with other paths of its files."""
         if self.train is None:
             profile = self.profile and self.profile.model_copy(update={"weights_file": to_read})
             return self.model_copy(update={"profile": profile})

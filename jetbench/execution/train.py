@@ -1,4 +1,4 @@
-"""The training phase of a job: one variant in, trained weights out, with all that is needed to build it again."""
+"""The training phase of a job: trains one variant and saves its weights, with all that is needed to rebuild it."""
 
 from pathlib import Path
 
@@ -20,16 +20,16 @@ from jetbench.training.loop import train
 
 
 def run_training(request: TrainRequest, report: Report) -> TrainReply:
-    """Build, seed and train one network; its weights are saved with all that is needed to build it again."""
+    """Build, seed and train one network; save its weights with all that is needed to rebuild it."""
     device = torch.device(request.device)
     flushes = set_arithmetic(request.training.threads, flush_denormals=True)
-    # Half of a step would else go into taking the same memory from the system again and again.
+    # Otherwise half of the time of a step is spent on requesting the same memory from the system again.
     keeps = keep_freed_memory() if device.type == "cpu" else False
     data = load_data(request.dataset)
     if request.digest not in (None, data.info.digest):
         raise DataError(
-            f"the data here are not those of the study: {data.info.describe()}, digest {data.info.digest}; there "
-            f"{request.digest}"
+            f"the data on this machine differ from the study's: {data.info.describe()}, digest {data.info.digest}; "
+            f"the study's digest is {request.digest}"
         )
     teacher, taught_by = None, None
     if request.training.teacher is not None:
@@ -47,7 +47,7 @@ def run_training(request: TrainRequest, report: Report) -> TrainReply:
     report(0.0, WAITING)
     with machine_shared():
         report(0.0, "begins")
-        # Not before: a training that waits would show on the GPU that is profiled meanwhile.
+        # Not earlier: a waiting training would disturb the GPU that another job profiles meanwhile.
         model = model.to(device)
         result = train(
             model=model,
@@ -71,16 +71,16 @@ def run_training(request: TrainRequest, report: Report) -> TrainReply:
 
 
 def _load_teacher(path: Path, data: SegmentationData) -> tuple[Teacher, str]:
-    """The teacher in a weights file, and what a record calls it.
+    """The teacher in a weights file, and its name for a record.
 
     Raises:
-        SpecError: it is no such file, or its network has other classes.
+        SpecError: the file is not a weights file, or its network has another number of classes.
     """
     model, saved = load_weights(path)
     if saved.num_classes != data.info.num_classes:
         raise SpecError(
             f"training.teacher: {path} has {saved.num_classes} classes, the data {data.info.num_classes}: a teacher "
-            "must have been trained on the same ones"
+            "must have been trained on the same classes"
         )
     digest = digest_of(path)[:12]
     teacher = Teacher(model, (saved.mean, saved.std), (data.mean, data.std))

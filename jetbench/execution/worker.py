@@ -1,4 +1,4 @@
-"""The process of one job: reads request.json in its folder, runs it, writes result.json or failure.json."""
+"""The process of one job: reads request.json in its folder, runs the job, writes result.json or failure.json."""
 
 import contextlib
 import os
@@ -21,7 +21,7 @@ from jetbench.spec.base import Spec
 
 REPORT_EVERY_S = 0.25
 CHECKPOINT = "checkpoint"
-# What a job needs and takes seconds to load.
+# Modules that jobs need and that take seconds to load.
 HEAVY = ("jetbench.execution.train", "jetbench.execution.profile")
 
 RunPhase = Callable[[JobRequest, Report], Spec]
@@ -44,18 +44,18 @@ def run_phase(request: JobRequest, report: Report) -> TrainReply | Profile:
 
 
 def main(folder: Path, run: RunPhase = run_phase) -> int:
-    """Run the job in `folder`; 0 if it has a result."""
+    """Run the job in `folder`; returns 0 if it has a result."""
     driver = os.environ.get("JETBENCH_DRIVER")
     if driver is not None:
         die_with(int(driver))
     raw = read_json(folder / REQUEST)
     if raw is None:
-        print(f"{folder}: no {REQUEST} to run", file=sys.stderr)
+        print(f"{folder}: there is no {REQUEST}", file=sys.stderr)
         return 2
     request = JobRequest.model_validate(raw)
     reporter = Reporter(folder)
     if request.train is not None:
-        # Of this job, wherever it runs: a further attempt in this folder goes on from it.
+        # In this job's folder, wherever it runs, so that another attempt in this folder continues from it.
         train = request.train.model_copy(update={"checkpoint_file": str(folder / CHECKPOINT)})
         request = request.model_copy(update={"train": train})
     try:
@@ -66,20 +66,20 @@ def main(folder: Path, run: RunPhase = run_phase) -> int:
                 (folder / CHECKPOINT).unlink(missing_ok=True)
             return 0
         except DivergedError as error:
-            told = failure("diverged", str(error))
+            report = failure("diverged", str(error))
         except DataError as error:
-            # The driver has read the same data: it is this machine that lacks them now.
-            told = failure("unable", str(error))
+            # The driver could read the same data, so this machine is at fault.
+            report = failure("unable", str(error))
         except JetbenchError as error:
-            told = failure("error", str(error))
+            report = failure("error", str(error))
         except Exception as error:
             if is_disk_trouble(error):
                 raise
-            # A boundary: whatever a variant does wrong becomes its row's reason, and the traceback stays in its log.
+            # Any error of a variant becomes the reason in its row; the traceback goes to its log.
             traceback.print_exc()
             status: Status = "oom" if is_out_of_memory(error) else "error"
-            told = failure(status, f"{type(error).__name__}: {error}")
-        write_json(folder / "failure.json", told)
+            report = failure(status, f"{type(error).__name__}: {error}")
+        write_json(folder / "failure.json", report)
         return 1
     except Exception as error:
         if not is_disk_trouble(error) and folder.is_dir():
@@ -90,7 +90,7 @@ def main(folder: Path, run: RunPhase = run_phase) -> int:
 
 
 class Reporter:
-    """Leaves the newest progress in the job's folder, a few times a second at most; knows how long it waited."""
+    """Writes the newest progress to the job's folder, at most a few times a second; measures how long the job waits."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -100,7 +100,7 @@ class Reporter:
         self._last = 0.0
 
     def __call__(self, share: float, text: str) -> None:
-        """Report; a full disk hides the progress and ends nothing."""
+        """Report progress; on a full disk it is not written, and the job continues."""
         now, waits = time.monotonic(), text == WAITING
         changes = waits != (self._waits_since is not None)
         if self._waits_since is not None and not waits:
@@ -115,7 +115,7 @@ class Reporter:
                 )
 
     def describe(self, request: JobRequest) -> dict[str, Any]:
-        """Who ran which attempt, when (seconds since 1970), for how long, and how long of that it waited."""
+        """Which process ran which attempt, when (seconds since 1970), for how long, and how long of that it waited."""
         return {
             "records": RECORD_VERSION,
             "attempt": request.attempt,

@@ -250,7 +250,7 @@ def test_a_real_training_gives_the_same_numbers_and_a_machine_is_not_taken_for_a
     (far,) = read_records(tmp_path / "reports" / "far")
     assert far.failure
     assert far.failure.phase == "profile"
-    assert "is to profile as agx, but is no Jetson AGX Xavier" in far.failure.reason
+    assert "must profile as agx, but is no Jetson AGX Xavier" in far.failure.reason
     jetbench("sweep", "tiny.yaml", "--name", "near", cwd=tmp_path)
     (near,) = read_records(tmp_path / "reports" / "near")
     assert far.training
@@ -312,7 +312,7 @@ def test_a_lost_head_ends_the_driver_with_a_word_and_a_new_cluster_goes_on(study
     begun = time.monotonic()
     text, _ = process.communicate(timeout=120)
     assert process.returncode == 2, text
-    assert "does not answer for 20 s. Finished rows are kept" in text
+    assert "has not answered for 20 s. Finished rows are kept" in text
     assert time.monotonic() - begun < 60
     wait_until(lambda: not study.working(), "the end of all jobs", 90)
     there = set(study.records())
