@@ -146,7 +146,7 @@ class LocalExecutor:
         self._start_jobs()
 
     def _start_jobs(self) -> None:
-        """Start the jobs that fit. A waiting job blocks later ones with its needs; a due profile blocks all trainings."""
+        """Start the jobs that fit. A waiting job blocks later ones with its needs; a due profile blocks trainings."""
         used: Counter[str] = Counter()
         for running in self._running:
             used.update(running.job.needs)

@@ -1,1 +1,1 @@
-"""Runs a sweep to its end: one driver per folder, which places jobs and writes down what they found."""
+"""Runs a study to its end: one driver per folder, which places jobs and records their results."""

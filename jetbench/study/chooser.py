@@ -1,4 +1,4 @@
-"""Chooser and View: what a driver asks for the next variant, and what it shows to a person."""
+"""Chooser and View: the interfaces that give a driver the next variant, and that show its progress to a person."""
 
 import contextlib
 from collections.abc import Sequence
@@ -14,44 +14,44 @@ TRAIN_AND_PROFILE: tuple[Phase, ...] = ("train", "profile")
 
 
 class Chooser(Protocol):
-    """Says which variants to run next, and learns from what lands."""
+    """Chooses the variants to run next, and learns from records."""
 
     phases: tuple[Phase, ...]
-    """In which order a variant is trained and profiled; what is left out is not done."""
+    """The order in which a variant is trained and profiled. A phase that is missing is not run."""
 
     may_wait: bool
-    """True if nothing is chosen by a profile, so that profiles can wait until several of them run one after another."""
+    """True if no choice depends on a profile, so that profiles can wait and run in batches."""
 
     def ask(self) -> Variant | None:
-        """The next variant; None when there is none now: ask again when something has landed."""
+        """The next variant; None if there is no variant now. Ask again after the next record."""
 
     def stop(self, variant: Variant, profile: Profile | None) -> Failure | None:
-        """Why a variant goes no further: asked before anything is run (no profile yet), and after its profile."""
+        """Why a variant ends here, or None. Called before anything is run (no profile yet) and after its profile."""
 
     def floors(self, variant: Variant, profile: Profile | None) -> tuple[Floor, ...]:
-        """What its training must reach to go on."""
+        """The mIoU that the variant's training must reach to continue."""
 
     def learn(self, record: Record) -> None:
-        """A variant that was asked for has landed, now or earlier."""
+        """Take the record of a variant that `ask` returned, from this run or an earlier one."""
 
 
 class View(Protocol):
-    """Shows a person what the driver does."""
+    """Shows the driver's progress to a person."""
 
     def begin(self, total: int, landed: int) -> None:
-        """The study begins, `landed` of its `total` variants being there already."""
+        """The study begins; `landed` of its `total` variants already have a record."""
 
     def show(self, landed: int, running: Sequence[Progress]) -> None:
-        """The state now; called several times a second."""
+        """Show the present state; called several times a second."""
 
     def land(self, record: Record, landed: int) -> None:
-        """One more variant is done."""
+        """One more variant has a record."""
 
     def note(self, text: str) -> None:
-        """Something a person should know."""
+        """Show a message to the person."""
 
     def prepare(self, done: int, total: int) -> None:
-        """Images are decoded, before the study begins: `done` of `total`."""
+        """Images are being decoded before the study begins: `done` of `total`."""
 
 
 class SilentView:
@@ -74,7 +74,7 @@ class SilentView:
 
 
 class SuppressedView:
-    """A view whose output may go to a full disk, which ends no study."""
+    """A view that ignores write errors, so that a full disk for its output does not end the study."""
 
     def __init__(self, view: View) -> None:
         self._view = view

@@ -1,7 +1,7 @@
-"""The one driver of a study: it asks a chooser, places jobs, writes down what lands, and resumes where it stopped.
+"""The driver of a study: asks a chooser for variants, places jobs, writes records, and resumes an interrupted study.
 
-A variant is trained, then profiled, each a job of its own. What has landed in records.jsonl is never run again;
-Optuna's study is told the same.
+A variant is trained, then profiled, in two separate jobs. A variant with a record in records.jsonl is not run again.
+Optuna's study gets the same records.
 """
 
 import contextlib
@@ -20,19 +20,19 @@ from jetbench.study.jobs import Jobs, Task, variant_key
 from jetbench.study.trials import Trials
 from jetbench.study.trouble import Trouble
 
-READABLE_RESULTS = (2, RECORD_VERSION)  # versions whose results of jobs are read alike
+READABLE_RESULTS = (2, RECORD_VERSION)  # versions of job results that this version can read
 MAX_ATTEMPTS = 2
 POLL_S = 0.1
 POLL_WHILE_PROFILING_S = 0.5
 STORAGE_WAIT_S = 600.0
-SPACE = 2**16  # bytes that must fit where it could not be written
+SPACE = 2**16  # bytes that must fit on the disk before a failed write is tried again
 
 
 class Driver:
-    """Places the jobs of what a chooser asks for, and keeps what lands. Whoever makes one holds the folder's lock.
+    """Places the jobs of the chooser's variants and writes their records. The caller must hold the folder's lock.
 
-    While the folder or the storage cannot be written to, no other network is asked for, and only jobs that were placed
-    already begin; what has ended is kept and written down later.
+    While the folder or the storage cannot be written, the driver requests no new variant, and only jobs that are
+    already placed begin. Records of ended jobs are kept in memory and written later.
     """
 
     def __init__(
@@ -49,12 +49,12 @@ class Driver:
 
         Args:
             jobs: makes the jobs of the study, in its folder.
-            chooser: says which variant comes next.
+            chooser: chooses the next variant.
             executor: runs the jobs.
-            view: is shown what happens.
-            trials: the study's Optuna side, where it has one.
-            storage_wait_s: how long a folder or a storage that cannot be written is waited for.
-            check_folder: raises an OSError where the folder is not the one any more that was locked.
+            view: shows the progress.
+            trials: the study's Optuna side, if it has one.
+            storage_wait_s: seconds to wait for a folder or a storage that cannot be written.
+            check_folder: raises an OSError if the folder is no longer the one that was locked.
         """
         self.jobs, self.folder, self.chooser, self.executor = jobs, jobs.folder, chooser, executor
         self.view, self.trials, self._check_folder = SuppressedView(view), trials, check_folder
@@ -66,26 +66,28 @@ class Driver:
         self._trouble = Trouble(storage_wait_s)
 
     def recall(self, retry_failed: bool = False) -> set[str]:
-        """Read what landed earlier, and will not be run again; returns its keys."""
+        """Read the records of earlier runs, whose variants are not run again; returns their keys."""
         records = read_landed(self.folder)
         self._known = {r.key: r for r in records if not (retry_failed and is_worth_a_retry(r))}
         return set(self._known)
 
     def run(self) -> None:
-        """Until the chooser has nothing more to ask for and all of it has landed; ends all jobs, however it ends.
+        """Run until the chooser has no more variants and all have records; ends all jobs, also after an exception.
 
         Raises:
-            StudyError: what has ended could not be written down for too long.
+            StudyError: records could not be written for too long.
         """
         try:
             self.jobs.make_folders()
             while True:
                 is_written = self._write_down()
-                asked = is_written and self._ask()
+                has_asked = is_written and self._ask()
                 if is_written:
                     self._submit_jobs()
-                is_told = self.trials is None or not self.trials.is_behind
-                if not (asked or self._busy or self._to_submit or self._to_write or self._trouble.is_there) and is_told:
+                is_behind = self.trials is not None and self.trials.is_behind
+                if not (
+                    has_asked or self._busy or self._to_submit or self._to_write or self._trouble.is_there or is_behind
+                ):
                     return
                 for outcome in self.executor.poll():
                     self._receive(outcome)
@@ -99,19 +101,19 @@ class Driver:
         finally:
             try:
                 with contextlib.suppress(OSError):
-                    self._write_records()  # what ended as this was stopped
+                    self._write_records()  # records of jobs that ended while the driver was stopped
             finally:
                 self.executor.stop()
 
     def _write_down(self) -> bool:
-        """Write all that has ended; says whether that could be done."""
+        """Write all records that wait; returns True if that succeeded."""
         if not self._trouble.may_try():
             return False
         try:
             if self._trouble.is_there:
                 self._try_folder()
             if self.trials is not None:
-                self.trials.flush()  # first: who has lost the study to another driver writes nothing
+                self.trials.flush()  # first: a driver that has lost the study to another one must write nothing
             self._write_records()
             if self.trials is not None:
                 self.trials.flush()
@@ -123,7 +125,7 @@ class Driver:
             return False
         if self._trouble.is_there:
             self._trouble.pass_by()
-            self.view.note("it can be written to again; going on")
+            self.view.note("it can be written again; continuing")
         return True
 
     def _write_records(self) -> None:
@@ -134,7 +136,7 @@ class Driver:
             self._to_write.popleft()
             self._trouble.forget()
             with contextlib.suppress(OSError):
-                # A row has it now; measured anew where that row is tried again.
+                # The record has the profile now. If the variant is retried, it must be measured again.
                 self.jobs.result_file(record.key, "profile").unlink()
             self.landed[record.key] = record
             self.chooser.learn(record)
@@ -150,27 +152,27 @@ class Driver:
                 path.unlink()
 
     def _meet_trouble(self, job: str | None, reason: str) -> None:
-        """Wait, and say so once; give up after a while."""
+        """Begin or continue to wait, with one note; give up after the limit."""
         if self._trouble.meet(job):
             self.view.note(
-                f"{reason}. What has ended is kept, and no other network is asked for; trying again for up to "
+                f"{reason}. Finished results are kept, and no new variant starts; retrying for up to "
                 f"{self._trouble.limit}"
             )
         if self._trouble.why_hopeless:
-            kept = f"; {len(self._to_write)} rows wait" if self._to_write else ""
+            kept = f"; {len(self._to_write)} rows are not written yet" if self._to_write else ""
             raise StudyError(
-                f"{reason}{kept}. {self._trouble.why_hopeless}. No row is lost: when it is mended, the same command "
-                "goes on from there"
+                f"{reason}{kept}. {self._trouble.why_hopeless}. No row is lost: mend the cause and repeat the command "
+                "to continue"
             )
 
     def _ask(self) -> bool:
-        """Ask for variants while there is room; says whether something was asked for."""
-        asked = False
+        """Ask the chooser for variants while jobs can take more; returns True if it had any."""
+        has_asked = False
         while self._under_way() < self.executor.width:
             variant = self.chooser.ask()
             if variant is None:
                 break
-            asked = True
+            has_asked = True
             task = Task(variant, variant_key(variant, self.jobs.asked, self.jobs.dataset, self.jobs.device))
             if task.key in self.landed or task.key in self._known:
                 record = self.landed.get(task.key) or self._known[task.key]
@@ -182,10 +184,10 @@ class Driver:
                     break
             else:
                 self._advance(task)
-        return asked
+        return has_asked
 
     def _under_way(self) -> int:
-        """Variants that are asked for and have not landed, but for a wave of those whose profile may wait."""
+        """Number of variants without a record yet, without a wave of those whose profile may wait."""
         tasks = [*self._busy.values(), *self._to_submit]
         patient = sum(self._may_wait(task) for task in tasks)
         return len(tasks) + len(self._to_write) - min(patient, self.executor.wave)
@@ -194,9 +196,9 @@ class Driver:
         return task.phase == "profile" and self.chooser.may_wait
 
     def _advance(self, task: Task) -> None:
-        """On to the next phase of a variant, or it lands; what an earlier driver saw end is taken over."""
+        """Move a variant to its next phase, or record it. Results that an earlier driver left are adopted."""
         while True:
-            phase = next((each for each in self.chooser.phases if not task.has(each)), None)
+            phase = next((phase for phase in self.chooser.phases if not task.has(phase)), None)
             if phase is None:
                 stopped = task.training.stopped if task.training else None
                 self._land(task, Failure(phase="train", status="stopped", reason=stopped) if stopped else None)
@@ -212,7 +214,7 @@ class Driver:
                 return
 
     def _adopt(self, task: Task, phase: Phase) -> bool:
-        """Take over the result of a job that ended well before the last driver did, if there is one of this version."""
+        """Adopt the result that a job of an earlier driver left, if its version is readable; True if there was one."""
         envelope = read_json(self.jobs.result_file(task.key, phase))
         if envelope is None or envelope.get("records") not in READABLE_RESULTS:
             return False
@@ -221,13 +223,13 @@ class Driver:
         return task.keep(phase, envelope.get("result"))
 
     def _submit_jobs(self) -> None:
-        """Hand over what is to run: profiles first, for their trainings are paid for, but last those that may wait."""
+        """Submit waiting jobs: profiles first, because their trainings are done; profiles that may wait come last."""
         for task in sorted(self._to_submit, key=lambda task: (self._may_wait(task), task.phase != "profile")):
             floors = self.chooser.floors(task.variant, task.profile) if task.phase == "train" else ()
             job = self.jobs.make(task, floors, self._may_wait(task))
             try:
                 if job.phase == "train" and not task.has("profile"):
-                    # A profile of the weights that this training replaces would not be of its own.
+                    # That profile is of the weights that this training replaces.
                     self.jobs.result_file(task.key, "profile").unlink(missing_ok=True)
                 self._check_folder()
                 self.executor.submit(job)
@@ -242,7 +244,9 @@ class Driver:
         job, phase = outcome.job, outcome.job.phase
         task = self._busy.get(job.key)
         if task is None or (task.phase, task.attempts[phase]) != (phase, job.attempt):
-            self.view.note(f"{job.variant}: a late {outcome.status} of its {phase}, attempt {job.attempt}, is dropped")
+            self.view.note(
+                f"{job.variant}: ignored a late outcome ({outcome.status}) of its {phase}, attempt {job.attempt}"
+            )
             return
         del self._busy[job.key]
         if outcome.status == "unable":
@@ -257,7 +261,7 @@ class Driver:
         elif task.keep(phase, outcome.result):
             self._advance(task)
         else:
-            reason = "its result is not one of this version of jetbench"
+            reason = "its result has a form that this version of jetbench cannot read"
             self._land(task, Failure(phase=phase, status="error", reason=reason))
 
     def _land(self, task: Task, failure: Failure | None) -> None:

@@ -1,4 +1,4 @@
-"""Jobs of a study: the key of a variant, what is known of it so far, and the job that comes next for it."""
+"""Jobs of a study: a variant's key, its results so far, and its next job."""
 
 import contextlib
 import hashlib
@@ -33,7 +33,7 @@ class Task:
     variant: Variant
     key: str
     attempts: dict[Phase, int] = field(default_factory=lambda: {"train": 0, "profile": 0})
-    """How often each phase was begun; what a job is known by."""
+    """Number of attempts of each phase. With the key and the phase it identifies a job."""
     lost: dict[Phase, int] = field(default_factory=lambda: {"train": 0, "profile": 0})
     phase: Phase = "train"
     training: TrainingResult | None = None
@@ -42,11 +42,11 @@ class Task:
     profile: Profile | None = None
 
     def has(self, phase: Phase) -> bool:
-        """True if the result of that phase is there."""
+        """True if that phase has a result."""
         return (self.training if phase == "train" else self.profile) is not None
 
     def keep(self, phase: Phase, result: object) -> bool:
-        """Keep what a job found; False if it is not what such a job finds."""
+        """Keep a job's result; False if the result is not valid for that phase."""
         try:
             if phase == "train":
                 reply = TrainReply.model_validate(result)
@@ -62,7 +62,7 @@ class Task:
         return True
 
     def to_record(self, dataset: DatasetInfo, profiling: ProfilingConfig, failure: Failure | None) -> Record:
-        """The record of a variant that goes no further."""
+        """The record of a variant that has finished or failed."""
         return Record(
             key=self.key,
             variant=self.variant.name,
@@ -93,19 +93,19 @@ def variant_key(variant: Variant, asked: Sweep | Search, dataset: DatasetInfo, d
         device,
     ]
     if variant.training.teacher is not None:
-        with contextlib.suppress(OSError):  # not its path alone: another may stand there later
+        with contextlib.suppress(OSError):  # the path is not enough: another file may be there later
             parts.append(digest_of(Path(variant.training.teacher)))
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True)
 class Jobs:
-    """Makes the jobs of one study, and knows where their files are.
+    """Makes the jobs of one study, and knows the paths of their files.
 
     Args:
-        folder: of the study.
-        asked: what is run.
-        dataset: what the variants learn from.
+        folder: the study's folder.
+        asked: the sweep or search that is run.
+        dataset: the data that the variants are trained on.
         device: torch device of the trainings.
     """
 
@@ -115,16 +115,16 @@ class Jobs:
     device: str
 
     def make_folders(self) -> None:
-        """Where jobs and weights are kept."""
+        """Make the folders for jobs and weights."""
         for name in ("jobs", "weights"):
             (self.folder / name).mkdir(exist_ok=True)
 
     def result_file(self, key: str, phase: Phase) -> Path:
-        """Where a job leaves its result."""
+        """The file that a job writes its result to."""
         return self._job_folder(key, phase) / "result.json"
 
     def weights_file(self, task: Task) -> Path:
-        """Where a training leaves its weights."""
+        """The file that a training writes its weights to."""
         slug = re.sub(r"[^A-Za-z0-9]+", "-", task.variant.name).strip("-")[:60]
         return self.folder / "weights" / f"{slug}-{task.key}.safetensors"
 
@@ -132,9 +132,9 @@ class Jobs:
         """The job for the phase that a task is in.
 
         Args:
-            task: a variant on its way.
-            floors: what its training must reach to go on.
-            may_wait: whether its profile can wait for others.
+            task: the variant's task.
+            floors: the mIoU that its training must reach to continue.
+            may_wait: True if its profile can wait for others.
         """
         phase = task.phase
         config = task.variant.training if phase == "train" else self.asked.profiling
@@ -173,7 +173,7 @@ class Jobs:
         )
 
     def _profile_request(self, task: Task) -> JobRequest:
-        """Of the trained weights; of random ones where the network is not trained yet."""
+        """A request to profile the trained weights, or random ones if the network is not trained yet."""
         profile = ProfileRequest(profiling=self.asked.profiling, device=self.device, board=self.asked.board)
         if task.training is not None:
             fingerprint = task.variant.plan.fingerprint

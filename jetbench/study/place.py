@@ -1,4 +1,4 @@
-"""Place: where a study is kept, and where its jobs run: this machine, or a cluster of Ray."""
+"""Place: where a study is stored, and where its jobs run: on this machine or on a Ray cluster."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Place:
-    """Where a study is kept and where its jobs run.
+    """Where a study is stored and where its jobs run.
 
     Args:
         reports: the folder of report folders.
-        jobs: trainings side by side on this machine; as many as it has cores or GPUs for by default.
+        jobs: number of trainings at once on this machine; by default as many as its cores or its GPU allow.
         ray: the address of a Ray cluster; None runs jobs on this machine.
         storage: the address of a database for the Optuna study; study.db in the report folder by default.
-        wait_s: seconds that a full disk, a storage that is away, or what a cluster lacks is waited for.
+        wait_s: seconds to wait for a full disk, an unavailable storage, or a resource that a cluster lacks.
     """
 
     reports: Path = Path("reports")
@@ -34,10 +34,10 @@ class Place:
     wait_s: float = STORAGE_WAIT_S
 
     def check(self) -> None:
-        """Refuse a storage address that is none, before anything runs.
+        """Raise if the storage address is not valid, before anything runs.
 
         Raises:
-            SpecError: it is no address that can be used here.
+            SpecError: the address cannot be used here.
         """
         if self.storage is not None:
             from jetbench.study.storage import storage_url
@@ -45,14 +45,14 @@ class Place:
             storage_url(self.storage, Path())
 
     def open(self, asked: Sweep | Search, threads: int) -> "tuple[str, Callable[[], Executor]]":
-        """The torch device of the trainings, and what makes an executor.
+        """The torch device of the trainings, and a function that makes an executor.
 
         Args:
-            asked: what will run.
-            threads: of one training, at most.
+            asked: the sweep or search that will run.
+            threads: the most threads of one training.
 
         Raises:
-            SpecError: there is no such device or cluster, or this machine is not the board that is asked for.
+            SpecError: the device or cluster does not exist, or a setting needs more threads than there are cores.
         """
         token = token_of(asked.board)
         if self.ray is not None:
@@ -69,12 +69,14 @@ class Place:
         self, address: str, wanted: str, threads: int, token: str
     ) -> "tuple[str, Callable[[], Executor]]":
         if self.jobs is not None:
-            raise SpecError("--jobs: with --ray, the cluster's CPUs and GPUs say how many trainings run; leave it out")
+            raise SpecError(
+                "--jobs: with --ray, the cluster's CPUs and GPUs determine how many trainings run; leave --jobs out"
+            )
         from jetbench.execution.ray import RayExecutor, connect
 
         has_gpu = connect(address, token).get("GPU", 0) > 0
         if wanted == "cuda" and not has_gpu:
-            raise SpecError(f"--torch-device cuda: no machine of the cluster {address} offers Ray a GPU")
+            raise SpecError(f"--torch-device cuda: no machine of the cluster {address} has a GPU in Ray")
         device = "cuda" if has_gpu and wanted != "cpu" else "cpu"
         training = {"gpu": 1} if device == "cuda" else {"cpu": threads}
         return device, lambda: RayExecutor(training, token, self.wait_s)

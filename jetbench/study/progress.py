@@ -1,4 +1,4 @@
-"""What a sweep shows while it runs: bars on a terminal, plain lines anywhere else."""
+"""Shows a study's progress while it runs: bars on a terminal, plain lines elsewhere."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -14,22 +14,22 @@ from jetbench.records.record import Record
 from jetbench.reporting import units
 
 JOB_SHARE = {"train": (0.0, 0.85), "profile": (0.85, 0.15)}
-"""Where a phase's progress begins within its variant, and how much of the variant it is (a guess for the bar)."""
+"""For each phase: its start and its share within a variant's progress (a guess, for the bar)."""
 
 
 class TimeLeft:
-    """An estimate from the pace since the start: crude, so it is shown as about."""
+    """An estimate of the remaining time from the pace since the start. It is rough, so it is shown with "about"."""
 
     def __init__(self, total: int, landed: int) -> None:
         self.total, self.first, self.started = total, landed, time.monotonic()
 
     def share(self, landed: int, running: Sequence[JobProgress]) -> float:
-        """Variants done, part of those under way included."""
+        """Number of variants done, with fractions for those under way."""
         partial = sum(JOB_SHARE[job.job.phase][0] + JOB_SHARE[job.job.phase][1] * job.share for job in running)
         return landed + partial
 
     def text(self, landed: int, running: Sequence[JobProgress]) -> str:
-        """`about 4 min left`, `estimating` while there is nothing to judge by, `done` at the end."""
+        """`about 4 min left`; `estimating` while too little is done; `done` at the end."""
         if landed >= self.total:
             return "done"
         done = self.share(landed, running) - self.first
@@ -40,7 +40,7 @@ class TimeLeft:
 
 
 def describe_landing(record: Record) -> str:
-    """One line about a record that has just landed."""
+    """One line about a new record."""
     if record.failure:
         return f"{record.failure.phase} {record.failure.status}: {record.failure.reason}"
     assert record.training
@@ -52,17 +52,17 @@ def describe_landing(record: Record) -> str:
 
 
 class _Follows:
-    """What the two views of a search share: whom they ask for its state, and how they say it."""
+    """What the two views of a search share: where they get its state, and how they show it."""
 
     def follow(self, finished: Callable[[], int], state: Callable[[], Sequence[str]]) -> None:
         """See `search.run.SearchView`."""
         self.finished, self.state = finished, state
 
     def note(self, text: str) -> None:
-        """Of the view."""
+        """See `chooser.View`; each view implements it."""
 
     def say_state(self) -> None:
-        """What became of the proposals, and the front."""
+        """Show the counts of proposals by outcome, and the front."""
         for line in self.state():
             self.note(f"    {line}")
 
@@ -81,7 +81,7 @@ class BarView:
             TextColumn("[dim]{task.fields[state]}"),
         )
         self.progress = Progress(*columns, console=console)
-        self.most_bars = max(4, console.height - 6)  # a bar beyond the screen's edge is not seen
+        self.most_bars = max(4, console.height - 6)  # bars beyond the edge of the screen are not visible
         self.jobs: dict[str, TaskID] = {}
 
     def __enter__(self) -> "BarView":
@@ -94,7 +94,7 @@ class BarView:
         self.progress.stop()
 
     def prepare(self, done: int, total: int) -> None:
-        """Decoding the data, before the study begins."""
+        """See `chooser.View`."""
         if "data" not in self.jobs:
             self.jobs["data"] = self.progress.add_task("preparing data", total=total, state="")
         self.progress.update(self.jobs["data"], completed=done, state=f"{done}/{total} images")
@@ -102,14 +102,14 @@ class BarView:
             self.progress.remove_task(self.jobs.pop("data"))
 
     def begin(self, total: int, landed: int) -> None:
-        """See `driver.View`."""
+        """See `chooser.View`."""
         self.left = TimeLeft(total, landed)
         self.whole = self.progress.add_task(f"[bold]{self.unit}", total=total, completed=landed, state="")
         if landed:
-            self.note(f"{landed} of {total} {self.unit} are there already; they are not run again")
+            self.note(f"{landed} of {total} {self.unit} have finished already and are not run again")
 
     def show(self, landed: int, running: Sequence[JobProgress]) -> None:
-        """See `driver.View`."""
+        """See `chooser.View`."""
         state = f"{landed}/{self.left.total} {self.unit}, {self.left.text(landed, running)}"
         self.progress.update(self.whole, completed=self.left.share(landed, running), state=state)
         present = {f"{job.job.phase} {job.job.variant}": job for job in running if job.has_begun or job.text != QUEUED}
@@ -127,34 +127,34 @@ class BarView:
             self.progress.update(self.jobs[name], completed=job.share, state=escape(f"{job.text}{left}"))
 
     def land(self, record: Record, landed: int) -> None:
-        """See `driver.View`."""
+        """See `chooser.View`."""
         mark = "[red]x[/]" if record.failure else "[green]\N{CHECK MARK}[/]"
         self.progress.console.print(
             f"{mark} {escape(f'{record.variant}: {describe_landing(record)}')}", highlight=False
         )
 
     def note(self, text: str) -> None:
-        """See `driver.View`."""
+        """See `chooser.View`."""
         self.progress.console.print(f"[dim]{escape(text)}[/]", highlight=False)
 
 
 class SearchBarView(BarView, _Follows):
-    """The same for a search: trainings are counted, and the state says what became of the proposals."""
+    """A BarView for a search: it counts trainings, and shows the proposals by outcome."""
 
     unit = "trainings"
 
     def begin(self, total: int, landed: int) -> None:
-        """See `driver.View`; on a resume with what is there already."""
+        """See `chooser.View`; on a resume also shows the state."""
         super().begin(total, landed)
         if landed:
             self.say_state()
 
     def show(self, landed: int, running: Sequence[JobProgress]) -> None:
-        """See `driver.View`."""
+        """See `chooser.View`."""
         super().show(self.finished(), running)
 
     def land(self, record: Record, landed: int) -> None:
-        """See `driver.View`; what a limit stopped is only counted."""
+        """See `chooser.View`; a network that is over a limit is counted but not shown."""
         if record.failure is None or record.failure.phase != "limits":
             super().land(record, landed)
             self.say_state()
@@ -177,50 +177,50 @@ class LineView:
         pass
 
     def prepare(self, done: int, total: int) -> None:
-        """Decoding the data, before the study begins."""
+        """See `chooser.View`."""
         if done == 1:
             self.note(f"preparing data: {total} images")
 
     def begin(self, total: int, landed: int) -> None:
-        """See `driver.View`."""
+        """See `chooser.View`."""
         self.left = TimeLeft(total, landed)
         self.started: set[str] = set()
-        there = f", {landed} of them there already" if landed else ""
-        self.note(f"{units.counted(total, self.unit.removesuffix('s'))}{there}")
+        finished = f", {landed} of them finished already" if landed else ""
+        self.note(f"{units.counted(total, self.unit.removesuffix('s'))}{finished}")
 
     def show(self, landed: int, running: Sequence[JobProgress]) -> None:
-        """See `driver.View`."""
+        """See `chooser.View`."""
         for job in running:
             name = f"{job.job.phase} {job.job.variant}"
-            said = f"{name} begins" if job.has_begun else f"{name} is {job.text}"
-            # A queue within one machine is nothing to tell of.
-            if said not in self.started and (job.has_begun or job.text != QUEUED):
-                self.started.add(said)
-                self.note(said)
+            line = f"{name} begins" if job.has_begun else f"{name} is {job.text}"
+            # Waiting for a slot on this machine is normal and not shown.
+            if line not in self.started and (job.has_begun or job.text != QUEUED):
+                self.started.add(line)
+                self.note(line)
 
     def land(self, record: Record, landed: int) -> None:
-        """See `driver.View`."""
+        """See `chooser.View`."""
         left = "" if landed == self.left.total else f" ({self.left.text(landed, ())})"
         self.note(f"[{landed}/{self.left.total}] {record.variant}: {describe_landing(record)}{left}")
 
     def note(self, text: str) -> None:
-        """See `driver.View`."""
+        """See `chooser.View`."""
         self.console.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
 class SearchLineView(LineView, _Follows):
-    """The same for a search."""
+    """A LineView for a search."""
 
     unit = "trainings"
 
     def begin(self, total: int, landed: int) -> None:
-        """See `driver.View`; on a resume with what is there already."""
+        """See `chooser.View`; on a resume also shows the state."""
         super().begin(total, landed)
         if landed:
             self.say_state()
 
     def land(self, record: Record, landed: int) -> None:
-        """See `driver.View`; what a limit stopped is only counted."""
+        """See `chooser.View`; a network that is over a limit is counted but not shown."""
         if record.failure is None or record.failure.phase != "limits":
             super().land(record, self.finished())
             self.say_state()

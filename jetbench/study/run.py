@@ -1,4 +1,4 @@
-"""run_sweep: a sweep from its YAML to its tables, run to its end in a report folder. The spine of the program."""
+"""run_sweep: runs a sweep from its YAML to its tables, in a report folder."""
 
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
@@ -34,30 +34,30 @@ def run_sweep(
     retry_failed: bool = False,
     changes: Mapping[str, Any] | None = None,
 ) -> Study:
-    """Train and profile every variant of a sweep, and write its tables and plots. What has landed is not run again.
+    """Train and profile every variant of a sweep, and write its tables and plots. Finished variants are not run again.
 
     Args:
         sweep: a bundled name, the path of a YAML file, or a `Sweep`.
         place: where the report folder is, and where jobs run.
-        view: is shown what happens; nobody by default.
-        retry_failed: run rows again that failed.
+        view: shows the progress; by default nothing is shown.
+        retry_failed: run failed rows again.
         changes: fields of the sweep with other values, dotted: `{"training.budget": "60 steps"}`.
 
     Returns:
         The study: its records, in the order of the sweep.
 
     Raises:
-        SpecError: the sweep, or what it needs of this machine, is not there; nothing was run.
+        SpecError: the sweep does not exist or is invalid, or this machine lacks what it needs; nothing was run.
         DataError: the dataset is missing or damaged.
-        StudyError: another driver has the folder, or it holds another sweep, or it cannot be written to.
-        KeyboardInterrupt: jobs were stopped and tables of what has landed written; the same call goes on from there.
+        StudyError: another driver uses the folder, or it holds another sweep, or it cannot be written.
+        KeyboardInterrupt: jobs were stopped and tables of the finished rows written; the same call continues.
     """
     return prepare_sweep(sweep, place, changes).run(view or SilentView(), retry_failed)
 
 
 @dataclass(frozen=True)
 class SweepRun:
-    """A sweep that was checked and is ready to run."""
+    """A sweep that has been checked and is ready to run."""
 
     asked: Sweep
     variants: tuple[Variant, ...]
@@ -69,7 +69,7 @@ class SweepRun:
 
     @property
     def title(self) -> str:
-        """Its name and what it is about."""
+        """The sweep's name, with its description if it has one."""
         return f"{self.asked.name}: {self.asked.description}" if self.asked.description else self.asked.name
 
     def run(self, view: View, retry_failed: bool = False) -> Study:
@@ -90,20 +90,22 @@ class SweepRun:
                 storage_wait_s=self.place.wait_s,
             )
         except (KeyboardInterrupt, StudyError):
-            with contextlib.suppress(KeyboardInterrupt, StudyError, OSError):  # pressed again, or it cannot be written
+            with contextlib.suppress(
+                KeyboardInterrupt, StudyError, OSError
+            ):  # Ctrl-C again, or the folder cannot be written
                 self._write(self._landed(info))
             raise
         return self._write(records)
 
     def landed(self) -> Study | None:
-        """What has landed of exactly this sweep, these data and this device; None where nothing has."""
+        """The finished rows of exactly this sweep, these data and this device; None if there are no such rows."""
         records = self._landed(load_data(self.asked.dataset).info)
         return self._study(records) if records else None
 
     def _landed(self, dataset: DatasetInfo) -> list[Record]:
-        found = {record.key: record for record in read_landed(self.folder)}
+        by_key = {record.key: record for record in read_landed(self.folder)}
         keys = [variant_key(variant, self.asked, dataset, self.device) for variant in self.variants]
-        return [found[key] for key in keys if key in found]
+        return [by_key[key] for key in keys if key in by_key]
 
     def _study(self, records: Sequence[Record]) -> Study:
         return study_of(self.folder, records, self.asked.model_dump(mode="json"), self.quoted)
@@ -116,16 +118,16 @@ class SweepRun:
 
 
 def prepare_sweep(sweep: Sweep | str | Path, place: Place, changes: Mapping[str, Any] | None = None) -> SweepRun:
-    """A sweep with all its variants, checked before anything runs; see `run_sweep`."""
+    """Read and check a sweep with all its variants, before anything runs; see `run_sweep`."""
     place.check()
     asked = _read(sweep, changes)
     quoted = read_quoted(asked.quoted)
     source = open_source(asked.dataset)
     variants = expand_sweep(asked, len(source.class_names), source.size)
     _check_teachers(variants)
-    few, batch = source.counts["train"], max(variant.training.batch_size for variant in variants)
-    if batch > few:
-        raise SpecError(f"training.batch_size={batch} is more than the {few} training images")
+    images, batch = source.counts["train"], max(variant.training.batch_size for variant in variants)
+    if batch > images:
+        raise SpecError(f"training.batch_size={batch} is more than the {images} training images")
     if place.ray is None:
         check_threads("profiling.threads", asked.profiling.threads)
         if asked.board is not None:
@@ -138,11 +140,11 @@ def prepare_sweep(sweep: Sweep | str | Path, place: Place, changes: Mapping[str,
 def list_variants(
     sweep: Sweep | str | Path, changes: Mapping[str, Any] | None = None
 ) -> tuple[Sweep, tuple[Variant, ...], bool]:
-    """A sweep, what it would run, and whether its data are assumed, for CamVid's usual form, since they are not here.
+    """A sweep, its variants, and True if its data are assumed: CamVid is missing, and its usual form is used.
 
     Raises:
-        SpecError: variants that cannot be built.
-        DataError: the dataset is missing or damaged, and no usual form of it is known.
+        SpecError: a variant cannot be built.
+        DataError: the dataset is missing or damaged, and its usual form is not known.
     """
     asked = _read(sweep, changes)
     read_quoted(asked.quoted)
@@ -154,7 +156,7 @@ def _read(sweep: Sweep | str | Path, changes: Mapping[str, Any] | None) -> Sweep
     if not isinstance(sweep, Sweep):
         return read_sweep(str(sweep), changes)
     if changes:
-        raise SpecError("changes: are of a sweep's YAML; a Sweep has its values already")
+        raise SpecError("changes: apply only to a sweep's YAML; set the values in the Sweep itself")
     return sweep
 
 
@@ -168,10 +170,10 @@ def _open_or_assume(asked: Sweep) -> tuple[Source, bool]:
 
 
 def check_board(name: str) -> None:
-    """Refuse a board that this machine is not.
+    """Raise if this machine is not the board.
 
     Raises:
-        SpecError: this machine is another.
+        SpecError: this machine is a different one.
     """
     from jetbench.profiling.host import describe_host, is_here, read_identity
 
@@ -179,17 +181,17 @@ def check_board(name: str) -> None:
     if not is_here(board, identity):
         raise SpecError(
             f"--device {name}: this machine is no {board.title} (it is: {describe_host(identity)}); run the sweep "
-            "there, or with --ray on a cluster in which a machine holds its token"
+            "there, or with --ray on a cluster in which a machine has the board's token"
         )
 
 
 def _check_teachers(variants: Sequence[Variant]) -> None:
-    """Refuse, before anything is trained, teachers that are not there."""
+    """Raise if the weights file of a teacher does not exist, before anything is trained."""
     for variant in variants:
         if variant.training.teacher is not None and not Path(variant.training.teacher).is_file():
             raise SpecError(
-                f"{variant.name}: training.teacher: {variant.training.teacher}: no such weights file; give one that a "
-                "sweep has kept, such as reports/NAME/weights/....safetensors"
+                f"{variant.name}: training.teacher: {variant.training.teacher}: no such weights file; give one "
+                "of a sweep, such as reports/NAME/weights/....safetensors"
             )
 
 
@@ -231,31 +233,31 @@ def run_study(
     storage: str | None = None,
     storage_wait_s: float = STORAGE_WAIT_S,
 ) -> list[Record]:
-    """Run what has not landed yet, and return the records of all variants in their order.
+    """Run the variants that have no record yet, and return the records of all variants in their order.
 
     Args:
         folder: the report folder; made if it does not exist.
-        sweep: as it runs, overrides included; kept as sweep.yaml and compared on resume.
+        sweep: the sweep with its overrides; saved as sweep.yaml and compared on resume.
         variants: from `expand_sweep`.
-        dataset: what the variants learn from.
+        dataset: the data that the variants are trained on.
         device: torch device of all jobs.
-        executor: who runs the jobs; stopped before this returns or raises.
-        view: who is shown the progress.
-        retry_failed: run again what has landed as a failure.
-        phases: what is done with each variant; as the sweep says by default.
+        executor: runs the jobs; stopped before this returns or raises.
+        view: shows the progress.
+        retry_failed: run failed variants again.
+        phases: phases of each variant; by default those of the sweep.
         storage: address of the database of the Optuna study; study.db in the folder by default.
-        storage_wait_s: how long a folder or storage that cannot be written to is waited for.
+        storage_wait_s: seconds to wait for a folder or storage that cannot be written.
 
     Raises:
-        StudyError: another driver has the folder, or it holds another sweep, or it cannot be written to.
-        KeyboardInterrupt: after the jobs were stopped; the same call goes on from there.
+        StudyError: another driver uses the folder, or it holds another sweep, or it cannot be written.
+        KeyboardInterrupt: after the jobs were stopped; the same call continues.
     """
-    with contextlib.ExitStack() as held:
-        check_folder = held.enter_context(lock_folder(folder))
+    with contextlib.ExitStack() as stack:
+        check_folder = stack.enter_context(lock_folder(folder))
         keep_sweep(folder, sweep)
         keys = [variant_key(variant, sweep, dataset, device) for variant in variants]
         trials, tell = sweep_trials(folder, sweep.name, dict(zip(keys, variants, strict=True)), storage)
-        held.callback(trials.close)
+        stack.callback(trials.close)
         driver = Driver(
             jobs=Jobs(folder, sweep, dataset, device),
             chooser=Listed(variants, tell, phases or (TRAIN_AND_PROFILE if sweep.profile else ("train",))),
@@ -265,7 +267,7 @@ def run_study(
             storage_wait_s=storage_wait_s,
             check_folder=check_folder,
         )
-        known = driver.recall(retry_failed)
-        view.begin(len(variants), len(known.intersection(keys)))
+        finished = driver.recall(retry_failed)
+        view.begin(len(variants), len(finished.intersection(keys)))
         driver.run()
         return [driver.landed[key] for key in keys]

@@ -1,4 +1,4 @@
-"""Where a study's Optuna side is kept: study.db in its folder, or any database that Optuna can use."""
+"""Storage of a study's Optuna side: study.db in its folder, or any database that Optuna can use."""
 
 import contextlib
 import hashlib
@@ -28,7 +28,7 @@ def storage_url(address: str | None, folder: Path) -> URL:
     """The address of a study's storage; study.db in `folder` by default.
 
     Raises:
-        SpecError: it is no address that SQLAlchemy can use here.
+        SpecError: SQLAlchemy cannot use the address here.
     """
     if address is None:
         return URL.create("sqlite", database=str((folder / DATABASE).resolve()))
@@ -36,16 +36,18 @@ def storage_url(address: str | None, folder: Path) -> URL:
         url = make_url(address)
         kind = url.get_backend_name()
         if kind == "sqlite" and url.database in (None, "", ":memory:"):
-            raise SpecError(f"{address}: keeps nothing; name a file: sqlite:////path/to/study.db")
+            raise SpecError(
+                f"{address}: an SQLite database in memory is lost at the end; name a file: sqlite:////path/to/study.db"
+            )
         module, extra = EXTRAS.get(kind, (None, None))
         if module is not None and url.drivername == kind:
             if find_spec(module) is None:
                 raise SpecError(f"{hide_password(url)}: needs {module}: pip install '{extra}'")
             url = url.set(drivername=f"{kind}+{module}")
-        create_engine(url).dispose()  # connects to nothing yet
+        create_engine(url).dispose()  # does not connect yet
     except (ArgumentError, ValueError):
         raise SpecError(
-            f"{re.sub(r':[^@/]*@', ':***@', address)}: is no database address; write for example postgresql://user@host/database"
+            f"{re.sub(r':[^@/]*@', ':***@', address)}: not a database address; write for example postgresql://user@host/database"
         ) from None
     except (NoSuchModuleError, ImportError) as error:
         raise SpecError(f"{hide_password(make_url(address))}: {error}") from None
@@ -53,7 +55,7 @@ def storage_url(address: str | None, folder: Path) -> URL:
 
 
 def connect_args(url: URL) -> dict[str, object]:
-    """Settings with which a PostgreSQL server that does not answer is given up."""
+    """Settings that limit the wait for a PostgreSQL server that does not answer."""
     if url.get_backend_name() != "postgresql":
         return {}
     return {
@@ -65,17 +67,17 @@ def connect_args(url: URL) -> dict[str, object]:
 
 
 def hide_password(url: URL) -> str:
-    """The address as it may be shown."""
+    """The address without its password, for messages."""
     return url.render_as_string(hide_password=True)
 
 
 def open_storage(url: URL) -> RDBStorage:
-    """Optuna's storage there; its tables are made if there are none.
+    """Optuna's storage at that address; its tables are made if they do not exist.
 
-    A connection that has gone stale, after a restart of the server, is noticed before it is used.
+    A connection that a restart of the server has broken is detected before it is used.
 
     Raises:
-        StudyError: the database cannot be reached or used now.
+        StorageError: the database cannot be reached or used now.
     """
     engine = {} if url.get_backend_name() == "sqlite" else {"pool_pre_ping": True, "connect_args": connect_args(url)}
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -86,34 +88,35 @@ def open_storage(url: URL) -> RDBStorage:
 
 
 def close_storage(storage: RDBStorage) -> None:
-    """Give up its connections."""
+    """Close the storage's connections."""
     with contextlib.suppress(*DATABASE_ERRORS):
         storage.remove_session()
         storage.engine.dispose()
 
 
 def describe_trouble(url: URL, error: BaseException) -> str:
-    """One line on why a storage cannot be used, and what to do."""
+    """One line about why a storage cannot be used, and how to mend it."""
     cause = error.__cause__ if isinstance(error, optuna.exceptions.StorageInternalError) and error.__cause__ else error
     reason = str(getattr(cause, "orig", None) or cause).strip().splitlines()[0]
     if url.get_backend_name() == "sqlite":
         passes = any(word in reason for word in ("full", "locked", "readonly", "I/O", "unable to open"))
-        mend = "make that right" if passes else "delete it, it is made anew from records.jsonl and no row is lost"
+        mend = "mend the cause" if passes else "delete it: it is rebuilt from records.jsonl, and no row is lost"
         return f"{url.database}: cannot be used ({reason}); {mend}"
-    return f"storage {hide_password(url)}: cannot be used ({reason}); start it or mend the address"
+    return f"storage {hide_password(url)}: cannot be used ({reason}); start the database or correct the address"
 
 
 class StudyLock:
-    """Be the only driver of a study in a shared database, from wherever: a lock of a PostgreSQL session.
+    """A lock of a PostgreSQL session, so that a study in a shared database has only one driver on all machines.
 
-    The server lifts it when the connection ends. In other databases it holds nothing: there the folder's lock must do.
+    The server releases it when the connection ends. With other databases it locks nothing; only the folder's lock
+    protects them.
     """
 
     def __init__(self, url: URL, study: str) -> None:
         """Take the lock.
 
         Raises:
-            StudyError: another driver has it, or the database cannot be reached.
+            StudyError: another driver holds the lock, or the database cannot be reached.
         """
         self.url, self.study = url, study
         self._engine: Engine | None = None
@@ -128,14 +131,14 @@ class StudyLock:
 
     @property
     def is_held(self) -> bool:
-        """Is there a lock that could be lost?"""
+        """True if a lock is held that can be lost, that is, with PostgreSQL."""
         return self._engine is not None
 
     def keep(self) -> None:
-        """Make sure that it is held still; take it again where the connection was lost.
+        """Check that the lock is still held; take it again if the connection was lost.
 
         Raises:
-            StudyError: another driver has it now.
+            StudyError: another driver holds it now.
             SQLAlchemyError: the database cannot be reached.
         """
         if self._engine is None:
@@ -167,7 +170,7 @@ class StudyLock:
         self._connection = connection
 
     def release(self) -> None:
-        """Let others have it."""
+        """Release the lock."""
         if self._connection is not None:
             with contextlib.suppress(SQLAlchemyError):
                 self._connection.close()
@@ -177,7 +180,7 @@ class StudyLock:
 
 @contextlib.contextmanager
 def only_driver(url: URL, study: str) -> Iterator[StudyLock]:
-    """A `StudyLock` for as long as it is needed."""
+    """A `StudyLock` as a context manager."""
     lock = StudyLock(url, study)
     try:
         yield lock
@@ -186,46 +189,50 @@ def only_driver(url: URL, study: str) -> Iterator[StudyLock]:
 
 
 def copy_study(source: URL, target: URL, study: str | None, new_name: str | None) -> tuple[str, int]:
-    """Copy a study with all its trials; returns its name there and how many trials it has.
+    """Copy a study with all its trials; returns the copy's name and its number of trials.
 
     Args:
-        source: where it is.
-        target: where a copy is made.
-        study: its name; needed where `source` holds several.
-        new_name: of the copy.
+        source: address of the study's storage.
+        target: address of the storage for the copy.
+        study: the study's name; needed if `source` holds several studies.
+        new_name: the copy's name; by default the same.
 
     Raises:
-        SpecError: there is no such study, or it is not clear which one is meant, or the name is taken.
-        StudyError: one of the two cannot be used, or another driver is running the study.
+        SpecError: the study does not exist, `source` holds several and none is named, or the new name is taken.
+        StudyError: one of the two storages cannot be used, or another driver is running the study.
     """
     if source.get_backend_name() == "sqlite" and source.database and not Path(source.database).is_file():
         raise SpecError(f"{source.database}: no such file")
-    there, here = open_storage(source), open_storage(target)
+    source_storage, target_storage = open_storage(source), open_storage(target)
     try:
-        names = optuna.get_all_study_names(there)
+        names = optuna.get_all_study_names(source_storage)
         if study is None and len(names) != 1:
-            what = f"holds {len(names)} studies ({', '.join(names)}); say which with --study" if names else "is empty"
+            what = f"holds {len(names)} studies ({', '.join(names)}); name one with --study" if names else "is empty"
             raise SpecError(f"{hide_password(source)}: {what}")
         name = study or names[0]
         if name not in names:
-            raise SpecError(f"{hide_password(source)}: no study {name}; there are: {', '.join(names) or 'none'}")
+            raise SpecError(f"{hide_password(source)}: no study {name}; it holds: {', '.join(names) or 'none'}")
         new = new_name or name
-        if new in optuna.get_all_study_names(here):
-            raise SpecError(f"{hide_password(target)}: has a study {new} already; give another name with --as")
+        if new in optuna.get_all_study_names(target_storage):
+            raise SpecError(f"{hide_password(target)}: already has a study {new}; give another name with --as")
         with only_driver(source, name), only_driver(target, new), warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             try:
-                optuna.copy_study(from_study_name=name, from_storage=there, to_storage=here, to_study_name=new)
+                optuna.copy_study(
+                    from_study_name=name, from_storage=source_storage, to_storage=target_storage, to_study_name=new
+                )
             except optuna.exceptions.DuplicatedStudyError:
-                raise SpecError(f"{hide_password(target)}: has a study {new} since just now; try again") from None
+                raise SpecError(
+                    f"{hide_password(target)}: another program has just made a study {new}; give another name with --as"
+                ) from None
             except BaseException:
-                # Half a copy would look like a whole one.
+                # A partial copy would look complete.
                 with contextlib.suppress(Exception):
-                    optuna.delete_study(study_name=new, storage=here)
+                    optuna.delete_study(study_name=new, storage=target_storage)
                 raise
-            return new, len(optuna.load_study(study_name=new, storage=here).get_trials(deepcopy=False))
+            return new, len(optuna.load_study(study_name=new, storage=target_storage).get_trials(deepcopy=False))
     except DATABASE_ERRORS as error:
         raise StorageError(f"copying {hide_password(source)} to {hide_password(target)}: {error}") from None
     finally:
-        for storage in (there, here):
+        for storage in (source_storage, target_storage):
             close_storage(storage)

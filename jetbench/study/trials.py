@@ -1,4 +1,4 @@
-"""A study's Optuna side: landed records as finished trials in its storage, for Optuna's own tools to read."""
+"""A study's Optuna side: stores its records as finished trials, so that Optuna's own tools can read them."""
 
 import json
 import threading
@@ -27,7 +27,7 @@ from jetbench.study.storage import (
     storage_url,
 )
 
-# Seconds: that a look at the teller may take, that the storage may be silent, between looks at the lock, at the end.
+# Seconds: to wait for the thread at each flush, until a storage counts as silent, between checks of the lock, at close.
 JOIN_S, SILENCE_S, CHECK_S, CLOSE_S = 0.02, 20.0, 5.0, 5.0
 
 Goal = Literal["maximize", "minimize"]
@@ -35,9 +35,9 @@ Distributions = dict[str, optuna.distributions.BaseDistribution]
 
 
 class Trials:
-    """A study's Optuna side: one finished trial per landed record, so that Optuna's tools can read it too.
+    """A study's Optuna side: one finished trial per record, so that Optuna's tools can read it too.
 
-    Trials are added when they are finished and never left running: a killed driver leaves nothing to mend here.
+    Trials are added only when they are finished, so a killed driver leaves no running trials behind.
     """
 
     def __init__(
@@ -51,15 +51,16 @@ class Trials:
         """Open or make the study `name`, as its only driver.
 
         Args:
-            folder: the records are there.
-            name: of the study.
+            folder: the folder of the records.
+            name: the study's name.
             choices: the values that each axis may have, as text.
             goals: each metric's name with maximize or minimize.
-            address: of the database; study.db in the folder by default.
+            address: the database's address; study.db in the folder by default.
 
         Raises:
-            SpecError: there is no such kind of database.
-            StudyError: it cannot be used now, another driver runs the study there, or another folder's is there.
+            SpecError: the kind of database is not known.
+            StudyError: the database cannot be used now, another driver runs the study there, or the study belongs to
+                another folder.
         """
         self._choices = {axis: list(options) for axis, options in choices.items()}
         self.distributions = distributions(self._choices)
@@ -87,17 +88,17 @@ class Trials:
         self.told = {(trial.user_attrs.get("key"), trial.user_attrs.get("finished")) for trial in trials}
 
     def _study(self) -> optuna.Study:
-        """The study; made anew where the axes have changed, which Optuna does not allow within one."""
+        """The study. It is rebuilt if the axes have changed, which Optuna does not allow within a study."""
         if self._name in optuna.get_all_study_names(self.storage):
             study = optuna.load_study(study_name=self._name, storage=self.storage)
             if study.user_attrs.get("home", self._home) != self._home:
                 raise StudyError(
                     f"storage {hide_password(self.url)}: its study {self._name} belongs to another report folder; use "
-                    f"--name, or remove it there: optuna delete-study --study-name {self._name} --storage ADDRESS"
+                    f"--name, or delete the study: optuna delete-study --study-name {self._name} --storage ADDRESS"
                 )
             if self._home is not None and "choices" not in study.user_attrs:
                 raise StudyError(
-                    f"storage {hide_password(self.url)}: its study {self._name} is not of jetbench; use --name"
+                    f"storage {hide_password(self.url)}: its study {self._name} was not made by jetbench; use --name"
                 )
             if study.user_attrs.get("choices") == self._choices:
                 if self._home is not None:
@@ -115,24 +116,24 @@ class Trials:
         return study
 
     def tell(self, record: Record, params: Mapping[str, str], values: Sequence[float] | None) -> None:
-        """Take a landed record, to be told once, at the next `flush`.
+        """Queue a record, to be added once, at the next `flush`.
 
-        Without values it is a failed trial with its reason, never a made-up value.
+        Without values it becomes a failed trial with its reason; a value is never made up.
         """
         if (record.key, record.finished) not in self.told:
             self._waiting.append((record, params, values))
 
     @property
     def is_behind(self) -> bool:
-        """Is there something that the storage was not told yet?"""
+        """True if records wait to be added to the storage."""
         return bool(self._waiting)
 
     def flush(self) -> None:
-        """Have what waits told, by a thread: a server that does not answer holds up no job. Never waits for long.
+        """Add the queued records to the storage in a thread, so that a server that does not answer delays no job.
 
         Raises:
-            StorageError: the storage cannot be used now, or does not answer; what waits is kept.
-            StudyError: another driver has taken the study over.
+            StorageError: the storage cannot be used now, or does not answer; the queue is kept.
+            StudyError: another driver has taken over the study.
         """
         now = time.monotonic()
         if self._teller is not None:
@@ -140,7 +141,7 @@ class Trials:
             if self._teller.is_alive():
                 if now - self._heard > SILENCE_S:
                     raise StorageError(
-                        f"storage {hide_password(self.url)}: does not answer for {now - self._heard:.0f} s"
+                        f"storage {hide_password(self.url)}: has not answered for {now - self._heard:.0f} s"
                     )
                 return
             self._teller = None
@@ -155,7 +156,7 @@ class Trials:
     def _tell_waiting(self) -> None:
         try:
             self.lock.keep()
-            if self._is_stale:  # it may have been told what it did not acknowledge, or be another file by now
+            if self._is_stale:  # it may hold trials that it did not acknowledge, or be another file by now
                 close_storage(self.storage)
                 self._open()
                 self._is_stale = False
@@ -170,7 +171,9 @@ class Trials:
             self._is_stale, self._trouble = True, StorageError(describe_trouble(self.url, error))
         except KeyError:
             self._is_stale = True
-            self._trouble = StorageError(f"storage {hide_password(self.url)}: the study {self._name} is gone from it")
+            self._trouble = StorageError(
+                f"storage {hide_password(self.url)}: the study {self._name} no longer exists in it"
+            )
         except StudyError as error:
             self._trouble = error
 
@@ -187,24 +190,24 @@ class Trials:
         )
 
     def close(self) -> None:
-        """Let another driver have the study; what was not told yet is told on resume."""
+        """Release the study. Records that still wait are added on resume."""
         if self._teller is not None:
             self._teller.join(CLOSE_S)
             if self._teller.is_alive():
-                return  # it waits for a server that does not answer; this process ends without it
+                return  # the thread waits for a server that does not answer; this process ends without it
         self.lock.release()
         close_storage(self.storage)
 
 
 def distributions(choices: Mapping[str, Sequence[str]]) -> Distributions:
-    """Optuna's distributions of axes with these choices."""
+    """Optuna's distributions for axes with these choices."""
     return {axis: optuna.distributions.CategoricalDistribution(options) for axis, options in choices.items()}
 
 
 def sweep_trials(
     folder: Path, name: str, variants: Mapping[str, Variant], address: str | None = None
 ) -> tuple[Trials, Callable[[Record], None]]:
-    """A sweep's trials, and what tells its records to them; `variants` by their keys."""
+    """A sweep's trials, and a function that adds a record to them; `variants` are given by their keys."""
     axes = dict.fromkeys(axis for variant in variants.values() for axis in variant.changes)
     params = {key: {axis: _as_choice(variant.changes, axis) for axis in axes} for key, variant in variants.items()}
     choices = {axis: sorted({chosen[axis] for chosen in params.values()}) for axis in axes}

@@ -1,9 +1,9 @@
-"""Waiting for a folder or a database that cannot be written now."""
+"""Waits for a folder or a database that cannot be written now."""
 
 import time
 from collections import Counter
 
-MOST_RUNS = 3  # of a job that takes longer than trouble may last, and then meets it
+MOST_RUNS = 3  # of a job that runs longer than `limit_s` and then meets the trouble
 FIRST_RETRY_S, LONGEST_RETRY_S = 1.0, 30.0
 
 
@@ -24,14 +24,14 @@ class Trouble:
 
     @property
     def limit(self) -> str:
-        """As a person writes it."""
+        """The limit in words: `60 s`, or `10 min` from two minutes on."""
         return f"{self.limit_s:g} s" if self.limit_s < 120 else f"{self.limit_s / 60:g} min"
 
     def meet(self, job: str | None = None) -> bool:
-        """It is there, for a job that was run or for the driver itself; says whether it was not."""
+        """A job (or the driver, if None) has met the trouble; returns True if the trouble is new."""
         now, was_there = time.monotonic(), self.is_there
         if not was_there and self._since is not None and now - self._passed > self.limit_s:
-            self._since, self._tries = None, 0  # of long ago, and not the same any more
+            self._since, self._tries = None, 0  # the last trouble is too long ago to be the same
         if job is not None:
             if now - self._last_met.get(job, now) > self.limit_s:
                 self._met_again[job] += 1
@@ -39,18 +39,18 @@ class Trouble:
         self.is_there = True
         if self._since is None:
             self._since = now
-        if not was_there or now >= self._next:  # many jobs may meet it at once: that is one try
+        if not was_there or now >= self._next:  # many jobs may meet it at once: count them as one try
             self._next = now + min(LONGEST_RETRY_S, FIRST_RETRY_S * 2 ** min(self._tries, 10), self.limit_s / 4)
             self._tries += 1
         return not was_there
 
     def may_try(self) -> bool:
-        """Is it time to try again?"""
+        """True if there is no trouble, or it is time to try again."""
         return not self.is_there or time.monotonic() >= self._next
 
     @property
     def why_hopeless(self) -> str | None:
-        """Has it lasted too long, or does a job always meet it? None if neither."""
+        """Why to give up: the trouble has lasted too long, or one job always meets it. None if neither holds."""
         if self._since is not None and time.monotonic() - self._since > self.limit_s:
             return f"This has lasted for {self.limit}"
         if max(self._met_again.values(), default=0) >= MOST_RUNS - 1:
@@ -58,11 +58,11 @@ class Trouble:
         return None
 
     def pass_by(self) -> None:
-        """It is not there now."""
+        """The trouble is over for now."""
         self.is_there, self._passed = False, time.monotonic()
 
     def forget(self) -> None:
-        """A record could be written: the next trouble is another one."""
+        """A record could be written, so the next trouble is a new one."""
         self._since, self._tries = None, 0
         self._last_met.clear()
         self._met_again.clear()

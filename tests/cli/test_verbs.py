@@ -177,7 +177,7 @@ def test_a_sweep_from_end_to_end_then_again_then_its_weights(tmp_path: Path) -> 
     lines = (folder / "records.jsonl").read_bytes()
 
     again = jetbench("sweep", "tiny.yaml", cwd=tmp_path)
-    assert "3 variants, 3 of them there already" in again
+    assert "3 variants, 3 of them finished already" in again
     assert "begins" not in again
     assert (folder / "records.jsonl").read_bytes() == lines
 
@@ -240,7 +240,7 @@ def test_a_sweep_that_is_stopped_in_the_middle_goes_on_and_repeats_nothing(tmp_p
     assert landed < 3
 
     resumed = jetbench("sweep", "tiny.yaml", "--jobs", "1", cwd=tmp_path)
-    assert f"3 variants, {landed} of them there already" in resumed
+    assert f"3 variants, {landed} of them finished already" in resumed
     assert "train jetseg-nano begins" not in resumed
     after = (folder / "records.jsonl").read_text()
     assert after.startswith(before)

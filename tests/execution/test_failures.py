@@ -213,13 +213,13 @@ def test_a_full_disk_is_waited_for_and_nothing_is_lost(study: Study, disk: Path)
     on(disk, study)
     process = study.start(10, wait=60, MADE_UP_BYTES=WEIGHTS)
     assert process.stdout
-    said = next(line for line in process.stdout if "no other network is asked for" in line)
+    said = next(line for line in process.stdout if "no new variant starts" in line)
     assert "No space left on device" in said or "disk is full" in said  # SQLite has its own words
     assert "trying again for up to 60 s" in said
     remount(disk, "size=20m")
     text, _ = process.communicate(timeout=120)
     assert process.returncode == 0, text
-    assert "it can be written to again; going on" in text
+    assert "it can be written again; continuing" in text
     assert all(record.failure is None for record in study.records().values())
     assert len(study.records()) == 10
 
@@ -229,13 +229,13 @@ def test_a_disk_that_stays_full_ends_the_driver_with_a_word_and_it_goes_on_later
     on(disk, study)
     # One at a time: with two, trainings may fill the disk before the first profile has loaded.
     text = study.run(10, code=2, wait=3, slots=1, MADE_UP_BYTES=WEIGHTS)
-    assert "No row is lost: when it is mended, the same command goes on from there" in text
+    assert "No row is lost: mend the cause and repeat the command to continue" in text
     assert "No space left on device" in text or "disk is full" in text
     there = study.records()
     assert 0 < len(there) < 10
     assert all(record.failure is None for record in there.values())  # no variant is blamed for the disk
     remount(disk, "size=20m")
-    assert f"10 variants, {len(there)} of them there already" in study.run(10)
+    assert f"10 variants, {len(there)} of them finished already" in study.run(10)
     assert len(study.records()) == 10
 
 

@@ -368,7 +368,7 @@ def test_a_late_or_double_result_is_dropped(tmp_path: Path) -> None:
     assert [r.variant for r in records] == NAMES
     assert all(r.failure is None for r in records)
     assert count_landed(tmp_path) == 3
-    assert any("a late ok of its train, attempt 2, is dropped" in note for note in view.notes)
+    assert any("ignored a late outcome (ok) of its train, attempt 2" in note for note in view.notes)
     assert len(trials(tmp_path)) == 3
 
 

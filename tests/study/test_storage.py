@@ -87,7 +87,7 @@ def test_a_server_that_goes_away_is_waited_for_and_nothing_is_lost(
     server.stop()
     try:
         assert process.stdout
-        said = next(line for line in process.stdout if "no other network is asked for" in line)
+        said = next(line for line in process.stdout if "no new variant starts" in line)
         assert "storage postgresql+psycopg://jetbench:***@127.0.0.1" in said
         assert "secret" not in said
         begun = {mark["seed"] for mark in study.marks()}
@@ -98,7 +98,7 @@ def test_a_server_that_goes_away_is_waited_for_and_nothing_is_lost(
         server.start()
     text, _ = process.communicate(timeout=90)
     assert process.returncode == 0, text
-    assert "it can be written to again; going on" in text
+    assert "it can be written again; continuing" in text
     assert len(study.records()) == 12
     assert sorted(trial.user_attrs["variant"] for trial in trials(database)) == sorted(study.records())
 
@@ -182,7 +182,7 @@ def test_a_study_is_copied_between_a_folder_and_a_database(study: Study, databas
         (("study", "copy", "nowhere", "sqlite:///x.db"), "nowhere: is neither a report folder nor an address"),
         (("study", "copy", "sqlite:///none.db", "sqlite:///x.db"), "none.db: no such file"),
         (("study", "copy", "postgresql://a:b@127.0.0.1:1/x", "sqlite:///x.db"), "storage postgresql+psycopg://a:***@"),
-        (("sweep", "nano", "--storage", "nonsense"), "nonsense: is no database address"),
+        (("sweep", "nano", "--storage", "nonsense"), "nonsense: not a database address"),
         (("sweep", "nano", "--storage", "oracle+nothing://x"), "oracle+nothing"),
         (("sweep", "nano", "--storage", "postgresql://a:b@127.0.0.1:1/x"), "cannot be used"),
         (("sweep", "nano", "--wait", "soon"), "--wait: 'soon' is not a duration"),
@@ -199,7 +199,7 @@ def test_an_address_is_shown_without_its_password() -> None:
     pytest.importorskip("psycopg")
     url = storage_url("postgresql://me:secret@host:5432/name", Path())
     assert hide_password(url) == "postgresql+psycopg://me:***@host:5432/name"
-    with pytest.raises(SpecError, match="is no database address"):
+    with pytest.raises(SpecError, match="not a database address"):
         storage_url("://", Path())
     assert storage_url(None, Path("/a")).database == "/a/study.db"
 
@@ -241,4 +241,4 @@ def test_a_study_of_somebody_else_is_left_alone(study: Study, database: str) -> 
 
 
 def test_a_memory_that_keeps_nothing_is_refused(study: Study) -> None:
-    assert "keeps nothing" in study.run(1, code=2, storage="sqlite://")
+    assert "is lost at the end" in study.run(1, code=2, storage="sqlite://")
