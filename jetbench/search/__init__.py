@@ -1,1 +1,1 @@
-"""Search: proposals, limits, the stopping rule, and the final answer."""
+"""Searches a space of networks: proposals, limits, the stopping rule, and the final answer."""

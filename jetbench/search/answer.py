@@ -1,4 +1,4 @@
-"""What a search found: the front beside its base, over several seeds; and every proposal with its fate."""
+"""The answer of a search: the front compared with the base over several seeds, and every proposal's outcome."""
 
 import csv
 import io
@@ -38,7 +38,7 @@ ANSWER, PROPOSALS, FRONT, PICTURE = "answer.md", "proposals.csv", "front", "answ
 
 @dataclass(frozen=True)
 class AnswerRow:
-    """One network of the answer with its trainings, one for each seed; `kept` are those that ended well."""
+    """One network of the answer with its trainings, one for each seed; `kept` are the successful ones."""
 
     name: str
     architecture: AnyArchitecture
@@ -61,26 +61,26 @@ class AnswerRow:
         return tuple(record.training.test.miou for record in self.kept if record.training)
 
     def measured(self, name: Objective) -> tuple[float, ...]:
-        """Each seed's latency (s) or energy (J) of one image; fewer where it was not measured, or not validly."""
-        told = []
+        """Each seed's latency (s) or energy (J) for one image, without seeds that were not measured validly."""
+        values = []
         for profile in self.profiles:
             if judge(profile).level == "invalid":
                 continue
             model = profile.model_latency
             if name == "latency" and model:
-                told.append(model.median_s / model.batch_size)
+                values.append(model.median_s / model.batch_size)
             elif name == "energy" and profile.energy_j_per_image is not None:
-                told.append(profile.energy_j_per_image)
-        return tuple(told)
+                values.append(profile.energy_j_per_image)
+        return tuple(values)
 
     @property
     def profiles(self) -> tuple[Profile, ...]:
-        """Of the seeds that have one."""
+        """The profiles of the seeds that have one."""
         return tuple(record.profile for record in self.kept if record.profile)
 
     @property
     def doubt(self) -> str | None:
-        """Why what was measured is to be taken with care, if it is: `2 of 3 profiles suspect (reasons)`."""
+        """Why measurements are doubtful: `2 of 3 profiles suspect or invalid (reasons)`; None if they are not."""
         verdicts = [verdict for profile in self.profiles if (verdict := judge(profile)).level in ("suspect", "invalid")]
         if not verdicts:
             return None
@@ -92,7 +92,7 @@ class AnswerRow:
         )
 
     def costs(self, name: Objective) -> tuple[float, ...]:
-        """A cost by each seed; a counted one is there once, and is the same for every seed."""
+        """A cost for each seed. A counted cost is returned only once, since it is the same for every seed."""
         if name in ("latency", "energy"):
             return self.measured(name)
         if not self.records:
@@ -102,38 +102,39 @@ class AnswerRow:
         return ({"parameters": counts.parameters, "macs": counts.macs, "memory": counts.memory_bytes}[name],)
 
     def cost(self, name: Objective) -> float | None:
-        """The median over the seeds; None where it is not known."""
-        told = self.costs(name)
-        return statistics.median(told) if told else None
+        """The median over the seeds; None if it is unknown."""
+        costs = self.costs(name)
+        return statistics.median(costs) if costs else None
 
 
 def gather(
     finalists: Sequence[tuple[str, AnyArchitecture, Mapping[str, object]]], records: Sequence[Record]
 ) -> list[AnswerRow]:
     """Rows in the order of `finalists` (name, architecture, changes), each with its seeds' records."""
-    found: dict[str, list[Record]] = {}
+    by_name: dict[str, list[Record]] = {}
     for record in records:
-        found.setdefault(name_without_seed(record), []).append(record)
+        by_name.setdefault(name_without_seed(record), []).append(record)
     return [
-        AnswerRow(name, architecture, changes, tuple(found.get(name, ()))) for name, architecture, changes in finalists
+        AnswerRow(name, architecture, changes, tuple(by_name.get(name, ())))
+        for name, architecture, changes in finalists
     ]
 
 
 def describe_difference(found: Difference | None) -> str:
-    """`+2.1 ± 1.0` or `+0.4 ± 2.0, a tie`, in points."""
+    """`+2.1 ± 1.0`, or `+0.4 ± 2.0, n.s.` if it is not significantly different from 0; in points."""
     if found is None:
         return units.MISSING
     text = f"{100 * found.mean:+.1f} \N{PLUS-MINUS SIGN} {100 * found.half:.1f}"
-    return f"{text}, a tie" if found.is_tie else text
+    return f"{text}, n.s." if found.is_tie else text
 
 
-def _spread(values: Sequence[float], asked: int) -> str:
+def _spread(values: Sequence[float], expected: int) -> str:
     if not values:
         return units.MISSING
     text = f"{100 * statistics.fmean(values):.1f}"
     if len(values) > 1:
         text += f" \N{PLUS-MINUS SIGN} {100 * statistics.stdev(values):.1f}"
-    return text if len(values) == asked else f"{text} ({len(values)} of {asked})"
+    return text if len(values) == expected else f"{text} ({len(values)} of {expected})"
 
 
 COST_WORDS: dict[Objective, str] = {
@@ -146,39 +147,39 @@ COST_WORDS: dict[Objective, str] = {
 
 
 def counting_costs(search: Search) -> list[Objective]:
-    """What a network must not have more of than the base: MACs, latency, and what the search itself kept down."""
+    """The costs that must not exceed the base's: MACs, latency, and the costs among the search's objectives."""
     wanted: tuple[Objective, ...] = ("macs", "latency", *search.objectives)
     return [name for name in dict.fromkeys(wanted) if name != "miou"]
 
 
 def costs_no_more(row: AnswerRow, base: AnswerRow, search: Search) -> str:
-    """Is every cost that counts (MACs, latency, the search's own) no more than the base's? `no` says which are more."""
+    """`yes` if no cost of `counting_costs` is above the base's, else `no: ...`; a dash if one is unknown."""
     more: list[str] = []
-    ties: list[str] = []
+    overlapping: list[str] = []
     missing: list[str] = []
     for name in counting_costs(search):
         own, theirs = row.costs(name), base.costs(name)
         if not own or not theirs:
             missing.append(name)
         elif statistics.median(own) > statistics.median(theirs):
-            # Of what is measured, seeds whose ranges overlap cannot be told apart.
-            (ties if min(own) <= max(theirs) else more).append(name)
+            # Measured costs do not count as higher if the ranges of the seeds overlap.
+            (overlapping if min(own) <= max(theirs) else more).append(name)
     if more:
         return f"no: {', '.join(more)}"
-    return units.MISSING if missing else "yes" + (f", {' and '.join(ties)} a tie" if ties else "")
+    return units.MISSING if missing else "yes" + (f", {' and '.join(overlapping)} overlapping" if overlapping else "")
 
 
 def on_front(rows: Sequence[AnswerRow], search: Search) -> list[bool | None]:
-    """Does no other row beat it, now that all are trained again? By mean val mIoU; None where something is missing."""
+    """For each row, True if it is Pareto-optimal after the final trainings, by mean val mIoU; None if unknown."""
     points: dict[int, list[float]] = {}
     for number, row in enumerate(rows):
-        known = [
+        values = [
             (-statistics.fmean(row.val) if row.val else None) if name == "miou" else row.cost(name)
             for name in search.objectives
         ]
-        finite = [value for value in known if value is not None]
-        if len(finite) == len(known):
-            points[number] = finite
+        present = [value for value in values if value is not None]
+        if len(present) == len(values):
+            points[number] = present
     front = {list(points)[number] for number in front_of(list(points.values()))}
     return [number in front if number in points else None for number in range(len(rows))]
 
@@ -203,14 +204,14 @@ def build_answer(rows: Sequence[AnswerRow], search: Search, described: str) -> T
 
     Args:
         rows: the base, then the front.
-        search: what was asked.
-        described: what became of the proposals, in a line.
+        search: the search.
+        described: one line about the outcomes of the proposals.
     """
     base = rows[0]
     val = [None, *differences([row.val for row in rows])]
     test = [None, *differences([row.test for row in rows])]
     words = {True: "yes", False: "no", None: units.MISSING}
-    asked = len(search.final.seeds)
+    expected = len(search.final.seeds)
     lines = []
     for row, on_val, on_test, is_front in zip(rows, val, test, on_front(rows, search), strict=True):
         cells = (
@@ -220,9 +221,9 @@ def build_answer(rows: Sequence[AnswerRow], search: Search, described: str) -> T
             units.milliseconds(row.cost("latency")) + (" (?)" if row.doubt and row.measured("latency") else ""),
             units.MISSING if row is base else costs_no_more(row, base, search),
             words[is_front],
-            _spread(row.val, asked),
+            _spread(row.val, expected),
             describe_difference(on_val),
-            _spread(row.test, asked),
+            _spread(row.test, expected),
             describe_difference(on_test),
         )
         lines.append(TableRow(row.name, tuple(map(Cell, cells))))
@@ -231,36 +232,38 @@ def build_answer(rows: Sequence[AnswerRow], search: Search, described: str) -> T
 
 
 def answer_notes(rows: Sequence[AnswerRow], search: Search, described: str) -> list[str]:
-    """What the table's numbers are."""
+    """The notes that explain the table's numbers."""
     kept = [record for row in rows for record in row.kept]
     notes = [f"The search: {described}."]
     if not kept:
-        return [*notes, "No final training has ended well."]
+        return [*notes, "No final training succeeded."]
     first, seeds = kept[0], sorted({record.recipe.seed for record in kept})
     cost = " and ".join(COST_WORDS[name] for name in search.objectives if name != "miou")
     counting = ", ".join(COST_WORDS[name] for name in counting_costs(search))
     notes += [
-        f"Data: {first.data.describe()}. Every network trained anew: {first.recipe.budget}, seeds "
-        f"{', '.join(map(str, seeds))}; mean and standard deviation over them, best val of each, and the test of that.",
-        "to base: difference of the means; the intervals of a column hold for all rows together with 95 % (Student, "
-        "pooled deviation, Bonferroni); a tie where one holds 0. The networks were chosen on the val split, "
-        "which flatters their val; the search did not look at test.",
-        f"costs no more: no more than the base in any of: {counting}; what is measured is a tie where the ranges of "
-        "the seeds overlap. MiB: weights and peak activations, counted. ms: one image, median of the seeds' profiles.",
-        f"on front: trained again, no other row beats it in mean val mIoU and {cost}.",
+        f"Data: {first.data.describe()}. Every network was trained again: {first.recipe.budget}, seeds "
+        f"{', '.join(map(str, seeds))}. val and test: mean and standard deviation over the seeds, of the best val mIoU "
+        "of each seed and of the test mIoU of the same weights.",
+        "to base: difference of the means. The intervals of a column hold for all rows together with 95 % (Student, "
+        "pooled deviation, Bonferroni). n.s.: not significantly different, the interval contains 0. The networks were "
+        "chosen on the val split, which biases their val upwards; the search did not use test.",
+        f"costs no more: no more than the base in any of: {counting}. overlapping: the measured median is higher, but "
+        "the ranges of the seeds overlap. MiB: weights and peak activations, counted. ms: one image, median of the "
+        "seeds' profiles.",
+        f"on front: Pareto-optimal in mean val mIoU and {cost} after these trainings.",
         f"Measured on: {describe_machine(first.profile.environment)}." if first.profile else "",
     ]
     if search.training.seed in seeds:
         notes.append(
-            f"Seed {search.training.seed} is the one that the front was picked by, so it is no fresh evidence; "
-            "final.seeds without it would be."
+            f"Seed {search.training.seed} also selected the front, so its results are not independent evidence; "
+            "leave it out of final.seeds."
         )
     notes += [f"(?) {row.name}: {row.doubt}." for row in rows if row.doubt]
     for row in rows[1:]:
         for name, most in search.limits.given.items():
             value = row.cost(name)
             if value is not None and value > most:
-                notes.append(f"{row.name}: trained, its {name} is {value / most - 1:.1%} over the limit.")
+                notes.append(f"{row.name}: after training, its {name} is {value / most - 1:.1%} over the limit.")
     for row in rows:
         notes += [
             f"{record.variant} failed ({record.failure.phase}, {record.failure.status}): {record.failure.reason}"
@@ -271,20 +274,20 @@ def answer_notes(rows: Sequence[AnswerRow], search: Search, described: str) -> l
 
 
 def title_of(search: Search) -> str:
-    """Its name and what it is about."""
+    """The search's name, with its description if it has one."""
     return f"{search.name}: {search.description}" if search.description else search.name
 
 
 def write_answer(folder: Path, rows: Sequence[AnswerRow], search: Search, described: str) -> list[Path]:
     """Write answer.md, and each network of the front as a YAML with the weights of its best seed."""
-    # What an earlier answer had found is in its records; beside this one's networks it would be taken for its own.
+    # Networks of an earlier answer, which are still in its records, must not be mixed with those of this one.
     shutil.rmtree(folder / FRONT, ignore_errors=True)
     (folder / FRONT).mkdir(parents=True)
     title = title_of(search)
     table = build_answer(rows, search, described)
     trained = next((record for row in rows for record in row.kept), None)
     where = ""
-    page = [to_markdown(table), f"![the networks by cost]({PICTURE}.png)", ""]
+    page = [to_markdown(table), f"![mIoU of the networks by cost]({PICTURE}.png)", ""]
     for row in rows[1:]:
         changed = ", ".join(f"{axis} {value}" for axis, value in row.changes.items())
         page.append(f"- **{row.name}**: {changed}")
@@ -304,7 +307,7 @@ def write_answer(folder: Path, rows: Sequence[AnswerRow], search: Search, descri
     written = [*(folder / name for name in texts), path]
     for row in rows[1:]:
         path = folder / FRONT / f"{row.name}.yaml"
-        # What is None follows from the form; a network's own name and story, not the base's.
+        # Fields that are None have default values; the name and the description are the network's own, not the base's.
         raw = row.architecture.model_dump(mode="json", exclude_none=True, exclude={"paper", "reported"})
         raw |= {"name": row.name, "description": f"found by {title}{where}"}
         write_whole(path, yaml.safe_dump(raw, sort_keys=False, allow_unicode=True))
@@ -320,13 +323,13 @@ def write_answer(folder: Path, rows: Sequence[AnswerRow], search: Search, descri
 
 
 def _how_to_go_on(rows: Sequence[AnswerRow], where: str, size: str) -> list[str]:
-    """The commands that take a network of the front further."""
+    """The commands to continue with a network of the front."""
     if len(rows) < 2:
         return []
     name = f"{FRONT}/{rows[1].name}"
     return [
-        f"Each network lies in `{FRONT}/` as an architecture; what it costs holds{where}. With it, where they were "
-        "kept, are the weights of the seed with the best val mIoU, which is not the mean that is shown. From here:",
+        f"Each network is an architecture file in `{FRONT}/`; its costs apply{where}. If weights were kept, those of "
+        "the seed with the best val mIoU are next to it; that mIoU differs from the mean in the table. To continue:",
         "",
         f"    jetbench show {name}.yaml --size {size}",
         f"    jetbench profile {name}.safetensors",
@@ -335,7 +338,7 @@ def _how_to_go_on(rows: Sequence[AnswerRow], where: str, size: str) -> list[str]
 
 
 def _as_sweep(rows: Sequence[AnswerRow], search: Search) -> dict[str, object]:
-    """The answer's networks as a sweep, to be trained on."""
+    """The answer's networks as a sweep, for further training."""
     training = search.training.model_copy(update={"budget": search.final.budget})
     asked = Sweep(
         name=f"{search.name}-{FRONT}",
@@ -346,12 +349,12 @@ def _as_sweep(rows: Sequence[AnswerRow], search: Search) -> dict[str, object]:
         training=training,
         profiling=search.profiling,
     )
-    # The data's kind is a default of its own class, and is what tells the classes apart.
+    # exclude_defaults drops the dataset's name, which identifies its class, so dump it in full.
     return {**asked.model_dump(mode="json", exclude_defaults=True), "dataset": search.dataset.model_dump(mode="json")}
 
 
 def print_answer(console: Console, table: Table) -> None:
-    """The answer's table on the terminal; costs and scores as two tables where one would be too wide."""
+    """Print the answer's table; as two tables, costs and scores, if one is too wide for the terminal."""
     is_plain = not console.is_terminal
     whole = to_terminal(table, is_plain)
     if console.measure(whole, options=console.options.update(width=10_000)).maximum > console.width:
@@ -364,7 +367,7 @@ def print_answer(console: Console, table: Table) -> None:
 
 @dataclass(frozen=True)
 class Fate:
-    """One proposal: what became of it, which limit it was over by what share, and what is known of it (SI units)."""
+    """One proposal: its record, the limit that it exceeds and by what share, and its known quantities (SI units)."""
 
     record: Record
     limit: str | None
@@ -378,11 +381,11 @@ IN_UNITS = {
     "latency": "latency_s",
     "energy": "energy_j",
 }
-"""Quantities whose unit a heading must say."""
+"""Column names of quantities that have a unit."""
 
 
 def write_proposals(folder: Path, fates: Sequence[Fate], axes: Sequence[str]) -> Path:
-    """proposals.csv: every network that was proposed, in SI units, and what became of it."""
+    """Write proposals.csv: every proposed network with its quantities in SI units and its outcome."""
     quantities = [IN_UNITS.get(name, name) for name in fates[0].known] if fates else []
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")

@@ -1,4 +1,4 @@
-"""How much each choice of a search matters: the share of the spread that it explains, beside what chance gives."""
+"""Importance of each axis of a search: the share of the variance that it explains, compared with chance."""
 
 import random
 import statistics
@@ -18,19 +18,20 @@ class Importance:
 
     @property
     def is_above_chance(self) -> bool:
-        """Is it more than 19 of 20 random assignments show?"""
+        """True if the share is larger than with 19 of 20 random assignments."""
         return self.share > self.chance
 
 
 def importances(
     assignments: Sequence[Mapping[str, str]], values: Sequence[float], axes: Sequence[str], seed: int = 0
 ) -> list[Importance]:
-    """Of each axis for `values`, the largest first; an axis that depends on others counts where it was chosen.
+    """The importance of each axis for `values`, the largest first. A conditional axis counts only where it was chosen.
 
-    Main effects only, of the networks that were trained: an axis may matter together with another one and show nothing.
+    Main effects only, among the networks that were trained: an axis that matters only in combination with another one
+    may show no effect.
     """
     generator = random.Random(seed)
-    found = []
+    result = []
     for axis in axes:
         own = [
             (assignment[axis], value)
@@ -45,8 +46,8 @@ def importances(
         for _ in range(SHUFFLES):
             generator.shuffle(shuffled)
             chance.append(explained(chosen, shuffled))
-        found.append(Importance(axis, explained(chosen, reached), sorted(chance)[int(0.95 * SHUFFLES)]))
-    return sorted(found, key=lambda each: -each.share)
+        result.append(Importance(axis, explained(chosen, reached), sorted(chance)[int(0.95 * SHUFFLES)]))
+    return sorted(result, key=lambda importance: -importance.share)
 
 
 def explained(groups: Sequence[str], values: Sequence[float]) -> float:

@@ -1,4 +1,4 @@
-"""Ledger: what has landed in a search, what became of each proposal, and the front. No sampler is asked here."""
+"""Ledger: the records of a search, the outcome of each proposal, and the front. It calls no sampler."""
 
 import re
 from collections import Counter
@@ -19,33 +19,33 @@ from jetbench.spec.training import Floor
 from jetbench.stats import front_of
 from jetbench.study.trials import Goal
 
-MOST_OVER = 60  # networks in a row that were measured and found over a limit: then nothing within it is expected
-MOST_COUNTED = 2_000  # the same for what counting alone tells
-MOST_FAILED = 5  # networks in a row that failed: then the next will fail too
+MOST_OVER = 60  # measured networks in a row over a limit, after which the search ends
+MOST_COUNTED = 2_000  # the same for networks that counting alone puts over a limit
+MOST_FAILED = 5  # networks in a row that failed, after which the search ends
 UNMEASURED: tuple[Objective, ...] = ("latency", "energy")
-COSTLY = (*UNMEASURED, "estimated latency")  # what counting cannot tell
+COSTLY = (*UNMEASURED, "estimated latency")  # limits that counting cannot check
 
 
 class Ledger:
-    """What has landed in a search.
+    """The records of a search.
 
-    `counts` are what became of proposals: `trained`, `stopped` early, `failed`, `repeated`, `unbuildable`, `taken over`
-    from another study, and `over LIMIT`.
+    `counts` are the numbers of proposals by outcome: `trained`, `stopped` early, `failed`, `repeated`, `unbuildable`,
+    `taken over` from another study, and `over LIMIT`.
     """
 
     def __init__(self, space: SearchSpace, board: Device | None = None, is_here: bool = True) -> None:
         """An empty ledger.
 
         Args:
-            space: what may be proposed.
-            board: what is searched for; its data sheet says what a network takes at best.
-            is_here: whether this machine is that; else nothing is measured.
+            space: the networks that may be proposed.
+            board: the device that is searched for; its data sheet bounds a network's latency from below.
+            is_here: True if this machine is that device; otherwise nothing is measured.
         """
         self.space, self.search, self.board = space, space.search, board
         self.goals: dict[Objective, Goal] = {
             name: "maximize" if name == "miou" else "minimize" for name in self.search.objectives
         }
-        # What nobody asked for is not measured here: the final networks are.
+        # Profile proposals only for an objective or limit that needs it; the final networks are profiled in any case.
         wanted = (*self.goals, *self.search.limits.given)
         self.measures = is_here and any(name in UNMEASURED for name in wanted)
         self.counts: Counter[str] = Counter()
@@ -54,7 +54,7 @@ class Ledger:
         self._in_a_row: Counter[str] = Counter()
 
     def enter(self, record: Record) -> bool:
-        """Enter a record; False if its network is known already."""
+        """Enter a record; False if its network has a record already."""
         if record.fingerprint in self.known:
             return False
         self.known[record.fingerprint] = record
@@ -71,14 +71,14 @@ class Ledger:
         return True
 
     def enter_all(self, records: Sequence[Record], retry_failed: bool = False) -> "Ledger":
-        """Enter records of earlier runs; with `retry_failed` not those that failed. Returns itself."""
+        """Enter records of earlier runs, with `retry_failed` without failed ones; returns itself."""
         for record in records:
             if not (retry_failed and is_worth_a_retry(record)):
                 self.enter(record)
         return self
 
     def own_number(self, variant: str) -> int | None:
-        """Which network of this search it is; None for one that was taken over."""
+        """The number in the name of a network of this search; None for a network that was taken over."""
         named = re.fullmatch(rf"{re.escape(self.search.name)}-(\d{{3,}})", variant)
         return int(named[1]) if named else None
 
@@ -88,7 +88,7 @@ class Ledger:
         return self.counts["trained"] + self.counts["stopped"] + self.counts["failed"]
 
     def describe(self) -> str:
-        """What became of the proposals so far, in a line."""
+        """One line about the outcomes of the proposals so far."""
         over = sum(count for what, count in self.counts.items() if what.startswith("over "))
         by = ", ".join(f"{w.removeprefix('over ')} {n}" for w, n in self.counts.most_common() if w.startswith("over "))
         parts = [f"{self.counts['trained']} trained"]
@@ -101,26 +101,26 @@ class Ledger:
         return f"{', '.join(parts)}; front of {len(front)}{best}"
 
     def describe_point(self, record: Record) -> str:
-        """`39.7 % at 83.4 M MACs`: its mIoU and what the search keeps down."""
-        known = Quantities.of(self.space.cost(record.architecture), record.profile)
-        costs = [(name, known.get(name)) for name in self.goals if name != "miou"]
+        """`39.7 % at 83.4 M MACs`: a record's mIoU and its costs among the search's objectives."""
+        quantities = Quantities.of(self.space.cost(record.architecture), record.profile)
+        costs = [(name, quantities.get(name)) for name in self.goals if name != "miou"]
         at = ", ".join(describe_amount(name, value) for name, value in costs if value is not None)
         return f"{describe_quantity('miou', miou_of(record))} at {at}"
 
     def state(self) -> list[str]:
-        """What became of the proposals, and the front: `front: 39.7 % at 83.4 M, 36.4 % at 29.0 M and 3 more`."""
+        """The outcomes of the proposals, and the front: `front: 39.7 % at 83.4 M, 36.4 % at 29.0 M and 3 more`."""
         points = [self.describe_point(record) for record in self.front()[:4]]
         more = len(self.front()) - len(points)
         front = f"front: {', '.join(points)}" + (f" and {more} more" if more else "")
         return [self.describe(), *([front] if points else [])]
 
     def why_ended(self) -> str | None:
-        """Why it makes no sense to propose any more; None while it does."""
+        """Why the search ends before its trainings are spent; None while it continues."""
         if self._in_a_row["failed"] >= MOST_FAILED:
             last = next(record for record in reversed(self.landed) if outcome_of(record) == "failed")
             return (
-                f"the last {MOST_FAILED} networks failed, the last of them: "
-                f"{last.failure.reason if last.failure else ''}. When that is mended, --retry-failed tries them again"
+                f"the last {MOST_FAILED} networks failed, the most recent one: "
+                f"{last.failure.reason if last.failure else ''}. Mend the cause, then use --retry-failed to retry them"
             )
         if self._in_a_row["measured"] >= MOST_OVER:
             return (
@@ -138,14 +138,15 @@ class Ledger:
         return f"the nearest is {nearest.variant}, {reason}"
 
     def lacking(self, known: Quantities) -> list[Objective]:
-        """What this search must know of a network and does not."""
+        """The quantities that this search needs and that `known` lacks."""
         wanted = [name for name in (*self.goals, *self.search.limits.given) if name in UNMEASURED]
         return [name for name in wanted if known.get(name) is None] if self.measures else []
 
     def quantities(self, architecture: AnyArchitecture, plan: AnyPlan | None, profile: Profile | None) -> Quantities:
-        """All that is known without a training; what the device takes at best only where a limit asks for it.
+        """All quantities that are known without a training; the estimated latency only if a latency limit is set.
 
-        Where the latency will be measured, only what no program could undercut may rule it out.
+        If the latency will be measured, the estimate is a lower bound for any program, so that it excludes no network
+        that could fit.
         """
         at_best = None
         if self.board is not None and self.search.limits.latency is not None:
@@ -160,7 +161,7 @@ class Ledger:
         return Quantities.of(self.space.cost(architecture), profile, at_best)
 
     def floors(self, architecture: AnyArchitecture, profile: Profile | None, evaluations: int) -> tuple[Floor, ...]:
-        """What a training must reach to go on (see `floors_of`)."""
+        """The mIoU that a training must reach to continue (see `floors_of`)."""
         if not self.search.early_stop:
             return ()
         own = self._costs(architecture, profile)
@@ -176,23 +177,23 @@ class Ledger:
         return floors_of([curve_of(record) for record in done], beaten_by, evaluations)
 
     def _costs(self, architecture: AnyArchitecture, profile: Profile | None) -> list[float | None]:
-        known = Quantities.of(self.space.cost(architecture), profile)
-        return [known.get(name) for name in self.goals if name != "miou"]
+        quantities = Quantities.of(self.space.cost(architecture), profile)
+        return [quantities.get(name) for name in self.goals if name != "miou"]
 
     def values(self, record: Record) -> list[float] | None:
-        """The objectives of a record in their order; None if it has not all of them."""
+        """The objectives of a record in their order; None if one of them is missing."""
         if record.training is None:
             return None
-        known = Quantities.of(self.space.cost(record.architecture), record.profile)
-        values = [miou_of(record) if name == "miou" else known.get(name) for name in self.goals]
+        quantities = Quantities.of(self.space.cost(record.architecture), record.profile)
+        values = [miou_of(record) if name == "miou" else quantities.get(name) for name in self.goals]
         present = [value for value in values if value is not None]
         return present if len(present) == len(values) else None
 
     def worst_excess(self, record: Record) -> tuple[str, float]:
-        """The limit that a network exceeds most, and by what share."""
-        known = self.quantities(record.architecture, None, record.profile)
-        over = [(what, excess) for what, excess, _ in excesses(self.search.limits, known)]
-        # A limit may have been lifted since; then what it had stopped is only just over.
+        """The limit that a network exceeds most, and the share by which it exceeds it."""
+        quantities = self.quantities(record.architecture, None, record.profile)
+        over = [(what, excess) for what, excess, _ in excesses(self.search.limits, quantities)]
+        # The limit may have been lifted since; then the network counts as just over it.
         return max(over, key=lambda item: item[1]) if over else ("limit", 0.0)
 
     def front(self) -> list[Record]:
@@ -202,7 +203,7 @@ class Ledger:
         return sorted((rows[number][0] for number in kept), key=miou_of, reverse=True)
 
     def tried(self) -> Iterator[tuple[Record, list[float]]]:
-        """Each training in its order with its objectives, less being better; those that were ended early too."""
+        """Each training in order, also those that were ended early, with its objectives; less is better."""
         for record in self.landed:
             values = self.values(record)
             if values is not None:
@@ -210,29 +211,29 @@ class Ledger:
                 yield record, [sign * value for sign, value in zip(signs, values, strict=True)]
 
     def points(self) -> Iterator[tuple[Record, list[float]]]:
-        """The same of finished trainings only."""
+        """Finished trainings only, as in `tried`."""
         return ((record, values) for record, values in self.tried() if record.failure is None)
 
     def fates(self) -> list[Fate]:
-        """Every landed proposal, what became of it, and what is known of it."""
+        """The outcome and the known quantities of every proposal with a record."""
         fates = []
         for record in self.landed:
-            known = self.quantities(record.architecture, None, record.profile)
+            quantities = self.quantities(record.architecture, None, record.profile)
             limit = limit_of(record)
-            excess = next((by for what, by, _ in excesses(self.search.limits, known) if what == limit), None)
+            excess = next((by for what, by, _ in excesses(self.search.limits, quantities) if what == limit), None)
             miou = miou_of(record) if record.training else None
-            fates.append(Fate(record, limit, excess, {**vars(known), "val_miou": miou}))
+            fates.append(Fate(record, limit, excess, {**vars(quantities), "val_miou": miou}))
         return fates
 
     def take_over(self, record: Record) -> Record | None:
-        """A finished record of another study as one of this space, if its network is one that this search would train.
+        """A finished record of another study as a record of this search; None if this search cannot use it.
 
-        It must be within all limits, and everything that this search measures must be known of it.
+        The network must be in this space and within all limits, and have all quantities that this search measures.
         """
-        known = self.quantities(record.architecture, None, record.profile)
+        quantities = self.quantities(record.architecture, None, record.profile)
         if record.failure is not None or self.values(record) is None:
             return None
-        if self.lacking(known) or over_limit(self.search.limits, known):
+        if self.lacking(quantities) or over_limit(self.search.limits, quantities):
             return None
         variant = self.space.variant_of(record)
         if variant is None or variant.plan.fingerprint != record.fingerprint:
@@ -240,7 +241,7 @@ class Ledger:
         return record.model_copy(update={"changes": variant.changes, "architecture": variant.architecture})
 
     def trained_params(self) -> list[tuple[Mapping[str, str], list[float]]]:
-        """The assignments that were trained, with their objectives, less being better."""
+        """The assignments that were trained, with their objectives; less is better."""
         return [
             (params, values)
             for record, values in self.tried()
@@ -249,7 +250,7 @@ class Ledger:
 
 
 def outcome_of(record: Record) -> str:
-    """trained, stopped, failed, or the limit that it was over."""
+    """`trained`, `stopped`, `failed` or `over LIMIT`."""
     if record.failure is None:
         return "trained"
     if record.failure.status == "stopped":
@@ -259,5 +260,5 @@ def outcome_of(record: Record) -> str:
 
 
 def limit_of(record: Record) -> str | None:
-    """The limit that kept a network from being trained; None if none did."""
+    """The limit because of which a network was not trained; None if there is no such limit."""
     return record.failure.limit if record.failure is not None else None

@@ -1,4 +1,4 @@
-"""Pictures of searches: networks by each cost with their front, how much each choice matters, hypervolume."""
+"""Pictures of searches: networks by cost with their front, the importance of each axis, the hypervolume."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -23,19 +23,19 @@ matplotlib.use("Agg")
 
 
 class Bar(Protocol):
-    """One axis with its share of the variance, and what chance gives."""
+    """One axis with its share of the variance, and the share by chance."""
 
     @property
     def axis(self) -> str:
-        """Its name."""
+        """The axis's name."""
 
     @property
     def share(self) -> float:
-        """0 to 1."""
+        """The share of the variance that the axis explains, 0 to 1."""
 
     @property
     def chance(self) -> float:
-        """0 to 1."""
+        """The share that chance explains in 19 of 20 cases, 0 to 1."""
 
 
 @dataclass(frozen=True)
@@ -56,10 +56,8 @@ def draw_search(
     limit: float | None,
     texts: tuple[str, str, str],
 ) -> list[Path]:
-    """Networks by cost, those that were ended early as crosses; the front by name, the base, the limit as a line."""
-    best = sorted(
-        (trained[number] for number in front_of([(each.cost, -each.miou) for each in trained])), key=lambda p: p.cost
-    )
+    """Draw networks by cost: the front with labels, trainings ended early as crosses, the base, and the limit."""
+    best = sorted((trained[number] for number in front_of([(p.cost, -p.miou) for p in trained])), key=lambda p: p.cost)
     with plt.rc_context(STYLE):
         figure, axis, key = make_figure(*texts)
         axis.scatter(
@@ -92,7 +90,7 @@ def draw_search(
             axis.axvline(limit, color=MUTED, linewidth=1.0, linestyle=(0, (4, 3)), zorder=1)
         axis.set_xlabel(label)
         axis.set_ylabel("best validation mIoU (%)")
-        lines = [("orange: nothing is both better and cheaper", ACCENT), ("(by the number in its name)", ACCENT)]
+        lines = [("orange: Pareto-optimal", ACCENT), ("(labelled by the number in the name)", ACCENT)]
         lines += [(f"{len(trained)} networks trained", INK)]
         lines += [(f"crosses: {len(stopped)} ended early", MUTED)] if stopped else []
         lines += [("circle: the base", INK)] if base else []
@@ -111,7 +109,7 @@ class Settled:
 
 
 def draw_answer(path: Path, rows: Sequence[Settled], label: str, texts: tuple[str, str, str]) -> list[Path]:
-    """Mean test mIoU by cost with every seed as a dot; the base, the first row, in ink."""
+    """Draw the mean test mIoU by cost with every seed as a dot; the first row is the base and is drawn dark."""
     with plt.rc_context(STYLE):
         figure, axis, key = make_figure(*texts)
         for number, row in enumerate(rows):
@@ -133,7 +131,7 @@ def draw_answer(path: Path, rows: Sequence[Settled], label: str, texts: tuple[st
             )
         axis.set_xlabel(label)
         axis.set_ylabel("test mIoU (%)")
-        lines = [("orange: what the search found", ACCENT), ("(by the number in its name)", ACCENT)]
+        lines = [("orange: found by the search", ACCENT), ("(labelled by the number in the name)", ACCENT)]
         _write_key(key, [*lines, (f"dark: the base, {rows[0].name}", INK), ("large: mean; small: each seed", MUTED)])
         return save_figure(figure, path)
 
@@ -145,7 +143,7 @@ def _write_key(key: Axes, lines: Sequence[tuple[str, str]]) -> None:
 
 
 def draw_importances(path: Path, bars: Sequence[Bar], texts: tuple[str, str, str]) -> list[Path]:
-    """A bar for each axis; what is within chance is grey."""
+    """Draw a bar for each axis, grey if its share is not above chance."""
     with plt.rc_context(STYLE):
         figure, axis, key = make_figure(*texts)
         places = range(len(bars), 0, -1)
@@ -154,16 +152,16 @@ def draw_importances(path: Path, bars: Sequence[Bar], texts: tuple[str, str, str
         chances = [100 * bar.chance for bar in bars]
         axis.vlines(chances, [p - 0.42 for p in places], [p + 0.42 for p in places], color=INK, linewidth=1.2)
         axis.set_yticks(places, [bar.axis for bar in bars])
-        axis.set_xlabel("share of the spread in mIoU that its values explain (%)")
+        axis.set_xlabel("share of the variance in mIoU that the axis explains (%)")
         axis.set_xlim(left=0)
-        _write_key(key, [("line: what chance explains in 19 of 20 cases", INK), ("grey: no more than chance", INK)])
+        _write_key(key, [("line: share by chance in 19 of 20 cases", INK), ("grey: not above chance", INK)])
         return save_figure(figure, path)
 
 
 def draw_hypervolumes(
     path: Path, groups: Mapping[str, Sequence[Sequence[float]]], texts: tuple[str, str, str]
 ) -> list[Path]:
-    """A line for each group's mean over its seeds, its range behind it."""
+    """Draw each group's mean over its seeds as a line, with its range."""
     colours = (ACCENT, INK, "#2b8a3e", "#5f3dc4")
     with plt.rc_context(STYLE):
         figure, axis, key = make_figure(*texts)
@@ -182,11 +180,11 @@ def draw_hypervolumes(
         return save_figure(figure, path)
 
 
-FEW = 8  # trained networks; of fewer, any importance would be chance
+FEW = 8  # trained networks that importances need; with fewer they would be chance
 
 
 def importance_of(ledger: Ledger) -> list[Importance]:
-    """How much each axis explains of the validation mIoU of the trained networks."""
+    """The importance of each axis for the validation mIoU of the trained networks."""
     trained = [
         (params, miou_of(record))
         for record in ledger.landed
@@ -196,7 +194,7 @@ def importance_of(ledger: Ledger) -> list[Importance]:
 
 
 def write_pictures(folder: Path, ledger: Ledger) -> list[Path]:
-    """One picture for each cost among the objectives, and one of the importances."""
+    """Write one picture for each cost among the objectives, and one of the importances."""
     trained = [record for record in ledger.landed if record.training is not None]
     ended = [record for record in trained if record.failure is None]
     if not ended:
@@ -215,8 +213,8 @@ def write_pictures(folder: Path, ledger: Ledger) -> list[Path]:
         most = search.limits.given.get(name)
 
         def point(record: Record, name: Objective = name, scale: float = scale) -> Trained:
-            known = Quantities.of(ledger.space.cost(record.architecture), record.profile)
-            return Trained(record.variant, scale * (known.get(name) or 0.0), 100 * miou_of(record))
+            quantities = Quantities.of(ledger.space.cost(record.architecture), record.profile)
+            return Trained(record.variant, scale * (quantities.get(name) or 0.0), 100 * miou_of(record))
 
         written += draw_search(
             folder / f"search-{name}",
@@ -229,16 +227,14 @@ def write_pictures(folder: Path, ledger: Ledger) -> list[Path]:
         )
     if len(ended) >= FEW and (bars := importance_of(ledger)):
         early = len(trained) - len(ended)
-        without = f"; {early} ended early are left out" if early else ""
+        without = f"; {early} that were ended early are left out" if early else ""
         how = f"{how}; main effects among the {len(ended)} networks trained to the end, not of the whole space{without}"
-        written += draw_importances(
-            folder / "importance", bars, (f"{search.name}: how much each choice matters", data, how)
-        )
+        written += draw_importances(folder / "importance", bars, (f"{search.name}: importance of each axis", data, how))
     return written
 
 
 def write_answer_picture(folder: Path, rows: Sequence[AnswerRow], search: Search) -> list[Path]:
-    """The networks of the answer and the base by the search's first cost: answer.png and .svg."""
+    """Write answer.png and answer.svg: the networks of the answer and the base by the search's first cost."""
     name = next(goal for goal in search.objectives if goal != "miou")
     scale, label = column_of(name).on_axis.scale, column_of(name).axis_label
     settled = [
@@ -247,9 +243,7 @@ def write_answer_picture(folder: Path, rows: Sequence[AnswerRow], search: Search
         if (cost := row.cost(name)) is not None and row.test
     ]
     if not settled or settled[0].name != rows[0].name:
-        return []  # without the base, which is drawn first, there is nothing to compare with
+        return []  # the base, which is drawn first, is missing, so there is nothing to compare with
     trained = next(record for row in rows for record in row.kept)
-    how = (
-        f"{search.final.budget} each, seeds {', '.join(map(str, search.final.seeds))}; the search did not look at test"
-    )
+    how = f"{search.final.budget} each, seeds {', '.join(map(str, search.final.seeds))}; the search did not use test"
     return draw_answer(folder / PICTURE, settled, label, (title_of(search), trained.data.describe(), how))

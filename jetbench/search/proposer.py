@@ -1,8 +1,8 @@
-"""Proposer, the chooser of a search: proposes networks of a conditional space, and learns from what lands.
+"""Proposer, the chooser of a search: proposes networks of a conditional space, and learns from their records.
 
-What is cheap to know is asked first: whether a network can be built, its counts, its latency untrained. Only what
-passes is trained, and a training that cannot reach the front any more is ended. Optuna chooses; its study here is in
-memory and made anew from the records: they are the truth.
+Cheap checks come first: whether a network can be built, its counts, its latency without training. Only networks that
+pass are trained, and a training that can no longer reach the front is ended. Optuna chooses; its study here is in
+memory and is rebuilt from the records, which are authoritative.
 """
 
 import warnings
@@ -26,14 +26,14 @@ from jetbench.search.space import over_limit
 from jetbench.spec.search import SamplerName
 from jetbench.spec.training import Floor
 
-PATIENCE = 500  # proposals in a row that are known or cannot be built: then the space is taken for exhausted
+PATIENCE = 500  # known or unbuildable proposals in a row, after which the space counts as exhausted
 STARTUP = 10  # random networks before a sampler that learns takes over
 
 Params = Mapping[str, str]
 
 
 class Proposer:
-    """The chooser of a search (see `Chooser`): what it proposes next, and what it tells Optuna of what became of it."""
+    """The chooser of a search (see `Chooser`): proposes networks and reports their outcomes to Optuna."""
 
     may_wait = False
 
@@ -46,15 +46,15 @@ class Proposer:
         under_way: Mapping[str, Params] | None = None,
         keep: Callable[[Mapping[str, Params]], None] = lambda under_way: None,
     ) -> None:
-        """Begin, or go on after `records`.
+        """Begin, or continue after `records`.
 
         Args:
-            ledger: is kept; its space is what may be proposed.
-            records: what has landed already, in this order.
-            tell: told every landed record with its parameters and objectives.
-            retry_failed: what failed earlier may be proposed again.
+            ledger: takes the records; networks of its space are proposed.
+            records: records of earlier runs, in their order.
+            tell: called with every record, its parameters and its objectives.
+            retry_failed: networks that failed earlier may be proposed again.
             under_way: names and assignments that were under way when the search was stopped; they are proposed first.
-            keep: told what is under way, each time that changes.
+            keep: called with the networks under way, each time they change.
         """
         self.ledger, self.space, self.search = ledger, ledger.space, ledger.search
         self._tell_others, self._keep = tell, keep
@@ -63,7 +63,7 @@ class Proposer:
         self._unbuildable = ""
         self._waiting: dict[str, list[optuna.Trial]] = {}
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        # Another one after each resume: the same would propose again what has landed.
+        # A different seed after each resume: with the same one, the sampler would repeat its proposals.
         self._seed = (self.search.seed + 1_000_003 * len(records)) % 2**32
         names = [*(record.variant for record in records), *(under_way or {})]
         self._number = max((ledger.own_number(name) or 0 for name in names), default=0)
@@ -82,8 +82,8 @@ class Proposer:
             self._queue(start)
 
     def _begin(self) -> tuple[optuna.Study, bool]:
-        """Optuna's study, and whether its sampler learns from the first network on."""
-        # NSGA-II knows only the networks of its generations; its first is random anyway.
+        """Optuna's study, and True if its sampler is the final one from the first network on."""
+        # NSGA-II learns only from networks of its own generations, and its first generation is random anyway.
         learns_at_once = self.search.sampler == "nsga2"
         name: SamplerName = "nsga2" if learns_at_once else "random"
         study = optuna.create_study(
@@ -92,7 +92,7 @@ class Proposer:
         return study, learns_at_once or self.search.sampler == "random"
 
     def _queue(self, chosen: Params, name: str | None = None) -> None:
-        """Propose that network next, under its name, unless it is known."""
+        """Propose that network next, under its name, unless it has a record or is queued already."""
         fingerprint = self.space.variant(chosen, "").plan.fingerprint
         if fingerprint in self.ledger.known or fingerprint in self._names:
             return
@@ -127,13 +127,13 @@ class Proposer:
                 self.ledger.counts["repeated"] += 1
             else:
                 return self._propose(trial, variant, chosen)
-        self.ended_by = f"the space is exhausted: {PATIENCE} proposals in a row were known or cannot be built"
+        self.ended_by = f"the space is exhausted: {PATIENCE} proposals in a row were repeated or cannot be built"
         if self._unbuildable:
-            self.ended_by += f" (the last that cannot: {self._unbuildable})"
+            self.ended_by += f" (the last one that cannot: {self._unbuildable})"
         return None
 
     def _is_repeated(self, trial: optuna.Trial, fingerprint: str) -> bool:
-        """True if that network is under way or has landed; its trial is told the same as the first one."""
+        """True if that network is under way or has a record; its trial gets the same result."""
         if fingerprint in self._waiting:
             self._waiting[fingerprint].append(trial)
         elif fingerprint in self.ledger.known:
@@ -154,7 +154,7 @@ class Proposer:
         return variant
 
     def _choose_sampler(self) -> None:
-        """Random networks first, of those that fit: a sampler that learns needs something to learn from."""
+        """Use random networks until `startup` trials are complete; only then switch to the sampler that learns."""
         if not self._learns:
             values = [t for t in self.study.get_trials(deepcopy=False) if t.state == TrialState.COMPLETE]
             if len(values) < self.startup:
@@ -174,19 +174,19 @@ class Proposer:
 
     @property
     def startup(self) -> int:
-        """How many random networks are trained first."""
+        """Number of random networks that are trained first."""
         return min(STARTUP, max(2, self.search.trainings // 3))
 
     def stop(self, variant: Variant, profile: Profile | None) -> Failure | None:
         """See `Chooser`."""
-        known = self.ledger.quantities(variant.architecture, variant.plan, profile)
-        failure = over_limit(self.search.limits, known)
+        quantities = self.ledger.quantities(variant.architecture, variant.plan, profile)
+        failure = over_limit(self.search.limits, quantities)
         if failure is None and profile is not None:
             verdict = judge(profile)
             if verdict.level == "invalid":
                 why = f"its profile is invalid: {'; '.join(verdict.reasons)}"
                 return Failure(phase="profile", status="error", reason=why)
-            lacking = self.ledger.lacking(known)
+            lacking = self.ledger.lacking(quantities)
             if lacking:
                 why = profile.notes.get("power_w" if lacking[0] == "energy" else "latency", "not measured")
                 failure = Failure(phase="profile", status="error", reason=f"no {lacking[0]}: {why}")
@@ -209,7 +209,7 @@ class Proposer:
             self._tell_others(record, params, self.ledger.values(record) if record.failure is None else None)
 
     def _add(self, record: Record) -> None:
-        """A record of an earlier run: entered, and told as a finished trial."""
+        """Enter a record of an earlier run, and add it as a finished trial."""
         self._enter(record)
         params = self.space.params(record.changes)
         if params is None:
@@ -217,12 +217,12 @@ class Proposer:
         self.study.enqueue_trial(params)
         trial = self.study.ask()
         if isinstance(self.study.sampler, optuna.samplers.NSGAIISampler):
-            _ = trial.relative_params  # what is given is put into a generation only when the sampler is asked
+            _ = trial.relative_params  # only this call puts the trial into a generation
         self.space.suggest(trial)
         self._tell(trial, record)
 
     def _tell(self, trial: optuna.Trial, record: Record) -> None:
-        """A landed record's values; over a limit by how much; or a failure, which teaches nothing."""
+        """Report a record to Optuna: its values, its excess over a limit, or a failure, which the sampler ignores."""
         values = self.ledger.values(record)
         if record.failure is not None and record.failure.phase == "limits":
             name, excess = self.ledger.worst_excess(record)
@@ -230,13 +230,14 @@ class Proposer:
         elif values is None:
             self.study.tell(trial, state=TrialState.FAIL)
         else:
-            # A training that was ended early is behind the front with what it had reached, so this is no false hope.
+            # The values of a training that was ended early are behind the front, so they do not mislead the sampler.
             self.study.tell(trial, values)
 
     def _tell_over(self, trial: optuna.Trial, name: str, excess: float) -> None:
-        # TPE takes a tenth of all it was told for good ones: told too much of what is out, it takes every finished
-        # network for good. So no more of those than of finished ones; the rest teaches nothing.
-        states = Counter(each.state for each in self.study.get_trials(deepcopy=False))
+        # TPE treats the best tenth of all trials as good. With too many trials over a limit, it would treat every
+        # finished network as good. So these are reported only up to the number of finished ones (and `STARTUP` more);
+        # the others are reported as failures, which do not affect the sampler.
+        states = Counter(trial.state for trial in self.study.get_trials(deepcopy=False))
         if states[TrialState.PRUNED] > states[TrialState.COMPLETE] + STARTUP:
             self.study.tell(trial, state=TrialState.FAIL)
             return

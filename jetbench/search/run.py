@@ -1,4 +1,4 @@
-"""run_search: proposals until the trainings are spent, then the front again, longer and with several seeds."""
+"""run_search: trains proposals until the budget is spent, then the front again, longer and with several seeds."""
 
 import json
 import statistics
@@ -39,14 +39,14 @@ from jetbench.study.trials import Goal, Trials
 
 FINAL = "final"
 TAKEN = "taken-over-"
-UNDER_WAY = "under-way.json"  # what was asked for and has not landed: after a stop it goes on with the same networks
+UNDER_WAY = "under-way.json"  # networks under way, so that a stopped search continues with the same ones
 
 
 class SearchView(View, Protocol):
-    """Shows a person what a search does."""
+    """Shows the progress of a search to a person."""
 
     def follow(self, finished: Callable[[], int], state: Callable[[], Sequence[str]]) -> None:
-        """Where to read how many trainings have ended, and lines on the proposals' fates and the front."""
+        """Take functions that return the number of ended trainings, and lines about the proposals and the front."""
 
 
 class SilentSearchView(SilentView):
@@ -65,21 +65,21 @@ def run_search(
     final: bool = True,
     changes: Mapping[str, Any] | None = None,
 ) -> "SearchResult":
-    """Search for the best networks of a space under limits, and train the front again to be sure of it.
+    """Search for the best networks of a space under limits, then train the front again with several seeds.
 
     Args:
         search: a bundled name, the path of a YAML file, or a `Search`.
         place: where the report folder is, and where jobs run.
-        view: is shown what happens; nobody by default.
+        view: shows the progress; by default nothing is shown.
         others: report folders whose rows of this space are taken over.
-        retry_failed: let what failed earlier be tried again.
+        retry_failed: allow networks that failed earlier to be tried again.
         final: train the front again.
         changes: fields of the search with other values, dotted: `{"limits.macs": "100M"}`.
 
     Raises:
         SpecError: the search cannot run here, or no network of the space is within its limits; nothing was run.
-        StudyError: another driver has the folder, or it holds another search, or it cannot be written to.
-        KeyboardInterrupt: jobs were stopped; the same call goes on from there.
+        StudyError: another driver uses the folder, or it holds another search, or it cannot be written.
+        KeyboardInterrupt: jobs were stopped; the same call continues.
     """
     prepared = prepare_search(search, place, changes)
     shown = view or SilentSearchView()
@@ -89,7 +89,7 @@ def run_search(
 
 @dataclass(frozen=True)
 class SearchResult:
-    """What a search found: its proposals' fates and its front; `answer` is the front trained again, the base first."""
+    """The result of a search: its proposals and its front; `answer` is the base, then the front, trained again."""
 
     folder: Path
     asked: Search
@@ -107,7 +107,7 @@ class SearchResult:
 
 @dataclass(frozen=True)
 class SearchRun:
-    """A search that was checked and is ready to run. `remark` says what is not measured here, and why."""
+    """A search that has been checked and is ready to run. `remark` says what is not measured here, and why."""
 
     asked: Search
     source: Source
@@ -167,7 +167,7 @@ class SearchRun:
             retry_failed=retry_failed,
             storage_wait_s=self.place.wait_s,
         )
-        named = [(each.name, each.variant.architecture, each.variant.changes) for each in result.finalists]
+        named = [(one.name, one.variant.architecture, one.variant.changes) for one in result.finalists]
         rows = gather(named, records)
         written = write_answer(self.folder, rows, self.asked, result.ledger.describe())
         written += write_answer_picture(self.folder, rows, self.asked)
@@ -175,7 +175,7 @@ class SearchRun:
 
 
 def prepare_search(search: Search | str | Path, place: Place, changes: Mapping[str, Any] | None = None) -> SearchRun:
-    """A search that was checked before anything runs; see `run_search`."""
+    """Read and check a search before anything runs; see `run_search`."""
     place.check()
     asked = read(search, changes)
     source = open_source(asked.dataset)
@@ -186,7 +186,7 @@ def prepare_search(search: Search | str | Path, place: Place, changes: Mapping[s
         board, is_here, remark = find_board(asked)
         check_energy(asked, board)
     elif asked.board is not None:
-        board = load_device(asked.board)  # whoever holds its token measures, and is asked whether it is that board
+        board = load_device(asked.board)  # a machine with its token measures, and checks that it is that board
     device, make_executor = place.open(asked, asked.training.threads)
     return SearchRun(
         asked=asked,
@@ -202,23 +202,23 @@ def prepare_search(search: Search | str | Path, place: Place, changes: Mapping[s
 
 
 def read(search: Search | str | Path, changes: Mapping[str, Any] | None = None) -> Search:
-    """A search by name, by path, or as it is.
+    """The search of that bundled name or path; a `Search` is returned as it is.
 
     Raises:
-        SpecError: no such search, or keys that break a rule.
+        SpecError: the search does not exist, or a key breaks a rule.
     """
     if not isinstance(search, Search):
         return read_search(str(search), dict(changes or {}))
     if changes:
-        raise SpecError("changes: are of a search's YAML; a Search has its values already")
+        raise SpecError("changes: apply only to a search's YAML; set the values in the Search itself")
     return search
 
 
 def look_at_space(search: Search | str | Path, changes: Mapping[str, Any] | None = None) -> list[str]:
-    """What a search would do, and how much of its space is within the limits; nothing is run.
+    """Lines about what a search would do, and how much of its space is within the limits; nothing is run.
 
     Raises:
-        SpecError: nothing is.
+        SpecError: no network of the space is within the limits.
     """
     asked = read(search, changes)
     check_energy(asked, find_board(asked)[0])
@@ -230,10 +230,10 @@ def look_at_space(search: Search | str | Path, changes: Mapping[str, Any] | None
 
 
 def find_board(asked: Search) -> tuple[Device, bool, str]:
-    """The device that is searched for, whether this machine is it, and what follows where it is not.
+    """The device that is searched for, True if this machine is it, and a remark about the consequences if it is not.
 
     Raises:
-        SpecError: an objective or limit needs measurements that cannot be had here.
+        SpecError: an objective or limit needs measurements that are impossible here.
     """
     from jetbench.profiling.host import describe_host, host_device, is_here, read_identity, with_card
 
@@ -246,25 +246,25 @@ def find_board(asked: Search) -> tuple[Device, bool, str]:
     why = f"this machine is no {board.title} (it is: {describe_host(identity)})"
     wanted = [goal for goal in asked.objectives if goal in ("latency", "energy")]
     if wanted:
-        raise SpecError(f"objective {wanted[0]}: {why}; search there, or give --objectives miou,macs")
+        raise SpecError(f"objective {wanted[0]}: {why}; run the search there, or use --objectives miou,macs")
     if asked.limits.energy is not None:
-        raise SpecError(f"--max-energy: {why}; search there, or leave it out")
+        raise SpecError(f"--max-energy: {why}; run the search there, or leave --max-energy out")
     if asked.limits.latency is not None:
         config = asked.profiling
         operations = list_operations(plan_architecture(load_jetseg(asked.base), 11, (512, 512)))
         roof = estimate(operations, board, config.dtype, config.batch_size)
         if isinstance(roof, str):
-            raise SpecError(f"--max-latency: {why}, and there is {roof}; search there, or leave it out")
+            raise SpecError(f"--max-latency: {why}, and {roof}; run the search there, or leave --max-latency out")
     remark = (
         f"{why}. Nothing is measured. A latency limit is compared with an estimate by the data sheet of {board.name}: "
-        "each of PyTorch's kernels at its peak, nothing fused. What is within it may still be too slow, and what is "
-        "over it may pass in a runtime that fuses kernels."
+        "each of PyTorch's kernels at its peak, nothing fused. A network within the limit may still be too slow, and "
+        "one over it may be fast enough in a runtime that fuses kernels."
     )
     return board, False, remark
 
 
 def check_energy(asked: Search, board: Device) -> None:
-    """Refuse a limit or objective of energy where nothing can measure it.
+    """Raise if the search limits or minimises energy and no sensor can measure it.
 
     Raises:
         SpecError: no sensor of the board can be read here.
@@ -275,7 +275,9 @@ def check_energy(asked: Search, board: Device) -> None:
 
     reasons = [f"{name}: {reason}" for name in board.sensors if (reason := SENSORS[name].missing()) is not None]
     if len(reasons) == len(board.sensors):
-        raise SpecError(f"energy cannot be measured here: {'; '.join(reasons) or 'no sensor'}; leave it out")
+        raise SpecError(
+            f"energy cannot be measured here: {'; '.join(reasons) or 'no sensor'}; leave energy out of the search"
+        )
 
 
 @contextmanager
@@ -292,25 +294,25 @@ def open_search(
     storage: str | None = None,
     is_local: bool = True,
 ) -> Iterator[tuple[Proposer, Trials, Callable[[], None]]]:
-    """The search in `folder` with all that has landed there, as its only driver.
+    """Open the search in `folder` with all its records, as its only driver.
 
     Args:
         folder: the report folder; made if it does not exist.
-        search: as it runs; compared with the one that the folder holds.
-        dataset: what the networks learn from.
+        search: the search with its overrides; compared with the one that the folder holds.
+        dataset: the data that the networks are trained on.
         device: torch device of all jobs.
-        board: what is searched for; its data sheet says what a network would take at best.
-        is_here: whether this machine is that; else nothing is measured.
-        others: folders of sweeps or searches whose rows are taken over where they are networks of this space that were
-            trained and profiled alike.
-        note: told how many rows were taken over, and why others were not.
-        retry_failed: forget what failed, so that it may be proposed again.
+        board: the device that is searched for; its data sheet bounds a network's latency from below.
+        is_here: True if this machine is that device; otherwise nothing is measured.
+        others: folders of sweeps or searches. Their rows are taken over if they are networks of this space that were
+            trained and profiled in the same way.
+        note: called with a text about how many rows were taken over, and why others were not.
+        retry_failed: forget failed networks, so that they may be proposed again.
         storage: address of the database of the Optuna study; study.db in the folder by default.
-        is_local: jobs run on this machine, so that what was measured before must have been measured here.
+        is_local: True if jobs run on this machine; then earlier measurements must be from this machine too.
 
     Raises:
-        SpecError: no network of the space is within the limits, or a folder of `others` holds no row.
-        StudyError: another driver has the folder, or it holds another search, or rows of other data or another machine.
+        SpecError: no network of the space is within the limits, or a folder of `others` has no rows.
+        StudyError: another driver uses the folder, or it holds another search, other data or another machine's rows.
     """
     space = SearchSpace(search, dataset.num_classes, dataset.size)
     space.look(search.seed).check()
@@ -318,10 +320,10 @@ def open_search(
         keep_sweep(folder, search)
         whole = _Whole(space, dataset, device)
         records = read_landed(folder)
-        if strange := [record for record in records if not whole.has(record)]:
+        if foreign := [record for record in records if not whole.has(record)]:
             raise StudyError(
-                f"{folder}: {counted(len(strange), 'row')} of {len(records)} {'is' if len(strange) == 1 else 'are'} of "
-                f"other data, another device or another {search.base}, and would not compare with what is asked now; "
+                f"{folder}: {counted(len(foreign), 'row')} of {len(records)} {'is' if len(foreign) == 1 else 'are'} of "
+                f"other data, another device or another {search.base}, and not comparable with this search; "
                 "use --name for a new folder, or remove this one"
             )
         ledger = Ledger(space, board, is_here)
@@ -334,13 +336,13 @@ def open_search(
         path = folder / UNDER_WAY
 
         def keep(under_way: Mapping[str, Mapping[str, str]]) -> None:
-            with suppress(OSError):  # only a convenience, which ends no search
+            with suppress(OSError):  # only a convenience: a failure must not end the search
                 write_whole(path, json.dumps(under_way))
 
         try:
             under_way = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError):
-            under_way = {}  # only a convenience: other networks take the place of those that were under way
+            under_way = {}  # only a convenience: other networks are proposed instead
         try:
             proposer = Proposer(ledger, records, trials.tell, retry_failed, under_way, keep)
             yield proposer, trials, check_folder
@@ -350,14 +352,14 @@ def open_search(
 
 @dataclass(frozen=True)
 class _Whole:
-    """All that decides whether two rows compare: the space with its base and training, the data, the device."""
+    """All that decides whether two rows are comparable: the space with its base and training, the data, the device."""
 
     space: SearchSpace
     dataset: DatasetInfo
     device: str
 
     def has(self, record: Record) -> bool:
-        """Would this search give that record the same key? Equal keys would give the same numbers, up to noise."""
+        """True if this search gives that record the same key. Equal keys give the same numbers, up to noise."""
         params = self.space.params(record.changes)
         if params is None:
             return False
@@ -366,18 +368,18 @@ class _Whole:
 
 
 def _measured_elsewhere(records: Sequence[Record], device: str) -> str | None:
-    """Why the measurements of these records do not compare with what this machine measures; None if they do."""
+    """Why the measurements of these records are not comparable with this machine's; None if they are."""
     import torch
 
     from jetbench.profiling.environment import describe_environment
 
     here = describe_environment(torch.device(device), None)
     for record in records:
-        there = record.profile.environment if record.profile else None
-        if there is not None and (there.device, there.cpu) != (here.device, here.cpu):
+        origin = record.profile.environment if record.profile else None
+        if origin is not None and (origin.device, origin.cpu) != (here.device, here.cpu):
             return (
-                f"{record.variant} was measured on {there.cpu}, {there.device}; this is {here.cpu}, {here.device}, and "
-                "latencies of both do not compare"
+                f"{record.variant} was measured on {origin.cpu}, {origin.device}; this machine is {here.cpu}, "
+                f"{here.device}, and latencies of the two are not comparable"
             )
     return None
 
@@ -385,7 +387,7 @@ def _measured_elsewhere(records: Sequence[Record], device: str) -> str | None:
 def _of_no_board(records: Sequence[Record], board: Device | None) -> str | None:
     """Why these rows were not measured on the board that a cluster profiles on; None if they were."""
     if board is None:
-        return "a cluster's profiler is no known device; name it with --device"
+        return "the device that the cluster profiles on is not known; name it with --device"
     devices = {record.profile.device for record in records if record.profile}
     return None if devices <= {board.name} else f"measured on {', '.join(sorted(devices))}, not on {board.name}"
 
@@ -395,37 +397,37 @@ def _take_over(
     other: Path,
     ledger: Ledger,
     whole: _Whole,
-    there: Sequence[Record],
+    present: Sequence[Record],
     note: Callable[[str], None],
     is_local: bool,
 ) -> list[Record]:
-    """Append the rows of another folder that this search would have got alike, under names of their own."""
-    found = read_landed(other)
-    if not found:
-        raise SpecError(f"--warm-start {other}: holds no records.jsonl with a finished row")
+    """Append the comparable rows of another folder to this search's records, under new names."""
+    records = read_landed(other)
+    if not records:
+        raise SpecError(f"--warm-start {other}: has no records.jsonl with a finished row")
     measures = ledger.measures
-    if measures and not is_local and (strange := _of_no_board(found, ledger.board)):
-        note(f"{other}: nothing is taken over: {strange}")
+    if measures and not is_local and (reason := _of_no_board(records, ledger.board)):
+        note(f"{other}: nothing is taken over: {reason}")
         return []
-    if measures and is_local and (elsewhere := _measured_elsewhere(found, whole.device)):
-        note(f"{other}: nothing is taken over: {elsewhere}")
+    if measures and is_local and (reason := _measured_elsewhere(records, whole.device)):
+        note(f"{other}: nothing is taken over: {reason}")
         return []
-    known, number = {record.key for record in there}, sum(r.origin is not None for r in there)
+    keys, number = {record.key for record in present}, sum(record.origin is not None for record in present)
     taken: list[Record] = []
     networks = 0
-    for record in found:
+    for record in records:
         own = ledger.take_over(record)
         networks += own is not None
-        if own is None or record.key in known or not whole.has(own):
+        if own is None or record.key in keys or not whole.has(own):
             continue
         named = (record.variant, *record.also_named)
         name = f"{TAKEN}{number + len(taken) + 1}"
         own = own.model_copy(update={"variant": name, "also_named": named, "origin": str(other)})
         append_records(folder, own)
         taken.append(own)
-    rest = len(found) - len(taken)
-    why = f"; of the others {networks - len(taken)} are networks of this space, but known or trained otherwise"
-    note(f"{other}: {counted(len(taken), 'row')} of {len(found)} taken over" + (why if rest else ""))
+    rest = len(records) - len(taken)
+    why = f"; of the others {networks - len(taken)} are networks of this space, but repeated or trained differently"
+    note(f"{other}: {counted(len(taken), 'row')} of {len(records)} taken over" + (why if rest else ""))
     return taken
 
 
@@ -444,7 +446,7 @@ def search_study(
     storage_wait_s: float = STORAGE_WAIT_S,
     is_local: bool = True,
 ) -> Proposer:
-    """Propose, check and train networks until the trainings are spent; see `open_search` for what is raised."""
+    """Propose, check and train networks until the trainings are spent; raises what `open_search` raises."""
     opened = open_search(
         folder=folder,
         search=search,
@@ -478,7 +480,7 @@ def search_study(
 
 @dataclass(frozen=True)
 class Finalist:
-    """A network of the answer: the search's name for it, and its record there (the base may have none)."""
+    """A network of the answer: its name in the search, and its record there (None if the base has none)."""
 
     name: str
     variant: Variant
@@ -486,13 +488,13 @@ class Finalist:
 
 
 def finalists(ledger: Ledger) -> list[Finalist]:
-    """The base, then at most `final.most` networks of the front, both of its ends among them."""
+    """The base, then at most `final.most` networks of the front, including both of its ends."""
     search, space = ledger.search, ledger.space
     architecture = load_architecture(search.base)
     plan = plan_architecture(architecture, space.num_classes, space.input_size)
     base = Variant(search.base, {}, architecture, search.training, plan)
-    found = next((record for record in ledger.landed if record.fingerprint == plan.fingerprint), None)
-    chosen = [Finalist(search.base, base, found)]
+    base_record = next((record for record in ledger.landed if record.fingerprint == plan.fingerprint), None)
+    chosen = [Finalist(search.base, base, base_record)]
     front, most = [record for record in ledger.front() if record.fingerprint != plan.fingerprint], search.final.most
     if len(front) > most:
         last = len(front) - 1
@@ -505,32 +507,32 @@ def finalists(ledger: Ledger) -> list[Finalist]:
 
 
 def describe_final(search: Search, chosen: Sequence[Finalist], parallel: int) -> str:
-    """What is trained again, and about how long that takes by the pace of the search's trainings."""
+    """A line about the final trainings, and about how long they take at the pace of the search's trainings."""
     final, budget = search.final, search.final.budget
     text = (
-        f"Now {len(chosen)} networks, {search.base} among them, with {len(final.seeds)} seeds and {budget} each, and "
-        "each of these profiled."
+        f"Now training and profiling {len(chosen)} networks, including {search.base}, with {len(final.seeds)} seeds "
+        f"and {budget} each."
     )
-    paces = [each.found.training for each in chosen if each.found and each.found.training]
+    paces = [one.found.training for one in chosen if one.found and one.found.training]
     if not paces or budget.unit == "epochs":
         return text
     step = statistics.fmean(pace.seconds / pace.steps for pace in paces)
-    each = budget.amount if budget.unit == "seconds" else step * budget.amount
-    return f"{text} The trainings will take {roughly(each * len(chosen) * len(final.seeds) / parallel)}."
+    seconds = budget.amount if budget.unit == "seconds" else step * budget.amount
+    return f"{text} The trainings will take {roughly(seconds * len(chosen) * len(final.seeds) / parallel)}."
 
 
 def final_variants(search: Search, chosen: Sequence[Finalist]) -> tuple[Variant, ...]:
-    """Every finalist with every seed, in an order in which the first seeds of all come first."""
+    """Every finalist with every seed: all finalists with the first seed, then all with the second, and so on."""
     return tuple(
         Variant(
-            f"{each.name}, seed={seed}",
-            {**each.variant.changes, "training.seed": seed},
-            each.variant.architecture,
+            f"{finalist.name}, seed={seed}",
+            {**finalist.variant.changes, "training.seed": seed},
+            finalist.variant.architecture,
             _final_training(search, seed),
-            each.variant.plan,
+            finalist.variant.plan,
         )
         for seed in search.final.seeds
-        for each in chosen
+        for finalist in chosen
     )
 
 

@@ -1,6 +1,6 @@
-"""Chooser 2: walks or samples a Space, and keeps what fits under limits that need no training and no device.
+"""Screening: counts all variants of a Space, or a sample, and keeps those within limits. Needs no training, no device.
 
-Every variant is read and checked as any architecture is, then counted in closed form; nothing is built.
+Every variant is validated like any architecture, then counted in closed form; nothing is built.
 """
 
 import gc
@@ -32,8 +32,8 @@ from jetbench.spec.catalog import find, load_jetseg
 from jetbench.spec.search import Space
 
 SPACES = "sweeps/spaces"
-MOST = 5_000_000  # a larger space is sampled unless it is asked for whole
-WALKABLE = 10**10  # eleven days of one core; beyond, a walk is a mistake
+MOST = 5_000_000  # a larger space is sampled unless a full walk is requested
+WALKABLE = 10**10  # eleven days on one core; walking a larger space must be a mistake
 SAMPLES = 200_000
 CHUNK = 4_000
 
@@ -43,19 +43,21 @@ ScreenLimits = Mapping[CountedQuantity, int]
 Base = Mapping[str, Any]
 
 TellCounts = Callable[[int, int, int], None]
-"""Told how many variants have been looked at, of how many, and how many of them fit."""
+"""Called with the number of counted variants, the total, and the number that fit."""
 
 
 def read_space(name: str, changes: Mapping[str, Any] | None = None) -> Space:
     """The space of that bundled name or .yaml path, with fields replaced; each value of each axis is checked.
 
     Raises:
-        SpecError: no such space, a field that architectures do not have, or a value that it cannot have.
+        SpecError: the space does not exist, or an axis has an unknown field or a value that its field cannot have.
     """
     path = find(SPACES, name)
     raw = {"name": path.stem, **read_yaml(path)}
     if "variants" in raw:
-        raise SpecError(f"{path}: is a sweep; a space has axes:. `jetbench sweep --dry-run` counts a sweep's variants")
+        raise SpecError(
+            f"{path}: is a sweep, not a space with axes:. `jetbench sweep --dry-run` counts a sweep's variants"
+        )
 
     space = parse_spec(Space, override(raw, changes or {}), str(path))
     base = _read_base(space)
@@ -67,7 +69,7 @@ def read_space(name: str, changes: Mapping[str, Any] | None = None) -> Space:
 
 
 def axis_problems(base: Mapping[str, Any], axes: Mapping[str, Sequence[Any]]) -> list[str]:
-    """What is wrong with axes of an architecture: fields that it has not, values that no network can have, repeats."""
+    """The problems of an architecture's axes: unknown fields, values that no network can have, repeated values."""
     known = [field for field in list_fields(Architecture) if field not in ("name", "description", "paper", "reported")]
     problems = []
     for axis, values in axes.items():
@@ -78,21 +80,21 @@ def axis_problems(base: Mapping[str, Any], axes: Mapping[str, Sequence[Any]]) ->
             continue
         wrong = [f"axes.{axis}: {text}" for value in values if (text := _field_problem(base, axis, value))]
         if not wrong and _has_equal_values(base, axis, values):
-            wrong.append(f"axes.{axis}: gives a value twice")
+            wrong.append(f"axes.{axis}: has the same value twice")
         problems += wrong
     return problems
 
 
 def list_fields(kind: type[BaseModel], prefix: str = "") -> list[str]:
-    """Dotted names of all fields of a spec, those of the specs within it too."""
-    found = []
+    """Dotted names of all fields of a spec, including those of nested specs."""
+    names = []
     for name, info in kind.model_fields.items():
         inner = info.annotation
         if isinstance(inner, type) and issubclass(inner, BaseModel):
-            found += list_fields(inner, f"{prefix}{name}.")
+            names += list_fields(inner, f"{prefix}{name}.")
         else:
-            found.append(prefix + name)
-    return found
+            names.append(prefix + name)
+    return names
 
 
 def _read_base(space: Space) -> dict[str, Any]:
@@ -100,7 +102,7 @@ def _read_base(space: Space) -> dict[str, Any]:
 
 
 def _field_problem(base: Mapping[str, Any], axis: str, value: Any) -> str | None:
-    """What is wrong with a value whatever the others are; rules between fields are left to each combination."""
+    """Why a value is invalid in every combination, or None. Rules between fields are checked per combination."""
     try:
         Architecture.model_validate(override(base, {axis: value}))
     except ValidationError as error:
@@ -111,25 +113,25 @@ def _field_problem(base: Mapping[str, Any], axis: str, value: Any) -> str | None
 
 
 def _has_equal_values(base: Mapping[str, Any], axis: str, values: Sequence[Any]) -> bool:
-    """Whether two values of an axis mean the same, such as "3a 5a" and [3a, 5a]."""
+    """True if two values of an axis mean the same, such as "3a 5a" and [3a, 5a]."""
     meant = []
     for value in values:
         try:
             architecture = Architecture.model_validate(override(base, {axis: value}))
         except ValidationError:
-            meant.append(repr(value))  # only some combination with another axis is valid
+            meant.append(repr(value))  # valid only in combination with another axis
             continue
         meant.append(architecture.model_dump_json())
     return len(set(meant)) < len(meant)
 
 
 def count_variants(space: Space) -> int:
-    """How many combinations a space has."""
+    """Number of combinations in a space."""
     return math.prod(len(values) for values in space.axes.values())
 
 
 def changes_at(space: Space, index: int) -> dict[str, Any]:
-    """The combination of that number; the last axis turns fastest."""
+    """The combination with that number; the last axis changes fastest."""
     digits = []
     for values in reversed(space.axes.values()):
         index, digit = divmod(index, len(values))
@@ -139,7 +141,7 @@ def changes_at(space: Space, index: int) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Survivors:
-    """Variants under the limits, in the order of the space: their numbers in it, and their costs, one row each."""
+    """Variants within the limits, in the order of the space: their numbers in it and their costs, one row each."""
 
     indices: list[int]
     parameters: np.ndarray
@@ -151,22 +153,22 @@ class Survivors:
         return len(self.indices)
 
     def values(self, quantity: CountedQuantity) -> np.ndarray:
-        """What is limited and sorted by: `memory` is weights and peak activations."""
+        """The values of a quantity, in bytes for `memory` (weights and peak activations)."""
         if quantity == "memory":
             return np.asarray(BYTES * self.parameters + self.peak_activation_bytes)
         return {"parameters": self.parameters, "macs": self.macs, "eq2": self.eq2}[quantity]
 
     def take(self, order: Sequence[int]) -> "Survivors":
-        """Those rows, in that order."""
+        """The rows with these positions, in this order."""
         columns = (self.parameters, self.macs, self.eq2, self.peak_activation_bytes)
         return Survivors([self.indices[row] for row in order], *(column[list(order)] for column in columns))
 
 
 @dataclass(kw_only=True)
 class Tally:
-    """What came of looking at some variants. `over` counts those over each limit, of which one may be over several.
+    """The result of counting some variants. `over` counts the variants over each limit; one may be over several.
 
-    `smallest` is the least of each quantity that was seen, fit or not.
+    `smallest` is the smallest value of each quantity among all counted variants, within the limits or not.
     """
 
     looked_at: int = 0
@@ -179,7 +181,7 @@ class Tally:
 
 @dataclass(kw_only=True)
 class Screening(Tally):
-    """What came of a whole screening; `seed` is None where all variants were looked at."""
+    """The result of a whole screening; `seed` is None if all variants were counted."""
 
     space: Space
     limits: dict[CountedQuantity, int]
@@ -188,23 +190,23 @@ class Screening(Tally):
 
     @property
     def walked(self) -> bool:
-        """Whether every variant was looked at, so that counts are exact."""
+        """True if every variant was counted, so that the numbers are exact."""
         return self.looked_at == self.total
 
     @property
     def share(self) -> float:
-        """The feasible share of what was looked at."""
+        """The share of the counted variants that fit."""
         return len(self.survivors) / self.looked_at if self.looked_at else 0.0
 
     @property
     def share_interval(self) -> tuple[float, float]:
-        """95 % interval of the feasible share of the whole space (Wilson); a point where all was looked at."""
+        """95 % interval (Wilson) of the share of the whole space that fits; a point if all variants were counted."""
         if self.walked:
             return self.share, self.share
         n, z = self.looked_at, 1.959964
         middle = (self.share + z * z / (2 * n)) / (1 + z * z / n)
         half = z / (1 + z * z / n) * math.sqrt(self.share * (1 - self.share) / n + z * z / (4 * n * n))
-        # What was seen bounds the whole space too.
+        # The counted variants bound the share of the whole space too.
         fit, rest = len(self.survivors), n - len(self.survivors)
         return max(fit / self.total, middle - half), min(1 - rest / self.total, middle + half)
 
@@ -217,33 +219,35 @@ def screen(
     jobs: int = 1,
     report: TellCounts = lambda done, total, feasible: None,
 ) -> Screening:
-    """Look at all variants of `space`, or at `samples` distinct random ones, and keep those under all `limits`.
+    """Count all variants of `space`, or `samples` distinct random ones, and keep those within all `limits`.
 
     Args:
         space: from `read_space`.
-        limits: the most that each quantity may be; bytes for memory.
-        samples: None walks the whole space. As many as there are, or more, walk it too.
-        seed: of the sample; the same seed gives the same variants.
-        jobs: processes; the result does not depend on it.
-        report: told of progress.
+        limits: the maximum of each quantity; in bytes for memory.
+        samples: number of variants; None, or at least the size of the space, walks the whole space.
+        seed: seed of the sample; the same seed gives the same variants.
+        jobs: number of processes; the result does not depend on it.
+        report: called with the progress.
 
     Raises:
         SpecError: a walk of more than 10 billion variants.
     """
     total = count_variants(space)
     if samples is None and total > WALKABLE:
-        raise SpecError(f"{space.name}: {total:,} variants are too many to walk; sample it (--samples {SAMPLES})")
+        raise SpecError(
+            f"{space.name}: {total:,} variants are too many to walk; sample the space (--samples {SAMPLES})"
+        )
     sampled = samples is not None and samples < total
     indices = _sample(total, samples, seed) if samples is not None and sampled else range(total)
     result = Screening(space=space, limits=dict(limits), total=total, seed=seed if sampled else None)
     parts: dict[int, Survivors] = {}
-    for number, found in _look_at_chunks(_read_base(space), space, dict(limits), indices, jobs):
-        parts[number] = found.survivors
-        result.looked_at += found.looked_at
-        result.unbuildable += found.unbuildable
-        result.reasons.update(found.reasons)
-        result.over.update(found.over)
-        for quantity, value in found.smallest.items():
+    for number, tally in _look_at_chunks(_read_base(space), space, dict(limits), indices, jobs):
+        parts[number] = tally.survivors
+        result.looked_at += tally.looked_at
+        result.unbuildable += tally.unbuildable
+        result.reasons.update(tally.reasons)
+        result.over.update(tally.over)
+        for quantity, value in tally.smallest.items():
             result.smallest[quantity] = min(value, result.smallest.get(quantity, value))
         report(result.looked_at, len(indices), sum(map(len, parts.values())))
     result.survivors = _join([parts[number] for number in sorted(parts)])
@@ -271,7 +275,7 @@ def _look_at_chunks(
         return
     with ProcessPoolExecutor(jobs, get_context("spawn"), initializer=_start_worker) as pool:
         numbers = iter(range(len(chunks)))
-        with _interrupts_ignored():  # by the processes that start now, also before their initializer runs
+        with _interrupts_ignored():  # in the processes that start now, until their initializer runs
             waiting = {pool.submit(_look_at, base, space, limits, chunks[n]): n for n in islice(numbers, 3 * jobs)}
         try:
             while waiting:
@@ -297,8 +301,8 @@ def _interrupts_ignored() -> Iterator[None]:
 
 
 def _start_worker() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent stops its workers
-    # Specs hold no cycles, and walking the kept results of each collection takes a third of the time.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C signals the whole process group; the parent stops its workers
+    # Specs have no reference cycles, and the collector would take a third of the time to traverse the kept results.
     gc.freeze()
     gc.disable()
 
@@ -332,7 +336,7 @@ def _look_at(base: Base, space: Space, limits: ScreenLimits, indices: Iterable[i
         looked.survivors = _gather(rows)
     except OverflowError:
         size = format_size(space.size)
-        raise SpecError(f"{space.name}: counts at {size} with {space.classes} classes do not fit 64 bits") from None
+        raise SpecError(f"{space.name}: counts at {size} with {space.classes} classes exceed 64 bits") from None
     return looked
 
 
@@ -364,31 +368,31 @@ def _join(parts: Sequence[Survivors]) -> Survivors:
 
 
 def rank_survivors(survivors: Survivors, by: CountedQuantity, largest: bool) -> Survivors:
-    """Survivors in the order of a quantity, the smallest or the largest first; equals in the order of the space."""
+    """Survivors sorted by a quantity, the smallest or the largest first; equal ones in the order of the space."""
     values = survivors.values(by)
     order = np.argsort(-values if largest else values, kind="stable")
     return survivors.take(order.tolist())
 
 
 def distinct(space: Space, survivors: Survivors, most: int) -> list[tuple[int, dict[str, Any]]]:
-    """The first `most` survivors that are different networks, with their changes of the base."""
+    """The numbers and the changes of the first `most` survivors that are different networks."""
     seen: set[str] = set()
-    found: list[tuple[int, dict[str, Any]]] = []
+    result: list[tuple[int, dict[str, Any]]] = []
     base = _read_base(space)
     for index in survivors.indices:
-        if len(found) == most:
+        if len(result) == most:
             break
         changes = changes_at(space, index)
         architecture = Architecture.model_validate(override(base, changes))
         fingerprint = plan_architecture(architecture, space.classes, space.size).fingerprint
         if fingerprint not in seen:
             seen.add(fingerprint)
-            found.append((index, changes))
-    return found
+            result.append((index, changes))
+    return result
 
 
 def describe_space(space: Space) -> str:
-    """One line: how many combinations of how many axes, at which size."""
+    """One line: the number of combinations, the values per axis, the image size and the classes."""
     axes = " x ".join(str(len(values)) for values in space.axes.values())
     size, total = format_size(space.size), count_variants(space)
     return f"{total:,} variants of {space.base} ({axes}) at {size}, {space.classes} classes"

@@ -1,4 +1,4 @@
-"""A screening as people see it: its progress, how much of the space fits, the survivors as a table and as a sweep."""
+"""Shows a screening: its progress, how much of the space fits, and the survivors as a table and as a sweep."""
 
 import json
 import time
@@ -40,16 +40,16 @@ NAMES: dict[CountedQuantity, str] = {
     "memory": BY_NAME["counted-memory"].noun,
 }
 MEMORY = (
-    "Memory: float32 weights and the peak of the activations by liveness, each operation out of place and in PyTorch's "
-    "order. An estimate: eager PyTorch holds more, a runtime that fuses or works in place less."
+    "Memory: float32 weights and the peak of the activations by liveness, with each operation out of place and in "
+    "PyTorch's order. An estimate: eager PyTorch uses more, a runtime that fuses or works in place uses less."
 )
 SHOWN = 10
 LONGEST_NAME = 60
-STREETS_CLASSES = 11  # of the generated scenes that a survivors' sweep trains on unless told otherwise
+STREETS_CLASSES = 11  # of the generated scenes that a survivors' sweep trains on by default
 
 
 class ScreenBar:
-    """A bar with the rate and the time left on a terminal; elsewhere a line for each tenth of the work."""
+    """A progress bar with the rate and the time left on a terminal; elsewhere a line for each tenth of the work."""
 
     def __init__(self, console: Console) -> None:
         self.console = console
@@ -69,7 +69,7 @@ class ScreenBar:
         self.progress.stop()
 
     def report(self, done: int, total: int, feasible: int) -> None:
-        """See `screen.Report`."""
+        """Show the progress; see `screen.TellCounts`."""
         seconds = time.monotonic() - self.began
         state = f"{done:,} of {total:,}, {done / max(seconds, 1e-9):,.0f}/s, {feasible:,} fit"
         if done < total:
@@ -82,15 +82,15 @@ class ScreenBar:
 
 
 def describe_screen_limits(limits: ScreenLimits) -> str:
-    """The limits in words."""
+    """The limits in words, or `no limit`."""
     if not limits:
         return "no limit"
     return ", ".join(f"at most {limit:,} {NAMES[quantity]}" for quantity, limit in limits.items())
 
 
 def describe_outcome(result: Screening) -> list[str]:
-    """How large the space is, how much was looked at, how much fits, and what stopped the rest."""
-    looked, fit = result.looked_at, len(result.survivors)
+    """Lines about the size of the space, how much was counted, how much fits, and why the rest does not."""
+    counted, fit = result.looked_at, len(result.survivors)
     share = f"{100 * result.share:.2f} %"
     lines = [f"The space: {describe_space(result.space)}."]
     if result.walked:
@@ -98,9 +98,9 @@ def describe_outcome(result: Screening) -> list[str]:
     else:
         low, high = result.share_interval
         lines.append(
-            f"{looked:,} random ones were counted (seed {result.seed}): {fit:,} fit ({share}) under "
+            f"{counted:,} random ones were counted (seed {result.seed}): {fit:,} fit ({share}) under "
             f"{describe_screen_limits(result.limits)}. "
-            f"An estimate for the whole space: {100 * low:.2f} to {100 * high:.2f} % "
+            f"Estimate for the whole space: {100 * low:.2f} to {100 * high:.2f} % "
             f"(95 % interval), {low * result.total:,.0f} to {high * result.total:,.0f} variants."
         )
     if result.over:
@@ -111,14 +111,14 @@ def describe_outcome(result: Screening) -> list[str]:
         lines.append(f"{result.unbuildable:,} cannot be built; most often ({times:,}): {reason}.")
     if not fit and result.smallest:
         least = ", ".join(f"{value:,.0f} {NAMES[quantity]}" for quantity, value in result.smallest.items())
-        lines.append(f"Nothing fits. The least that was seen of each, not in one network: {least}.")
+        lines.append(f"Nothing fits. The smallest values, possibly of different networks: {least}.")
     return lines
 
 
 def survivor_frame(space: Space, survivors: Survivors) -> pd.DataFrame:
-    """One row for each survivor: its number in the space, its values, its costs in SI units."""
+    """One row for each survivor: its number in the space, its axis values, and its costs in SI units."""
     columns: dict[str, Any] = {"index": survivors.indices}
-    turns = count_variants(space)  # how many variants come before an axis turns over
+    turns = count_variants(space)  # number of variants with the same value of the axis and of those before it
     for axis, values in space.axes.items():
         turns //= len(values)
         texts = [_as_text(value) for value in values]
@@ -139,16 +139,16 @@ def _as_text(value: object) -> str:
 def write_screening(
     console: Console, folder: Path, result: Screening, by: CountedQuantity, largest: bool, top: int | None, most: int
 ) -> None:
-    """Write survivors.csv, survivors.yaml (a sweep of `most` of them) and screening.json; print what came of it.
+    """Write survivors.csv, survivors.yaml (a sweep of `most` of them) and screening.json; print the outcome.
 
     Args:
         console: where the outcome is printed.
-        folder: made if it is not there; files of an earlier screening are replaced.
+        folder: made if it does not exist; files of an earlier screening are replaced.
         result: from `screen`.
-        by: the quantity that orders the survivors.
-        largest: the largest first.
-        top: keep so many; None keeps all.
-        most: how many different networks the sweep gets.
+        by: the quantity that the survivors are sorted by.
+        largest: True to put the largest first.
+        top: the number of survivors to keep; None keeps all.
+        most: the most different networks in the sweep.
     """
     ranked = rank_survivors(result.survivors, by, largest)
     kept = ranked if top is None else ranked.take(range(min(top, len(ranked))))
@@ -163,7 +163,7 @@ def write_screening(
         provenance = json.dumps(_provenance(result, by, largest, len(kept)), indent=2)
         write_whole(folder / "screening.json", provenance + "\n")
     except OSError as error:
-        raise SpecError(f"{folder}: cannot be written to ({error}); give another folder with --reports") from None
+        raise SpecError(f"{folder}: cannot be written ({error}); give another folder with --reports") from None
 
     for line in describe_outcome(result):
         console.print(escape(line), highlight=False, soft_wrap=not console.is_terminal)
@@ -173,12 +173,12 @@ def write_screening(
     names = "survivors.csv" if not chosen else "survivors.csv, survivors.yaml"
     console.print(f"\nWritten to {folder}: {names}, screening.json", highlight=False, soft_wrap=True)
     if chosen:
-        count = "the one of them" if len(chosen) == 1 else f"the first {len(chosen)} different networks"
+        count = "it" if len(chosen) == 1 else f"the first {len(chosen)} different networks"
         console.print(f"To train {count}: jetbench sweep {sweep_path}", highlight=False, soft_wrap=True)
         if result.space.classes != STREETS_CLASSES:
             console.print(
                 f"[bold yellow]Screened with {result.space.classes} classes; the generated streets of that sweep have "
-                f"{STREETS_CLASSES}, so its counts are others. Give it data with {result.space.classes} classes.[/]",
+                f"{STREETS_CLASSES}, so its counts differ. Give the sweep data with {result.space.classes} classes.[/]",
                 soft_wrap=True,
             )
 
@@ -192,11 +192,11 @@ def _print_survivors(console: Console, result: Screening, kept: Survivors, by: C
     order = f"the {'most' if largest else 'fewest'} {NAMES[by]} first"
     title = f"\n[bold]{len(shown):,} of {len(result.survivors):,} survivors, {order}"
     if len(kept) < len(result.survivors):
-        title += f" ({len(kept):,} are kept)"
+        title += f" ({len(kept):,} kept)"
     table = Table(title=title, title_justify="left", box=None, pad_edge=False)
     for heading in ("number", "params", "MACs M", "eq. 2 M", "memory MiB"):
         table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("what sets it apart", overflow="fold")
+    table.add_column("differs in", overflow="fold")
     memory = shown.values("memory")
     for row, (index, changes) in enumerate(zip(shown.indices, listed, strict=True)):
         costs = [
@@ -212,7 +212,7 @@ def _print_survivors(console: Console, result: Screening, kept: Survivors, by: C
 
 
 def _from_anywhere(base: str) -> str:
-    """A base that is a file, by its whole path, so that the sweep runs from any folder."""
+    """The base; if it is a file, its absolute path, so that the sweep runs from any folder."""
     return str(Path(base).resolve()) if Path(base).is_file() else base
 
 

@@ -1,4 +1,4 @@
-"""The networks that a search may propose: axes with conditions, what each network costs, and the limits on that."""
+"""The networks that a search may propose: axes with conditions, the costs of each network, and their limits."""
 
 import json
 import math
@@ -26,7 +26,7 @@ from jetbench.spec.search import Limits, Objective, Search
 from jetbench.spec.values import Size
 from jetbench.study.trials import distributions
 
-COUNTED: tuple[Objective, ...] = ("parameters", "macs", "memory")  # what a network costs without a device
+COUNTED: tuple[Objective, ...] = ("parameters", "macs", "memory")  # costs that need no device
 LOOKED_AT = 2_000  # random networks that are counted before a search begins
 
 
@@ -34,13 +34,13 @@ def read_search(name: str, changes: Mapping[str, Any] | None = None) -> Search:
     """The search of that bundled name or .yaml path, with dotted keys replaced; every axis is checked.
 
     Raises:
-        SpecError: no such search, or a key or value that breaks a rule.
+        SpecError: the search does not exist, or a key or value breaks a rule.
     """
     path = find("sweeps", name)
     raw = {"name": path.stem, **read_yaml(path)}
     if "axes" not in raw:
-        raise SpecError(f"{path}: is a sweep; a search has axes: and limits:. Run it with `jetbench sweep`")
-    source = f"{path}, with what the command line says" if changes else str(path)
+        raise SpecError(f"{path}: is a sweep, not a search with axes: and limits:. Run it with `jetbench sweep`")
+    source = f"{path}, with the options of the command line" if changes else str(path)
     search = parse_spec(Search, override(raw, changes or {}), source)
     base = {"name": search.base, **read_yaml(find("architectures", search.base))}
     load_jetseg(search.base)
@@ -51,7 +51,7 @@ def read_search(name: str, changes: Mapping[str, Any] | None = None) -> Search:
 
 @dataclass(frozen=True)
 class Quantities:
-    """What is known of a network without a training, in SI units; None was not measured."""
+    """Quantities of a network that are known without a training, in SI units; None if not measured."""
 
     parameters: float
     macs: float
@@ -62,7 +62,7 @@ class Quantities:
 
     @staticmethod
     def of(cost: QuickCost, profile: Profile | None, estimated_latency: float | None = None) -> "Quantities":
-        """Counts in closed form, what a device takes at best by its data sheet, and what a profile measured."""
+        """Quantities from closed-form counts, a latency estimate by the device's data sheet, and a profile."""
         model = profile.model_latency if profile else None
         return Quantities(
             parameters=cost.parameters,
@@ -74,37 +74,37 @@ class Quantities:
         )
 
     def get(self, name: Objective) -> float | None:
-        """The one of that name."""
+        """The quantity of that name."""
         value: float | None = getattr(self, name)
         return value
 
 
 def column_of(name: Objective) -> Column:
-    """How an objective is described in tables and pictures."""
+    """The table column that describes an objective, also for pictures."""
     return BY_NAME[{"miou": "val", "memory": "counted-memory"}.get(name, name)]
 
 
 def describe_quantity(name: Objective, value: float) -> str:
-    """`1,530.0 M`, `33.1 ms`: a quantity as people read it."""
+    """`1,530.0 M`, `33.1 ms`: a quantity in its usual unit."""
     return column_of(name).unit.describe(value)
 
 
 def describe_amount(name: Objective, value: float) -> str:
-    """`83.4 M MACs`, `33,689 parameters`, `9.50 ms`: a cost that says what it is."""
+    """`83.4 M MACs`, `33,689 parameters`, `9.50 ms`: a cost with its noun."""
     noun = column_of(name).noun if name in ("macs", "parameters") else ""
     return f"{describe_quantity(name, value)} {noun}".strip()
 
 
 def describe_limits(limits: Limits) -> str:
-    """`macs 40.0 M, latency 33.0 ms`, or none."""
+    """`macs 40.0 M, latency 33.0 ms`, or `none`."""
     return ", ".join(f"{name} {describe_quantity(name, most)}" for name, most in limits.given.items()) or "none"
 
 
 def excesses(limits: Limits, known: Quantities) -> Iterator[tuple[str, float, str]]:
-    """Every limit that a network breaks, in the order of their cost: which, by what share, and that in words."""
+    """Every limit that a network exceeds, cheapest check first: its name, the share of the excess, and a text."""
     for name, most in limits.given.items():
-        told: dict[str, float | None] = {"estimated latency": known.estimated_latency} if name == "latency" else {}
-        for what, value in {**told, name: known.get(name)}.items():
+        estimates: dict[str, float | None] = {"estimated latency": known.estimated_latency} if name == "latency" else {}
+        for what, value in {**estimates, name: known.get(name)}.items():
             if value is not None and value > most:
                 excess = value / most - 1
                 amount, limit = describe_quantity(name, value), describe_quantity(name, most)
@@ -112,7 +112,7 @@ def excesses(limits: Limits, known: Quantities) -> Iterator[tuple[str, float, st
 
 
 def over_limit(limits: Limits, known: Quantities) -> Failure | None:
-    """The first limit, in the order of their cost, that a network breaks, and by how much."""
+    """The first limit that a network exceeds, cheapest check first, and by how much; None if it exceeds no limit."""
     first = next(excesses(limits, known), None)
     if first is None:
         return None
@@ -131,7 +131,7 @@ class SearchSpace:
         self._fits: dict[tuple[tuple[str, str], ...], str | None] = {}
 
     def active(self, chosen: Mapping[str, str], name: str) -> bool:
-        """Is an axis chosen at all, given those above it?"""
+        """True if an axis is active, given the values of the axes above it."""
         when = self.search.axes[name].when
         return all(chosen.get(other) in [json.dumps(value) for value in values] for other, values in when.items())
 
@@ -152,7 +152,7 @@ class SearchSpace:
         return chosen
 
     def start(self) -> dict[str, str] | None:
-        """The assignment that is the base itself; None where an axis lacks its value."""
+        """The assignment of the base itself; None if an axis lacks the base's value."""
         architecture = parse_spec(Architecture, self.base, self.search.base)
         plan = plan_architecture(architecture, self.num_classes, self.input_size)
         chosen: dict[str, str] = {}
@@ -175,7 +175,7 @@ class SearchSpace:
         """The architecture of an assignment.
 
         Raises:
-            SpecError: values that break a rule together.
+            SpecError: the values break a rule in combination.
         """
         raw = override(self.base, {name: json.loads(value) for name, value in chosen.items()})
         return parse_spec(Architecture, raw, f"{self.search.base} with {dict(chosen)}")
@@ -192,14 +192,14 @@ class SearchSpace:
         return Variant(name, changes, architecture, self.search.training, plan)
 
     def params(self, changes: Mapping[str, Any]) -> dict[str, str] | None:
-        """The assignment behind a record's changes; None if it is none of this space."""
+        """The assignment of a record's changes; None if it is not in this space."""
         chosen = {axis: json.dumps(value) for axis, value in changes.items()}
         expected = [name for name in self.choices if self.active(chosen, name)]
         within = set(chosen) == set(expected) and all(chosen[name] in self.choices[name] for name in chosen)
         return {name: chosen[name] for name in expected} if within else None
 
     def assignment_of(self, architecture: AnyArchitecture) -> dict[str, str] | None:
-        """The assignment whose fields are those of an architecture; None if an axis has not its value."""
+        """The assignment with an architecture's fields; None if an axis lacks the architecture's value."""
         chosen: dict[str, str] = {}
         for name, options in self.choices.items():
             if self.active(chosen, name):
@@ -210,7 +210,7 @@ class SearchSpace:
         return chosen
 
     def variant_of(self, record: Record) -> Variant | None:
-        """The variant of this space whose fields are those of a record's network; None if there is none."""
+        """The variant of this space with the fields of a record's network; None if it is not in this space."""
         chosen = self.assignment_of(record.architecture)
         if chosen is None:
             return None
@@ -220,7 +220,7 @@ class SearchSpace:
             return None
 
     def _has(self, architecture: AnyArchitecture, name: str, option: str) -> bool:
-        """Is the field of that axis as `option` says?"""
+        """True if the architecture's field of that axis has the value `option`."""
         try:
             wanted = Architecture.model_validate(override(self.base, {name: json.loads(option)}))
         except ValueError:
@@ -229,7 +229,7 @@ class SearchSpace:
         return bool(field(wanted) == field(architecture))
 
     def fits(self, chosen: Mapping[str, str]) -> str | None:
-        """The fingerprint of a network that can be built and is within the counted limits; None of any other."""
+        """The fingerprint of a network that can be built and is within the counted limits; None for any other."""
         key = tuple(chosen.items())
         if key not in self._fits:
             try:
@@ -237,24 +237,24 @@ class SearchSpace:
             except SpecError:
                 self._fits[key] = None
             else:
-                known = Quantities.of(self.cost(variant.architecture), None)
-                is_over = over_limit(self.search.limits, known) is not None
+                quantities = Quantities.of(self.cost(variant.architecture), None)
+                is_over = over_limit(self.search.limits, quantities) is not None
                 self._fits[key] = None if is_over else variant.plan.fingerprint
         return self._fits[key]
 
     def cost(self, architecture: AnyArchitecture) -> QuickCost:
-        """Its counts, in closed form."""
+        """The counts of an architecture, in closed form."""
         return cost_of(architecture, self.num_classes, self.input_size)
 
     def describe(self) -> list[str]:
-        """What is searched for, in which space, from which base, and how long each network is trained."""
+        """Lines about the objectives, the space, the base, and how long each network is trained."""
         search = self.search
         costs = [name for name in search.objectives if name != "miou"]
         axes = len(self.choices)
         product = math.prod(len(options) for options in self.choices.values())
         base = self.cost(parse_spec(Architecture, self.base, search.base))
-        known = Quantities.of(base, None)
-        counts = ", ".join(describe_amount(name, known.get(name) or 0.0) for name in COUNTED)
+        quantities = Quantities.of(base, None)
+        counts = ", ".join(describe_amount(name, quantities.get(name) or 0.0) for name in COUNTED)
         seeds = units.counted(len(search.final.seeds), "seed")
         return [
             f"{search.name}: high mIoU at low {' and '.join(costs)}; {axes} axes, at most {product:,} combinations.",
@@ -264,7 +264,7 @@ class SearchSpace:
         ]
 
     def look(self, seed: int = 0) -> "Look":
-        """Count the base and random networks, to know before anything is run whether the limits leave any."""
+        """Count the base and random networks, to find out before anything is run whether any are within the limits."""
         generator = random.Random(seed)
         drawn = [self.draw(generator) for _ in range(LOOKED_AT)]
         buildable = fit = 0
@@ -286,7 +286,7 @@ class SearchSpace:
 
 @dataclass(frozen=True)
 class Nearest:
-    """The network that is least over the limits: its worst excess, and all of them in words."""
+    """The network with the smallest excess over the limits: its worst excess, and all its excesses in words."""
 
     worst: float
     over: tuple[str, ...]
@@ -294,7 +294,7 @@ class Nearest:
 
 @dataclass(frozen=True)
 class Look:
-    """What networks of a space cost; `reason` is why the last of those that cannot be built could not."""
+    """The counts of a `SearchSpace.look`; `reason` is why the last unbuildable network cannot be built."""
 
     looked_at: int
     buildable: int
@@ -303,7 +303,7 @@ class Look:
     reason: str
 
     def describe(self, limits: Limits) -> str:
-        """How much of the space can be built and is within the counted limits."""
+        """The limits, and the share of the space that can be built and the share that is within the counted limits."""
         built, fit = (units.share_of(count, self.looked_at) for count in (self.buildable, self.fit))
         return (
             f"Limits: {describe_limits(limits)}.\nOf {self.looked_at:,} networks (random and the base) {built} can "
@@ -311,15 +311,15 @@ class Look:
         )
 
     def check(self) -> None:
-        """Refuse a search that can find nothing.
+        """Raise if no network can be built or none is within the limits.
 
         Raises:
-            SpecError: with how far the nearest network is.
+            SpecError: the message describes the network nearest to the limits.
         """
         if not self.buildable:
             raise SpecError(f"none of {self.looked_at:,} networks of this space can be built: {self.reason}")
         if not self.fit:
             raise SpecError(
-                f"no network of {self.buildable:,} looked at is within the limits. The nearest of them: "
+                f"none of {self.buildable:,} counted networks is within the limits. The nearest one: "
                 f"{'; '.join(self.nearest.over)}. Raise the limits, or give the axes smaller values"
             )

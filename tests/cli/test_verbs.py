@@ -381,7 +381,7 @@ def test_a_screening_stops_at_ctrl_c_with_a_word(tmp_path: Path, delay: float) -
         (("screen", "nano", "--by", "speed"), "--by speed: expected one of parameters, macs, eq2, memory"),
         (("screen", "nano", "--all", "--samples", "3"), "contradict each other"),
         (("screen", "nano", "--size", "8x8", "--samples", "3"), "none of its variants can be built"),
-        (("screen", str(Path("sweeps/nano.yaml").resolve())), "is a sweep; a space has axes:"),
+        (("screen", str(Path("sweeps/nano.yaml").resolve())), "is a sweep, not a space with axes:"),
     ],
 )
 def test_a_wrong_request_of_counting_says_what_and_how_to_mend_it(

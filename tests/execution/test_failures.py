@@ -215,7 +215,7 @@ def test_a_full_disk_is_waited_for_and_nothing_is_lost(study: Study, disk: Path)
     assert process.stdout
     said = next(line for line in process.stdout if "no new variant starts" in line)
     assert "No space left on device" in said or "disk is full" in said  # SQLite has its own words
-    assert "trying again for up to 60 s" in said
+    assert "retrying for up to 60 s" in said
     remount(disk, "size=20m")
     text, _ = process.communicate(timeout=120)
     assert process.returncode == 0, text

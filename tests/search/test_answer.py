@@ -40,7 +40,7 @@ def table(rows: list[AnswerRow], search: Search) -> list[dict[str, str]]:
 
 
 def test_a_tie_is_called_a_tie() -> None:
-    assert describe_difference(Difference(0.014, 0.02)) == "+1.4 \N{PLUS-MINUS SIGN} 2.0, a tie"
+    assert describe_difference(Difference(0.014, 0.02)) == "+1.4 \N{PLUS-MINUS SIGN} 2.0, n.s."
     assert describe_difference(Difference(-0.1, 0.0131)) == "-10.0 \N{PLUS-MINUS SIGN} 1.3"
     assert describe_difference(None) == "\N{EM DASH}"
 
@@ -65,7 +65,7 @@ def test_a_mean_over_fewer_seeds_than_asked_says_so() -> None:
     ("latencies_s", "expected"),
     [
         ((0.010, 0.011), "yes"),
-        ((0.021, 0.023), "yes, latency a tie"),
+        ((0.021, 0.023), "yes, latency overlapping"),
         ((0.025, 0.026), "no: latency"),
         ((), "—"),
     ],
@@ -93,8 +93,8 @@ def test_a_limit_that_does_not_hold_any_more_and_a_seed_that_is_not_fresh_are_sa
     search = small_search(limits={"latency": "8ms"})
     one = row("one", 0.6, 0.01)
     told = " ".join(answer_notes([row("base", 0.5, 0.02), one], search, "made up"))
-    assert "one: trained, its latency is 25.0% over the limit" in told
-    assert "Seed 0 is the one that the front was picked by" in told
+    assert "one: after training, its latency is 25.0% over the limit" in told
+    assert "Seed 0 also selected the front" in told
 
 
 @pytest.mark.parametrize("dataset", [{"name": "streets", "size": [64, 96]}, {"name": "camvid", "size": [64, 96]}])

@@ -149,7 +149,7 @@ def test_rows_without_what_must_be_measured_are_not_taken_over(tmp_path: Path) -
     proposer = go(tmp_path / "timed", small_search(objectives=["miou", "latency"]), others=[tmp_path / "counted"])
     assert proposer.ledger.counts["taken over"] == 0
     assert all(record.profile for record in proposer.ledger.landed)
-    with pytest.raises(SpecError, match="holds no records"):
+    with pytest.raises(SpecError, match="has no records"):
         go(tmp_path / "third", others=[tmp_path / "nowhere"])
 
 
@@ -174,7 +174,7 @@ def test_another_search_under_the_same_name_is_refused(change: dict[str, object]
 def test_a_search_whose_networks_all_fail_ends_and_can_be_tried_again(tmp_path: Path) -> None:
     proposer = go(tmp_path, executor=MadeUpTrainings(fails=True))
     assert proposer.ended_by
-    assert f"the last {MOST_FAILED} networks failed, the last of them: made up: no memory left" in proposer.ended_by
+    assert f"the last {MOST_FAILED} networks failed, the most recent one: made up: no memory left" in proposer.ended_by
     assert MOST_FAILED <= len(proposer.ledger.landed) <= MOST_FAILED + 1  # two at a time
     assert go(tmp_path).ledger.counts["trained"] == 0
     mended = go(tmp_path, retry_failed=True)

@@ -97,7 +97,7 @@ def test_nothing_that_fits_is_said_with_the_least_there_is_and_no_old_sweep_stay
     write(tmp_path, {})
     assert (tmp_path / "survivors.yaml").exists()
     text = write(tmp_path, {"parameters": 10})
-    assert "Nothing fits. The least that was seen" in text
+    assert "Nothing fits. The smallest values" in text
     assert "parameters 12" in text
     assert not (tmp_path / "survivors.yaml").exists()
     assert "To train" not in text

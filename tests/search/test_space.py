@@ -24,7 +24,7 @@ def test_a_limit_that_nothing_satisfies_says_how_far_the_nearest_is() -> None:
     space = small_space(limits={"macs": "1M"})
     look = space.look()
     assert look.fit == 0
-    with pytest.raises(SpecError, match=r"The nearest of them: macs: [0-9.]+ M is [0-9,]+% over the limit of 1.0 M"):
+    with pytest.raises(SpecError, match=r"The nearest one: macs: [0-9.]+ M is [0-9,]+% over the limit of 1.0 M"):
         look.check()
 
 
@@ -62,7 +62,7 @@ def test_a_search_that_its_own_base_satisfies_is_never_refused() -> None:
         ({"limits": {"latency": 33}}, "33 has no unit; write for example 33ms"),
         ({"limits": {"memory": 64}}, "64 has no unit; write for example 64MiB"),
         ({"axes": {"expansion": [1, "zwei"]}}, "(given: 'zwei')"),
-        ({"axes": {"expansion": [2, 2]}}, "axes.expansion: gives a value twice"),
+        ({"axes": {"expansion": [2, 2]}}, "axes.expansion: has the same value twice"),
         ({"axes": {"base_chanels": [4]}}, "axes.base_chanels: an architecture has no such field"),
         (
             {"axes": {"groups": {"values": [1], "when": {"expansion": [2]}}}},

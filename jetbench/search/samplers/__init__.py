@@ -1,4 +1,4 @@
-"""The samplers of a search, one file each; `SAMPLERS` is the register, by the names that a search file has."""
+"""The samplers of a search, one file each; `SAMPLERS` registers them by their names in a search file."""
 
 from collections.abc import Callable
 
@@ -16,4 +16,4 @@ SAMPLERS: dict[SamplerName, Callable[[Search, int], AnySampler]] = {
     "gp": gp.make_gp,
     "additive": additive.make_additive,
 }
-"""What makes each, for a search and a seed."""
+"""The function that makes each sampler, from a search and a seed."""

@@ -1,9 +1,9 @@
-"""The sampler `additive`: what a network costs is known before it is trained, so only its mIoU is guessed.
+"""The sampler `additive`: a network's cost is known before it is trained, so only its mIoU is predicted.
 
-A black-box sampler proposes a network and then finds out what it costs. This one draws some hundreds of networks that
-are within the counted limits, predicts their mIoU (and what else must be measured) by a linear model of their choices,
-and takes the one that is expected to add most hypervolume at its cost. The noise of single trainings is estimated with
-the model, so that one lucky training does not draw all proposals to itself.
+A black-box sampler proposes a network and then learns its cost. This one draws some hundreds of networks that are
+within the counted limits, predicts their mIoU (and other measured quantities) with a linear model of their choices,
+and picks the one with the largest expected gain in hypervolume at its cost. The model also estimates the noise of
+single trainings, so that one lucky training does not attract all proposals.
 """
 
 import json
@@ -24,16 +24,24 @@ Floats = NDArray[np.float64]
 Assignment = Mapping[str, str]
 
 POOL = 200  # networks that are compared for each proposal
-DRAWS = 2_000  # of these many draws at most
-# Of what is not known of a network, in standard deviations: expected improvement is the mean over these. They are half
-# of a normal distribution's quartile means: with whole ones it explored more than some dozens of trainings can pay for.
+DRAWS = 2_000  # the most draws to fill the pool
+# The expected improvement is the mean over these deviations from the prediction, in standard deviations. They are half
+# of a normal distribution's quartile means; whole ones explored too much for a budget of some dozens of trainings.
 STEPS = (-0.64, -0.16, 0.16, 0.64)
-NOISE_SHARES = (0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 0.95)  # of the variance, to choose from by marginal likelihood
+NOISE_SHARES = (
+    0.05,
+    0.1,
+    0.2,
+    0.4,
+    0.6,
+    0.8,
+    0.95,
+)  # shares of the variance; the model takes the one with the largest marginal likelihood
 
 
 @dataclass(frozen=True)
 class LinearModel:
-    """Ridge regression whose noise is the most likely of `NOISE_SHARES`."""
+    """Ridge regression with the most likely noise share of `NOISE_SHARES`."""
 
     mean: float
     features: Floats
@@ -43,24 +51,24 @@ class LinearModel:
 
     @staticmethod
     def fit(features: Floats, values: Floats) -> "LinearModel":
-        """Of features (N, F) and values (N,); N of two or more."""
+        """Fit features (N, F) and values (N,), with N >= 2."""
         mean, count = float(values.mean()), len(values)
         rest, variance = values - mean, max(float(values.var()), 1e-12)
-        # A network has about as many features that are 1 as there are axes: that is what a unit of prior spreads over.
+        # About as many features of a network are 1 as there are axes; the prior's variance is spread over these.
         norm = float((features**2).sum(axis=1).mean()) or 1.0
         kernel = features @ features.T / norm
-        best, found = -math.inf, LinearModel(mean, features, np.zeros(count), np.eye(count), 0.0)
+        best, model = -math.inf, LinearModel(mean, features, np.zeros(count), np.eye(count), 0.0)
         for share in NOISE_SHARES:
             covariance = variance * ((1 - share) * kernel + share * np.eye(count))
             precision = np.linalg.inv(covariance)
             likelihood = -float(np.linalg.slogdet(covariance)[1]) - float(rest @ precision @ rest)
             if likelihood > best:
                 scale = variance * (1 - share) / norm
-                best, found = likelihood, LinearModel(mean, features, precision @ rest, precision, scale)
-        return found
+                best, model = likelihood, LinearModel(mean, features, precision @ rest, precision, scale)
+        return model
 
     def predict(self, features: Floats) -> tuple[Floats, Floats]:
-        """Of features (M, F): means (M,), and the standard deviations (M,) of what is not known of them."""
+        """Predict features (M, F): means (M,), and standard deviations (M,) of their uncertainty."""
         shared = self.scale * features @ self.features.T
         unknown = self.scale * (features**2).sum(axis=1) - np.einsum("ij,jk,ik->i", shared, self.precision, shared)
         return self.mean + shared @ self.solved, np.sqrt(np.maximum(unknown, 0.0))
@@ -73,7 +81,7 @@ class AdditivePicker:
         self.space, self.goals, self.random = space, goals, random.Random(seed)
         self._features: dict[tuple[tuple[str, str], ...], Floats] = {}
         self.options = [(axis, option) for axis, options in space.choices.items() for option in options]
-        # Of numbers, more may be better all along: 20 channels, never tried, beyond 16 and 12 that were.
+        # Numbers may have a trend that extends to values not yet tried, such as 20 channels after 12 and 16.
         self.ordered = {
             axis: {option: 2 * rank / (len(options) - 1) - 1 for rank, option in enumerate(sorted(options, key=float))}
             for axis, options in space.choices.items()
@@ -86,16 +94,16 @@ class AdditivePicker:
         waiting: Sequence[Assignment],
         taken: set[str],
     ) -> dict[str, str] | None:
-        """The assignment that is expected to add most.
+        """The assignment with the largest expected gain in hypervolume; None if no new network fits.
 
         Args:
-            trained: what has been tried, with its objectives in the order of the goals, less being better.
-            waiting: what is being tried now; it is taken to become what is predicted.
-            taken: fingerprints that are not to be proposed again.
+            trained: assignments that were trained, with their objectives in the order of the goals; less is better.
+            waiting: assignments under way; their predictions are used as their results.
+            taken: fingerprints of networks that must not be proposed again.
         """
-        known = self._matrix([chosen for chosen, _ in trained])
+        features = self._matrix([chosen for chosen, _ in trained])
         models = {
-            name: LinearModel.fit(known, self._scaled(name, [values[number] for _, values in trained]))
+            name: LinearModel.fit(features, self._scaled(name, [values[number] for _, values in trained]))
             for number, name in enumerate(self.goals)
             if name not in COUNTED
         }
@@ -116,7 +124,7 @@ class AdditivePicker:
         return pool[int(gains.argmax())]
 
     def _draw(self, parents: Sequence[Assignment], taken: set[str]) -> list[dict[str, str]]:
-        """Half at random, half neighbours of the front; each within the counted limits and new."""
+        """New networks within the counted limits: half of the draws are random, half are neighbours of the front."""
         pool: dict[str, dict[str, str]] = {}
         for number in range(DRAWS):
             chosen = self.space.draw(self.random) if number % 2 else self._neighbour(self.random.choice(list(parents)))
@@ -128,7 +136,7 @@ class AdditivePicker:
         return list(pool.values())
 
     def _neighbour(self, parent: Assignment) -> dict[str, str]:
-        """One to three axes drawn anew."""
+        """The parent with one to three axes drawn again."""
         changed = set(self.random.sample(list(parent), min(len(parent), self.random.choice((1, 1, 2, 3)))))
         chosen: dict[str, str] = {}
         for axis, options in self.space.choices.items():
@@ -140,7 +148,7 @@ class AdditivePicker:
     def _points(
         self, assignments: Sequence[Assignment], models: Mapping[Objective, LinearModel], step: float = 0.0
     ) -> list[tuple[float, ...]]:
-        """Counted costs as they are, the rest as predicted, `step` deviations to the worse; less is better."""
+        """Objectives, less is better: counted costs, and predictions that are made worse by `step` deviations."""
         if not assignments:
             return []
         features = self._matrix(assignments)
@@ -150,19 +158,19 @@ class AdditivePicker:
                 columns.append([self._counts(chosen).get(name) or 0.0 for chosen in assignments])
             else:
                 mean, unknown = models[name].predict(features)
-                told = mean + step * unknown
-                columns.append(list(told if name == "miou" else np.exp(told)))
+                predicted = mean + step * unknown
+                columns.append(list(predicted if name == "miou" else np.exp(predicted)))
         return [tuple(float(value) for value in row) for row in zip(*columns, strict=True)]
 
     def _scaled(self, name: Objective, values: Sequence[float]) -> Floats:
-        """Times and energies are products more than sums."""
+        """The values that the model fits: logarithms of times and energies, whose effects multiply rather than add."""
         return np.array(values if name == "miou" else np.log(values))
 
     def _counts(self, chosen: Assignment) -> Quantities:
         return Quantities.of(self.space.cost(self.space.architecture(chosen)), None)
 
     def _matrix(self, assignments: Sequence[Assignment]) -> Floats:
-        """(N, F): which option each axis has, where it stands among numbers, and the logarithms of the counts."""
+        """(N, F): the option of each axis (one-hot), the rank of numeric options, and the logarithms of the counts."""
         rows = []
         for chosen in assignments:
             key = tuple(chosen.items())
@@ -186,5 +194,5 @@ def _is_number(option: str) -> bool:
 
 
 def make_additive(search: Search, seed: int) -> optuna.samplers.BaseSampler:
-    """Random proposals; `AdditivePicker` replaces them once there is something to learn from."""
+    """Random proposals; `AdditivePicker` replaces them after the first trainings."""
     return optuna.samplers.RandomSampler(seed=seed)

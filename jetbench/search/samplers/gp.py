@@ -9,11 +9,11 @@ from jetbench.spec.search import Search
 
 
 def make_gp(search: Search, seed: int) -> optuna.samplers.BaseSampler:
-    """It takes over once there is something to learn from.
+    """A Gaussian-process sampler, used after the first random networks.
 
     Raises:
         SpecError: scipy is not installed.
     """
     if find_spec("scipy") is None:
-        raise SpecError("sampler gp needs scipy: pip install 'jetbench[search]'; or take tpe")
+        raise SpecError("sampler gp needs scipy: pip install 'jetbench[search]'; or use the sampler tpe")
     return optuna.samplers.GPSampler(seed=seed, n_startup_trials=1)

@@ -6,5 +6,5 @@ from jetbench.spec.search import Search
 
 
 def make_nsga2(search: Search, seed: int) -> optuna.samplers.BaseSampler:
-    """A generation is a quarter of the trainings."""
+    """An NSGA-II sampler; a generation is a quarter of the trainings."""
     return optuna.samplers.NSGAIISampler(population_size=max(6, search.trainings // 4), seed=seed)

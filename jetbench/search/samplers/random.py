@@ -1,4 +1,4 @@
-"""The sampler `random`: every assignment is as likely as any other."""
+"""The sampler `random`: every option of an axis is equally likely."""
 
 import optuna
 
@@ -6,5 +6,5 @@ from jetbench.spec.search import Search
 
 
 def make_random(search: Search, seed: int) -> optuna.samplers.BaseSampler:
-    """What the other samplers are compared with."""
+    """A random sampler, the reference for the other samplers."""
     return optuna.samplers.RandomSampler(seed=seed)

@@ -6,5 +6,5 @@ from jetbench.spec.search import Search
 
 
 def make_tpe(search: Search, seed: int) -> optuna.samplers.BaseSampler:
-    """It takes over once there is something to learn from."""
+    """A TPE sampler, used after the first random networks."""
     return optuna.samplers.TPESampler(seed=seed, n_startup_trials=1)
