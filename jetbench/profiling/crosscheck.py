@@ -105,11 +105,11 @@ class CrossCheck:
     @property
     def unknown_names(self) -> tuple[str, ...]:
         """Names that a tool reports and that none of its rules covers."""
-        known = {
+        rule_names = {
             tool: {rule.name for rules in by_kind.values() for rule in rules} for tool, by_kind in TOOL_RULES.items()
         }
         return tuple(
-            name for tool in self.tools for name in tool.count.by_operation if name not in known[tool.count.tool]
+            name for tool in self.tools for name in tool.count.by_operation if name not in rule_names[tool.count.tool]
         )
 
 

@@ -340,7 +340,7 @@ def _how_to_go_on(rows: Sequence[AnswerRow], where: str, size: str) -> list[str]
 def _as_sweep(rows: Sequence[AnswerRow], search: Search) -> dict[str, object]:
     """The answer's networks as a sweep, for further training."""
     training = search.training.model_copy(update={"budget": search.final.budget})
-    asked = Sweep(
+    sweep = Sweep(
         name=f"{search.name}-{FRONT}",
         description=f"the answer of {search.name}",
         base=search.base,
@@ -350,7 +350,7 @@ def _as_sweep(rows: Sequence[AnswerRow], search: Search) -> dict[str, object]:
         profiling=search.profiling,
     )
     # exclude_defaults drops the dataset's name, which identifies its class, so dump it in full.
-    return {**asked.model_dump(mode="json", exclude_defaults=True), "dataset": search.dataset.model_dump(mode="json")}
+    return {**sweep.model_dump(mode="json", exclude_defaults=True), "dataset": search.dataset.model_dump(mode="json")}
 
 
 def print_answer(console: Console, table: Table) -> None:

@@ -70,11 +70,11 @@ def read_space(name: str, changes: Mapping[str, Any] | None = None) -> Space:
 
 def axis_problems(base: Mapping[str, Any], axes: Mapping[str, Sequence[Any]]) -> list[str]:
     """The problems of an architecture's axes: unknown fields, values that no network can have, repeated values."""
-    known = [field for field in list_fields(Architecture) if field not in ("name", "description", "paper", "reported")]
+    fields = [field for field in list_fields(Architecture) if field not in ("name", "description", "paper", "reported")]
     problems = []
     for axis, values in axes.items():
-        if axis not in known:
-            close = get_close_matches(axis, known, n=1)
+        if axis not in fields:
+            close = get_close_matches(axis, fields, n=1)
             hint = f"; did you mean {close[0]}?" if close else ""
             problems.append(f"axes.{axis}: an architecture has no such field{hint}")
             continue

@@ -146,10 +146,10 @@ def list_variants(
         SpecError: a variant cannot be built.
         DataError: the dataset is missing or damaged, and its usual form is not known.
     """
-    asked = _read(sweep, changes)
-    read_quoted(asked.quoted)
-    source, is_assumed = _open_or_assume(asked)
-    return asked, expand_sweep(asked, len(source.class_names), source.size), is_assumed
+    checked = _read(sweep, changes)
+    read_quoted(checked.quoted)
+    source, is_assumed = _open_or_assume(checked)
+    return checked, expand_sweep(checked, len(source.class_names), source.size), is_assumed
 
 
 def _read(sweep: Sweep | str | Path, changes: Mapping[str, Any] | None) -> Sweep:
