@@ -1,4 +1,4 @@
-"""The end of a sweep: tables and plots written to its folder, the table on the terminal, and where the files are."""
+"""The report of a sweep: writes its tables and plots to the folder, and prints the table and the paths."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,11 +25,11 @@ from jetbench.reporting.terminal import print_notes, print_whole
 def write_files(study: Study, show_invalid: bool = False) -> list[Path]:
     """Write the tables and plots of a study to its folder; returns their paths.
 
-    Rows whose profile is invalid are left out, unless `show_invalid`. Rows whose protocols differ stand in groups.
+    Rows with an invalid profile are left out, unless `show_invalid`. Rows with different protocols form groups.
     """
     rows = study.rows()
     kept = rows if show_invalid else believed(rows)
-    # One picture holds rows of one protocol: of several, those with the most rows.
+    # A picture shows rows of one protocol only: the largest group.
     groups = group_rows([row for row in kept if row.records], ALL)
     drawn = max(groups, key=lambda group: len(group.rows))
     label = f"{study.title} ({drawn.label})" if drawn.label else study.title
@@ -38,10 +38,10 @@ def write_files(study: Study, show_invalid: bool = False) -> list[Path]:
 
 
 def write_tables(study: Study, rows: Sequence[Row], show_invalid: bool = False) -> list[Path]:
-    """Write table.md, table.tex and table.csv; returns their paths. The CSV has a row for each record, all of them."""
-    wide = build_table(rows, find_columns(_told(LAYOUTS["wide"], rows)), study.title, True, show_invalid)
+    """Write table.md, table.tex and table.csv; returns their paths. The CSV has one row for every record."""
+    wide = build_table(rows, find_columns(_published_or_not(LAYOUTS["wide"], rows)), study.title, True, show_invalid)
     texts = {
-        "table.md": to_markdown(_without_what_was_not_done(wide, rows)),
+        "table.md": to_markdown(_without_unused_columns(wide, rows)),
         "table.tex": to_latex(brief_table(study, rows, show_invalid).without_empty_columns()),
         "table.csv": frame(study.records, study.quoted).to_csv(index=False),
     }
@@ -55,23 +55,23 @@ def brief_table(study: Study, rows: Sequence[Row], show_invalid: bool = False) -
     return build_table(rows, find_columns(LAYOUTS["brief"]), study.title, True, show_invalid)
 
 
-def _without_what_was_not_done(table: Table, rows: Sequence[Row]) -> Table:
-    """Without empty columns, where a study only trains or only profiles."""
+def _without_unused_columns(table: Table, rows: Sequence[Row]) -> Table:
+    """The table without its empty columns, if the study only trains or only profiles."""
     is_half = not any(row.profiles for row in rows) or not any(row.trainings for row in rows)
     return table.without_empty_columns() if is_half else table
 
 
-def _told(names: Sequence[str], rows: Sequence[Row]) -> list[str]:
-    """Those columns, without the published ones where nothing is published of any row."""
+def _published_or_not(names: Sequence[str], rows: Sequence[Row]) -> list[str]:
+    """Those columns, without the published ones if no row has a published figure."""
     if any(row.architecture.reported for row in rows):
         return list(names)
     return [name for name in names if name not in REPORTED]
 
 
 def print_study(console: Console, study: Study, show_invalid: bool = False) -> None:
-    """Print the study's table, what is published of its rows, and the notes to read them by."""
+    """Print the study's table, the published figures of its rows, and the notes on both."""
     rows = study.rows()
-    table = _without_what_was_not_done(brief_table(study, rows, show_invalid), rows)
+    table = _without_unused_columns(brief_table(study, rows, show_invalid), rows)
     is_plain = not console.is_terminal
     print_whole(console, to_terminal(table, is_plain))
     published = [row for row in rows if row.architecture.reported]
@@ -81,12 +81,12 @@ def print_study(console: Console, study: Study, show_invalid: bool = False) -> N
     if published:
         print_notes(console, describe_published([(row.name, row.architecture) for row in rows]))
         console.print(
-            f"[dim]- Where each published figure was read stands in {study.folder / 'table.md'}.[/]", highlight=False
+            f"[dim]- {study.folder / 'table.md'} lists the source of each published figure.[/]", highlight=False
         )
 
 
 def print_written(console: Console, folder: Path, paths: Sequence[Path]) -> None:
-    """Say which files were written where."""
+    """Print the folder and the names of the files that were written."""
     written = ", ".join(path.name for path in paths)
     console.print(f"\nWritten to {folder}: {written}", highlight=False, soft_wrap=True)
 

@@ -1,4 +1,4 @@
-"""A report folder as tables and pages see it: its name, what it asked, its newest record of each variant."""
+"""A report folder as a study: its name, its sweep.yaml, and the newest record of each variant."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Study:
-    """What a report folder holds, in its sweep's order.
+    """The records of a report folder, in the order of its sweep.
 
-    Of a variant that was run on other data or another device too, the newest counts.
+    A variant may have run on several datasets or devices: only its newest record is kept.
     """
 
     folder: Path
@@ -33,13 +33,13 @@ class Study:
     asked: dict[str, Any] = field(default_factory=dict)
 
     def to_frame(self) -> "pd.DataFrame":
-        """A pandas table: one row per record in SI units, and one per baseline that is only quoted."""
+        """A pandas table: one row per record in SI units, and one per baseline with only published figures."""
         from jetbench.reporting.tables.frame import frame
 
         return frame(self.records, self.quoted)
 
     def rows(self, merge_seeds: bool = True) -> list[Row]:
-        """Its rows, then those of baselines that are only quoted."""
+        """The study's rows, then those of baselines with only published figures."""
         return [*rows_of(self.records, self.name, merge_seeds), *quoted_rows(self.quoted)]
 
 
@@ -47,50 +47,50 @@ def read_study(folder: Path | str) -> Study:
     """The study in a report folder.
 
     Raises:
-        SpecError: there is no finished row in it.
+        SpecError: the folder holds no finished row.
         StudyError: a record is of another version.
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise SpecError(f"{folder}: is no report folder; give one such as reports/nano")
+        raise SpecError(f"{folder}: not a report folder; give one such as reports/nano")
     records = read_records(folder)
     if not records:
-        raise SpecError(f"{folder}: holds no {RECORDS} with a finished row; run a sweep first")
-    asked = read_yaml(folder / SWEEP) if (folder / SWEEP).exists() else {}
+        raise SpecError(f"{folder}: has no {RECORDS} with a finished row; run a sweep first")
+    request = read_yaml(folder / SWEEP) if (folder / SWEEP).exists() else {}
     landed = {record.variant: record for record in records if record.kind == "training"}
-    order = _order_of(asked)
-    # What is not in the sweep keeps its place, after what is.
+    order = _order_of(request)
+    # Variants that the sweep does not name come last, in the order of their records.
     trained = sorted(landed.values(), key=lambda record: order.get(record.variant, len(order)))
     alone = [record for record in records if record.kind == "profile"]
-    return study_of(folder, [*trained, *alone], asked, read_quoted(asked.get("quoted") or ()))
+    return study_of(folder, [*trained, *alone], request, read_quoted(request.get("quoted") or ()))
 
 
 def study_of(folder: Path, records: Sequence[Record], asked: dict[str, Any], quoted: Sequence[Baseline] = ()) -> Study:
-    """The study that a folder holds, given its records and its sweep.yaml."""
+    """The study of a folder, from its records and the content of its sweep.yaml (`asked`)."""
     name, description = str(asked.get("name", folder.name)), asked.get("description")
     title = f"{name}: {description}" if description else name
     return Study(folder, folder.resolve().name, title, tuple(records), tuple(quoted), asked)
 
 
-def _order_of(asked: dict[str, Any]) -> dict[str, int]:
-    """Where each variant stands in a sweep; nothing of a search, whose networks stand as they landed."""
+def _order_of(request: dict[str, Any]) -> dict[str, int]:
+    """The position of each variant in a sweep; empty for a search, which keeps the order of its records."""
     try:
-        names = variant_names(parse_spec(Sweep, asked, SWEEP))
+        names = variant_names(parse_spec(Sweep, request, SWEEP))
     except SpecError:
         return {}
     return {name: number for number, name in enumerate(names)}
 
 
 def read_studies(folders: Sequence[Path]) -> list[Study]:
-    """Several studies; of those whose folders are called alike, as many folders above as tell them apart.
+    """Several studies. Where folders share a name, it is extended by as many parent folders as make it unique.
 
     Raises:
-        SpecError: one of them holds no study, or one is given twice.
+        SpecError: a folder holds no study, or is given twice.
     """
     studies = [read_study(folder) for folder in folders]
     paths = [study.folder.resolve() for study in studies]
     if len(set(paths)) < len(paths):
-        raise SpecError(f"{', '.join(map(str, folders))}: one folder is given twice")
+        raise SpecError(f"{', '.join(map(str, folders))}: a folder is given twice; give each once")
     depth = 1
     while len({path.parts[-depth:] for path in paths}) < len(paths):
         depth += 1
@@ -98,7 +98,7 @@ def read_studies(folders: Sequence[Path]) -> list[Study]:
 
 
 def rows_of_studies(studies: Sequence[Study], merge_seeds: bool = True) -> list[Row]:
-    """All rows of several studies; a name that stands in more than one says which it is of."""
+    """All rows of several studies; a name that occurs in more than one is followed by its study."""
     rows = [row for study in studies for row in study.rows(merge_seeds)]
     if len(studies) == 1:
         return rows

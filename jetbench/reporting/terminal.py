@@ -1,4 +1,4 @@
-"""Tables and notes on a terminal: nothing is cut, whatever its width."""
+"""Tables and notes on a terminal of any width, without cutting text."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,7 @@ from rich.table import Table
 
 
 def print_whole(console: Console, table: Table) -> None:
-    """Print a table without cutting a number or a name: where it is wider than the terminal, its lines wrap."""
+    """Print a table without cutting a number or a name: lines wider than the terminal wrap."""
     needed = console.measure(table, options=console.options.update(width=10_000)).maximum
     if needed <= console.width:
         console.print(table)
@@ -17,6 +17,6 @@ def print_whole(console: Console, table: Table) -> None:
 
 
 def print_notes(console: Console, notes: Sequence[str]) -> None:
-    """What one must know to read a table, below it."""
+    """Print the notes below a table."""
     for note in notes:
         console.print(f"[dim]- {escape(note)}[/]", highlight=False, soft_wrap=not console.is_terminal)

@@ -1,4 +1,4 @@
-"""Units: the only place where ms, M and MiB appear, and how numbers in them are written."""
+"""Units for people (ms, M, MiB, %), and how numbers are written in them."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ def _decimals(places: int) -> Callable[[float], str]:
 
 
 def three_digits(value: float) -> str:
-    """Three significant digits of small numbers, too: 0.0645."""
+    """Three significant digits, also for numbers below 1: 0.0645."""
     if value >= 1:
         return significant(value)
     decimals = next((places for places in range(3, 9) if round(value * 10**places) >= 100), 9)
@@ -30,9 +30,9 @@ def three_digits(value: float) -> str:
 
 @dataclass(frozen=True)
 class Unit:
-    """A unit that people read: an SI value times `times` over `over`, written by `write`.
+    """A unit for people: `write` formats the SI value multiplied by `times` and divided by `over`.
 
-    `describe` writes values below `least` (SI) as a count of `small`.
+    `describe` writes values below `least` (SI) as a plain count, followed by `small`.
     """
 
     symbol: str
@@ -44,7 +44,7 @@ class Unit:
 
     @property
     def scale(self) -> float:
-        """What an SI value is multiplied by."""
+        """The factor from the SI value to this unit."""
         return self.times / self.over
 
     def show(self, value: float | None) -> str:
@@ -94,14 +94,14 @@ def counted(number: int, thing: str) -> str:
 
 
 def share_of(part: int, whole: int) -> str:
-    """A part of a count in whole percent; what is some and not 0 does not become 0: `none`, `under 1 %`, `77 %`."""
+    """A part of a count in whole percent: `77 %`; `under 1 %` where it would round to 0; `none` for 0."""
     if part == 0:
         return "none"
     return "under 1 %" if 100 * part < whole else f"{100 * part / whole:.0f} %"
 
 
 def roughly(seconds: float) -> str:
-    """An estimate of a time, no finer than it deserves: under 10 s, about 25 s, about 4 min."""
+    """A coarsely rounded time: under 10 s, about 25 s, about 4 min."""
     if seconds < 10:
         return "under 10 s"
     if seconds < 60:

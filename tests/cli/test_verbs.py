@@ -76,7 +76,7 @@ def test_show_prints_blocks_and_json_with_the_same_totals() -> None:
         (("sweep", "nano", "--budget", "soon"), "'soon' is not a budget"),
         (("sweep", "nano", "--name", "a/b", "--dry-run"), "name"),
         (("sweep", "missing.yaml"), "no bundled sweeps of that name; bundled: "),
-        (("table", "nowhere"), "is no report folder"),
+        (("table", "nowhere"), "not a report folder"),
         (("profile", "weights.safetensors"), "no such weights file"),
         (("profile", "jetseg-nano", "--threads", "9999"), "--threads=9999 is more than the"),
         (("sweep", "nano", "--set", "training.batch_size=257"), "more than the 256 training images"),

@@ -1,4 +1,4 @@
-"""How pictures look: one column of a paper wide, colours that every eye tells apart, names beside what they name."""
+"""The style of pictures: one paper column wide, colours for colour-blind readers, names beside their points."""
 
 import math
 import textwrap
@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 INK, MUTED, ACCENT, GRID = "#1f2933", "#616e7c", "#d55e00", "#e4e7eb"
-# Okabe and Ito's colours, which differ for every common form of colour blindness.
+# Okabe and Ito's colours, which are distinct for every common form of colour blindness.
 PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
@@ -37,7 +37,7 @@ DPI = 300
 
 @dataclass(frozen=True)
 class Label:
-    """A name to stand near a point in data coordinates; bold if it is important. Lower `order` is placed first."""
+    """A name to write near a point in data coordinates; bold if it is important. Lower `order` is placed first."""
 
     x: float
     y: float
@@ -59,7 +59,7 @@ def make_panel(title: str, notes: Sequence[str], height_in: float = 3.1) -> tupl
 
 
 def style_axis(axis: Axes) -> None:
-    """Grid behind, no box."""
+    """Draw the grid behind the data, and no box."""
     axis.set_axisbelow(True)
     axis.grid(color=GRID, linewidth=0.5)
     axis.spines[["top", "right"]].set_visible(False)
@@ -67,7 +67,7 @@ def style_axis(axis: Axes) -> None:
 
 
 def use_log_scale(axis: Axes, which: str, values: Iterable[float], always: bool = False) -> None:
-    """A logarithmic axis with plain numbers, where the values span more than a factor of 12, or `always`."""
+    """Make an axis logarithmic, with plain numbers, if the values span a factor of 12 or more, or `always`."""
     numbers = [value for value in values if value > 0]
     if not numbers or (max(numbers) / min(numbers) < 12 and not always):
         return
@@ -82,14 +82,14 @@ def use_log_scale(axis: Axes, which: str, values: Iterable[float], always: bool 
 Box = tuple[float, float, float, float]
 LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 NEAR_POINTS = 6.0
-"""A name that stands further from its point than this gets a line to it."""
+"""A name further from its point than this gets a line to it."""
 
 
 def name_points(figure: Figure, axis: Axes, labels: Sequence[Label], marks: Sequence[tuple[float, float]]) -> None:
-    """Write names beside their points; those that find no place are letters there, with their names below the plot."""
+    """Write names beside their points; where one does not fit, write a letter and its name below the plot."""
     plain = {text for text in axis.texts}
     spelt: list[Label] = []
-    for _ in range(8):  # a longer text below makes the plot smaller, so that another name may find no place
+    for _ in range(8):  # a longer text below makes the plot smaller, so that another name may not fit
         for text in [text for text in axis.texts if text not in plain]:
             text.remove()
         lettered = [_with_letter(label, spelt) for label in labels]
@@ -97,8 +97,8 @@ def name_points(figure: Figure, axis: Axes, labels: Sequence[Label], marks: Sequ
         fresh = [label for label in labels if _with_letter(label, spelt) in left_out and label not in spelt]
         if not fresh:
             break
-        told = len(spelt)
-        spelt += fresh[: len(LETTERS) - told]
+        count = len(spelt)
+        spelt += fresh[: len(LETTERS) - count]
         key = "; ".join(f"{LETTERS[number]}\N{NO-BREAK SPACE}{label.text}" for number, label in enumerate(spelt))
         _set_key(figure, key)
 
@@ -108,7 +108,7 @@ def _with_letter(label: Label, spelt: Sequence[Label]) -> Label:
 
 
 def _set_key(figure: Figure, key: str) -> None:
-    """Put the names that letters stand for above the notes."""
+    """Write the names of the letters above the notes."""
     notes = figure.get_supxlabel()
     kept = notes[notes.index(END_OF_KEY) + 1 :] if END_OF_KEY in notes else notes
     figure.supxlabel(
@@ -122,9 +122,9 @@ END_OF_KEY = "\n\N{ZERO WIDTH SPACE}"
 def place_labels(
     figure: Figure, axis: Axes, labels: Sequence[Label], marks: Sequence[tuple[float, float]]
 ) -> list[Label]:
-    """Write names where they cover no mark, no other name and no line to one; returns those that found no place.
+    """Write names where they cover no mark, no other name and no line to one; returns those that do not fit.
 
-    A name stands nearer to its own point than to any other, or has a line to it.
+    A name is nearer to its own point than to any other, or has a line to it.
     """
     figure.canvas.draw()
     scale = figure.dpi / 72
@@ -161,7 +161,7 @@ def place_labels(
 
 
 def _spots() -> Iterable[tuple[float, float, float]]:
-    """Where a name may stand: distance in points, and direction across and up."""
+    """Candidate positions of a name: distance in points, and direction across and up."""
     for distance in (5.0, 9.0, 14.0, 20.0, 28.0, 38.0, 50.0):
         for across, up in ((1, 0), (-1, 0), (1, 0.7), (-1, 0.7), (1, -0.7), (-1, -0.7), (0, 1.1), (0, -1.1)):
             yield distance, across, up
@@ -186,7 +186,7 @@ def _distance(box: Box, point: Any) -> float:
 
 
 def _crosses(line: tuple[Any, Any], box: Box) -> bool:
-    """Does a line pass over a box? Looked at in steps of a few dots."""
+    """True if a line passes over a box; checked in steps of about 6 dots."""
     (x0, y0), (x1, y1) = line
     steps = 2 + int(max(abs(x1 - x0), abs(y1 - y0)) // 6)
     return any(_inside(box, (x0 + (x1 - x0) * n / steps, y0 + (y1 - y0) * n / steps)) for n in range(1, steps))
@@ -207,13 +207,13 @@ def _write(axis: Axes, label: Label, offset: tuple[float, float], has_line: bool
         fontsize=LABEL_POINTS,
         color=label.colour,
         fontweight="bold" if label.is_important else "normal",
-        bbox={"facecolor": "white", "alpha": 0.75, "edgecolor": "none", "pad": 0.2},  # a name may stand on a line
+        bbox={"facecolor": "white", "alpha": 0.75, "edgecolor": "none", "pad": 0.2},  # a name may cover a line
         arrowprops=line if has_line else None,
     )
 
 
 def name_ends(figure: Figure, axis: Axes, labels: Sequence[Label]) -> None:
-    """Write names to the right of the ends of lines, one above the other where they would meet, each with a line."""
+    """Write names to the right of the ends of lines, stacked where they would overlap, each with a line."""
     figure.canvas.draw()
     step = 1.2 * LABEL_POINTS * figure.dpi / 72
     right = max((axis.transData.transform((label.x, label.y))[0] for label in labels), default=0.0)
@@ -221,7 +221,7 @@ def name_ends(figure: Figure, axis: Axes, labels: Sequence[Label]) -> None:
     heights = [float(axis.transData.transform((label.x, label.y))[1]) for label in ordered]
     for number in range(1, len(heights)):
         heights[number] = max(heights[number], heights[number - 1] + step)
-    # What was pushed over the top comes down again, and pushes what is below it.
+    # Names pushed over the top come down again, and push those below them.
     top = axis.get_window_extent().y1
     for number in reversed(range(len(heights))):
         heights[number] = min(heights[number], top - step * (len(heights) - 1 - number))
@@ -252,11 +252,11 @@ def make_figure(title: str, data: str, where: str) -> tuple[Figure, Axes, Axes]:
 
 
 def save_figure(figure: Figure, path: Path, formats: Sequence[str] = ("png", "svg"), dpi: int = 160) -> list[Path]:
-    """Write and close a figure; the same bytes each time."""
+    """Write and close a figure; the same figure gives the same bytes."""
     paths = [path.with_suffix(f".{name}") for name in formats]
     for target in paths:
         dates = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
         figure.savefig(target, dpi=dpi, metadata=dates.get(target.suffix[1:]))
-        figure.set_layout_engine("none")  # the first has laid it out, which takes longer than drawing it
+        figure.set_layout_engine("none")  # layout takes longer than drawing, and the first format has done it
     plt.close(figure)
     return paths

@@ -1,4 +1,4 @@
-"""Records to pictures: accuracy against each cost, MACs against latency, roofline, latencies, learning curves."""
+"""The pictures of a study: accuracy against each cost, latency against MACs, roofline, latencies, learning curves."""
 
 import statistics
 from collections.abc import Callable, Sequence
@@ -34,7 +34,7 @@ from jetbench.stats import front_of
 
 JETSEG, RELEASED, BASELINE = PALETTE[0], PALETTE[5], INK
 AT_THE_END = ("accuracy-against-latency", "accuracy-against-macs", "latency-against-macs", "learning-curves")
-"""What a sweep draws when it ends; the rest, and PDF, `jetbench plot` does."""
+"""The pictures that a sweep draws at its end; `jetbench plot` draws all of them, also as PDF."""
 MOST_CURVES = 12
 MOST_BOXES = 40
 
@@ -45,7 +45,7 @@ PARAMETERS, VAL = BY_NAME["parameters"], BY_NAME["val"]
 
 @dataclass(frozen=True)
 class Dot:
-    """A row in a picture: where it is, and the ends of what is known of it, in the units of the axes."""
+    """A row in a picture: its position with intervals, in the units of the axes."""
 
     row: Row
     x: Value
@@ -70,7 +70,7 @@ def write_plots(
     names: Sequence[str] = PICTURES,
     formats: Sequence[str] = FORMATS,
 ) -> list[Path]:
-    """Draw what the rows allow, in each format; returns the paths. A picture without data is not written."""
+    """Draw the named pictures in each format; returns the paths. A picture without data is not written."""
     drawers: dict[str, Callable[[Sequence[Row], str], Figure | None]] = {
         "accuracy-against-latency": lambda rows, title: _draw_marks(rows, title, LATENCY, VAL),
         "accuracy-against-energy": lambda rows, title: _draw_marks(rows, title, ENERGY, VAL),
@@ -91,13 +91,13 @@ def write_plots(
 
 
 def _value(row: Row, axis: Column) -> Value | None:
-    told = axis.read(row)
-    if told is None or told.number <= 0:
+    value = axis.read(row)
+    if value is None or value.number <= 0:
         return None
     latency = row.pooled() if axis is LATENCY else None
     scale = axis.on_axis.scale / (latency.batch_size if latency else 1)  # an image's share of its batch
-    low, high, spread = (None if part is None else scale * part for part in (told.low, told.high, told.spread))
-    return replace(told, number=scale * told.number, low=low, high=high, spread=spread)
+    low, high, spread = (None if part is None else scale * part for part in (value.low, value.high, value.spread))
+    return replace(value, number=scale * value.number, low=low, high=high, spread=spread)
 
 
 def _draw_marks(rows: Sequence[Row], title: str, across: Column, up: Column) -> Figure | None:
@@ -107,7 +107,7 @@ def _draw_marks(rows: Sequence[Row], title: str, across: Column, up: Column) -> 
     if not marks:
         return None
     best = front_of_told([(mark.x, mark.y) for mark in marks]) if up is VAL else set()
-    # Where it is not known how sure the accuracies are, the numbers alone make a line, and no name is singled out.
+    # If an accuracy has no interval, the front is drawn by the numbers alone, and no name is bold.
     by_numbers = set(front_of([(mark.x.number, -mark.y.number) for mark in marks])) if up is VAL else set()
     figure, axis = make_panel(title, _notes([mark.row for mark in marks], across, up, bool(best)))
     use_log_scale(axis, "x", [mark.x.number for mark in marks])
@@ -139,7 +139,7 @@ def _draw_marks(rows: Sequence[Row], title: str, across: Column, up: Column) -> 
 
 
 def _order_of(row: Row) -> int:
-    """JetSeg's networks are named before their baselines: they are what a picture is about."""
+    """JetSeg's networks get their labels before the baselines, since they are the subject of a picture."""
     return int(isinstance(row.architecture, Baseline))
 
 
@@ -151,7 +151,7 @@ def colour_of(row: Row) -> str:
 
 
 def _ink_of(row: Row) -> str:
-    """The colour of its name: light blue would be hard to read."""
+    """The colour of a row's name: light blue would be hard to read."""
     return BASELINE if isinstance(row.architecture, Baseline) else JETSEG
 
 
@@ -161,7 +161,7 @@ def _draw_mark(axis: Axes, mark: Dot) -> None:
         if value.low is not None and value.high is not None and value.low != value.high:
             other = mark.y if value is mark.x else mark.x
             line(other.number, value.low, value.high, color=colour, linewidth=0.7, alpha=0.6, zorder=2)
-    # Hollow: what its name stands for is not sure (an approximate network, or a suspect profile).
+    # Hollow: an approximate network, an early end or a suspect profile.
     doubtful = mark.row.label != mark.row.name
     shape = "^" if isinstance(mark.row.architecture, Baseline) else "o"
     axis.scatter(
@@ -177,16 +177,16 @@ def _draw_mark(axis: Axes, mark: Dot) -> None:
 
 
 def _draw_paces(axis: Axes, marks: Sequence[Dot]) -> None:
-    """Lines of equal MACs a second: what lies above another's line uses the machine worse."""
+    """Draw lines of equal MACs per second: a network above a line uses the machine less well."""
     (low, high), ends = axis.get_xlim(), axis.get_ylim()
     paces = sorted(mark.x.number / mark.y.number for mark in marks)  # M a ms: G a second
     shown: list[float] = []
     for pace in (paces[0], paces[-1], paces[len(paces) // 2]):
         if any(1 / 3 < pace / other < 3 for other in shown):
-            continue  # their figures would meet
+            continue  # their labels would overlap
         shown.append(pace)
         axis.plot([low, high], [low / pace, high / pace], color=MUTED, linewidth=0.5, linestyle=":", zorder=0)
-        # Where the line leaves the plot.
+        # At the point where the line leaves the plot.
         axis.annotate(
             f"{pace:.3g} GMAC/s",
             (min(high, ends[1] * pace), min(high / pace, ends[1])),
@@ -199,17 +199,17 @@ def _draw_paces(axis: Axes, marks: Sequence[Dot]) -> None:
 
 
 def _notes(rows: Sequence[Row], across: Column, up: Column, is_told: bool) -> list[str]:
-    """Key, data and machine, as far as the picture's numbers hang on them."""
+    """Notes on the key, and on the data and machine if the picture's numbers depend on them."""
     axes = (across, up)
     key = ["blue: JetSeg, paper form"] if any(colour_of(row) == JETSEG for row in rows) else []
     key += ["light blue: released form"] if any(colour_of(row) == RELEASED for row in rows) else []
     key += ["black triangles: baselines"] if any(colour_of(row) == BASELINE for row in rows) else []
     if VAL in axes and is_told:
-        key += ["orange, bold: nothing else is told to be better in one and not worse in the other"]
+        key += ["orange, bold: Pareto-optimal by 95 % intervals"]
     elif VAL in axes:
-        key += ["dashed: the best numbers of one training each; other seeds may change it"]
+        key += ["dashed: Pareto front of one training each; other seeds may change it"]
     key += ["hollow: approximate, ended early or suspect"] if any(row.label != row.name for row in rows) else []
-    key += ["bars: 95 % intervals, or what a machine repeats"] if LATENCY in axes else []
+    key += ["bars: 95 % intervals, at least the machine's repeatability"] if LATENCY in axes else []
     notes = ["; ".join(key)] if key else []
     records = [record for row in rows for record in row.records]
     if VAL in axes:
@@ -224,7 +224,7 @@ def _machines(rows: Sequence[Row]) -> list[str]:
 
 
 def _draw_roofline(rows: Sequence[Row], title: str) -> Figure | None:
-    """FLOPs a second reached against FLOPs a byte; the device's roof where its data sheet is known."""
+    """FLOPs per second reached against FLOPs per byte, with the device's roof if its data sheet is known."""
     points = []
     roofs: dict[tuple[float, float], str] = {}
     for row in rows:
@@ -239,8 +239,8 @@ def _draw_roofline(rows: Sequence[Row], title: str) -> Figure | None:
             roofs[max(arithmetic), peaks["bandwidth"]] = profile.estimate.device
     if not points:
         return None
-    roof = "; ".join(roofs.values()) or "no data sheet of this machine is known, so no roof is drawn"
-    notes = [f"FLOPs and least bytes are counted, seconds measured; roof: {roof}", *_machines(rows)]
+    roof = "; ".join(roofs.values()) or "not drawn, because the data sheet of this machine is not known"
+    notes = [f"FLOPs and minimum bytes are counted, seconds are measured; roof: {roof}", *_machines(rows)]
     figure, axis = make_panel(f"{title}: roofline", notes)
     for _, intensity, reached in points:
         axis.scatter(intensity, reached, s=0)
@@ -265,9 +265,9 @@ def _draw_roofline(rows: Sequence[Row], title: str) -> Figure | None:
 
 
 def _draw_latencies(rows: Sequence[Row], title: str) -> Figure | None:
-    """Every pass of every network: box from the 25th to the 75th percentile, whiskers 5th and 95th, worst as a dot."""
+    """All passes of each network: box from the 25th to the 75th percentile, whiskers 5th and 95th, worst as a dot."""
     timed = [(row, latency) for row in rows if (latency := row.pooled()) is not None]
-    timed.sort(key=lambda each: each[1].median_s)
+    timed.sort(key=lambda item: item[1].median_s)
     if not timed:
         return None
     shown = timed[:MOST_BOXES]
@@ -294,15 +294,15 @@ def _draw_latencies(rows: Sequence[Row], title: str) -> Figure | None:
 
 
 def _draw_curves(rows: Sequence[Row], title: str) -> Figure | None:
-    """Validation mIoU at each evaluation: a curve that still rises had too little budget to rank anything."""
+    """Validation mIoU at each evaluation: the budget was too small to rank networks whose curve still rises."""
     trained = [row for row in rows if row.trainings]
     if not trained:
         return None
     best = sorted(trained, key=lambda row: -_mean_curve(row)[-1][1])
     shown = {id(row): number for number, row in enumerate(best[:MOST_CURVES])}
     several = any(len(row.trainings) > 1 for row in trained)
-    what = "a network, the mean of its seeds in a band of their standard deviation" if several else "a training"
-    notes = [f"one line {what}, scored on the whole validation split; a line that still rises had too little budget"]
+    what = "network: the mean of its seeds, in a band of their standard deviation" if several else "training"
+    notes = [f"one line per {what}; scored on the whole validation split; a line that still rises needs more budget"]
     if len(trained) > MOST_CURVES:
         notes.append(f"named: the {MOST_CURVES} best of {len(trained)}; grey: the rest")
     notes += list(dict.fromkeys(record.data.describe() for row in trained for record in row.records))[:2]
@@ -310,7 +310,7 @@ def _draw_curves(rows: Sequence[Row], title: str) -> Figure | None:
     labels = []
     for row in trained:
         at = shown.get(id(row))
-        # As many styles as names: a colour comes again only with other dashes.
+        # Each name has its own style: a colour is repeated only with dashes.
         colour = "#cbd2d9" if at is None else PALETTE[at % len(PALETTE)]
         style = "-" if at is None or at < len(PALETTE) else (0, (4, 1.5))
         curve = _mean_curve(row)
@@ -339,7 +339,7 @@ def _draw_curves(rows: Sequence[Row], title: str) -> Figure | None:
 
 
 def _mean_curve(row: Row) -> list[tuple[float, float, float]]:
-    """Passes, mean mIoU (%) and its deviation over the seeds at each evaluation, as far as all of them went."""
+    """Passes, mean mIoU (%) and its deviation over the seeds at each evaluation that all seeds have."""
     curve: list[tuple[float, float, float]] = []
     for group in zip(*(training.val for training in row.trainings), strict=False):
         scores = [100 * each.counts.miou for each in group]

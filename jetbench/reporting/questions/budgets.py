@@ -1,4 +1,4 @@
-"""How brief is enough: what each budget, size, dataset and proxy tells of how networks rank after a long training."""
+"""How brief a training is enough: how well each budget, size, dataset and proxy predicts the final ranking."""
 
 import statistics
 from collections.abc import Callable, Mapping, Sequence
@@ -17,14 +17,15 @@ from jetbench.stats import kendall_tau, tau_interval
 
 FEWEST = 4
 GOOD = 0.01
-"""A pick that is so near to the best, in mIoU, is as good as the best."""
+"""A pick within this much mIoU of the best counts as good as the best."""
 
 
 @dataclass(frozen=True)
 class Way:
-    """One way to foresee how networks rank: a number for each, and what it costs in seconds.
+    """One way to predict the ranking of networks: a number for each network, and the cost in seconds.
 
-    With a `truth` of its own it is held against that. `val` has the validation mIoU that the reference ended with.
+    The numbers are compared with `truth`, or with the reference if it is None. `val` is the reference's final
+    validation mIoU of each network.
     """
 
     name: str
@@ -37,7 +38,7 @@ class Way:
 
 @dataclass(frozen=True)
 class Tau:
-    """Kendall's tau-b of two rankings, with its 95 % interval over networks where there are enough."""
+    """Kendall's tau-b of two rankings, with its 95 % interval over networks; None if there are too few networks."""
 
     value: float
     interval: tuple[float, float] | None
@@ -47,15 +48,15 @@ class Tau:
 
     @property
     def is_told(self) -> bool:
-        """Does the interval lie above 0?"""
+        """True if the interval lies above 0."""
         return self.interval is not None and self.interval[0] > 0
 
 
 @dataclass(frozen=True)
 class Foresight:
-    """How well a way foresees the reference: tau with its interval, and what its pick loses against the best.
+    """How well a way predicts the reference: tau with its interval, and the mIoU its pick loses to the best.
 
-    `test` and `val` are with the reference's mIoU of that split; `val` is None of the reference itself.
+    `test` and `val` compare it with the reference's mIoU on that split; `val` is None for the reference itself.
     """
 
     way: Way
@@ -63,34 +64,34 @@ class Foresight:
     test: Tau
     regret: float
     best_half: float
-    """Share of the reference's better half that is in the way's better half."""
+    """Share of the reference's better half that is also in this way's better half."""
     val: Tau | None = None
 
 
 def _network(record: Record) -> str:
-    """What a network is called in every study, whatever its budget and seed."""
+    """The name of a network without budget and seed, which is the same in every study."""
     rest = {key: value for key, value in record.changes.items() if key not in (BUDGET, SEED)}
     return describe_changes(rest) or record.architecture.name
 
 
 def _groups(study: Study) -> dict[str, list[Record]]:
-    """Trained records of a study by budget, the briefest first."""
+    """Trained records of a study by budget, the shortest first."""
     groups: dict[str, list[Record]] = {}
     for record in study.records:
         if record.training is not None and not record.training.stopped:
             groups.setdefault(str(record.recipe.budget), []).append(record)
-    ordered = sorted(groups.items(), key=lambda each: each[1][0].training.steps if each[1][0].training else 0)
+    ordered = sorted(groups.items(), key=lambda item: item[1][0].training.steps if item[1][0].training else 0)
     return dict(ordered)
 
 
 def _means(records: Sequence[Record], pick: Callable[[Record], float | None]) -> dict[str, float]:
     """The mean over the seeds of each network."""
-    found: dict[str, list[float]] = {}
+    by_network: dict[str, list[float]] = {}
     for record in records:
         value = pick(record)
         if value is not None:
-            found.setdefault(_network(record), []).append(value)
-    return {name: statistics.fmean(values) for name, values in found.items()}
+            by_network.setdefault(_network(record), []).append(value)
+    return {name: statistics.fmean(values) for name, values in by_network.items()}
 
 
 def _val(record: Record) -> float | None:
@@ -113,22 +114,23 @@ def _describe_data(record: Record) -> str:
 
 
 def list_ways(studies: Sequence[Study]) -> tuple[list[Way], Way, str]:
-    """Every way that the studies hold, the reference, and what the reference is.
+    """Every way in the studies, the reference, and a description of the reference.
 
-    The reference is the longest budget of the first study, by test mIoU. A brief training is read as its reader would,
-    by its best validation mIoU.
+    The reference is the longest budget of the first study, by test mIoU. A brief training ranks networks as a user
+    would, by their best validation mIoU.
 
     Raises:
         SpecError: the first study has no trainings, or of too few networks.
     """
     groups = _groups(studies[0])
     if not groups:
-        raise SpecError(f"{studies[0].folder}: no training ended in it")
+        raise SpecError(f"{studies[0].folder}: has no finished training; give a study that trains")
     budget, longest = list(groups.items())[-1]
     truth = _means(longest, _test)
     if len(truth) < FEWEST:
         raise SpecError(
-            f"{studies[0].folder}: {units.counted(len(truth), 'network')} with {budget}; ranks need {FEWEST} at least"
+            f"{studies[0].folder}: {units.counted(len(truth), 'network')} with {budget}; a ranking needs at least "
+            f"{FEWEST}"
         )
     seeds = sorted({record.recipe.seed for record in longest})
     about = f"{budget} at {_describe_data(longest[0])}, {units.counted(len(seeds), 'seed')}"
@@ -148,23 +150,23 @@ def list_ways(studies: Sequence[Study]) -> tuple[list[Way], Way, str]:
                 title += ", by val"
             ways.append(Way(title, _means(records, _val), _mean_of(records, _seconds), len(own)))
     if len(seeds) > 1:
-        # How well the long training foresees itself: one of its seeds against the mean of the others.
+        # How well the long training predicts itself: one of its seeds against the mean of the others.
         one, rest = (
             [record for record in longest if (record.recipe.seed == seeds[0]) == is_first] for is_first in (True, False)
         )
         title = f"{budget}, seed {seeds[0]} against the others"
         ways.append(Way(title, _means(one, _test), _mean_of(one, _seconds), truth=_means(rest, _test)))
-    ways += _proxies(longest)  # of the reference's own data and size: they hang on both
+    ways += _proxies(longest)  # they depend on data and size, so those of the reference
     return ways, reference, about
 
 
 def _mean_of(records: Sequence[Record], pick: Callable[[Record], float | None]) -> float | None:
-    found = [value for record in records if (value := pick(record)) is not None]
-    return statistics.fmean(found) if found else None
+    values = [value for record in records if (value := pick(record)) is not None]
+    return statistics.fmean(values) if values else None
 
 
 def _proxies(records: Sequence[Record]) -> list[Way]:
-    """Counts, and proxies of networks before their training: the mean over the seeds."""
+    """Counts, and proxies of untrained networks, as ways: the mean over the seeds."""
     ways = []
     counted: dict[str, Callable[[Record], float | None]] = {
         "MACs": lambda record: counts_of(record).macs,
@@ -185,7 +187,7 @@ def _proxy_reader(name: str) -> Callable[[Record], float | None]:
 
 
 def foresee(way: Way, reference: Way) -> Foresight | None:
-    """How well a way foresees the reference; None of too few networks in common, or where all of them are alike."""
+    """How well a way predicts the reference; None if too few networks are in both, or if all have equal values."""
     truth = way.truth or reference.values
     shared = [name for name in truth if name in way.values]
     test = _tau([(way.values[name], truth[name]) for name in shared])
@@ -194,7 +196,7 @@ def foresee(way: Way, reference: Way) -> Foresight | None:
     best = max(truth[name] for name in shared)
     pick = max(shared, key=lambda name: way.values[name])
     half = len(shared) // 2
-    ours, theirs = (set(sorted(shared, key=lambda n: -each[n])[:half]) for each in (way.values, truth))
+    ours, theirs = (set(sorted(shared, key=lambda n: -scores[n])[:half]) for scores in (way.values, truth))
     val = None
     if way.truth is None and reference.val is not None and way.values != reference.val:
         val = _tau([(way.values[name], reference.val[name]) for name in shared if name in reference.val])
@@ -207,15 +209,18 @@ def _tau(pairs: Sequence[tuple[float, float]]) -> Tau | None:
 
 
 def build_budgets(studies: Sequence[Study]) -> Table:
-    """What each way tells of the reference, in the order of the studies, proxies last.
+    """A table of how well each way predicts the reference, in the order of the studies, proxies last.
 
     Raises:
-        SpecError: nothing can be told.
+        SpecError: no way has enough networks in common with the reference.
     """
     ways, reference, about = list_ways(studies)
-    told = [foresight for way in ways if (foresight := foresee(way, reference)) is not None]
-    if not told:
-        raise SpecError("no budget or proxy has enough networks in common with the longest one")
+    foresights = [foresight for way in ways if (foresight := foresee(way, reference)) is not None]
+    if not foresights:
+        raise SpecError(
+            f"no budget or proxy has {FEWEST} networks in common with the longest budget; give studies of the same "
+            "networks"
+        )
     columns = (
         numbers("networks", "networks"),
         numbers("tau", "Kendall's tau, test", "measured", short="tau test"),
@@ -225,17 +230,18 @@ def build_budgets(studies: Sequence[Study]) -> Table:
         numbers("seconds", "seconds a training", "measured", short="s"),
         numbers("share", "of the reference's (%)", "measured", short="cost %"),
     )
-    rows = tuple(_row(each, reference) for each in told)
+    rows = tuple(_row(foresight, reference) for foresight in foresights)
     first = (
-        f"How well each way foresees {about}: networks ranked by test mIoU, the mean of its seeds. A brief training is "
-        "read by its best validation mIoU.",
-        "Kendall's tau-b: 1 is the same order, 0 none; in brackets 95 % over networks by bootstrap, where there are "
-        "ten at least; val is with the mIoU that the reference ended with there, so without what sets the two splits "
-        "apart. Of the better half: how many of its networks the way has in its own. Lost: test mIoU of the "
-        "best network less that of the way's pick. Seconds: data, network, scoring and checkpoints on the machine that "
-        "trained (of older records data and network alone); several seeds cost as many times.",
+        f"How well each way predicts the reference, {about}: networks ranked by test mIoU, the mean of its seeds. A "
+        "brief training ranks networks by their best validation mIoU.",
+        "Kendall's tau-b: 1 is the same order, 0 is no relation; in brackets the 95 % interval over networks by "
+        "bootstrap, given for at least ten networks. Tau val: compared with the final validation mIoU of the reference "
+        "instead, so without the differences between the two splits. Of the better half: the share of the "
+        "reference's better half that is also in the way's better half. Lost: test mIoU of the best network minus that "
+        "of the way's pick. Seconds: data, network, scoring and checkpoints on the machine that trained (for older "
+        "records data and network only); n seeds cost n times as much.",
         *(
-            ["The reference is one training of each: what two seeds of one network differ by, no way can foresee."]
+            ["The reference has one training per network: no way can predict the differences between seeds."]
             if reference.seeds == 1
             else []
         ),
@@ -245,18 +251,18 @@ def build_budgets(studies: Sequence[Study]) -> Table:
     return Table(f"How brief is enough: {studies[0].name}", columns, (Section("", rows),), Notes(first))
 
 
-def _row(told: Foresight, reference: Way) -> TableRow:
-    seconds = told.way.seconds
+def _row(foresight: Foresight, reference: Way) -> TableRow:
+    seconds = foresight.way.seconds
     share = 100 * seconds / reference.seconds if seconds is not None and reference.seconds else None
-    seeds = f", {told.way.seeds} seeds" if told.way.seeds > 1 else ""
+    seeds = f", {foresight.way.seeds} seeds" if foresight.way.seeds > 1 else ""
     return TableRow(
-        told.way.name + seeds,
+        foresight.way.name + seeds,
         (
-            Cell(str(told.networks)),
-            Cell(str(told.test), is_strong=told.test.is_told),
-            Cell(str(told.val or units.MISSING), is_strong=told.val is not None and told.val.is_told),
-            Cell(f"{100 * told.best_half:.0f}"),
-            Cell(f"{100 * told.regret:.1f}", is_strong=told.regret <= GOOD),
+            Cell(str(foresight.networks)),
+            Cell(str(foresight.test), is_strong=foresight.test.is_told),
+            Cell(str(foresight.val or units.MISSING), is_strong=foresight.val is not None and foresight.val.is_told),
+            Cell(f"{100 * foresight.best_half:.0f}"),
+            Cell(f"{100 * foresight.regret:.1f}", is_strong=foresight.regret <= GOOD),
             Cell(units.MISSING if seconds is None else f"{seconds:.0f}"),
             Cell(units.MISSING if share is None else f"{share:.1f}"),
         ),
@@ -264,37 +270,37 @@ def _row(told: Foresight, reference: Way) -> TableRow:
 
 
 def _describe_proxies(study: Study) -> list[str]:
-    """What the measured ones cost, which are measured together."""
+    """Notes on the cost of the proxies, which are measured together, and on networks without a value."""
     trained = [record for records in _groups(study).values() for record in records if record.training]
     spent = [r.training.phase_seconds.get("proxies", 0.0) for r in trained if r.training and r.training.proxies]
     if not spent or not any(spent):
         return []
     names = dict.fromkeys(name for record in trained if record.training for name in record.training.proxies)
-    told = [
-        f"{', '.join(names)}: on one batch before the training, {statistics.median(spent):.2g} s a network together. "
-        "MACs and parameters are counted, which takes no time."
+    lines = [
+        f"{', '.join(names)}: measured on one batch before the training; all together take "
+        f"{statistics.median(spent):.2g} s per network. MACs and parameters are counted, which takes no time."
     ]
     for name in names:
         without = dict.fromkeys(
             _network(r) for r in trained if r.training and r.training.proxies and name not in r.training.proxies
         )
         if without:
-            told.append(f"{name} is no finite number for {', '.join(without)}: left out of its row.")
-    return told
+            lines.append(f"{name} has no finite value for {', '.join(without)}, which its row leaves out.")
+    return lines
 
 
 def _describe_recipes(studies: Sequence[Study]) -> list[str]:
     lines = [
-        "Bold: the interval lies above 0 (intervals hold one by one: of twenty, one does by chance), or the pick is "
-        "within a point of the best. Networks are paired by name. "
-        "Counts and proxies are those at the reference's data and size.",
+        "Bold: the interval lies above 0, or the pick is within one point of the best. Each is a 95 % interval "
+        "by itself: one in twenty lies above 0 by chance. Networks are paired by name. "
+        "Counts and proxies are for the reference's data and size.",
     ]
     for study in studies:
         trained = [record for record in study.records if record.training]
         environments = dict.fromkeys(f"{e.device}, {e.cpu}" for r in trained if (e := r.training_environment))
         data = dict.fromkeys(record.data.describe() for record in trained)
-        told = (
+        parts = (
             [*data, f"trained by {describe_trainings(trained)}", f"on {' and '.join(environments)}"] if trained else []
         )
-        lines.append(f"{study.name}: {'; '.join(told) or 'no training ended in it'}.")
+        lines.append(f"{study.name}: {'; '.join(parts) or 'no finished training'}.")
     return lines

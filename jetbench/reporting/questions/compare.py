@@ -1,4 +1,4 @@
-"""Two studies beside each other, paired by variant: each change with its interval, ties, and what does not compare."""
+"""Compares two studies, paired by variant: each change with its interval, and what does not compare."""
 
 import math
 import re
@@ -21,14 +21,16 @@ ChangeOutcome = Literal["better", "worse", "tie", "same", "not told", "gone", "n
 TIMED = ("latency", "fps-e2e", "energy")
 METRICS = ("latency", "fps-e2e", "memory", "energy", "val", "test", "parameters", "macs", "eq2")
 ALIASES = {"miou": "test", "e2e": "fps-e2e"}
-VERSION = "jetbench"  # two versions of it are what a comparison is often about
+OUTCOMES: dict[ChangeOutcome, str] = {"tie": "not significant", "not told": "uncertainty unknown"}
+"""How an outcome is shown, where its own word does not say it."""
+VERSION = "jetbench"  # may differ: a comparison is often about two versions of jetbench
 
 
 @dataclass(frozen=True)
 class Change:
-    """One number of one variant, before and after: `amount` is relative, or a difference in points of mIoU.
+    """One number of one variant, before and after: `amount` is relative, or a difference of mIoU.
 
-    `half` is the half width of its 95 % interval, None where nothing is known of it.
+    `half` is the half width of its 95 % interval; None if the uncertainty is unknown.
     """
 
     metric: str
@@ -40,23 +42,27 @@ class Change:
 
     @property
     def worse_by(self) -> float:
-        """How much worse it has become; below 0 where it is better."""
+        """By how much the number has become worse; negative if it is better."""
         column = BY_NAME[self.metric]
         return (self.amount or 0.0) * (1 if column.better == "low" else -1)
 
     @property
     def text(self) -> str:
-        """The change as people read it."""
+        """The change and its outcome in words, for a table cell."""
         if self.amount is None:
-            return units.MISSING if self.outcome == "missing" else self.outcome
+            return units.MISSING if self.outcome == "missing" else _shown(self.outcome)
         scale, unit = (100, "") if BY_NAME[self.metric].is_score else (100, " %")
-        told = f"{scale * self.amount:+.1f}" + (f" \N{PLUS-MINUS SIGN} {scale * self.half:.1f}" if self.half else "")
-        return f"{told}{unit} {self.outcome}"
+        number = f"{scale * self.amount:+.1f}" + (f" \N{PLUS-MINUS SIGN} {scale * self.half:.1f}" if self.half else "")
+        return f"{number}{unit} {_shown(self.outcome)}"
+
+
+def _shown(outcome: ChangeOutcome) -> str:
+    return OUTCOMES.get(outcome, outcome)
 
 
 @dataclass(frozen=True)
 class VariantPair:
-    """A variant that both studies have, and its changes."""
+    """A variant that both studies have, and its changes by metric."""
 
     name: str
     changes: dict[str, Change]
@@ -64,7 +70,7 @@ class VariantPair:
 
 @dataclass(frozen=True)
 class Limit:
-    """How much worse a metric may become, by --fail-on: a share, or points of mIoU as a share of 1."""
+    """How much worse a metric may become, from --fail-on: a share, or a difference of mIoU (0.01 is one point)."""
 
     metric: str
     amount: float
@@ -73,7 +79,7 @@ class Limit:
 
 @dataclass(frozen=True)
 class StudyComparison:
-    """All pairs of two studies; `differing` says of each metric why it does not compare, where it does not."""
+    """All pairs of two studies; `differing` gives the reason for each metric that does not compare."""
 
     before: Study
     after: Study
@@ -84,19 +90,19 @@ class StudyComparison:
 
     @property
     def is_empty(self) -> bool:
-        """Is there nothing at all that compares?"""
+        """True if no metric of any variant compares."""
         return not self.pairs or len(self.differing) == len(METRICS)
 
     def failures(self, limits: Sequence[Limit]) -> list[str]:
-        """What is worse than allowed, or was there and is not any more, in words. A tie is never worse."""
-        lines = [f"{name}: is not in {self.after.name} any more" for name in self.only_before if limits]
+        """What is worse than allowed or no longer there, a line each. A change within its interval is never worse."""
+        lines = [f"{name}: is no longer in {self.after.name}" for name in self.only_before if limits]
         for limit in limits:
             for pair in self.pairs:
                 change = pair.changes[limit.metric]
                 if change.outcome == "gone":
-                    lines.append(f"{pair.name}: {limit.metric} is not there any more")
+                    lines.append(f"{pair.name}: {limit.metric} is no longer measured")
                 elif change.outcome in ("worse", "not told") and change.worse_by > limit.amount:
-                    doubt = "; one run each, so chance is not ruled out" if change.outcome == "not told" else ""
+                    doubt = "; with one run each this may be chance" if change.outcome == "not told" else ""
                     lines.append(f"{pair.name}: {limit.metric} {change.text}, more than {limit.asked} allows{doubt}")
         return lines
 
@@ -105,15 +111,15 @@ def read_limits(text: str) -> list[Limit]:
     """`latency:3%,miou:1` as limits.
 
     Raises:
-        SpecError: a metric that is not compared, or an amount that is no share or count of points.
+        SpecError: a metric is not compared, or an amount is neither a percentage nor a number of points.
     """
     limits = []
     for part in text.split(","):
         name, _, amount = (word.strip() for word in part.partition(":"))
         metric = ALIASES.get(name, name)
         if metric not in METRICS:
-            known = ", ".join((*METRICS, *ALIASES))
-            raise SpecError(f"--fail-on {part.strip()}: {name!r} is not compared; there are {known}")
+            names = ", ".join((*METRICS, *ALIASES))
+            raise SpecError(f"--fail-on {part.strip()}: {name!r} is not compared; choose from {names}")
         unit = "" if BY_NAME[metric].is_score else "%"
         match = re.fullmatch(rf"(\d+(?:\.\d+)?)\s*{unit}", amount)
         if not match:
@@ -124,7 +130,7 @@ def read_limits(text: str) -> list[Limit]:
 
 
 def compare_studies(before: Study, after: Study, show_invalid: bool = False) -> StudyComparison:
-    """Both studies' rows, paired by name; a metric compares where all pairs share what it hangs on."""
+    """Both studies' rows, paired by name; a metric compares if all pairs share the facts on which it depends."""
     first, second = (_rows(study, show_invalid) for study in (before, after))
     shared = [name for name in first if name in second]
     differing: dict[str, str] = {}
@@ -148,7 +154,7 @@ def _rows(study: Study, show_invalid: bool) -> dict[str, Row]:
 
 
 def _why_not(pairs: Sequence[tuple[Row, Row]], needs: Needs) -> str:
-    """The first fact in which a pair differs, with both values; empty where all agree."""
+    """The first fact in which a pair differs, with both values; empty if all agree."""
     for pair in pairs:
         one, other = (_facts(row, needs) for row in pair)
         for name in one.keys() & other.keys() - {VERSION}:
@@ -160,7 +166,7 @@ def _why_not(pairs: Sequence[tuple[Row, Row]], needs: Needs) -> str:
 def _facts(row: Row, needs: Needs) -> dict[str, str]:
     facts: dict[str, str] = {}
     for record in row.records:
-        facts |= facts_of(record, (needs,), with_varied=True)  # a pair is the same variant: nothing is varied in it
+        facts |= facts_of(record, (needs,), with_varied=True)  # both of a pair are the same variant
     return facts
 
 
@@ -179,7 +185,7 @@ def _change(metric: str, one: Row, other: Row, differs: bool) -> Change:
 
 
 def _half_of_change(metric: str, one: Row, other: Row, before: Value, after: Value) -> float | None:
-    """Half width of the change's 95 % interval: of points by a t-test over the seeds, else from both intervals."""
+    """Half width of the change's 95 % interval: for mIoU by a t-test over the seeds, else from both intervals."""
     if BY_NAME[metric].is_score:
         scores = [_scores(metric, row) for row in (one, other)]
         if not all(value.has_interval for value in (before, after)):
@@ -187,14 +193,14 @@ def _half_of_change(metric: str, one: Row, other: Row, before: Value, after: Val
         (difference,) = differences(scores)
         return difference.half if difference else None
     halves = [relative_half(value) for value in (before, after)]
-    if any(each is None for each in halves):
+    if any(half is None for half in halves):
         return None
-    half = math.hypot(*(each or 0.0 for each in halves))
+    half = math.hypot(*(half or 0.0 for half in halves))
     return max(half, BETWEEN_SESSIONS) if metric in TIMED else half
 
 
 def _scores(metric: str, row: Row) -> list[float]:
-    """Of each seed."""
+    """The metric of each seed."""
     column = BY_NAME[metric]
     singles = [column.read(replace(row, records=(record,))) for record in row.records]
     return [value.number for value in singles if value]
@@ -211,9 +217,9 @@ def _outcome(column: Column, before: Value, after: Value, amount: float, half: f
 
 
 def build_comparison(found: StudyComparison) -> Table:
-    """The comparison as a table: a row for each variant, a column for each metric in which anything is there."""
+    """The comparison as a table: a row for each variant, a column for each metric that has values."""
     metrics = [m for m in METRICS if any(pair.changes[m].outcome != "missing" for pair in found.pairs)]
-    # Counts are facts; where none has changed there is nothing to see.
+    # Counts are exact: a column of them is left out if none has changed.
     shown = [
         metric
         for metric in metrics
@@ -234,14 +240,15 @@ def _as_text(column: Column) -> Column:
 
 def _describe(found: StudyComparison, shown: Iterable[str]) -> list[str]:
     lines = [
-        f"How the second has changed against the first, {units.counted(len(found.pairs), 'variant')} paired by name: "
-        "relative, or in points of mIoU, with the half width of the 95 % interval; a tie is a change within it.",
+        f"Change of the second study compared with the first, {units.counted(len(found.pairs), 'variant')} paired by "
+        "name: in percent, or in points of mIoU, with the half width of the 95 % interval. Not significant: the change "
+        "is within that interval.",
     ]
     if any(metric in TIMED for metric in shown):
         lines.append(
-            f"From one study to another a machine repeats a latency within {100 * BETWEEN_SESSIONS:g} % at best, as "
-            "was seen: a change within that is a tie. `jetbench profile A B` measures networks in turn, which tells "
-            "smaller differences."
+            f"From one study to another the latency of one network on one machine may change by "
+            f"{100 * BETWEEN_SESSIONS:g} %, so smaller changes are not significant. `jetbench profile A B` measures "
+            "networks in turn, which detects smaller differences."
         )
     for metric in shown:
         if metric in found.differing:
@@ -249,11 +256,11 @@ def _describe(found: StudyComparison, shown: Iterable[str]) -> list[str]:
             continue
         outcomes = Counter(pair.changes[metric].outcome for pair in found.pairs)
         order: tuple[ChangeOutcome, ...] = ("better", "worse", "tie", "same", "not told", "gone", "new")
-        told = ", ".join(f"{outcomes[each]} {each}" for each in order if outcomes[each])
-        lines.append(f"{BY_NAME[metric].heading}: {told}{_mean(metric, found.pairs)}.")
+        counts = ", ".join(f"{outcomes[outcome]} {_shown(outcome)}" for outcome in order if outcomes[outcome])
+        lines.append(f"{BY_NAME[metric].heading}: {counts}{_mean(metric, found.pairs)}.")
     if any(change.outcome == "not told" for pair in found.pairs for change in pair.changes.values()):
         lines.append(
-            "Not told: of one training each it is not known how sure it is; seeds (training.seed: [0, 1, 2]) say it."
+            "Uncertainty unknown: there is only one training of each variant; add seeds (training.seed: [0, 1, 2])."
         )
     for names, study in ((found.only_before, found.before), (found.only_after, found.after)):
         if names:
@@ -262,7 +269,7 @@ def _describe(found: StudyComparison, shown: Iterable[str]) -> list[str]:
 
 
 def _mean(metric: str, pairs: Sequence[VariantPair]) -> str:
-    """The mean change over all variants: geometric for ratios."""
+    """The mean change over all variants; geometric for ratios."""
     amounts = [change.amount for pair in pairs if (change := pair.changes[metric]).amount is not None]
     if len(amounts) < 2:
         return ""

@@ -1,4 +1,4 @@
-"""What each value of each axis of a sweep changes, against the base's: mean effects with 95 % intervals."""
+"""The effect of each value of a sweep's axes compared with the base: mean differences with 95 % intervals."""
 
 import math
 import statistics
@@ -27,9 +27,9 @@ CASES = "several things at once"
 
 @dataclass(frozen=True)
 class Effect:
-    """Mean of paired differences, relative or in points of mIoU, and the ends of its interval; None of a single pair.
+    """The mean of paired differences, relative or of mIoU, and the ends of its interval; None for a single pair.
 
-    Of counts, which are exact, the ends are the least and the most.
+    For counts, which are exact, the ends are the minimum and the maximum.
     """
 
     mean: float
@@ -40,13 +40,13 @@ class Effect:
 
     @property
     def is_told(self) -> bool:
-        """Does the interval leave out 0?"""
+        """True if the interval does not contain 0."""
         return self.low is not None and self.high is not None and (self.low > 0 or self.high < 0)
 
 
 @dataclass(frozen=True)
 class AxisValue:
-    """One value of one axis, what it takes the place of, and its effect on each metric."""
+    """One value of one axis, the base value that it replaces, and its effect on each metric."""
 
     axis: str
     value: Any
@@ -55,10 +55,11 @@ class AxisValue:
 
 
 def list_effects(records: Sequence[Record]) -> list[AxisValue]:
-    """The effect of each value over all pairs that differ in nothing else: variant against base value, seed by seed.
+    """The effect of each value, over all pairs of records that differ only in that value, seed by seed.
 
-    A pair is two records of one seed of which one has the value where the other has the base's, by what their networks
-    and recipes are, however the sweep spells it. A case that changes several things is paired with the base as a whole.
+    A pair is two records of one seed: one has the value, the other the base's. Values are compared by the networks and
+    recipes that result, not by how the sweep spells them. A case that changes several things is paired with the whole
+    base.
     """
     ended = [record for record in records if not (record.training and record.training.stopped)]
     keys = list(dict.fromkeys(key for record in ended for key in record.changes if key != SEED))
@@ -74,8 +75,8 @@ def list_effects(records: Sequence[Record]) -> list[AxisValue]:
         }
         for record in ended
     }
-    found: dict[tuple[str, str], list[tuple[Record, Record]]] = {}
-    told: dict[tuple[str, str], tuple[Any, Any]] = {}
+    pairs_of: dict[tuple[str, str], list[tuple[Record, Record]]] = {}
+    values_of: dict[tuple[str, str], tuple[Any, Any]] = {}
     for one in ended:
         whole = None
         is_paired = False
@@ -86,24 +87,24 @@ def list_effects(records: Sequence[Record]) -> list[AxisValue]:
             apart = [key for key in touched if values[id(one)][key] != values[id(other)][key]]
             if len(apart) == 1 and values[id(other)][apart[0]] == usual[apart[0]]:
                 name = (apart[0], values[id(one)][apart[0]])
-                found.setdefault(name, []).append((one, other))
-                told[name] = (_value_of(one, apart[0]), _value_of(other, apart[0]))
+                pairs_of.setdefault(name, []).append((one, other))
+                values_of[name] = (_value_of(one, apart[0]), _value_of(other, apart[0]))
                 is_paired = True
             elif len(apart) > 1 and _is_base_of(other, one):
                 whole = other
         if whole is not None and not is_paired:
             name = (CASES, name_without_seed(one))
-            found.setdefault(name, []).append((one, whole))
-            told[name] = (name[1], name_without_seed(whole))
+            pairs_of.setdefault(name, []).append((one, whole))
+            values_of[name] = (name[1], name_without_seed(whole))
     return [
-        AxisValue(name[0], *told[name], {metric: _effect(metric, pairs) for metric in METRICS})
-        for name, pairs in found.items()
+        AxisValue(name[0], *values_of[name], {metric: _effect(metric, pairs) for metric in METRICS})
+        for name, pairs in pairs_of.items()
     ]
 
 
 def _comparer(base: Record) -> Callable[[Record, str], bool]:
-    """Whether a field's value in a record's network spells out what a rule gives the base, which leaves it open."""
-    known: dict[tuple[str, str], bool] = {}
+    """A function that is True if a record's value equals the one that a rule gives the base, whose field is None."""
+    equal: dict[tuple[str, str], bool] = {}
     classes, size = base.data.num_classes, base.data.size
 
     def is_same(record: Record, key: str) -> bool:
@@ -112,12 +113,12 @@ def _comparer(base: Record) -> Callable[[Record, str], bool]:
         value: Any = record.architecture.model_dump(mode="json")
         for part in key.split("."):
             value = value.get(part) if isinstance(value, dict) else None
-        if (key, str(value)) not in known:
+        if (key, str(value)) not in equal:
             raw = base.architecture.model_dump(mode="json")
             spelt = parse_spec(type(base.architecture), override(raw, {key: value}), base.variant)
             plans = [plan_network(network, classes, size).fingerprint for network in (base.architecture, spelt)]
-            known[key, str(value)] = plans[0] == plans[1]
-        return known[key, str(value)]
+            equal[key, str(value)] = plans[0] == plans[1]
+        return equal[key, str(value)]
 
     return is_same
 
@@ -127,85 +128,86 @@ def _changed(record: Record) -> list[str]:
 
 
 def _is_base_of(base: Record, case: Record) -> bool:
-    """Is it the base, where a sweep has several budgets that of the same one?"""
+    """True if the record is the base; in a sweep with several budgets, the base with the budget of `case`."""
     changed = _changed(base)
     return not changed or (changed == [BUDGET] and base.recipe.budget == case.recipe.budget)
 
 
 def _value_of(record: Record, key: str) -> Any:
-    """What a dotted key stands for in a record's network or recipe."""
+    """The value of a dotted key in a record's network or recipe."""
     if key == "base":
         return record.architecture.name
     top, _, rest = key.partition(".")
-    held: Any = record.training_config if top == "training" else record.architecture
+    value: Any = record.training_config if top == "training" else record.architecture
     for part in (rest if top == "training" else key).split("."):
-        held = getattr(held, part, None)
-    return [str(each) for each in held] if isinstance(held, tuple) else held
+        value = getattr(value, part, None)
+    return [str(each) for each in value] if isinstance(value, tuple) else value
 
 
 def _effect(metric: str, pairs: Sequence[tuple[Record, Record]]) -> Effect | None:
-    column, told, exact = BY_NAME[metric], [], True
+    column, amounts, exact = BY_NAME[metric], [], True
     for one, base in pairs:
         new, old = (column.read(Row(r.variant, r.architecture, (r,))) for r in (one, base))
         if new is None or old is None:
             continue
         exact = exact and new.is_exact and old.is_exact
-        told.append(new.number - old.number if BY_NAME[metric].is_score else math.log(new.number / old.number))
-    if not told:
+        amounts.append(new.number - old.number if BY_NAME[metric].is_score else math.log(new.number / old.number))
+    if not amounts:
         return None
-    mean, low, high = statistics.fmean(told), None, None
+    mean, low, high = statistics.fmean(amounts), None, None
     if exact:
-        low, high = min(told), max(told)
-    elif len(told) > 1:
-        half = student_quantile(0.975, len(told) - 1) * statistics.stdev(told) / len(told) ** 0.5
+        low, high = min(amounts), max(amounts)
+    elif len(amounts) > 1:
+        half = student_quantile(0.975, len(amounts) - 1) * statistics.stdev(amounts) / len(amounts) ** 0.5
         low, high = mean - half, mean + half
     if BY_NAME[metric].is_score:
-        return Effect(mean, low, high, len(told))
+        return Effect(mean, low, high, len(amounts))
     ends = [None if end is None else math.expm1(end) for end in (low, high)]
-    return Effect(math.expm1(mean), ends[0], ends[1], len(told), exact)
+    return Effect(math.expm1(mean), ends[0], ends[1], len(amounts), exact)
 
 
 def build_effects(study: Study) -> Table:
-    """The effects as a table, an axis a section.
+    """The effects as a table, with a section for each axis.
 
     Raises:
-        SpecError: no two variants differ in one key only, or rows do not compare.
+        SpecError: no two variants differ in one key only, or the rows do not compare.
     """
     rows = believed(rows_of(study.records, study.name))
     records = [record for row in rows for record in row.records]
     groups = group_rows(rows, ("counted", "trained", "measured"))
     if len(groups) > 1:
         raise SpecError(f"these rows do not compare:\n{describe_differences(groups)}")
-    found = list_effects(records)
-    if not found:
-        raise SpecError(f"{study.folder}: no two variants differ in one thing only, so no effect can be told")
+    values = list_effects(records)
+    if not values:
+        raise SpecError(f"{study.folder}: no two variants differ in one key only, so no effect can be computed")
     columns = tuple(_as_text(BY_NAME[metric]) for metric in METRICS)
     sections = []
-    for axis in dict.fromkeys(each.axis for each in found):
-        members = [each for each in found if each.axis == axis]
+    for axis in dict.fromkeys(each.axis for each in values):
+        members = [each for each in values if each.axis == axis]
         usual = members[0].instead_of
         instead = describe_changes({axis: usual}).partition("=")[2] or str(usual)
         if usual is None:
-            instead = "the base's own"  # which a rule of its form gives
+            instead = "the base's own"  # the one that a rule of its form gives
         sections.append(Section(f"{axis}, instead of {instead}", tuple(_row(each) for each in members)))
     notes = footnotes(rows, [BY_NAME[metric] for metric in METRICS])
-    pairs = sorted({effect.pairs for each in found for effect in each.effects.values() if effect})
+    pairs = sorted({effect.pairs for each in values for effect in each.effects.values() if effect})
     first = (
-        f"Mean effect of a value against the base's, over pairs that differ in nothing else ({_pairs(pairs)}, "
-        "seed by seed): relative, or in points of mIoU, with its 95 % interval by Student's t. Bold: the "
-        "interval leaves out 0. Intervals hold one by one, not all together."
+        f"Mean effect of a value compared with the base's, over pairs that differ only in it ({_pairs(pairs)}, "
+        "seed by seed): in percent, or in points of mIoU, with its 95 % interval by Student's t. Bold: significant, "
+        "the interval does not contain 0. Each interval is a 95 % interval by itself, not jointly with the others."
     )
-    told = Notes((first, *notes.essential), notes.details)
-    return Table(f"{study.name}: effects by axis", columns, tuple(sections), told)
+    return Table(
+        f"{study.name}: effects by axis", columns, tuple(sections), Notes((first, *notes.essential), notes.details)
+    )
 
 
 def _pairs(counts: Sequence[int]) -> str:
     return units.counted(counts[0], "pair") if len(counts) == 1 else f"{counts[0]} to {counts[-1]} pairs"
 
 
-def _row(each: AxisValue) -> TableRow:
-    name = describe_changes({each.axis: each.value}).partition("=")[2] or str(each.value)
-    return TableRow(name, tuple(_cell(metric, each.effects[metric]) for metric in METRICS))
+def _row(value: AxisValue) -> TableRow:
+    name = describe_changes({value.axis: value.value}).partition("=")[2] or str(value.value)
+    return TableRow(name, tuple(_cell(metric, value.effects[metric]) for metric in METRICS))
 
 
 def _cell(metric: str, effect: Effect | None) -> Cell:

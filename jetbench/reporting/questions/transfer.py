@@ -1,4 +1,4 @@
-"""Does one device rank networks as another does? Kendall's tau with its interval, and the picks that flip."""
+"""Compares how two devices rank networks: Kendall's tau with its interval, and the pairs that change order."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ OF_THE_DEVICE = (
     *("device", "processor", "threads", "power mode", "jetson_clocks", "driver", "power sensor"),
     *("freed memory", "denormals flushed", "TF32", "torch", "jetbench", "trained on", "mixed precision"),
 )
-"""Facts in which two devices may differ: they are what is compared."""
+"""Facts in which the two studies may differ, because they belong to the device."""
 LISTED_FLIPS = 12
 
 
@@ -40,25 +40,25 @@ class Shared:
 
 @dataclass(frozen=True)
 class Transfer:
-    """Networks on two devices, and how far one tells about the other."""
+    """Networks on two devices, and how well their rankings agree."""
 
     networks: tuple[Shared, ...]
     tau: float
     interval: tuple[float, float] | None
     flips: tuple[tuple[str, str], ...]
-    """Pairs (a, b): a better than b in the first study and worse in the second, told apart in both."""
+    """Pairs (a, b): a is significantly better than b in the first study and significantly worse in the second."""
     pairs: int
-    """Pairs that are told apart in both."""
+    """The number of pairs that differ significantly in both studies."""
 
 
 def measure_transfer(first: Study, second: Study, metric: str = "latency") -> Transfer:
-    """Both studies' networks, paired by name, by one metric.
+    """Compare both studies' rankings by one metric, networks paired by name.
 
     Raises:
-        SpecError: fewer than three networks have it in both.
+        SpecError: fewer than three networks have the metric in both studies.
     """
     if metric not in METRICS:
-        raise SpecError(f"{metric}: devices are compared by one of {', '.join(METRICS)}")
+        raise SpecError(f"{metric}: devices are not compared by this; choose from {', '.join(METRICS)}")
     column = BY_NAME[metric]
     rows = [{row.name: row for row in believed(study.rows()) if row.records} for study in (first, second)]
     _check(first, second, rows, column)
@@ -71,12 +71,12 @@ def measure_transfer(first: Study, second: Study, metric: str = "latency") -> Tr
     if len(networks) < 3:
         raise SpecError(
             f"{first.folder} and {second.folder}: {units.counted(len(networks), 'network')} in common with "
-            f"{column.heading}; ranks need three at least"
+            f"{column.heading}; a ranking needs at least three"
         )
     numbers = [(each.values[0].number, each.values[1].number) for each in networks]
     tau = kendall_tau(numbers)
     if tau is None:
-        raise SpecError(f"{column.heading}: all networks have the same, so there are no ranks")
+        raise SpecError(f"{column.heading}: all networks have the same value, so they cannot be ranked")
     flips, pairs = [], 0
     for number, a in enumerate(networks):
         for b in networks[:number]:
@@ -90,10 +90,10 @@ def measure_transfer(first: Study, second: Study, metric: str = "latency") -> Tr
 
 
 def _check(first: Study, second: Study, rows: Sequence[dict[str, Row]], column: Column) -> None:
-    """Refuse what differs in more than the device.
+    """Refuse studies that differ in more than the device.
 
     Raises:
-        SpecError: rows of one study do not compare, or networks were run otherwise in the two.
+        SpecError: rows of one study do not compare, or a network was run with different settings in the two.
     """
     needs: tuple[Needs, ...] = ("counted", column.needs) if column.needs else ("counted",)
     for study, own in ((first, rows[0]), (second, rows[1])):
@@ -117,21 +117,21 @@ def _settings(row: Row, needs: Sequence[Needs]) -> dict[str, str]:
 
 
 def _order(one: Value, other: Value) -> int:
-    """-1 where one is lower, 1 where it is higher, 0 where they cannot be told apart."""
+    """-1 if `one` is significantly lower, 1 if higher, 0 if they are not significantly different."""
     if not (one.has_interval and other.has_interval) or one.is_tied_with(other):
         return 0
     return -1 if one.number < other.number else 1
 
 
 def build_transfer(first: Study, second: Study, metric: str = "latency") -> Table:
-    """The networks by their rank in the first study, beside their rank in the second; flips and tau in the notes."""
-    told = measure_transfer(first, second, metric)
+    """A table of the networks' ranks in both studies, in the first one's order; flips and tau are in the notes."""
+    transfer = measure_transfer(first, second, metric)
     column = BY_NAME[metric]
-    networks = sorted(told.networks, key=lambda each: each.values[0].number, reverse=column.better == "high")
+    networks = sorted(transfer.networks, key=lambda each: each.values[0].number, reverse=column.better == "high")
     ranks = [_ranks([each.values[at] for each in networks], column) for at in (0, 1)]
     fronts = [front([each.rows[at] for each in networks]) for at in (0, 1)]
-    has_fronts = any(fronts)  # not of one training each
-    flipped = {name for pair in told.flips for name in pair}
+    has_fronts = any(fronts)  # a front needs several trainings per network
+    flipped = {name for pair in transfer.flips for name in pair}
     rows = []
     for number, each in enumerate(networks):
         texts = [column.show(each.values[0].number), column.show(each.values[1].number)]
@@ -160,45 +160,47 @@ def build_transfer(first: Study, second: Study, metric: str = "latency") -> Tabl
         words("front", "on the front of"),
     )[: None if has_fronts else -1]
     title = f"{column.heading.split(' (')[0]} on two devices: {first.name} and {second.name}"
-    notes = Notes(tuple(_describe(first, second, told, has_fronts)))
+    notes = Notes(tuple(_describe(first, second, transfer, has_fronts)))
     return Table(title, columns, (Section("", tuple(rows)),), notes)
 
 
 def _ranks(values: Sequence[Value], column: Column) -> list[int]:
-    """1 for the best; equal numbers share a rank."""
+    """The rank of each value, 1 for the best; equal numbers share a rank."""
     ordered = sorted((value.number for value in values), reverse=column.better == "high")
     return [ordered.index(value.number) + 1 for value in values]
 
 
-def _describe(first: Study, second: Study, told: Transfer, has_fronts: bool) -> list[str]:
-    span = "no interval: too few networks, or all in one order"
-    if told.interval is not None:
-        span = f"95 % [{told.interval[0]:.3f}, {told.interval[1]:.3f}] by bootstrap"
-    records = [record for each in told.networks for record in each.rows[0].records]
+def _describe(first: Study, second: Study, transfer: Transfer, has_fronts: bool) -> list[str]:
+    span = "no interval: too few networks, or all in the same order"
+    if transfer.interval is not None:
+        span = f"95 % [{transfer.interval[0]:.3f}, {transfer.interval[1]:.3f}] by bootstrap"
+    records = [record for each in transfer.networks for record in each.rows[0].records]
     settings = dict.fromkeys(record.profiling_config.describe() for record in records)
+    size = format_size(transfer.networks[0].rows[0].records[0].data.size)
     lines = [
-        f"Kendall's tau-b {told.tau:.3f} over {len(told.networks)} networks ({span}): 1 is the same order, 0 none.",
-        f"Both as: {'; or '.join(settings)}, at {format_size(told.networks[0].rows[0].records[0].data.size)}.",
-        f"Of {told.pairs:,} pairs that both devices tell apart, {len(told.flips)} are in the other order on the second"
-        + (" (bold rank: in one of them)." if told.flips else "."),
+        f"Kendall's tau-b {transfer.tau:.3f} over {len(transfer.networks)} networks ({span}): 1 is the same order, "
+        "0 is no relation.",
+        f"Settings of both: {'; or '.join(settings)}, at {size}.",
+        f"Of {transfer.pairs:,} pairs that differ significantly on both devices, {len(transfer.flips)} have the "
+        f"opposite order on the second{' (bold rank: part of such a pair)' if transfer.flips else ''}.",
     ]
-    if told.flips:
-        some = "; ".join(f"{a} before {b}" for a, b in told.flips[:LISTED_FLIPS])
-        more = f"; and {len(told.flips) - LISTED_FLIPS} more" if len(told.flips) > LISTED_FLIPS else ""
-        lines.append(f"Flips, better first on {first.name} and worse on {second.name}: {some}{more}.")
+    if transfer.flips:
+        some = "; ".join(f"{a} before {b}" for a, b in transfer.flips[:LISTED_FLIPS])
+        more = f"; and {len(transfer.flips) - LISTED_FLIPS} more" if len(transfer.flips) > LISTED_FLIPS else ""
+        lines.append(f"Pairs in the opposite order, the better one on {first.name} first: {some}{more}.")
     if has_fronts:
         lines.append(
-            "On the front of: no other of these networks is told to be faster there, or to have a higher validation "
-            "mIoU, without being told to be worse in the other."
+            "On the front of: Pareto-optimal in that study. No other of these networks is significantly better in one "
+            "of latency and validation mIoU without being significantly worse in the other."
         )
-    for study, other in ((first, second), (second, first)):
-        names = {each.name for each in told.networks}
+    for study in (first, second):
+        names = {each.name for each in transfer.networks}
         alone = [row.name for row in study.rows() if row.records and row.name not in names]
         if alone:
-            lines.append(f"Not in it, of {study.name}: {', '.join(alone)}; {other.name} has no such value of them.")
+            lines.append(f"Left out, because only {study.name} has the value: {', '.join(alone)}.")
     for study, at in ((first, 0), (second, 1)):
         machines = dict.fromkeys(
-            describe_machine(profile.environment) for each in told.networks for profile in each.rows[at].profiles
+            describe_machine(profile.environment) for each in transfer.networks for profile in each.rows[at].profiles
         )
         lines += [f"{study.name} was measured on: {machine}." for machine in machines]
     return [on_one_line(line) for line in lines]

@@ -1,1 +1,1 @@
-"""One thing on one page: a network, its cost, a profile, a whole study as HTML."""
+"""One subject per page: a network, its cost, a profile, or a whole study as HTML."""

@@ -1,4 +1,4 @@
-"""What a network costs, to read and as JSON: per layer and in total, and beside what other tools count."""
+"""The cost of a network, printed or as plain data: per layer, in total, and compared with other tools' counts."""
 
 from collections.abc import Sequence
 from itertools import groupby
@@ -22,20 +22,20 @@ if TYPE_CHECKING:
     from jetbench.profiling.crosscheck import Checked, CrossCheck
 
 MEANINGS = {
-    "macs": "multiply-accumulates of all convolutions and matrix products; a bias is none",
-    "flops": "2 per MAC, and the rest by the rules below",
+    "macs": "multiply-accumulates of all convolutions and matrix products; a bias counts 0",
+    "flops": "2 per MAC, and other operations by the rules below",
     "eq2": "the paper's equation 2 as the authors' own tool applies it: Kw Kh Hin Win Cin Cout / (s s g) of 2-D "
     "convolutions, 4 per element of batch norm, 1 per element of a block's or the decoder's activation; a transposed "
-    "convolution, of which that tool knows nothing, counts 0",
-    "peak": "by liveness: a map is there from the operation that makes it to the last that reads it, the image too; "
-    "each operation out of place, in PyTorch's order. Eager PyTorch holds more, because callers keep what they pass; a "
-    "runtime that fuses or works in place holds less",
+    "convolution counts 0, because that tool does not know it",
+    "peak": "by liveness: a map, or the image, lives from the operation that makes it to the last that reads it; "
+    "each operation works out of place, in PyTorch's order. Eager PyTorch holds more, because callers keep what they "
+    "pass; a runtime that fuses or works in place holds less",
     "bytes_moved": "a lower bound: each operation reads its inputs and parameters once and writes its output once",
 }
 
 
 def describe_cost(architecture: AnyArchitecture, plan: AnyPlan, brief: bool = False) -> dict[str, Any]:
-    """Totals, layers (or blocks, if `brief`) and rules as plain data; for one image in float32."""
+    """Totals, layers (or blocks, if `brief`) and rules as plain data, for one image in float32."""
     operations = list_network(plan)
     cost = add_up(operations)
     return {
@@ -64,18 +64,18 @@ def describe_cost(architecture: AnyArchitecture, plan: AnyPlan, brief: bool = Fa
         "bytes_moved": cost.bytes_moved,
         "arithmetic_intensity": cost.arithmetic_intensity,
         "blocks" if brief else "layers": [
-            _describe_layer(part, layer, found) for part, layer, found in _layers(operations, brief)
+            _describe_layer(part, layer, members) for part, layer, members in _layers(operations, brief)
         ],
         "rules": {"flops": RULES, **MEANINGS},
     }
 
 
 def _layers(operations: Sequence[Operation], brief: bool = False) -> list[tuple[str, str, list[Operation]]]:
-    if brief:  # a baseline's parts may run in turns
+    if brief:  # a baseline's parts may alternate, so groupby would split them
         parts = dict.fromkeys(operation.part for operation in operations)
-        return [(part, "", [each for each in operations if each.part == part]) for part in parts]
+        return [(part, "", [operation for operation in operations if operation.part == part]) for part in parts]
     grouped = groupby(operations, key=lambda operation: (operation.part, operation.layer))
-    return [(part, layer, list(found)) for (part, layer), found in grouped]
+    return [(part, layer, list(members)) for (part, layer), members in grouped]
 
 
 def _describe_layer(part: str, layer: str, operations: Sequence[Operation]) -> dict[str, Any]:
@@ -95,7 +95,7 @@ def _describe_layer(part: str, layer: str, operations: Sequence[Operation]) -> d
 
 
 def print_cost(console: Console, architecture: AnyArchitecture, plan: AnyPlan, brief: bool) -> None:
-    """Each layer (or each block, if `brief`), then the totals to the unit and what each of them is."""
+    """Print each layer (or each block, if `brief`), then the exact totals and what each of them means."""
     operations = list_network(plan)
     size, classes = format_size(plan.input_size), plan.num_classes
     console.print(f"[bold]{escape(architecture.name)}[/] ({describe_kind(architecture)}) at {size}, {classes} classes")
@@ -106,9 +106,9 @@ def print_cost(console: Console, architecture: AnyArchitecture, plan: AnyPlan, b
     for heading in ("params", "MACs M", "FLOPs M", "eq. 2 M", "outputs k", "moved KiB", "FLOPs/byte"):
         table.add_column(heading, justify="right", no_wrap=True)
     before = None
-    for part, layer, found in _layers(operations, brief):
+    for part, layer, members in _layers(operations, brief):
         names = [part] if brief else [part if part != before else "", layer]
-        table.add_row(*names, *_cells(add_up(found)))
+        table.add_row(*names, *_cells(add_up(members)))
         before = part
     cost = add_up(operations)
     table.add_section()
@@ -130,17 +130,17 @@ def _cells(cost: Cost) -> list[str]:
 def _print_totals(console: Console, cost: Cost) -> None:
     kinds = ", ".join(f"{kind} {count:,}" for kind, count in cost.flops_by_kind.items() if count)
     parts = f"convolution {cost.eq2_convolution:,} + batch norm {cost.eq2_normalisation:,} + activation "
-    parts += f"{cost.eq2_activation:,}; the equation's rule for pooling, which that tool does not apply, would add "
-    parts += f"{cost.eq2_pooling:,}"
+    parts += f"{cost.eq2_activation:,}; the equation's rule for pooling would add {cost.eq2_pooling:,}, but that tool "
+    parts += "does not apply it"
     rows = [
         ("parameters", f"{cost.parameters:,}", f"{cost.weight_bytes:,} bytes of float32 weights"),
         ("MACs", f"{cost.macs:,}", MEANINGS["macs"]),
         ("FLOPs", f"{cost.flops:,}", kinds),
         ("eq. 2", f"{cost.eq2_flops:,}", parts),
-        ("activations", f"{cost.activations:,}", f"numbers in all maps written, {cost.activation_bytes:,} bytes"),
+        ("activations", f"{cost.activations:,}", f"elements of all maps written, {cost.activation_bytes:,} bytes"),
         ("peak activations", f"{cost.peak_activation_bytes:,}", f"bytes ({_mib(cost)} MiB), {MEANINGS['peak']}"),
         ("bytes moved", f"{cost.bytes_moved:,}", MEANINGS["bytes_moved"]),
-        ("intensity", f"{cost.arithmetic_intensity:.2f}", "FLOPs per byte moved at least"),
+        ("intensity", f"{cost.arithmetic_intensity:.2f}", "FLOPs per byte moved, for the lower bound of bytes"),
     ]
     grid = Table(box=None, pad_edge=False, show_header=False, padding=(0, 2, 0, 0))
     grid.add_column(no_wrap=True)
@@ -159,7 +159,7 @@ def _mib(cost: Cost) -> str:
 
 
 def describe_check(check: "CrossCheck", peak_bytes: int | None, peak_note: str) -> dict[str, Any]:
-    """The cross-check as plain data; for each tool the differences to our MACs and to our FLOPs, each summing up."""
+    """The cross-check as plain data: for each tool its differences from our MACs and FLOPs, which sum to the total."""
     return {
         "operations": [{key: getattr(row, key) for key in row.__slots__} for row in check.rows],
         "tools": [
@@ -187,8 +187,8 @@ def describe_check(check: "CrossCheck", peak_bytes: int | None, peak_note: str) 
 
 
 def print_check(console: Console, check: "CrossCheck", peak_bytes: int | None, peak_note: str) -> None:
-    """Operations against tools, then the way from our total to each tool's, step by step."""
-    table = Table(title="\nBeside other counters", title_justify="left", box=None, pad_edge=False)
+    """Print each operation's count by each tool, then the differences that lead from our total to each tool's."""
+    table = Table(title="\nCompared with other counters", title_justify="left", box=None, pad_edge=False)
     table.add_column("operation", no_wrap=True)
     for heading in ("times", "our MACs", "our FLOPs", *(tool.count.tool for tool in check.tools)):
         table.add_column(heading, justify="right", no_wrap=True)

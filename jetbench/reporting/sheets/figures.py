@@ -1,4 +1,4 @@
-"""Every number of a profile with its class (counted, measured, estimated, reported, missing) and how it came about."""
+"""Every number of a profile with its class (counted, measured, estimated, reported, missing) and its origin."""
 
 import statistics
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ FIRST_PASS = {"eager": "the very first", "compiled": "compilation included", "tr
 
 @dataclass(frozen=True)
 class Figure:
-    """One number in SI units, its class, the number as people read it, and how it came about or why it is not there."""
+    """One number in SI units, its class, its text with a unit, and its origin or why it is missing (`how`)."""
 
     quantity: str
     value: float | None
@@ -31,7 +31,10 @@ class Figure:
 
 
 def list_figures(record: Record, device: Device) -> list[Figure]:
-    """Every number of a profile; what is missing too, with the reason. What is published of a baseline is its own."""
+    """Every number of a profile, also missing ones with the reason.
+
+    Published FPS come from the baseline if the network is one, else from the device.
+    """
     profile, config = record.measured, record.profiling_config
     figures = _counted(profile)
     figures += _latency_figures(profile, config)
@@ -43,10 +46,10 @@ def list_figures(record: Record, device: Device) -> list[Figure]:
         return figures + [
             Figure("reported_fps", each.fps, "reported", "FPS", f"{each.fps:g}", describe_figure(each)) for each in fps
         ]
-    for said in device.reported:
-        text = f"{said.value:g}"
-        how = f"{said.network}; {said.protocol}; {said.source}"
-        figures.append(Figure(f"reported_{said.quantity.lower()}", said.value, "reported", said.quantity, text, how))
+    for claim in device.reported:
+        text = f"{claim.value:g}"
+        how = f"{claim.network}; {claim.protocol}; {claim.source}"
+        figures.append(Figure(f"reported_{claim.quantity.lower()}", claim.value, "reported", claim.quantity, text, how))
     return figures
 
 
@@ -78,7 +81,9 @@ def _counted(profile: Profile) -> list[Figure]:
         )
     for counter in profile.counters:
         if counter.macs is None:
-            figures.append(_missing(f"{counter.tool}_macs", counter.tool, profile.notes.get(counter.tool, "it failed")))
+            figures.append(
+                _missing(f"{counter.tool}_macs", counter.tool, profile.notes.get(counter.tool, "the tool failed"))
+            )
         else:
             text = units.MILLIONS.describe(counter.macs)
             how = f"{counter.tool} {counter.version}, by its own rules"
@@ -112,16 +117,16 @@ def _latency_figures(profile: Profile, config: ProfilingConfig) -> list[Figure]:
         figures.append(Figure(f"latency_{key}_worst_s", worst, "measured", "  worst", _ms(worst), count))
         fps = latency.throughput_fps
         name = "FPS, model" if key == "model" else "FPS, end to end"
-        figures.append(Figure(f"fps_{key}", fps, "measured", name, units.fps(fps), "images a second at the median"))
+        figures.append(Figure(f"fps_{key}", fps, "measured", name, units.fps(fps), "images per second at the median"))
     if (compared := profile.comparison) is not None:
         interval = compared.interval
-        span = f"[{interval[0]:.3f}, {interval[1]:.3f}]" if interval else "no interval of so few processes"
-        apart = "told apart" if compared.is_significant else "CANNOT BE TOLD APART"
-        how = f"{span}; time per image over {compared.reference}'s, same rounds; {apart}: {describe_control(profile)}"
+        span = f"[{interval[0]:.3f}, {interval[1]:.3f}]" if interval else "no interval: too few processes"
+        outcome = f"{'' if compared.is_significant else 'NOT '}significantly different"
+        how = f"{span}; time per image over {compared.reference}'s, same rounds; {outcome}: {describe_control(profile)}"
         text = f"{compared.median:.3f}"
         figures.append(Figure("ratio_to_reference", compared.median, "measured", "ratio", text, how))
     if (cold := profile.cold_start) is not None:
-        how = "network, weights, device, tracing; imports are not in it"
+        how = "network, weights, device and tracing, without imports"
         figures.append(Figure("load_s", cold.load_s, "measured", "cold start, load", _ms(cold.load_s), how))
         how = FIRST_PASS[config.backend]
         first = cold.first_pass_s
@@ -134,7 +139,7 @@ def _latency_figures(profile: Profile, config: ProfilingConfig) -> list[Figure]:
         first_fps, steady = soak.first_fps, soak.steady_fps
         how = f"first tenth of {soak.seconds:.0f} s"
         figures.append(Figure("soak_first_fps", first_fps, "measured", "soak, first FPS", units.fps(first_fps), how))
-        how = f"last fifth; {100 * (steady / first_fps - 1):+.1f} % to the first"
+        how = f"last fifth; {100 * (steady / first_fps - 1):+.1f} % compared with the first"
         figures.append(Figure("soak_steady_fps", steady, "measured", "soak, steady FPS", units.fps(steady), how))
     return figures
 
@@ -144,7 +149,7 @@ def _ms(seconds: float) -> str:
 
 
 def describe_interval(latency: Latency) -> str:
-    """How sure the median is, and what it is a median of."""
+    """The uncertainty of the median, and over how many processes it is taken."""
     interval, count = latency.interval_s, len(latency.runs)
     if interval is not None:
         low, high = (units.milliseconds(end) for end in interval)
@@ -154,7 +159,11 @@ def describe_interval(latency: Latency) -> str:
         text = f"median of {count} processes, {low} to {high}"
     else:
         within = latency.runs[0].interval_s
-        span = f"95 % within it [{units.milliseconds(within[0])}, {units.milliseconds(within[1])}]" if within else ""
+        span = (
+            f"95 % within this process [{units.milliseconds(within[0])}, {units.milliseconds(within[1])}]"
+            if within
+            else ""
+        )
         text = ", ".join(filter(None, ("one process only", span)))
     ends = {run.stopped_by for run in latency.runs}
     stop = "; stopped at the time limit" if ends == {"limit"} else "; some stopped at the time limit"
@@ -162,9 +171,9 @@ def describe_interval(latency: Latency) -> str:
 
 
 def describe_control(profile: Profile) -> str:
-    """What a second copy of the reference differed from it by."""
+    """By how much a second copy of the reference differed from it."""
     compared = profile.comparison
-    return f"a copy of it differs by up to {compared.resolution:.1%}" if compared else ""
+    return f"a copy of the reference differs by up to {compared.resolution:.1%}" if compared else ""
 
 
 def _memory_figures(profile: Profile) -> list[Figure]:
@@ -190,8 +199,8 @@ def _memory_figures(profile: Profile) -> list[Figure]:
             "process_growth_bytes",
             "  process, growth",
             memory.process_growth_bytes,
-            f"high-water mark {units.mebibytes(memory.process_peak_bytes)} MiB, before the network was built "
-            f"{units.mebibytes(memory.process_baseline_bytes)} MiB",
+            f"high-water mark {units.mebibytes(memory.process_peak_bytes)} MiB; "
+            f"{units.mebibytes(memory.process_baseline_bytes)} MiB before the network was built",
         ),
         (
             "nvmap_growth_bytes",
@@ -232,7 +241,7 @@ def _energy_figures(profile: Profile) -> list[Figure]:
             kind="measured",
             label="  idle",
             text=units.WATTS.describe(energy.idle_w),
-            how=f"network loaded, before and after; moved by {energy.idle_drift_w or 0:+.2f} W",
+            how=f"network loaded, before and after; drift {energy.idle_drift_w or 0:+.2f} W",
         ),
         Figure(
             quantity="energy_j_per_image",
@@ -257,7 +266,7 @@ def _energy_figures(profile: Profile) -> list[Figure]:
     total = set(energy.total_rails or ())
     for rail, watts in (energy.rails_w or {}).items():
         if len(energy.rails_w or {}) > 1:
-            how = "in the total" if rail in total else "not in the total: a part of another rail"
+            how = "in the total" if rail in total else "not in the total: part of another rail"
             figures.append(Figure(f"rail_{rail}_w", watts, "measured", f"  {rail}", units.WATTS.describe(watts), how))
     return figures
 
@@ -272,37 +281,37 @@ def _describe_power(energy: Energy) -> str:
 
 
 def _estimated(profile: Profile) -> list[Figure]:
-    told = profile.estimate
-    if told is None:
-        why = profile.notes.get("estimate", "no estimate was made")
+    best = profile.estimate
+    if best is None:
+        why = profile.notes.get("estimate", "not estimated")
         return [_missing("estimated_latency_s", "latency at best", why)]
-    clock = f", at {told.clock_share:.0%} of its clock" if told.clock_share else ""
+    clock = f", at {best.clock_share:.0%} of its clock" if best.clock_share else ""
     how = (
-        f"ESTIMATE, not measured: roofline of {told.device}{clock}, kernel by kernel, nothing fused, no cache; "
-        f"{told.memory_bound_share:.0%} of it bound by memory"
+        f"ESTIMATE, not measured: roofline of {best.device}{clock}, kernel by kernel, nothing fused, no cache; "
+        f"{best.memory_bound_share:.0%} of the time bound by memory"
     )
     figures = [
         Figure(
-            "estimated_latency_s", told.seconds, "estimated", "latency at best", f"{_ms(told.seconds)} (estimate)", how
+            "estimated_latency_s", best.seconds, "estimated", "latency at best", f"{_ms(best.seconds)} (estimate)", how
         ),
         Figure(
             quantity="estimated_fps",
-            value=told.throughput_fps,
+            value=best.throughput_fps,
             kind="estimated",
             label="  FPS at best",
-            text=f"{units.fps(told.throughput_fps)} (estimate)",
-            how="; ".join(told.sources),
+            text=f"{units.fps(best.throughput_fps)} (estimate)",
+            how="; ".join(best.sources),
         ),
     ]
     if profile.model_latency is not None and profile.runs_on == "device":
-        share = told.seconds / profile.model_latency.median_s
-        how = "the estimate over the measured latency: how much of what the data sheet promises is used"
+        share = best.seconds / profile.model_latency.median_s
+        how = "the estimate over the measured latency: the share of the data sheet's performance that is used"
         figures.append(Figure("roofline_share", share, "estimated", "  reached", units.percent(share), how))
     return figures
 
 
 def describe_watches(watches: Sequence[Watch]) -> str:
-    """The machine before, during and after: clocks, temperatures, throttling, others' load; what it tells of itself."""
+    """The machine before, during and after: clocks, temperatures, throttling, other load; whatever it reports."""
     if not watches:
         return ""
     first, last = watches[0].before, watches[-1].after

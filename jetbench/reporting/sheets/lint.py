@@ -1,4 +1,4 @@
-"""What works against itself in a network, to read and as JSON."""
+"""Design problems of a network, printed or as plain data."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -15,15 +15,15 @@ def describe_findings(findings: Sequence[Finding]) -> list[dict[str, Any]]:
 
 
 def print_findings(console: Console, findings: Sequence[Finding]) -> None:
-    """Each finding with its reason and its way out."""
+    """Print each finding with its reason and remedy."""
     if not findings:
-        console.print("\nNothing was found that works against itself.")
+        console.print("\nNo design problems were found.")
         return
     noun = "finding" if len(findings) == 1 else "findings"
-    console.print(f"\n[bold]{len(findings)} {noun}[/], facts about shapes and not measurements:")
+    console.print(f"\n[bold]{len(findings)} {noun}[/], from the shapes of the network, not from measurements:")
     for finding in findings:
         where = list(finding.where)
         shown = ", ".join(where[:6]) + (f" and {len(where) - 6} more" if len(where) > 6 else "")
         console.print(f"\n[bold yellow]{finding.rule}[/]: {escape(finding.what)}", highlight=False, soft_wrap=True)
-        for label, text in (("where", shown), ("why", finding.why), ("way out", finding.remedy)):
+        for label, text in (("where", shown), ("why", finding.why), ("remedy", finding.remedy)):
             console.print(f"  [dim]{label}:[/] {escape(text)}", highlight=False, soft_wrap=True)

@@ -1,4 +1,4 @@
-"""One network on one page: its blocks, or a baseline's parts and paper; and the variants a sweep would run."""
+"""One network on one page: its blocks, or a baseline's parts and paper; and the variants of a sweep."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -22,13 +22,13 @@ from jetbench.spec.published import Reported
 from jetbench.spec.sweep import Sweep
 
 COUNTING_RULE = (
-    "groups: of the expansion / the JetConv mix / the reduction. MACs: multiply-accumulates of convolutions for one "
-    "image, biases not counted; 1 MAC = 2 FLOPs."
+    "groups: expansion / JetConv mix / reduction. MACs: multiply-accumulates of convolutions for one image, without "
+    "biases; 1 MAC = 2 FLOPs."
 )
 
 
 def describe_identity(architecture: AnyArchitecture) -> dict[str, Any]:
-    """What a network is, as plain data: a JetSeg's form, or which baseline it is and what may be expected of it."""
+    """The identity of a network as plain data: JetSeg's form, or the baseline's network, fidelity and assumptions."""
     if not isinstance(architecture, Baseline):
         return {"form": architecture.form}
     return {"network": architecture.network, "fidelity": architecture.fidelity, "assumed": list(architecture.assumed)}
@@ -104,7 +104,7 @@ def _describe_decoder(plan: Plan, operations: Sequence[Operation]) -> dict[str, 
 
 
 def print_blocks(console: Console, architecture: Architecture, plan: Plan) -> None:
-    """The block table of a planned network."""
+    """Print the block table of a planned network."""
     described = describe_architecture(architecture, plan)
     size, classes = format_size(plan.input_size), plan.decoder.num_classes
     console.print(f"[bold]{escape(architecture.name)}[/] ({architecture.form} form) at {size}, {classes} classes")
@@ -160,7 +160,7 @@ def print_blocks(console: Console, architecture: Architecture, plan: Plan) -> No
 
 
 def describe_baseline(architecture: Baseline, plan: BaselinePlan | None) -> dict[str, Any]:
-    """A baseline as plain data: its paper, what is published, and, where it can be built, totals and parts."""
+    """A baseline as plain data: its paper, its published figures, and totals and parts if it has a plan."""
     described: dict[str, Any] = {
         "name": architecture.name,
         **describe_identity(architecture),
@@ -188,7 +188,7 @@ def describe_baseline(architecture: Baseline, plan: BaselinePlan | None) -> dict
 
 
 def print_baseline(console: Console, architecture: Baseline, plan: BaselinePlan | None) -> None:
-    """A baseline's paper and parts, and what is published of it beside what is counted here at the same size."""
+    """Print a baseline's paper and parts, and its published figures next to our counts at the same size."""
     described, paper = describe_baseline(architecture, plan), architecture.paper
     where = f" at {format_size(plan.input_size)}, {plan.num_classes} classes" if plan else ""
     console.print(f"[bold]{escape(architecture.name)}[/] ({describe_kind(architecture)}){where}", highlight=False)
@@ -222,11 +222,11 @@ def _print_parts(console: Console, described: dict[str, Any]) -> None:
     print_whole(console, table)
     if described["training_only_parameters"]:
         more = units.count(described["training_only_parameters"])
-        console.print(f"[dim]and {more} parameters more in heads that only training uses[/]", highlight=False)
+        console.print(f"[dim]and {more} more parameters in auxiliary heads, used only in training[/]", highlight=False)
 
 
 def _counted_here(figure: Reported, plan: BaselinePlan) -> str:
-    """What is counted here of what a published figure counts, at its size; a dash where it was measured."""
+    """Our count for a published count, at its size; a dash if the figure was measured or has no size."""
     if figure.quantity == "parameters":
         return units.count(_count(list_network(plan))[0])
     if figure.quantity != "flops" or figure.size is None:
@@ -236,7 +236,7 @@ def _counted_here(figure: Reported, plan: BaselinePlan) -> str:
 
 
 def print_variants(console: Console, asked: Sweep, variants: Sequence[Variant]) -> None:
-    """What a sweep would run: each variant with its counts."""
+    """Print the variants that a sweep would run, with their counts."""
     size, classes = variants[0].plan.input_size, variants[0].plan.num_classes
     title = f"{asked.name}: {len(variants)} variants at {format_size(size)}, {classes} classes, "
     budgets = dict.fromkeys(str(variant.training.budget) for variant in variants)
@@ -254,6 +254,6 @@ def print_variants(console: Console, asked: Sweep, variants: Sequence[Variant]) 
             variant.plan.fingerprint,
         )
     print_whole(console, table)
-    for each in asked.quoted:
-        console.print(f"[dim]{escape(each)}: only its published figures[/]", highlight=False)
+    for quoted in asked.quoted:
+        console.print(f"[dim]{escape(quoted)}: only published figures[/]", highlight=False)
     console.print("[dim]Nothing was run.[/]")

@@ -1,7 +1,7 @@
 """One self-contained HTML report of a study, from its records: table, plots, and a page for each variant.
 
-page.html holds its layout and script; here is its data, the same bytes each time. What the networks see comes from
-their weights files where they lie beside the records, the images and the truth from the dataset where it is here.
+page.html has the layout and script; this module makes its data, the same bytes for the same study. Predictions come
+from the weights files beside the records, images and ground truth from the dataset; each is left out if missing.
 """
 
 import base64
@@ -44,7 +44,6 @@ from jetbench.training.samples import class_names_of, colours_of, read_predictio
 TEMPLATE = Path(__file__).with_name("page.html")
 STRIP_HEIGHT = 120  # pixels of each image in a strip
 MOST_AXES = 8
-# What the numbers of a column are multiplied by to be what its heading says.
 
 
 def write_page(path: Path, study: Study, show_invalid: bool = False) -> Path:
@@ -53,14 +52,14 @@ def write_page(path: Path, study: Study, show_invalid: bool = False) -> Path:
     Args:
         path: the file to write.
         study: what to show.
-        show_invalid: rows whose profile is invalid stand in it too, marked.
+        show_invalid: include the measurements of invalid profiles, marked.
     """
     write_whole(path, render(describe_study(study, show_invalid)))
     return path
 
 
 def render(data: dict[str, Any]) -> str:
-    """The page with its data in it. Nothing in the data can end the script that holds it."""
+    """The page with its data, escaped so that no text in it can end the script element."""
     text = (
         json.dumps(data, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
         .replace("<", "\\u003c")
@@ -73,7 +72,7 @@ def render(data: dict[str, Any]) -> str:
 def describe_study(study: Study, show_invalid: bool = False) -> dict[str, Any]:
     """Everything that the page shows, as plain data."""
     every = [row for row in study.rows() if row.records]
-    names = [name for name in LAYOUTS["wide"] if _is_told(name, every)]
+    names = [name for name in LAYOUTS["wide"] if _has_values(name, every)]
     columns = [column for column in COLUMNS if column.name in names]
     columns.sort(key=lambda column: names.index(column.name))
     table = build_table(every, columns, study.title, mixed=True, show_invalid=show_invalid)
@@ -99,9 +98,9 @@ def describe_study(study: Study, show_invalid: bool = False) -> dict[str, Any]:
     }
 
 
-def _is_told(name: str, rows: Sequence[Row]) -> bool:
-    """Is anything of that column there? Empty ones only take room; what is missing is said in the notes."""
-    column = next(each for each in COLUMNS if each.name == name)
+def _has_values(name: str, rows: Sequence[Row]) -> bool:
+    """True if any row has a value in that column; the notes say what is missing."""
+    column = next(column for column in COLUMNS if column.name == name)
     return any(column.cell(row) != units.MISSING for row in rows)
 
 
@@ -122,16 +121,16 @@ def _id_of(row: Row) -> str:
 
 
 def _placed(table: Table, rows: Sequence[Row]) -> dict[int, tuple[str, bool, tuple[Mark | None, ...]]]:
-    """Of each row its group, whether it is on the front there, and the marks of its cells."""
+    """For each row (by id) its group, whether it is on the group's front, and the marks of its cells."""
     waiting: dict[str, list[Row]] = {}
     for row in rows:
         waiting.setdefault(on_one_line(row.label), []).append(row)
-    found = {}
+    places = {}
     for section in table.sections:
         for placed in section.rows:
             row = waiting[placed.name].pop(0)
-            found[id(row)] = (section.label, placed.is_on_front, tuple(cell.mark for cell in placed.cells))
-    return found
+            places[id(row)] = (section.label, placed.is_on_front, tuple(cell.mark for cell in placed.cells))
+    return places
 
 
 def _row(
@@ -167,20 +166,20 @@ def _row(
 
 def _value(column: Column, value: Value, row: Row, mark: Mark | None) -> dict[str, Any]:
     scale = column.unit.scale
-    told: dict[str, Any] = {"v": _short(scale * value.number), "t": column.cell(row)}
+    entry: dict[str, Any] = {"v": _short(scale * value.number), "t": column.cell(row)}
     if value.low is not None and value.high is not None and not value.is_exact:
         low, high = scale * value.low, scale * value.high
         if column.is_score:
             low, high = max(0.0, low), min(100.0, high)
-        told |= {"lo": _short(low), "hi": _short(high)}
+        entry |= {"lo": _short(low), "hi": _short(high)}
     if mark is not None:
-        told["mark"] = mark.place
-        told["t"] += " =" if mark.is_tie else ""
-    return told
+        entry["mark"] = mark.place
+        entry["t"] += " =" if mark.is_tie else ""
+    return entry
 
 
 def _short(value: float) -> float:
-    """Six significant digits: more than is measured, and a page half as large."""
+    """Six significant digits: more than is measured, and they halve the size of the page."""
     return float(f"{value:.6g}")
 
 
@@ -200,7 +199,7 @@ def _word(value: Any) -> str:
 
 
 def _axes(rows: Sequence[Row]) -> list[dict[str, Any]]:
-    """What the rows differ in on purpose, with every value; `base` is that of rows that leave it as it is."""
+    """What the study varies, with every value; rows that do not change it have the value `base`."""
     values: dict[str, list[str]] = {}
     for row in rows:
         for key, value in row.records[0].changes.items():
@@ -215,15 +214,15 @@ def _axes(rows: Sequence[Row]) -> list[dict[str, Any]]:
 
 
 def _failures(rows: Sequence[Row]) -> list[dict[str, str]]:
-    told = []
+    failures = []
     for row in rows:
         for record in row.records:
             name = row.name if len(row.records) == 1 else f"{row.name} (seed {record.seed})"
             if record.failure:
-                told.append({"name": name, "text": _describe_failure(record.failure)})
+                failures.append({"name": name, "text": _describe_failure(record.failure)})
             if record.profile and (verdict := judge(record.profile)).level == "invalid":
-                told.append({"name": name, "text": f"its profile is {verdict}"})
-    return told
+                failures.append({"name": name, "text": f"its profile is {verdict}"})
+    return failures
 
 
 def _describe_failure(failure: Failure) -> str:
@@ -231,11 +230,11 @@ def _describe_failure(failure: Failure) -> str:
 
 
 def _details(row: Row, study: Study, whole: Row) -> dict[str, Any]:
-    """`whole` is the row with what was left out of it as invalid."""
-    # Of several seeds: one that was trained and measured, if there is one, speaks for what is not a mean.
+    """The data of one variant's page; `whole` is the row including its invalid profiles."""
+    # What has no mean over seeds is shown for one of them, if possible one that was trained and measured.
     record = max(row.records, key=lambda each: (each.training is not None) + (each.profile is not None))
     profile, training = record.profile, record.training
-    told: dict[str, Any] = {
+    details: dict[str, Any] = {
         "seed": f"of seed {record.seed}" if len(row.records) > 1 else "",
         "about": _about(row),
         "verdict": whole.level if whole.profiles else units.MISSING,
@@ -267,16 +266,16 @@ def _details(row: Row, study: Study, whole: Row) -> dict[str, Any]:
         **_strip(record, study),
     }
     times = (
-        profile.notes.get("layers", "how long each part takes was not measured")
+        profile.notes.get("layers", "the time of each part was not measured")
         if profile
-        else "what was measured is invalid, and left out (`jetbench report --all` shows it)"
+        else "the measurement is invalid and left out (`jetbench report --all` shows it)"
         if whole.profiles
-        else "nothing was measured"
+        else "not measured"
     )
-    told["times"] = f"Counted for one image. Time: {times}."
+    details["times"] = f"Counted for one image. Time: {times}."
     if training is None:
-        told["training"] = "It was not trained."
-    return told
+        details["training"] = "This network was not trained."
+    return details
 
 
 def _about(row: Row) -> str:
@@ -290,7 +289,7 @@ def _about(row: Row) -> str:
 
 
 def _classes(row: Row) -> list[dict[str, Any]]:
-    """The IoU of each class in percent, the mean over the seeds."""
+    """The IoU of each class in percent, averaged over the seeds."""
     if not row.trainings:
         return []
     val = [training.best.counts.class_iou for training in row.trainings]
@@ -302,8 +301,8 @@ def _classes(row: Row) -> list[dict[str, Any]]:
 
 
 def _mean(scores: Sequence[float | None]) -> float | None:
-    told = [score for score in scores if score is not None]
-    return _short(100 * sum(told) / len(told)) if told else None
+    known = [score for score in scores if score is not None]
+    return _short(100 * sum(known) / len(known)) if known else None
 
 
 def _describe_training(record: Record) -> str:
@@ -325,20 +324,20 @@ def _environment(record: Record) -> list[str]:
     lines = []
     if record.profile:
         lines.append(f"Measured on: {describe_machine(record.profile.environment)}")
-        lines.append(f"Measured as: {record.profiling_config.describe()}")
+        lines.append(f"Settings: {record.profiling_config.describe()}")
         lines += [f"{key}: {note}" for key, note in record.profile.notes.items()]
     if record.training_environment:
         lines.append(f"Trained on: {describe_machine(record.training_environment)}")
-    return [*lines, f"Landed: {record.finished}", f"Key: {record.key}, network {record.fingerprint}"]
+    return [*lines, f"Finished: {record.finished}", f"Key: {record.key}, network {record.fingerprint}"]
 
 
 def _network(record: Record, row: Row) -> dict[str, Any]:
-    """The blocks to draw, and what each part costs; of a baseline only what its profile has counted and timed."""
+    """The blocks to draw, and the cost of each part; for a baseline only what its profile counted and timed."""
     architecture = record.architecture
     parts = next((profile.parts for profile in row.profiles if profile.parts), ())
     if not isinstance(architecture, Architecture):
-        why = "A baseline's layers are in its code, so there are no blocks to draw."
-        nocosts = f"This record says nothing of its parts; jetbench show {architecture.network} lists what they cost."
+        why = "A baseline has no blocks to draw; its layers are defined in code."
+        nocosts = f"This record does not list its parts; `jetbench show {architecture.network}` lists their costs."
         return {
             "blocks": None,
             "decoder": None,
@@ -389,7 +388,7 @@ def _part(part: NetworkPart) -> dict[str, Any]:
 
 
 def _costs(operations: Sequence[Operation], seconds: Mapping[str, float | None]) -> list[dict[str, Any]]:
-    """What each part costs, in the order in which they run, and how long it takes."""
+    """The counts and the time of each part, in the order in which they run."""
     parts: dict[str, dict[str, Any]] = {}
     for operation in operations:
         part = parts.setdefault(
@@ -406,30 +405,30 @@ def _costs(operations: Sequence[Operation], seconds: Mapping[str, float | None])
 
 
 def _strip(record: Record, study: Study) -> dict[str, Any]:
-    """What the network sees, from its weights file; or why that is not here."""
+    """The network's predictions, from its weights file; or why they are missing."""
     if record.training is None:
-        return {"strip": None, "nostrip": "It was not trained."}
+        return {"strip": None, "nostrip": "This network was not trained."}
     path = study.folder / "weights" / record.training.weights_file
     if not path.is_file():
-        return {"strip": None, "nostrip": f"Its weights are not beside the records ({path.name}), so nothing is shown."}
+        return {"strip": None, "nostrip": f"Not shown, because its weights ({path.name}) are not beside the records."}
     ids = read_predictions(path)
     if ids is None:
-        return {"strip": None, "nostrip": "Its weights were saved before jetbench kept pictures in them."}
+        return {"strip": None, "nostrip": "Not shown, because an older jetbench saved its weights without predictions."}
     return {"strip": _paint(ids, record.num_classes)}
 
 
 def _samples(study: Study) -> tuple[dict[str, str] | None, str]:
-    """The images and their truth, from the dataset where it is here; or why they are not shown."""
+    """The images and their ground truth, from the dataset; or why they are not shown."""
     info = next((record.dataset for record in study.records if record.dataset), None)
     if info is None:
-        return None, "These networks were not trained here, so there are no images to show."
+        return None, "No images are shown, because these networks were not trained here."
     try:
         config: DatasetConfig = TypeAdapter(DatasetConfig).validate_python(study.asked.get("dataset"))
         data = load_data(config)
     except (ValidationError, DataError, OSError) as error:
-        return None, f"The images and the truth are not shown: {on_one_line(str(error)).split('. ')[0]}."
+        return None, f"Images and ground truth are not shown: {on_one_line(str(error)).split('. ')[0]}."
     if data.info.digest != info.digest:
-        return None, "The images and the truth are not shown: the data here are not those of the study."
+        return None, "Images and ground truth are not shown: the dataset on this machine differs from the study's."
     chosen = sample_indices(len(data.images["test"]))
     images, truth = np.asarray(data.images["test"][chosen]), np.asarray(data.labels["test"][chosen])
     beside = np.concatenate(list(images), axis=1)
@@ -438,7 +437,7 @@ def _samples(study: Study) -> tuple[dict[str, str] | None, str]:
 
 
 def _paint(ids: npt.NDArray[np.uint8], num_classes: int) -> str:
-    """Class ids (N, H, W) side by side in their colours, as an image that a page can hold."""
+    """Class ids (N, H, W) side by side in their colours, as the URI of an image for the page."""
     indexed = Image.fromarray(np.concatenate(list(ids), axis=1), "P")
     indexed.putpalette(colours_of(num_classes).ravel().tolist())
     return _as_uri(_shrunk(indexed, len(ids), Image.Resampling.NEAREST), "PNG", optimize=True)

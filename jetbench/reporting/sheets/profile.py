@@ -1,4 +1,4 @@
-"""Profiles as people read them, on the terminal and in a report folder."""
+"""Profiles for people: printed on the terminal, and written to a report folder."""
 
 import csv
 import io
@@ -47,7 +47,7 @@ FILES = (RECORDS, FIGURES, SHEET)
 
 
 def print_profile(console: Console, record: Record, device: Device) -> None:
-    """Everything that is known of one network on one device, each number with its class, and whether to believe it."""
+    """Print every number of a profile with its class, and the verdict on the measurement."""
     profile, config = record.measured, record.profiling_config
     verdict = judge(profile)
     heading = f"[bold]{escape(record.variant)}{mark_of(record.architecture)}[/] "
@@ -67,7 +67,7 @@ def print_profile(console: Console, record: Record, device: Device) -> None:
     for figure in figures:
         how = figure.how
         if len(how) > 2 * room - 10:
-            # In a narrow column it would be a pillar of single words.
+            # In a narrow column a long text would wrap after every word.
             how = f"({notes.setdefault(how, len(notes) + 1)})"
         style = STYLES[figure.kind]
         table.add_row(
@@ -84,7 +84,7 @@ def print_profile(console: Console, record: Record, device: Device) -> None:
 
 
 def _gather_tails(figures: Sequence[Figure]) -> list[Figure]:
-    """Percentiles in one line below their median; the ends of intervals stand in the median's line already."""
+    """Percentiles in one line below their median, and no ends of intervals, which the median's line already has."""
     gathered: list[Figure] = []
     tail: list[str] = []
     for figure in figures:
@@ -101,7 +101,7 @@ def _gather_tails(figures: Sequence[Figure]) -> list[Figure]:
 
 
 def print_verdict(console: Console, verdict: Verdict) -> None:
-    """The verdict in its colour, a line for each reason."""
+    """Print the verdict in its colour, with a line for each reason."""
     if verdict.level == "not measured":
         return
     style = VERDICT_STYLES[verdict.level]
@@ -111,7 +111,7 @@ def print_verdict(console: Console, verdict: Verdict) -> None:
 
 
 def print_summary(console: Console, records: Sequence[Record]) -> None:
-    """Several profiles side by side, the reference first."""
+    """Print several profiles side by side, the reference first."""
     table = summary_table(records)
     print_whole(console, to_terminal(table, not console.is_terminal))
     print_notes(console, table.notes.all)
@@ -127,7 +127,7 @@ def summary_table(records: Sequence[Record]) -> Table:
 
 
 def _describe_ratios(records: Sequence[Record]) -> tuple[str, ...]:
-    # A process has one number of threads: each has its own reference and its own copy of it.
+    # Each number of threads has its own processes, so its own reference and copy of it.
     controls = {each.measured.environment.threads: each.measured for each in records if each.measured.comparison}
     if not controls:
         return ()
@@ -140,7 +140,7 @@ def _describe_ratios(records: Sequence[Record]) -> tuple[str, ...]:
     return (
         f"Ratio: time per image over that of {reference.reference if reference else ''}"
         f"{' with as many threads' * several}, measured in the same rounds; median of the processes. "
-        f"= not significantly different from 1 ({copies}). \N{EM DASH} the reference itself, or not timed beside it.",
+        f"=: not significantly different from 1 ({copies}). \N{EM DASH}: the reference itself, or not timed with it.",
     )
 
 
@@ -182,7 +182,7 @@ SUMMARY = (
 
 
 def describe_profile(record: Record, device: Device) -> dict[str, Any]:
-    """A record with its raw samples as plain data, its verdict, and each number with its class."""
+    """A record as plain data: its raw samples, its verdict, and each number with its class."""
     verdict = judge(record.measured)
     (row,) = record.rows()
     return {
@@ -196,7 +196,7 @@ def describe_profile(record: Record, device: Device) -> dict[str, Any]:
 
 
 def write_profiles(folder: Path, records: Sequence[Record], device: Device) -> list[Path]:
-    """Append the records to a folder's records.jsonl, and write figures.csv and profiles.md of these records."""
+    """Append the records to the folder's records.jsonl; write figures.csv and profiles.md of them. Returns paths."""
     folder.mkdir(parents=True, exist_ok=True)
     append_records(folder, *records)
     write_whole(folder / FIGURES, _figures_csv(records, device))
@@ -205,7 +205,7 @@ def write_profiles(folder: Path, records: Sequence[Record], device: Device) -> l
 
 
 def _figures_csv(records: Sequence[Record], device: Device) -> str:
-    """A line per number, in SI units, with its class."""
+    """One line per number, in SI units, with its class."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(("network", "setting", "device", "quantity", "value", "class", "verdict", "how"))
@@ -219,7 +219,7 @@ def _figures_csv(records: Sequence[Record], device: Device) -> str:
 
 
 def figures_table(records: Sequence[Record], device: Device) -> Table:
-    """Every number of every profile with its class and how it came about, a profile a section."""
+    """A table of every number of every profile with its class and origin, one section per profile."""
     columns = (
         numbers("value", "value"),
         words("class", "class"),

@@ -1,1 +1,1 @@
-"""One table machine: rows, columns, ranking, notes; one file per format."""
+"""Tables: rows, columns, ranking and notes; one file per output format."""

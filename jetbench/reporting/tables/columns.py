@@ -1,4 +1,4 @@
-"""The columns a table can have, by name: class of the number, unit, which way is better, and how sure each value is."""
+"""The columns of tables, by name: class of the number, unit, direction, and the uncertainty of each value."""
 
 import math
 import statistics
@@ -27,25 +27,25 @@ from jetbench.stats import student_quantile, welch_difference
 NumberClass = Literal["described", "counted", "measured", "estimated", "reported"]
 
 REPEATABILITY = 0.025
-"""Least half width, relative, of a latency: the headlines of ten runs on one machine lay within 4.6 % of each other,
-each of 6 to 12 processes (reports/LOG.md, 2026-11-24), so what an interval within one run says is not all."""
+"""Smallest relative half width of a latency's interval. The medians of ten runs on one machine, of 6 to 12 processes
+each, lay within 4.6 % of each other (reports/LOG.md, 2026-11-24): an interval from one run alone is too narrow."""
 
 REPEATABILITY_OF_FEW, ENOUGH_PROCESSES = 0.06, 6
-"""The same of fewer than six processes: medians of single ones went from 115 to 129 ms in those runs, and those of one
-network by up to 13 % in the ablation (reports/LOG.md, 2026-11-25)."""
+"""The same for fewer than six processes. Medians of single processes ranged from 115 to 129 ms in those runs, and those
+of one network differed by up to 13 % in the ablation (reports/LOG.md, 2026-11-25)."""
 
 
 BETWEEN_SESSIONS = 0.15
-"""Least half width, relative, of a change of latency from one study to another: one network, on one processor, was
-13 % slower an hour later (reports/LOG.md, 2026-11-28). Measured in turn (`jetbench profile A B`) far less is told."""
+"""Smallest relative half width of a change of latency between studies: one network, on one processor, was 13 % slower
+an hour later (reports/LOG.md, 2026-11-28). Measuring in turn (`jetbench profile A B`) detects far smaller changes."""
 
 
 @dataclass(frozen=True)
 class Value:
-    """A number in SI units; the ends between which it is taken to be, equal where it is exact, None where unknown.
+    """A number in SI units with its 95 % interval, `low` to `high`.
 
-    `spread` is the standard deviation over `count` seeds, shown behind the number. `session` is the study in which a
-    time was measured.
+    Both ends equal the number if it is exact; both are None if its uncertainty is unknown. `spread` is the standard
+    deviation over `count` seeds, shown behind the number. `session` is the study in which a time was measured.
     """
 
     number: float
@@ -57,16 +57,16 @@ class Value:
 
     @property
     def is_exact(self) -> bool:
-        """Would counting again give the same?"""
+        """True if the number is counted, so that its interval has no width."""
         return self.low == self.high == self.number
 
     @property
     def has_interval(self) -> bool:
-        """Is it known how sure the number is?"""
+        """True if the uncertainty of the number is known."""
         return self.low is not None and self.high is not None
 
     def is_tied_with(self, other: "Value") -> bool:
-        """Can their difference not be told from 0, by its 95 % interval? Not so of what has no interval."""
+        """True if the 95 % interval of the difference contains 0. False when either value has no interval."""
         if self.low is None or self.high is None or other.low is None or other.high is None:
             return False
         less, more = sorted((self, other), key=lambda each: each.number)
@@ -74,7 +74,7 @@ class Value:
 
 
 def half_of_difference(less: Value, more: Value) -> float:
-    """Half the width of the 95 % interval of a difference: Welch's of seeds, else both half widths in quadrature."""
+    """Half width of the 95 % interval of a difference: Welch's over seeds, else both half widths in quadrature."""
     if less.spread is not None and more.spread is not None and min(less.count, more.count) > 1:
         ours, theirs = (less.number, less.spread, less.count), (more.number, more.spread, more.count)
         return welch_difference(ours, theirs).half
@@ -85,14 +85,14 @@ def half_of_difference(less: Value, more: Value) -> float:
 
 
 def relative_half(value: Value) -> float | None:
-    """Half the width of a value's interval, relative to it; None where that is unknown."""
+    """Half width of a value's interval, relative to the value; None if the interval is unknown."""
     if value.low is None or value.high is None:
         return None
     return (value.high - value.low) / 2 / value.number if value.number else 0.0
 
 
 def exact(number: float | None) -> Value | None:
-    """A value that counting again would give again."""
+    """A counted value: its interval has no width."""
     return None if number is None else Value(number, number, number)
 
 
@@ -100,23 +100,23 @@ def exact(number: float | None) -> Value | None:
 class Column:
     """The one description of a quantity, as tables, pictures, pages and searches use it.
 
-    `read` gives a row's value in SI units, or `text` its words.
+    A column shows either the value from `read`, in SI units, or the words from `text`.
 
     Args:
-        name: as --columns and objectives call it.
-        heading: in a table, with its unit.
-        kind: the class of its numbers.
+        name: the name for --columns and for objectives.
+        heading: the heading in a table, with the unit.
+        kind: the class of the numbers.
         needs: what a number depends on: the network, the recipe or the machine.
-        read: a row's value.
-        unit: in which it is read.
-        text: a row's words, in place of a value.
-        better: which way is better; None where it ranks nothing.
-        short: the heading where there is little room.
-        axis: the label of an axis of a picture, without the unit.
-        axis_unit: the unit of an axis of a picture; that of the table by default.
+        read: returns the value of a row.
+        unit: the unit in which the number is shown.
+        text: returns the words of a row, in place of a value.
+        better: the better direction; None if the column is not ranked.
+        short: the heading for narrow tables.
+        axis: the label of a picture's axis, without the unit.
+        axis_unit: the unit of a picture's axis; that of the table by default.
         noun: what is counted: `83.4 M MACs`.
-        key: what a reader types into the page's filter; the name by default.
-        holds_numbers: its words are numbers, and set as such.
+        key: the word for the page's filter; the name by default.
+        holds_numbers: True if the words are numbers and are aligned as numbers.
     """
 
     name: str
@@ -136,20 +136,20 @@ class Column:
 
     @property
     def is_number(self) -> bool:
-        """True if it is set to the right, as numbers are."""
+        """True if the column is aligned to the right, as numbers are."""
         return self.text is None or self.holds_numbers
 
     @property
     def is_score(self) -> bool:
-        """True if differences of it are told in points, and not relative."""
+        """True if differences are given in points instead of percent."""
         return self.unit is units.PERCENT
 
     def show(self, number: float | None) -> str:
-        """A number in its unit, without it."""
+        """The number, converted to the column's unit, without the symbol."""
         return self.unit.show(number)
 
     def cell(self, row: Row) -> str:
-        """What stands in the table: a number with its spread over seeds, words, or a dash."""
+        """The text of a table cell: a number with its spread over seeds, words, or a dash."""
         if self.text is not None:
             return self.text(row)
         value = self.read(row)
@@ -159,18 +159,18 @@ class Column:
 
     @property
     def brief(self) -> str:
-        """The heading where there is little room."""
+        """The heading for narrow tables."""
         return self.short or self.heading
 
     @property
     def axis_label(self) -> str:
-        """The label of an axis of a picture, with its unit."""
+        """The label of a picture's axis, with its unit."""
         symbol = self.on_axis.symbol
         return f"{self.axis or self.noun or self.name}" + (f" ({symbol})" if symbol else "")
 
     @property
     def on_axis(self) -> Unit:
-        """The unit of an axis of a picture."""
+        """The unit of a picture's axis."""
         return self.axis_unit or self.unit
 
 
@@ -180,13 +180,13 @@ def words(name: str, heading: str, text: Callable[[Row], str] = lambda row: "", 
 
 
 def numbers(name: str, heading: str, kind: NumberClass = "described", short: str = "") -> Column:
-    """A column whose cells somebody else writes; they are set as numbers."""
+    """A column whose cells the caller writes; they are aligned as numbers."""
     return Column(name, heading, kind, text=lambda row: "", short=short, holds_numbers=True)
 
 
 @dataclass(frozen=True)
 class Counts:
-    """What is counted of a network for one image; all None of a baseline without a profile, where there is no torch."""
+    """The counts of a network for one image; all None for a baseline without a profile if torch is not installed."""
 
     parameters: int | None = None
     macs: int | None = None
@@ -196,17 +196,17 @@ class Counts:
 
     @property
     def memory_bytes(self) -> int | None:
-        """Weights in float32, and the peak of the activations."""
+        """Bytes of the float32 weights plus peak activations."""
         if self.parameters is None or self.peak_activation_bytes is None:
             return None
         return BYTES * self.parameters + self.peak_activation_bytes
 
 
 def counts_of(record: Record) -> Counts:
-    """Counted from the architecture, so that a row that failed has it too; equal to what a profile counts."""
+    """The counts of a record's architecture, also for a failed record; equal to those in its profile."""
     profile = record.profile
     if isinstance(record.architecture, Baseline) and profile and profile.eq2_flops is not None:
-        # A baseline is counted by building it, which takes torch; its profile has done that.
+        # Counting a baseline means building it with torch; the profile already has its counts.
         return Counts(profile.parameters, profile.macs, profile.flops, profile.eq2_flops, profile.peak_activation_bytes)
     return _count(plan_network(record.architecture, record.num_classes, record.input_size))
 
@@ -225,35 +225,35 @@ def _counted(pick: Callable[[Counts], float | None]) -> Callable[[Row], Value | 
 
 
 def _trained(pick: Callable[[TrainingResult], float | None]) -> Callable[[Row], Value | None]:
-    """Mean over the seeds, its 95 % interval by Student's t; of one seed nothing is known of how sure it is."""
+    """The mean over the seeds with its 95 % interval by Student's t; a single seed has no interval."""
 
     def read(row: Row) -> Value | None:
-        found = [value for training in row.trainings if (value := pick(training)) is not None]
-        if not found:
+        values = [value for training in row.trainings if (value := pick(training)) is not None]
+        if not values:
             return None
-        if len(found) == 1:
-            return Value(found[0])
-        mean, deviation = statistics.fmean(found), statistics.stdev(found)
-        if any(training.stopped for training in row.trainings):  # not what the whole training would have given
+        if len(values) == 1:
+            return Value(values[0])
+        mean, deviation = statistics.fmean(values), statistics.stdev(values)
+        if any(training.stopped for training in row.trainings):  # the whole training may have ended elsewhere
             return Value(mean, spread=deviation)
-        half = student_quantile(0.975, len(found) - 1) * deviation / len(found) ** 0.5
-        return Value(mean, mean - half, mean + half, deviation, len(found))
+        half = student_quantile(0.975, len(values) - 1) * deviation / len(values) ** 0.5
+        return Value(mean, mean - half, mean + half, deviation, len(values))
 
     return read
 
 
 def _of_training(pick: Callable[[Record, TrainingResult], float | None]) -> Callable[[Row], Value | None]:
-    """The mean over the seeds of how a training went; it depends on what else the machine did, and ranks nothing.
+    """The mean over the seeds of a training's timing. It depends on other load on the machine and is not ranked.
 
-    Not of trainings that a rule stopped; unknown of seeds that different machines trained.
+    Trainings that a rule stopped are left out. The value is None if different machines trained the seeds.
     """
 
     def read(row: Row) -> Value | None:
         ended = [(r, r.training) for r in row.records if r.training and not r.training.stopped]
-        found = [value for record, training in ended if (value := pick(record, training)) is not None]
-        if not found or len({_trained_on(record) for record, _ in ended}) > 1:
+        values = [value for record, training in ended if (value := pick(record, training)) is not None]
+        if not values or len({_trained_on(record) for record, _ in ended}) > 1:
             return None
-        return Value(statistics.fmean(found), spread=statistics.stdev(found) if len(found) > 1 else None)
+        return Value(statistics.fmean(values), spread=statistics.stdev(values) if len(values) > 1 else None)
 
     return read
 
@@ -280,7 +280,7 @@ def _share_of_phase(phase: str) -> Callable[[Record, TrainingResult], float | No
 
 
 def _busy(record: Record, training: TrainingResult) -> float | None:
-    """Processor seconds over those of all its threads; of a GPU it would say nothing of how busy that is."""
+    """Processor seconds over the seconds of all threads; None for a GPU, whose load this does not measure."""
     whole, spent = sum(training.phase_seconds.values()), training.processor_seconds
     environment = record.training_environment
     if not whole or spent is None or environment is None or not environment.device.startswith("cpu"):
@@ -291,7 +291,7 @@ def _busy(record: Record, training: TrainingResult) -> float | None:
 def _timed(
     pick: Callable[[Latency], float], end_to_end: bool = False, inverse: bool = False
 ) -> Callable[[Row], Value | None]:
-    """A latency with its interval over processes, but no narrower than what a machine repeats."""
+    """A latency with its interval over processes, but at least as wide as the machine's repeatability."""
 
     def read(row: Row) -> Value | None:
         latency = row.pooled(end_to_end)
@@ -310,7 +310,7 @@ def _timed(
 
 
 def _percentile(percent: float) -> Callable[[Row], Value | None]:
-    """Of all passes; how sure a tail is, is not known from so few processes, so it ranks nothing."""
+    """A percentile over all passes. Too few processes to know its uncertainty, so it is not ranked."""
 
     def read(row: Row) -> Value | None:
         latency = row.pooled()
@@ -321,29 +321,29 @@ def _percentile(percent: float) -> Callable[[Row], Value | None]:
 
 def _profiled(pick: Callable[[Profile], float | None], is_exact: bool = False) -> Callable[[Row], Value | None]:
     def read(row: Row) -> Value | None:
-        found = [value for profile in row.profiles if (value := pick(profile)) is not None]
-        if not found:
+        values = [value for profile in row.profiles if (value := pick(profile)) is not None]
+        if not values:
             return None
-        middle = statistics.median(found)
-        if is_exact and len(set(found)) == 1:
+        middle = statistics.median(values)
+        if is_exact and len(set(values)) == 1:
             return exact(middle)
-        return Value(middle, *_mean_interval(found))
+        return Value(middle, *_mean_interval(values))
 
     return read
 
 
 def _energy(row: Row) -> Value | None:
-    """Gross joules per image; the interval is of the windows' mean."""
-    found = [p.energy for p in row.profiles if p.energy and p.energy.energy_j_per_image is not None]
-    if not found:
+    """Gross joules per image; the interval is that of the mean over windows."""
+    energies = [p.energy for p in row.profiles if p.energy and p.energy.energy_j_per_image is not None]
+    if not energies:
         return None
-    windows = [joules for energy in found for joules in energy.window_energies_j]
-    middle = statistics.median(energy.energy_j_per_image or 0.0 for energy in found)
+    windows = [joules for energy in energies for joules in energy.window_energies_j]
+    middle = statistics.median(energy.energy_j_per_image or 0.0 for energy in energies)
     return Value(middle, *_mean_interval(windows))
 
 
 def _mean_interval(values: Sequence[float]) -> tuple[float | None, float | None]:
-    """The 95 % interval of a mean by Student's t; unknown of fewer than three values."""
+    """The 95 % interval of a mean by Student's t; (None, None) for fewer than three values."""
     if len(values) < 3:
         return None, None
     mean = statistics.fmean(values)
@@ -360,7 +360,7 @@ def _of_first(describe: Callable[[Record], str]) -> Callable[[Row], str]:
 
 
 def _of_recipe(describe: Callable[[TrainingConfig], str]) -> Callable[[Row], str]:
-    """What is told of a training's recipe; a dash for a profile alone."""
+    """A column's text from the training recipe; a dash for a record that is only a profile."""
     return _of_first(lambda record: describe(record.training_config) if record.training_config else units.MISSING)
 
 
@@ -517,14 +517,14 @@ TRAINING_TIMES = frozenset(
 
 REPORTED = tuple(f"reported-{name}" for name in QUANTITIES)
 LAYOUTS: dict[str, tuple[str, ...]] = {
-    # Table 1 of the paper, then what it leaves out: the accuracy.
+    # Table 1 of the paper, plus the accuracy, which it leaves out.
     "paper": ("input", "pretrained", "augmentation", "parameters-m", "eq2-g", "fps", "test"),
     "brief": ("parameters", "macs", "val", "test", "latency", "fps", "fps-e2e", "memory", "power", "verdict"),
     "wide": (
         *("seeds", "parameters", "macs", "flops", "eq2", "val", "val-last", "test", "latency", "p90", "p99"),
         *("fps", "fps-e2e", "memory", "power", "energy", "verdict", *REPORTED),
     ),
-    # Where the seconds of trainings go, and how busy they keep what they were given.
+    # The time of trainings by phase, and how busy their threads were.
     "training": (
         *("seeds", "macs", "whole-s", "images-s", "network-share", "data-share", "evaluation-share"),
         *("checkpoints-share", "proxies-share", "busy"),
@@ -536,34 +536,34 @@ def find_columns(names: Sequence[str]) -> tuple[Column, ...]:
     """The columns of those names.
 
     Raises:
-        SpecError: there is none of a name; all names are listed.
+        SpecError: no column has a name; the message lists all names.
     """
     unknown = [name for name in names if name not in BY_NAME]
     if unknown:
-        raise SpecError(f"no column is called {', '.join(unknown)}; there are: {', '.join(BY_NAME)}")
+        raise SpecError(f"no column is called {', '.join(unknown)}; choose from: {', '.join(BY_NAME)}")
     if len(set(names)) < len(names):
-        raise SpecError(f"a column is named twice: {', '.join(names)}")
+        raise SpecError(f"a column is named twice: {', '.join(names)}; name each once")
     return tuple(BY_NAME[name] for name in names)
 
 
 def class_columns(rows: Sequence[Row]) -> tuple[Column, ...]:
-    """A column for the IoU on the test split of each class, and their mean.
+    """One column per class with its IoU on the test split, after their mean.
 
     Raises:
         SpecError: the rows' classes differ.
     """
     names = {record.dataset.class_names for row in rows for record in row.records if record.dataset}
     if len(names) != 1:
-        raise SpecError(f"the rows have {len(names)} different lists of classes; give studies of one")
+        raise SpecError(f"the rows have {len(names)} different lists of classes; give studies with the same classes")
     (classes,) = names
     return (BY_NAME["test"], *(_class_column(number, name) for number, name in enumerate(classes)))
 
 
 def evaluation_columns(rows: Sequence[Row]) -> tuple[Column, ...]:
-    """A column for the validation mIoU at each evaluation, as a share of the budget, and the test mIoU at the end.
+    """One column per evaluation with its validation mIoU, by share of the budget; then the final test mIoU.
 
     Raises:
-        SpecError: the rows were scored at different shares of their budgets, or never.
+        SpecError: the rows were evaluated at different shares of their budgets, or never.
     """
     shares = {
         tuple(round(evaluation.step / training.steps, 2) for evaluation in training.val)
@@ -572,7 +572,7 @@ def evaluation_columns(rows: Sequence[Row]) -> tuple[Column, ...]:
         if not training.stopped
     }
     if len(shares) != 1:
-        reason = f"were scored at {len(shares)} different sets of times" if shares else "have no training that ended"
+        reason = f"were evaluated at {len(shares)} different sets of times" if shares else "have no finished training"
         raise SpecError(f"the rows {reason}; give studies with the same training.evaluations")
     (times,) = shares
     return (*(_evaluation_column(number, share) for number, share in enumerate(times)), BY_NAME["test"])

@@ -1,4 +1,4 @@
-"""A table as CSV, as it is read."""
+"""A table as CSV, with the numbers as shown."""
 
 from csv import writer as csv_writer
 from io import StringIO
@@ -9,7 +9,7 @@ from jetbench.reporting.tables.table import Table
 
 
 def to_csv(table: Table) -> str:
-    """The table as it is read, a line each; numbers for computing are in a report folder's table.csv."""
+    """One line per row, with the numbers as shown; table.csv in the report folder has them in SI units."""
     buffer = StringIO()
     writer = csv_writer(buffer, lineterminator="\n")
     writer.writerow(["group", "variant", *(with_kind(column) for column in table.columns)])

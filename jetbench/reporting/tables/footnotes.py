@@ -1,4 +1,4 @@
-"""What one must know to read a table: data, training, how and where measured, what is missing and why."""
+"""The notes under a table: data, training, how and where it was measured, what is missing and why."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,19 +20,19 @@ from jetbench.reporting.tables.rows import Row
 
 @dataclass(frozen=True)
 class Notes:
-    """What one must know to read a table, a line each: what no reader may miss, and what else there is to know."""
+    """The notes under a table, one line each: `essential` ones that every format shows, and further `details`."""
 
     essential: tuple[str, ...]
     details: tuple[str, ...] = ()
 
     @property
     def all(self) -> tuple[str, ...]:
-        """Both, the essential ones first."""
+        """All notes, the essential ones first."""
         return (*self.essential, *self.details)
 
 
 def footnotes(rows: Sequence[Row], columns: Sequence[Column], show_invalid: bool = False) -> Notes:
-    """What one must know to read those columns of those rows; `show_invalid`: they show what is invalid, too."""
+    """The notes for those columns of those rows; with `show_invalid` the table also shows invalid profiles."""
     records = [record for row in rows for record in row.records]
     needs = {column.needs for column in columns}
     trained, measured = "trained" in needs, "measured" in needs
@@ -41,15 +41,15 @@ def footnotes(rows: Sequence[Row], columns: Sequence[Column], show_invalid: bool
     details: list[str] = []
     busy = _busiest(records) if measured else None
     if busy is not None:
-        lines.append(f"BUSY MACHINE: {busy}; latencies and FPS are not to be trusted.")
-    asked = [record for record in records if record.dataset is not None]  # the others are profiles alone
+        lines.append(f"BUSY MACHINE: {busy}. Do not trust the latencies and FPS.")
+    trainings = [record for record in records if record.dataset is not None]  # the others are profiles alone
     if trained or not measured:
-        lines += [f"Data: {data}." for data in dict.fromkeys(record.data.describe() for record in asked)]
-    if trained and asked:
-        lines += _describe_trainings(rows, asked)
-        details += dict.fromkeys(_describe_scoring(record) for record in asked)
-    if asked and any(column.name in TRAINING_TIMES for column in columns):
-        lines += _describe_training_times(asked)
+        lines += [f"Data: {data}." for data in dict.fromkeys(record.data.describe() for record in trainings)]
+    if trained and trainings:
+        lines += _describe_trainings(rows, trainings)
+        details += dict.fromkeys(_describe_scoring(record) for record in trainings)
+    if trainings and any(column.name in TRAINING_TIMES for column in columns):
+        lines += _describe_training_times(trainings)
     if "counted" in needs and records:
         details += _describe_counting(records)
     if measured:
@@ -65,7 +65,8 @@ def footnotes(rows: Sequence[Row], columns: Sequence[Column], show_invalid: bool
     approximate = describe_approximate(named)
     if approximate:
         lines.append(
-            f"{APPROXIMATE}: not in every point the published network; `jetbench show NAME` lists what was assumed."
+            f"{APPROXIMATE}: differs from the published network in some points; `jetbench show NAME` lists the "
+            "assumptions."
         )
     details += approximate
     return Notes(tuple(map(on_one_line, lines)), tuple(map(on_one_line, details)))
@@ -74,11 +75,11 @@ def footnotes(rows: Sequence[Row], columns: Sequence[Column], show_invalid: bool
 def _describe_scoring(record: Record) -> str:
     dataset = record.data
     return (
-        "mIoU: mean IoU of the classes that occur in the split, one confusion matrix over the whole split at the size "
-        f"above ({dataset.name}, {format_size(dataset.size)}). The best constant prediction scores "
-        f"{units.score(dataset.constant_miou['val'])} % on val, "
+        "mIoU: mean IoU over the classes that occur in the split, from one confusion matrix over the whole split at "
+        f"the size above ({dataset.name}, {format_size(dataset.size)}). The best constant prediction scores "
+        f"{units.score(dataset.constant_miou['val'])} % on val and "
         f"{units.score(dataset.constant_miou['test'])} % on test. "
-        "Test was scored once, with the weights of the best val."
+        "The test split was scored once, with the weights that scored best on val."
     )
 
 
@@ -88,45 +89,45 @@ def _describe_trainings(rows: Sequence[Row], records: Sequence[Record]) -> list[
     several = counts and counts[-1] > 1
     how_many = " or ".join(str(count) for count in counts)
     if several:
-        spread = f"Means over {how_many} trainings, \N{PLUS-MINUS SIGN} their standard deviation; "
+        spread = f"Mean over {how_many} trainings \N{PLUS-MINUS SIGN} standard deviation. "
     else:
-        spread = "One training per row: differences that another seed could undo rank nothing; "
+        spread = "One training per row: the accuracies are not ranked, because another seed could reverse their order. "
     without = "" if any(r.recipe.augmentation.is_on for r in records) else ", without augmentation"
     return [
         f"Training: {describe_trainings(records)}; seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}.",
-        f"{spread}all from random weights{without}, and no network's own recipe was used.",
+        f"{spread}All networks were trained from random weights{without}, with this recipe instead of their own.",
     ]
 
 
 def _describe_training_times(records: Sequence[Record]) -> list[str]:
-    """What the seconds of trainings are, and what they were measured beside."""
+    """What the seconds of a training contain, and the load and machine on which they were measured."""
     environments = [e for record in records if (e := record.training_environment)]
     loads = [e.load_average for e in environments if e.load_average is not None]
     loaded = f" (load average after each: {_span(loads, 1)})" if loads else ""
     return [
-        "Seconds of a training: its phases are data, network (forward, loss, backward, optimiser), evaluation, "
-        "checkpoints and proxies, without its start and what a kill undid; images/s are those of data and network. It "
-        f"all ran beside whatever else did{loaded}, so it ranks nothing. Threads busy: processor seconds over the "
-        "seconds of a training's threads, spinning included; the rest went to waiting, or others had the cores. Not "
-        "known of a GPU. A dash, too, where different machines trained the seeds.",
+        "Seconds of a training: the sum of its phases data, network (forward, loss, backward, optimiser), evaluation, "
+        "checkpoints and proxies. Start-up and work lost to a kill are left out. Images/s: over data and network. "
+        f"Other jobs may have run at the same time{loaded}, so these columns are not ranked. Threads busy: processor "
+        "seconds over the seconds of all threads of a training, spinning included; in the rest the threads waited, or "
+        "other jobs had the cores. A dash: unknown (a GPU), or different machines trained the seeds.",
         *(f"Trained on: {text}." for text in dict.fromkeys(describe_machine(e) for e in environments)),
     ]
 
 
 def _describe_unprofiled(records: Sequence[Record]) -> list[str]:
-    """Why rows that ended well have a dash for all that a profile measures."""
+    """Which finished rows have no profile, and therefore dashes."""
     without = [record.variant for record in records if record.profile is None and record.failure is None]
     if not without:
         return []
     whole = len(without) == sum(record.failure is None for record in records)
     names = "no row" if whole else f"not {', '.join(without[:6])}{' and others' if len(without) > 6 else ''}"
-    return [f"Profiled: {names}, as was asked for, so nothing that a profile measures is known there."]
+    return [f"Profiled: {names}, as requested; measured columns are dashes there."]
 
 
 def _describe_times(records: Sequence[Record]) -> list[str]:
-    """When the rows landed, and the newest commit that ran them."""
+    """The days on which the rows were finished."""
     days = sorted({record.finished[:10] for record in records})
-    return [f"Rows landed on {days[0]}{f' to {days[-1]}' if len(days) > 1 else ''} (UTC)."] if days else []
+    return [f"Rows finished on {days[0]}{f' to {days[-1]}' if len(days) > 1 else ''} (UTC)."] if days else []
 
 
 def _describe_row(row: Row, measured: bool, show_invalid: bool) -> list[str]:
@@ -139,15 +140,15 @@ def _describe_row(row: Row, measured: bool, show_invalid: bool) -> list[str]:
             lines.append(f"{name} failed ({record.failure.phase}, {record.failure.status}): {record.failure.reason}")
         if measured and record.profile and (verdict := judge(record.profile)).level in ("suspect", "invalid"):
             is_out = verdict.level == "invalid" and not show_invalid
-            left_out = " (what it measured is left out; `--all` shows it)" if is_out else ""
+            left_out = " (its measurements are left out; `--all` shows them)" if is_out else ""
             lines.append(f"{name} is {verdict}{left_out}.")
         if record.also_named:
-            lines.append(f"{name} is the same network and training as {', '.join(record.also_named)}: run once.")
+            lines.append(f"{name} is the same network and training as {', '.join(record.also_named)}, so it ran once.")
     return lines
 
 
 def _busiest(records: Sequence[Record]) -> str | None:
-    """The highest load average, where it is more than the cores can carry."""
+    """The highest load average, if it exceeds the number of cores by more than 1."""
     environments = [record.profile.environment for record in records if record.profile]
     loads = [(e.load_average, e.cores) for e in environments if e.load_average is not None]
     load, cores = max(loads, default=(0.0, 1))
@@ -155,28 +156,28 @@ def _busiest(records: Sequence[Record]) -> str | None:
 
 
 def on_one_line(text: str) -> str:
-    """Reasons come from anywhere and may have lines; a table cell, a list entry and a LaTeX comment have one."""
+    """The text with all white space as single spaces, for table cells, list entries and LaTeX comments."""
     return " ".join(text.split())
 
 
 def describe_trainings(records: Sequence[Record]) -> str:
-    """Their recipes without their seeds; what differs in one thing is told once: `jetloss or dice, 300 steps, ...`."""
-    told = [record for record in records if record.training] or records  # what a failed one had is not known
-    recipes = list(dict.fromkeys(_recipe(record) for record in told))
+    """The recipes without seeds, merged if they differ in one part only: `jetloss or dice, 300 steps, ...`."""
+    trained = [record for record in records if record.training] or records  # a failed one has no training result
+    recipes = list(dict.fromkeys(_recipe(record) for record in trained))
     differ = [n for n, parts in enumerate(zip(*recipes, strict=True)) if len(set(parts)) > 1]
     if len(differ) > 1:
         return "; or ".join(", ".join(filter(None, recipe)) for recipe in recipes)
     differing = [list(dict.fromkeys(parts)) for parts in zip(*recipes, strict=True)]
     without = (*[""] * 5, "full precision", "images as they are", "without a teacher")
-    each = [
+    merged = [
         parts[0] if len(parts) == 1 else " or ".join(part or no for part in parts)
         for parts, no in zip(differing, without, strict=True)
     ]
-    return ", ".join(filter(None, each))
+    return ", ".join(filter(None, merged))
 
 
 def _recipe(record: Record) -> tuple[str, ...]:
-    """What a recipe consists of, in words; each has the same parts, some of them empty."""
+    """The parts of a recipe in words; every recipe has the same number of parts, some of them empty."""
     config = record.recipe
     changed = config.augmentation.describe()
     teacher = record.training.teacher if record.training else config.teacher
@@ -199,13 +200,13 @@ def _recipe(record: Record) -> tuple[str, ...]:
 
 def _describe_counting(records: Sequence[Record]) -> list[str]:
     line = (
-        "Counted by us, for one image: MACs, multiply-accumulates of convolutions; FLOPs, 2 per MAC (1 MAC = 2 FLOPs) "
-        "and the rest by the rules that `jetbench count` prints; eq. 2, the paper's equation as its authors' tool "
-        "applies it."
+        "Counted by jetbench, for one image. MACs: multiply-accumulates of convolutions. FLOPs: 2 per MAC "
+        "(1 MAC = 2 FLOPs), and other operations by the rules that `jetbench count` prints. Eq. 2: the paper's "
+        "equation as its authors' tool applies it."
     )
     first = next((record for record in records if record.profile), None)
     if first is not None and first.profile is not None and first.profile.counters:
-        line += f" By rules of their own, for {first.variant}, {_describe_counters(first.profile.counters)}."
+        line += f" Other tools count {first.variant} by other rules: {_describe_counters(first.profile.counters)}."
     return [line, *_notes_of(records, {"macs": "MACs", "fvcore": "fvcore", "thop": "thop"})]
 
 
@@ -228,9 +229,9 @@ def _describe_measuring(records: Sequence[Record]) -> list[str]:
     settings = dict.fromkeys(record.profiling_config.describe() for record in records if record.profile)
     tf32 = " with TF32" if any(profile.environment.tf32 for profile in profiles) else ""
     lines = [
-        f"Latency: {_span(counts, 0)} passes in {freshly} after a warm-up, {'; or '.join(settings)}{tf32}, seeded "
-        "random image. Model: normalised image to logits at the image's size. End to end: bytes, normalise, network, "
-        "argmax, class ids; decoding a file is not in it.",
+        f"Latency: {_span(counts, 0)} passes in {freshly} after a warm-up, {'; or '.join(settings)}{tf32}, on a seeded "
+        "random image. Model: from the normalised image to logits of the image's size. End to end: from image bytes "
+        "through normalisation, network and argmax to class ids, without decoding a file.",
     ]
     return lines + [
         f"Measured on: {text}." for text in dict.fromkeys(describe_machine(p.environment) for p in profiles)
@@ -243,11 +244,11 @@ def _describe_machine_state(records: Sequence[Record]) -> list[str]:
     clocks = [clock for profile in profiles for clock in profile.environment.clock_mhz or ()]
     loads = [profile.environment.load_average for profile in profiles if profile.environment.load_average is not None]
     if clocks:
-        lines.append(f"Processor clocks read after each profile: {_span(clocks, 0)} MHz.")
+        lines.append(f"Processor clocks after each profile: {_span(clocks, 0)} MHz.")
     if loads:
         lines.append(
-            f"Load average read after each profile: {_span(loads, 1)}; one profile alone makes 1, and what ran before "
-            "counts for a minute."
+            f"Load average after each profile: {_span(loads, 1)}. One profile alone makes 1; earlier load counts for a "
+            "minute."
         )
     return lines
 
@@ -258,21 +259,21 @@ def _span(values: Sequence[float], decimals: int) -> str:
 
 
 def _describe_counters(counters: Sequence[CounterResult]) -> str:
-    return ", ".join(f"{counter.tool} {counter.version} says {units.millions(counter.macs)} M" for counter in counters)
+    return ", ".join(f"{counter.tool} {counter.version} {units.millions(counter.macs)} M" for counter in counters)
 
 
 def _describe_heads(records: Sequence[Record]) -> list[str]:
-    """Which networks had heads that only training used."""
-    found = {r.variant: r.training.auxiliary_weights for r in records if r.training and r.training.auxiliary_weights}
-    if not found:
+    """Which networks were trained with auxiliary heads."""
+    heads = {r.variant: r.training.auxiliary_weights for r in records if r.training and r.training.auxiliary_weights}
+    if not heads:
         return []
-    told = ", ".join(f"{name} ({', '.join(f'{weight:g}' for weight in weights)})" for name, weights in found.items())
+    names = ", ".join(f"{name} ({', '.join(f'{weight:g}' for weight in weights)})" for name, weights in heads.items())
     return [
-        "Trained with heads that inference does not use, which are in no count and were taken off before profiling "
-        f"(what each counts in the loss): {told}."
+        "Trained with auxiliary heads, which are not counted and were removed before profiling (weight of each in the "
+        f"loss): {names}."
     ]
 
 
 def sources(rows: Sequence[Row]) -> list[str]:
-    """Footnotes that only a file has room for: each published figure with where it was read."""
+    """Notes for files, too long for a terminal: each published figure with its source."""
     return [on_one_line(line) for line in describe_sources([(row.name, row.architecture) for row in rows])]

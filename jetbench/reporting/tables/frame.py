@@ -1,4 +1,4 @@
-"""Records as a data frame, for CSV: one row each in SI units and plain fractions, text for what has conditions."""
+"""Records as a data frame, for CSV: one row per record in SI units and fractions; published figures as text."""
 
 from collections.abc import Sequence
 
@@ -14,9 +14,9 @@ from jetbench.spec.published import QUANTITIES
 
 
 def frame(records: Sequence[Record], quoted: Sequence[Baseline] = ()) -> pd.DataFrame:
-    """One row per record in SI units and plain fractions, for computing; what was not measured is empty.
+    """One row per record in SI units and fractions; a cell is empty if nothing was measured.
 
-    After them, a row for each baseline of which there are only published figures.
+    Then follows one row for each baseline with only published figures.
     """
     rows = [_row(record) for record in records]
     rows += [
@@ -28,11 +28,11 @@ def frame(records: Sequence[Record], quoted: Sequence[Baseline] = ()) -> pd.Data
 
 
 def _published(architecture: AnyArchitecture) -> dict[str, object]:
-    """Columns of the CSV that say what is published, `reported_...`: text, since each figure has its conditions."""
+    """The CSV's columns `reported_...`: published figures as text, because each has its conditions."""
     columns: dict[str, object] = {"fidelity": architecture.fidelity if isinstance(architecture, Baseline) else None}
     for name in QUANTITIES:
-        told = reported_cell(architecture, name)
-        columns[f"reported_{name}"] = None if told == units.MISSING else told
+        text = reported_cell(architecture, name)
+        columns[f"reported_{name}"] = None if text == units.MISSING else text
     return columns
 
 

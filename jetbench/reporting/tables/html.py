@@ -7,7 +7,7 @@ from jetbench.reporting.tables.table import KINDS, Cell, Table
 
 
 def to_html(table: Table) -> str:
-    """One self-contained table element with its notes, for a page of one's own."""
+    """A table element with its notes as a list, to paste into any page."""
     lines = ["<table>", f"  <caption>{escape_html(table.title)}</caption>", "  <thead>"]
     spans = [(KINDS[kind], len(list(members))) for kind, members in groupby(table.columns, key=lambda c: c.kind)]
     if any(label for label, _ in spans):

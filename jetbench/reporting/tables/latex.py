@@ -1,4 +1,4 @@
-"""A table as LaTeX with booktabs, in the largest type in which it fits a two-column article."""
+"""A table as LaTeX with booktabs, in the largest type that fits a two-column article."""
 
 from collections.abc import Sequence
 from itertools import groupby
@@ -12,11 +12,11 @@ from jetbench.reporting.tables.table import KINDS, TIE, Cell, Section, Table, Ta
 ONE_COLUMN, BOTH_COLUMNS = 252.0, 516.0
 SIZES = (("footnotesize", 8.0), ("scriptsize", 7.0))
 COLUMN_GAP = 3.0  # \tabcolsep, on both sides of each column
-PROSE_EMS = 40.0  # a wider column of words holds sentences
-PAGE_LINES = 68  # of the small type, on a page with a caption
+PROSE_EMS = 40.0  # a column of words wider than this holds sentences
+PAGE_LINES = 68  # lines of the small type that fit on a page with a caption
 NARROW, WIDE = "iljtfr.,:;|!'()[] ", "mwMW%@ABCDEFGHKNOPQRSUVXYZ"
 
-LAST_LETTER = 0x180  # of Latin with its accents
+LAST_LETTER = 0x180  # end of Latin letters with accents
 SPECIAL = {
     "\\": r"\textbackslash{}",
     "\N{EM DASH}": "---",
@@ -37,16 +37,16 @@ SPECIAL = {
 
 
 def to_latex(table: Table) -> str:
-    """The table for a paper (it needs booktabs), its notes below it; the rest of them as comments above.
+    """The table for a paper (it needs booktabs): essential notes below it, details as comments above it.
 
-    It takes the largest type in which it fits one column of a two-column article, or else both columns (`table*`); its
-    first comment says which, and by how much it is too wide where neither is enough.
+    It is set in the largest type that fits one column of a two-column article, else both columns (`table*`). Its first
+    comment says which, or by how much the table is too wide.
     """
     size, width, star = _fit(table)
     if (trouble := what_does_not_fit(table)) is not None:
         fit = trouble
     elif star:
-        fit = f"some {width:.0f} pt wide, so it goes over both columns; one has {ONE_COLUMN:g} pt"
+        fit = f"some {width:.0f} pt wide, so it spans both columns; one has {ONE_COLUMN:g} pt"
     else:
         fit = f"some {width:.0f} pt wide: fits one column of {ONE_COLUMN:g} pt"
     environment = "table*" if star else "table"
@@ -72,7 +72,7 @@ def to_latex(table: Table) -> str:
 
 
 def what_does_not_fit(table: Table) -> str | None:
-    """How much too wide its LaTeX is for both columns of a page; None if it is not."""
+    """By how much the LaTeX table exceeds both columns of a page; None if it fits."""
     _, width, _ = _fit(table)
     if width <= BOTH_COLUMNS:
         return None
@@ -80,7 +80,7 @@ def what_does_not_fit(table: Table) -> str | None:
 
 
 def _pages(table: Table, size: str) -> list[tuple[Section, ...]]:
-    """The sections as they go on one page each: a table of sentences may be longer than a page."""
+    """The sections of each page: a table of sentences may be longer than a page."""
     prose = _prose(table)
     if not prose:
         return [table.sections]
@@ -110,20 +110,20 @@ def _body(sections: Sequence[Section], columns: int) -> list[str]:
             span = columns + 1
             lines.append(f"    \\multicolumn{{{span}}}{{l}}{{\\emph{{{_tex(section.label)}}}}} \\\\")
         for row in section.rows:
-            # Braces: a name that begins with [ or * would be read as an argument of the line's end before it.
+            # Braces: LaTeX would read a name that begins with [ or * as an argument of the \\ before it.
             name = f"\\textbf{{{_tex(row.name)}}}" if row.is_on_front else f"{{{_tex(row.name)}}}"
             lines.append("    " + " & ".join([name, *(_tex_cell(cell) for cell in row.cells)]) + r" \\")
     return lines
 
 
 def _spelt_out(columns: Sequence[Column]) -> list[str]:
-    """What the short headings stand for."""
-    told = [f"{column.brief}, {column.heading}" for column in columns if column.brief != column.heading]
-    return [f"Columns: {'; '.join(told)}."] if told else []
+    """A note with the full heading of each short one."""
+    headings = [f"{column.brief}, {column.heading}" for column in columns if column.brief != column.heading]
+    return [f"Columns: {'; '.join(headings)}."] if headings else []
 
 
 def _kind_lines(columns: Sequence[Column]) -> list[str]:
-    """A line above the headings that says of each span of columns which class of number it has."""
+    """A line above the headings that gives the class of number of each span of columns."""
     cells, rules, at = [""], [], 2
     for kind, members in groupby(columns, key=lambda column: column.kind):
         count = len(list(members))
@@ -135,39 +135,39 @@ def _kind_lines(columns: Sequence[Column]) -> list[str]:
 
 
 def _fit(table: Table) -> tuple[str, float, bool]:
-    """Type size, width in points, and whether it goes over both columns."""
+    """Type size, width in points, and whether the table spans both columns."""
     if _prose(table):
-        return SIZES[-1][0], BOTH_COLUMNS, True  # its lines are broken to fit
+        return SIZES[-1][0], BOTH_COLUMNS, True  # its sentences wrap
     ems = sum(_widest(table))
     gaps = 2 * COLUMN_GAP * (len(table.columns) + 1)
-    found = [(name, ems * points + gaps) for name, points in SIZES]
+    widths = [(name, ems * points + gaps) for name, points in SIZES]
     for star, room in ((False, ONE_COLUMN), (True, BOTH_COLUMNS)):
-        for name, width in found:
+        for name, width in widths:
             if width <= room:
                 return name, width, star
-    return (*found[-1], True)
+    return (*widths[-1], True)
 
 
 def _widest(table: Table) -> list[float]:
-    """How wide each column is, the names' first."""
+    """The width of each column in em, starting with the names."""
     rows = [["model", *(column.brief for column in table.columns)]]
     rows += [[row.name, *(cell.marked for cell in row.cells)] for row in table.rows]
     return [max(_ems(row[at]) for row in rows) for at in range(len(table.columns) + 1)]
 
 
 def _prose(table: Table) -> list[int]:
-    """Numbers of the columns that hold sentences, whose lines must be broken."""
+    """Numbers of the columns that hold sentences, whose lines must wrap."""
     widths = _widest(table)[1:]
     return [at for at, column in enumerate(table.columns) if not column.is_number and widths[at] > PROSE_EMS]
 
 
 def _letters(table: Table, size: str) -> str:
-    """How each column is set: right, left, or sentences in what room the others leave."""
+    """The alignment of each column: right, left, or a paragraph in the room that the others leave."""
     widths = dict(zip(_prose(table), _prose_widths(table, size), strict=True))
     letters = []
     for at, column in enumerate(table.columns):
         if at in widths:
-            # Sentences in a narrow column are not stretched to its edges.
+            # Justified sentences in a narrow column would have wide gaps.
             letters.append(f">{{\\raggedright\\arraybackslash}}p{{{widths[at]:.0f}pt}}")
         else:
             letters.append("r" if column.is_number else "l")
@@ -175,17 +175,17 @@ def _letters(table: Table, size: str) -> str:
 
 
 def _prose_widths(table: Table, size: str) -> list[float]:
-    """Points that each column of sentences gets of what the others leave."""
+    """The width in points of each column of sentences, out of the room that the others leave."""
     prose, widths, points = _prose(table), _widest(table), dict(SIZES)[size]
     gaps = 2 * COLUMN_GAP * (len(table.columns) + 1)
-    # The small sizes of the type are wider for their height.
+    # Small type is wider in relation to its height.
     left = BOTH_COLUMNS - gaps - 1.1 * points * sum(w for at, w in enumerate(widths) if at - 1 not in prose)
     whole = sum(widths[at + 1] for at in prose)
     return [max(40.0, left * (0.5 / len(prose) + 0.5 * widths[at + 1] / whole)) for at in prose]
 
 
 def _ems(text: str) -> float:
-    """About how wide a text is in Computer Modern, in units of the type's size; rather too wide than too narrow."""
+    """The approximate width of a text in Computer Modern, in em; an upper estimate."""
     return sum(_em(letter) for letter in text)
 
 
@@ -204,7 +204,7 @@ def _tex_cell(cell: Cell) -> str:
 
 
 def _tex(text: str) -> str:
-    # What the plain fonts do not have would stop the compilation: any other letter is spelt by its code.
+    # A letter that the plain fonts lack would stop the compilation, so its code is written instead.
     return "".join(
         SPECIAL.get(letter, letter if ord(letter) < LAST_LETTER else f"U+{ord(letter):04X}")
         for letter in on_one_line(text)

@@ -24,7 +24,7 @@ def to_markdown(table: Table) -> str:
 
 
 def _escape_tags(text: str) -> str:
-    """Of our own sentences, which may have `code`, only what comes from elsewhere could be a tag."""
+    """Our own sentences with < escaped; they keep their `code`."""
     return text.replace("<", "\\<")
 
 
@@ -40,7 +40,7 @@ def _markdown_cell(cell: Cell) -> str:
 
 
 def _escape_markdown(text: str) -> str:
-    """Names and reasons come from anywhere: no tag, link or stress comes of them, and no further column."""
+    """A name or reason from any source, with everything escaped that Markdown would interpret."""
     return re.sub(r"([\\`*<|])", r"\\\1", on_one_line(text)).replace("](", "]\\(")
 
 

@@ -1,4 +1,4 @@
-"""What numbers must share to stand in one column: the images, the recipe, the machine; and in words."""
+"""What numbers must share to be compared in one column: the images, the recipe and the machine."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,22 +9,23 @@ from jetbench.records.record import Environment, Record
 from jetbench.reporting.tables.rows import Row
 
 Needs = Literal["counted", "trained", "measured"]
-"""What a number hangs on: the network and its input; the data and the recipe; the machine and how it was timed."""
+"""What a number depends on: the network and its input; the data and recipe; the machine and the timing."""
 ALL: tuple[Needs, ...] = ("counted", "trained", "measured")
 
 
 @dataclass(frozen=True)
 class Group:
-    """Rows that share a protocol, and what sets them apart from the other groups of a table."""
+    """Rows that share a protocol, and in what they differ from the other groups of a table (`label`)."""
 
     rows: tuple[Row, ...]
     label: str = ""
 
 
 def facts_of(record: Record, needs: Iterable[Needs], with_varied: bool = False) -> dict[str, str]:
-    """What the record's numbers hang on, by name. What was not measured hangs on nothing, and is left out.
+    """The facts, by name, on which the record's numbers depend; only those of numbers that it has.
 
-    What the record's variant changes of its study's training is its subject and no protocol, unless `with_varied`.
+    The training fields that the variant changes are what the study compares, not its protocol: they are left out,
+    unless `with_varied`.
     """
     wanted, facts = set(needs), {}
     dataset, profile = record.dataset, record.profile
@@ -56,7 +57,7 @@ def facts_of(record: Record, needs: Iterable[Needs], with_varied: bool = False) 
 
 
 def _recipe_of(record: Record, varied: frozenset[str]) -> dict[str, str]:
-    """Each field of the recipe but the seed; a budget of seconds hangs on the machine that trains, too."""
+    """Each field of the recipe except the seed; with a budget in seconds also the machine that trains."""
     config, training, environment = record.recipe, record.training, record.training_environment
     fields: dict[str, object] = config.model_dump(
         mode="json", exclude={"seed", "threads", "mixed_precision", "deterministic", "proxies"}
@@ -65,15 +66,15 @@ def _recipe_of(record: Record, varied: frozenset[str]) -> dict[str, str]:
     if config.teacher is None:
         fields.pop("distillation")
     elif training is not None:
-        fields["teacher"] = training.teacher  # by its weights, wherever they stand
+        fields["teacher"] = training.teacher  # identified by its weights, not by their path
     fields["augmentation"] = config.augmentation.describe() or "none"
     if config.loss != "jetloss" or "training.loss" in varied:
         fields.pop("jetloss")
-    told = {name: str(value) for name, value in fields.items() if not _is_varied(f"training.{name}", varied)}
-    told["mixed precision"] = str(training.mixed_precision) if training else "False"
+    facts = {name: str(value) for name, value in fields.items() if not _is_varied(f"training.{name}", varied)}
+    facts["mixed precision"] = str(training.mixed_precision) if training else "False"
     if config.budget.unit == "seconds" and environment is not None:
-        told["trained on"] = f"{environment.device}, {environment.cpu}, {config.threads} threads"
-    return told
+        facts["trained on"] = f"{environment.device}, {environment.cpu}, {config.threads} threads"
+    return facts
 
 
 def _is_varied(key: str, varied: frozenset[str]) -> bool:
@@ -81,7 +82,7 @@ def _is_varied(key: str, varied: frozenset[str]) -> bool:
 
 
 def _machine_of(environment: Environment) -> dict[str, str]:
-    known = {
+    facts = {
         "device": environment.device,
         "processor": f"{environment.cpu}, {environment.cores} cores",
         "threads": str(environment.threads),
@@ -94,25 +95,25 @@ def _machine_of(environment: Environment) -> dict[str, str]:
         "torch": environment.torch,
         "jetbench": environment.jetbench,
     }
-    return {name: str(value) for name, value in known.items()}
+    return {name: str(value) for name, value in facts.items()}
 
 
 def group_rows(rows: Sequence[Row], needs: Iterable[Needs]) -> list[Group]:
-    """Rows by what their numbers hang on; a row without numbers goes with the first group it does not contradict.
+    """Rows grouped by the facts on which their numbers depend. A row without numbers joins the first group it fits.
 
-    One group without a label where all agree; else each is labelled by what the groups differ in.
+    If all rows agree, they form one group without a label. Otherwise each label gives the facts that differ.
     """
     wanted = tuple(needs)
     groups: list[tuple[dict[str, str], list[Row]]] = []
     for row in rows:
-        told = _merged([facts_of(record, wanted) for record in row.records])
+        own = _merged([facts_of(record, wanted) for record in row.records])
         for facts, members in groups:
-            if all(facts.get(name, value) == value for name, value in told.items()):
-                facts.update(told)
+            if all(facts.get(name, value) == value for name, value in own.items()):
+                facts.update(own)
                 members.append(row)
                 break
         else:
-            groups.append((told, [row]))
+            groups.append((own, [row]))
     if len(groups) == 1:
         return [Group(tuple(rows))]
     names = differing(facts for facts, _ in groups)
@@ -122,9 +123,9 @@ def group_rows(rows: Sequence[Row], needs: Iterable[Needs]) -> list[Group]:
     ]
 
 
-def _merged(told: Sequence[Mapping[str, str]]) -> dict[str, str]:
+def _merged(sets: Sequence[Mapping[str, str]]) -> dict[str, str]:
     merged: dict[str, str] = {}
-    for facts in told:
+    for facts in sets:
         merged |= facts
     return merged
 
@@ -139,7 +140,7 @@ def differing(told: Iterable[Mapping[str, str]]) -> list[str]:
 
 
 def describe_differences(groups: Sequence[Group]) -> str:
-    """Each group's rows, a few, with what they differ in from the others."""
+    """One line per group: its first rows, and in what they differ from the other groups."""
     lines = []
     for group in groups:
         names = ", ".join(row.name for row in group.rows[:3]) + (", ..." if len(group.rows) > 3 else "")
@@ -148,7 +149,7 @@ def describe_differences(groups: Sequence[Group]) -> str:
 
 
 def describe_machine(environment: Environment) -> str:
-    """One line about where a number was measured; what changes from minute to minute is not in it."""
+    """One line about the machine of a measurement, without what changes from minute to minute."""
     memory = f", {environment.memory_bytes / 2**30:.0f} GiB" if environment.memory_bytes else ""
     denormals = "denormals flushed" if environment.flush_denormals else "denormals kept"
     if environment.keeps_freed_memory is not None:

@@ -1,4 +1,4 @@
-"""What is published of a network, in words and cells, beside what is measured here and never in its place."""
+"""Published figures of networks, as text and table cells; kept apart from what is measured here."""
 
 from collections.abc import Sequence
 
@@ -9,11 +9,11 @@ from jetbench.spec.published import QUANTITIES, Quantity, Reported
 
 APPROXIMATE = "\N{ALMOST EQUAL TO}"
 HEADINGS = ("reported parameters", "reported FLOPs", "reported mIoU (%)", "reported FPS")
-"""Headings of the columns of what is published, in the order of `QUANTITIES`."""
+"""Headings of the published columns, in the order of `QUANTITIES`."""
 
 
 def reported_cell(architecture: AnyArchitecture, quantity: Quantity) -> str:
-    """Every published figure of that quantity with its conditions, short; a dash where none is known."""
+    """Every published figure of that quantity with its conditions, abbreviated; a dash if none is known."""
     figures = [figure for figure in architecture.reported if figure.quantity == quantity]
     return "; ".join(_short(figure) for figure in figures) or units.MISSING
 
@@ -60,34 +60,34 @@ def describe_figure(figure: Reported) -> str:
     text += f" on {figure.device}" if figure.device else ""
     text += f", {figure.per_mac} per multiply-accumulate" if figure.per_mac else ""
     text += f", {figure.note}" if figure.note else ""
-    return f"{text} ({figure.source}{'' if figure.seen else ', not read again'})"
+    return f"{text} ({figure.source}{'' if figure.seen else ', not checked against the source'})"
 
 
 def mark_of(architecture: AnyArchitecture) -> str:
-    """What stands behind the name of a network that is approximate."""
+    """The mark behind the name of an approximate network; empty for others."""
     return f" {APPROXIMATE}" if isinstance(architecture, Baseline) and architecture.fidelity == "approximate" else ""
 
 
 def describe_kind(architecture: AnyArchitecture) -> str:
-    """What a network is, in two words: `paper form`, `exact baseline`."""
+    """The kind of a network in two words: `paper form`, `exact baseline`."""
     if isinstance(architecture, Baseline):
         return f"{architecture.fidelity} baseline"
     return f"{architecture.form} form"
 
 
 def describe_fidelity(architecture: Baseline) -> str:
-    """What the name of a baseline may be taken for here."""
+    """How faithful a baseline is to the published network."""
     match architecture.fidelity:
         case "exact":
-            return "exact: computes what the authors' code or a complete description says"
+            return "exact: computes the same as the authors' code or a complete description"
         case "approximate":
             return f"approximate; assumed: {'; '.join(architecture.assumed)}"
         case "quoted":
-            return f"only published figures, nothing is built or measured: {'; '.join(architecture.assumed)}"
+            return f"only published figures; it was not built or measured: {'; '.join(architecture.assumed)}"
 
 
 def describe_approximate(rows: Sequence[tuple[str, AnyArchitecture]]) -> list[str]:
-    """Footnotes: what had to be assumed of each baseline that is not exact."""
+    """Notes: the assumptions in each approximate baseline."""
     return [
         f"{name} {APPROXIMATE} is {describe_fidelity(each)}."
         for name, each in rows
@@ -96,7 +96,7 @@ def describe_approximate(rows: Sequence[tuple[str, AnyArchitecture]]) -> list[st
 
 
 def describe_published(rows: Sequence[tuple[str, AnyArchitecture]]) -> list[str]:
-    """Footnotes: which baselines are only quoted, and what the published columns are."""
+    """Notes: which baselines are only quoted, and what the published columns mean."""
     lines = [
         f"{name} is quoted: {describe_fidelity(each)}."
         for name, each in rows
@@ -104,15 +104,15 @@ def describe_published(rows: Sequence[tuple[str, AnyArchitecture]]) -> list[str]
     ]
     if any(each.reported for _, each in rows):
         lines.append(
-            "Reported: what was published, on other machines, at other sizes and after other trainings; nothing of it "
-            "was measured here. FLOPs are what the source calls so, one or two a multiply-accumulate. A question mark: "
-            "recalled, and not read again. A star: there is a condition to it, with its source."
+            "Reported: published figures, from other machines, image sizes and trainings; none was measured here. "
+            "FLOPs follow the source, with one or two per multiply-accumulate. Question mark: quoted from memory, "
+            "not checked against the source. Star: a condition applies, given with the source."
         )
     return lines
 
 
 def describe_sources(rows: Sequence[tuple[str, AnyArchitecture]]) -> list[str]:
-    """Footnotes: every published figure of each row with its conditions, and where it was read."""
+    """Notes: every published figure of each row with its conditions and source."""
     lines = []
     for name, each in rows:
         if not each.reported:

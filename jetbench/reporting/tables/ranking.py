@@ -1,4 +1,4 @@
-"""Which value of a column is best and which second, and what cannot be told apart from them."""
+"""The best and second values of a column, and those not significantly different from them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from jetbench.reporting.tables.columns import Value
 
 @dataclass(frozen=True)
 class Mark:
-    """`best` or `second`, and whether another row shares that place because neither can be told from the other."""
+    """`best` or `second`; `is_tie` if another row shares that place without a significant difference."""
 
     place: Literal["best", "second"]
     is_tie: bool = False
@@ -17,25 +17,28 @@ class Mark:
 
 @dataclass(frozen=True)
 class Ranking:
-    """A mark for each value, or none for all of them and why: `unsure` of some value, or `tied`, nearly all of them."""
+    """A mark for each value, or no marks at all and the reason.
+
+    `problem` is `unsure` if a value has no interval, `tied` if more than half of the values share the best place.
+    """
 
     marks: tuple[Mark | None, ...]
     problem: Literal["unsure", "tied", ""] = ""
 
 
 def rank(values: Sequence[Value | None], better: Literal["low", "high"]) -> Ranking:
-    """Best is what has the best number, and all that cannot be told from it; second the best of what is left, likewise.
+    """Best is the best number and all values not significantly different from it; second likewise among the rest.
 
-    A place that more than half of its rows share says nothing, and neither does a second place that is the last one.
+    A place is not marked if more than half of the remaining rows share it, nor a second place that all of them share.
     """
-    there = [(number, value) for number, value in enumerate(values) if value is not None]
+    known = [(number, value) for number, value in enumerate(values) if value is not None]
     marks: list[Mark | None] = [None] * len(values)
-    if len(there) < 2:
+    if len(known) < 2:
         return Ranking(tuple(marks))
-    if any(not value.has_interval for _, value in there):
+    if any(not value.has_interval for _, value in known):
         return Ranking(tuple(marks), "unsure")
     sign = 1 if better == "low" else -1
-    left = sorted(there, key=lambda each: sign * each[1].number)
+    left = sorted(known, key=lambda each: sign * each[1].number)
     places: tuple[Literal["best", "second"], ...] = ("best", "second")
     for place in places:
         first = left[0][1]
@@ -54,10 +57,11 @@ def rank(values: Sequence[Value | None], better: Literal["low", "high"]) -> Rank
 
 
 def front_of_told(points: Sequence[tuple[Value, Value]]) -> set[int]:
-    """Numbers of the points (cost, gain) that no other beats: told to be better in one, and not worse in the other.
+    """Numbers of the Pareto-optimal points (cost, gain).
 
-    So of points whose gain cannot be told apart the cheapest is on it alone. Empty where it is not known how sure they
-    are.
+    A point beats another if it is significantly better in one of the two and not significantly worse in the other. Of
+    points whose gains are not significantly different, only the cheapest is on the front. Empty if any value has no
+    interval.
     """
     if any(not value.has_interval for point in points for value in point):
         return set()
@@ -70,7 +74,7 @@ def front_of_told(points: Sequence[tuple[Value, Value]]) -> set[int]:
 
 
 def _told(one: Value, other: Value, better: Literal["low", "high"]) -> int:
-    """1 where the first is told to be better, -1 where worse, 0 where they cannot be told apart."""
+    """1 if the first is significantly better, -1 if worse, 0 if they are not significantly different."""
     if one.is_tied_with(other):
         return 0
     return 1 if (one.number < other.number) == (better == "low") else -1

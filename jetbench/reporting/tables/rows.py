@@ -1,4 +1,4 @@
-"""Rows of a table: the records of one network and one recipe, seeds together; baselines that are only quoted."""
+"""Rows of a table: the records of one network and recipe, all seeds together; and baselines only quoted."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ WORST: tuple[Level, ...] = ("valid", "not measured", "suspect", "invalid")
 
 @dataclass(frozen=True)
 class Row:
-    """One network with one training recipe: a record for each seed; none of a baseline that is only quoted."""
+    """One network with one training recipe: a record for each seed; no records for a baseline that is only quoted."""
 
     name: str
     architecture: AnyArchitecture
@@ -26,27 +26,27 @@ class Row:
 
     @property
     def trainings(self) -> tuple[TrainingResult, ...]:
-        """Of the seeds that ended well, or by a stopping rule."""
+        """The trainings of the seeds that finished or that a stopping rule ended."""
         return tuple(record.training for record in self.records if record.training is not None)
 
     @property
     def profiles(self) -> tuple[Profile, ...]:
-        """Of each seed that was profiled."""
+        """The profiles of the seeds that were profiled."""
         return tuple(record.profile for record in self.records if record.profile is not None)
 
     @property
     def level(self) -> Level:
-        """The worst verdict of its profiles; valid without any."""
+        """The worst verdict of the row's profiles; valid if it has none."""
         return max((judge(profile).level for profile in self.profiles), key=WORST.index, default="valid")
 
     @property
     def is_failed(self) -> bool:
-        """Did every one of its jobs fail? It takes no place then."""
+        """True if all of its jobs failed; it is not ranked then."""
         return bool(self.records) and all(record.failure for record in self.records)
 
     @property
     def is_stopped(self) -> bool:
-        """Did a training of it end before its budget? Its accuracy takes no place then."""
+        """True if one of its trainings ended before its budget; its accuracy is not ranked then."""
         return any(training.stopped for training in self.trainings)
 
     @property
@@ -54,19 +54,19 @@ class Row:
         if not self.is_failed:
             return "ended early" if self.is_stopped else ""
         statuses = {record.failure.status for record in self.records if record.failure}
-        known = {"stopped": "ended early", "over a limit": "over a limit"}
-        return known.get(statuses.pop(), "failed") if len(statuses) == 1 else "failed"
+        names = {"stopped": "ended early", "over a limit": "over a limit"}
+        return names.get(statuses.pop(), "failed") if len(statuses) == 1 else "failed"
 
     @property
     def label(self) -> str:
-        """Its name, marked where it is approximate or only quoted, failed or ended early, or its profile in doubt."""
+        """The name, marked if the network is approximate, quoted, failed, ended early or its profile is in doubt."""
         quoted = " (quoted)" if isinstance(self.architecture, Baseline) and not self.records else ""
         state = f" ({self._state})" if self._state else ""
         doubt = {"suspect": " (?)", "invalid": " (INVALID)"}.get(self.level, "")
         return self.name + (quoted or mark_of(self.architecture)) + state + doubt
 
     def without_invalid(self) -> "Row":
-        """The same without profiles that may not be believed: what was trained and counted stays."""
+        """The same row without its invalid profiles; trainings and counts stay."""
         records = tuple(
             record.model_copy(update={"profile": None})
             if record.profile and judge(record.profile).level == "invalid"
@@ -76,26 +76,26 @@ class Row:
         return replace(self, records=records)
 
     def pooled(self, end_to_end: bool = False) -> Latency | None:
-        """The latency over all processes of all seeds; None where nothing was timed."""
-        found = [profile.end_to_end_latency if end_to_end else profile.model_latency for profile in self.profiles]
-        timed = [latency for latency in found if latency is not None]
+        """The latency over all processes of all seeds; None if nothing was timed."""
+        latencies = [profile.end_to_end_latency if end_to_end else profile.model_latency for profile in self.profiles]
+        timed = [latency for latency in latencies if latency is not None]
         if not timed:
             return None
         return Latency(batch_size=timed[0].batch_size, runs=tuple(run for latency in timed for run in latency.runs))
 
 
 def rows_of(records: Sequence[Record], study: str = "", merge_seeds: bool = True) -> list[Row]:
-    """Rows in the order in which their first record stands; what differs in nothing but the seed is one row.
+    """Rows in the order of their first records; records that differ only in the seed form one row.
 
-    Seeds that were measured on different machines, or by different versions, are rows of their own.
+    Seeds that were measured on different machines, or by different versions, form separate rows.
     """
     groups: dict[Any, list[list[Record]]] = {}
     for record in records:
         alike = groups.setdefault(_identity(record) if merge_seeds else record.key, [])
-        told = _machine(record)
+        machine_of_record = _machine(record)
         for group in alike:
-            known = next((machine for each in group if (machine := _machine(each))), None)
-            if told is None or known in (None, told):
+            machine_of_group = next((machine for each in group if (machine := _machine(each))), None)
+            if machine_of_record is None or machine_of_group in (None, machine_of_record):
                 group.append(record)
                 break
         else:
@@ -104,7 +104,7 @@ def rows_of(records: Sequence[Record], study: str = "", merge_seeds: bool = True
 
 
 def _tell_settings(rows: Sequence[Row]) -> list[Row]:
-    """Rows with names of their own: a network that was profiled several times says in which setting."""
+    """Rows with unique names: a network that was profiled several times is followed by its setting."""
     names = Counter(row.name for row in rows)
     return [
         replace(row, name=f"{row.name} [{_setting(row.records[0])}]")
@@ -119,12 +119,12 @@ def _setting(record: Record) -> str:
 
 
 def quoted_rows(baselines: Sequence[Baseline]) -> list[Row]:
-    """A row for each baseline of which there are only published figures."""
+    """A row for each baseline with only published figures."""
     return [Row(each.name, each) for each in baselines]
 
 
 def _identity(record: Record) -> tuple[str, ...]:
-    """What two records share that differ in nothing but the seed."""
+    """Equal for two records that differ only in the seed."""
     recipe = record.training_config and record.training_config.model_copy(update={"seed": 0}).identity
     return (
         record.fingerprint,
@@ -136,7 +136,7 @@ def _identity(record: Record) -> tuple[str, ...]:
 
 
 def _machine(record: Record) -> tuple[Any, ...] | None:
-    """Where a record was measured; None where it was not, which contradicts no machine."""
+    """The machine on which a record was measured; None if it was not measured, which fits any machine."""
     if record.profile is None:
         return None
     e = record.profile.environment
@@ -150,7 +150,7 @@ def _row(group: Sequence[Record], study: str) -> Row:
 
 
 def name_without_seed(record: Record) -> str:
-    """The variant's name as if its seed had not been varied."""
+    """The variant's name without its seed."""
     if SEED in record.changes and record.variant.endswith(ending := f", seed={record.changes[SEED]}"):
         return record.variant.removesuffix(ending)
     rest = {key: value for key, value in record.changes.items() if key != SEED}

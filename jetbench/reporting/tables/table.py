@@ -1,4 +1,4 @@
-"""Records to a comparison table: rows, columns by name, best and second with ties, notes to read it by."""
+"""The comparison table: rows, columns by name, marks for best and second, and notes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -33,7 +33,7 @@ KINDS: dict[NumberClass, str] = {
 
 @dataclass(frozen=True)
 class Cell:
-    """What stands in one place of the table, and its mark; `is_strong` makes it bold without a rank."""
+    """The text of one cell and its mark; `is_strong` makes it bold without a rank."""
 
     text: str
     mark: Mark | None = None
@@ -41,20 +41,20 @@ class Cell:
 
     @property
     def weight(self) -> Literal["bold", "underlined", ""]:
-        """How it is set."""
+        """The type in which the cell is set."""
         if self.is_strong or (self.mark and self.mark.place == "best"):
             return "bold"
         return "underlined" if self.mark else ""
 
     @property
     def marked(self) -> str:
-        """The text, with a sign where the place is shared."""
+        """The text, followed by a sign if its place is shared."""
         return self.text + (f" {TIE}" if self.mark and self.mark.is_tie else "")
 
 
 @dataclass(frozen=True)
 class TableRow:
-    """A row's name, whether nothing beats it in both accuracy and latency, and its cells."""
+    """A row's name and cells; `is_on_front` if it is Pareto-optimal in accuracy and latency."""
 
     name: str
     cells: tuple[Cell, ...]
@@ -71,7 +71,7 @@ class Section:
 
 @dataclass(frozen=True)
 class Table:
-    """A table to read, before it has a format. `sources` say where each published figure was read."""
+    """A table, independent of its output format. `sources` lists the source of each published figure."""
 
     title: str
     columns: tuple[Column, ...]
@@ -85,7 +85,7 @@ class Table:
         return tuple(row for section in self.sections for row in section.rows)
 
     def only(self, names: Sequence[str]) -> "Table":
-        """The same with the columns of those names alone."""
+        """The same table with only the columns of those names."""
         return self._with_columns([n for n, column in enumerate(self.columns) if column.name in names])
 
     def _with_columns(self, kept: Sequence[int]) -> "Table":
@@ -96,18 +96,18 @@ class Table:
         return replace(self, columns=tuple(self.columns[n] for n in kept), sections=sections)
 
     def without_empty_columns(self) -> "Table":
-        """The same without columns in which nothing stands; a note says which."""
+        """The same table without empty columns; a note lists them."""
         kept = [n for n in range(len(self.columns)) if any(row.cells[n].text != units.MISSING for row in self.rows)]
         dropped = [column.heading for n, column in enumerate(self.columns) if n not in kept]
         if not dropped:
             return self
-        note = f"Not measured, so without a column: {', '.join(dropped)}."
+        note = f"Not measured, so the column is left out: {', '.join(dropped)}."
         notes = Notes(self.notes.essential, (*self.notes.details, note))
         return replace(self._with_columns(kept), notes=notes)
 
 
 def believed(rows: Sequence[Row]) -> list[Row]:
-    """Rows without what was measured in a profile that is invalid; what was trained and counted stays."""
+    """Rows without the measurements of invalid profiles; trainings and counts stay."""
     return [row.without_invalid() for row in rows]
 
 
@@ -121,18 +121,18 @@ def build_table(
     """Rows and columns as a table, ranked within each protocol.
 
     Args:
-        rows: in the order in which they are to stand.
+        rows: in the order of the table.
         columns: see `columns.find_columns`.
-        title: its caption.
-        mixed: rows of different protocols stand in groups, each ranked by itself.
-        show_invalid: rows whose profile is invalid stand in it too, marked.
+        title: the caption.
+        mixed: show rows of different protocols in groups, each ranked separately.
+        show_invalid: include the measurements of invalid profiles, marked.
 
     Raises:
-        SpecError: rows differ in what the columns' numbers hang on, and `mixed` was not asked for.
+        SpecError: rows differ in facts on which the columns' numbers depend, and `mixed` is False.
     """
     shown = list(rows) if show_invalid else believed(rows)
     needs = list(dict.fromkeys(column.needs for column in columns if column.needs is not None))
-    # Of a baseline that is only quoted there is nothing to show in other columns.
+    # A baseline that is only quoted has values in reported columns only.
     quoted = [row for row in shown if not row.records and any(column.kind == "reported" for column in columns)]
     groups = group_rows([row for row in shown if row.records], needs)
     notes = footnotes(rows, columns, show_invalid)
@@ -140,10 +140,10 @@ def build_table(
     if len(groups) > 1:
         if not mixed:
             raise SpecError(
-                f"these rows do not compare; --mixed shows them in {len(groups)} groups, each ranked by itself:\n"
+                f"these rows do not compare; --mixed shows them in {len(groups)} groups, each ranked separately:\n"
                 f"{describe_differences(groups)}"
             )
-        warning = ("NOT COMPARABLE between the groups, each of which is ranked by itself.",)
+        warning = ("NOT COMPARABLE between the groups; each group is ranked separately.",)
     problems: dict[str, str] = {}
     sections = [_section(group.label, group.rows, columns, problems) for group in groups if group.rows]
     if quoted:
@@ -152,8 +152,8 @@ def build_table(
         sections = sections or [Section("", plain)]
     marks = _describe_marks(sections, columns, problems, len({row.study for row in shown if row.profiles}))
     notes = Notes((*warning, *marks, *notes.essential), notes.details)
-    told = sources(rows) if any(column.kind == "reported" for column in columns) else []
-    return Table(title, tuple(columns), tuple(sections), notes, tuple(told))
+    cited = sources(rows) if any(column.kind == "reported" for column in columns) else []
+    return Table(title, tuple(columns), tuple(sections), notes, tuple(cited))
 
 
 def _section(label: str, rows: Sequence[Row], columns: Sequence[Column], problems: dict[str, str]) -> Section:
@@ -165,7 +165,7 @@ def _section(label: str, rows: Sequence[Row], columns: Sequence[Column], problem
         if ranking.problem:
             problems[column.heading] = ranking.problem
         rankings.append(ranking)
-    # A front of what does not stand beside it cannot be seen.
+    # A front means nothing to a reader who does not see both of its columns.
     best = front(rows) if {"val", "latency"} <= {column.name for column in columns} else set()
     return Section(
         label,
@@ -184,20 +184,20 @@ def _section(label: str, rows: Sequence[Row], columns: Sequence[Column], problem
 
 
 def _rankable(row: Row, column: Column) -> Value | None:
-    """What takes part in the places of a column: nothing that failed, may not be believed, or ended early."""
+    """The value to rank in a column; None for a row that failed, is invalid, or (for accuracies) ended early."""
     if row.level == "invalid" or row.is_failed or (column.needs == "trained" and row.is_stopped):
         return None
     return column.read(row)
 
 
 def front(rows: Sequence[Row]) -> set[int]:
-    """Numbers of the rows that no other beats in latency and validation mIoU, see `ranking.front_of_told`."""
-    known = []
+    """Numbers of the rows that are Pareto-optimal in latency and validation mIoU, see `ranking.front_of_told`."""
+    points = []
     for number, row in enumerate(rows):
         latency, miou = (_rankable(row, BY_NAME[name]) for name in ("latency", "val"))
         if latency and miou:
-            known.append((number, (latency, miou)))
-    return {known[at][0] for at in front_of_told([values for _, values in known])}
+            points.append((number, (latency, miou)))
+    return {points[at][0] for at in front_of_told([values for _, values in points])}
 
 
 def _describe_marks(
@@ -207,30 +207,33 @@ def _describe_marks(
     lines = []
     if any(row.is_on_front for row in rows):
         lines.append(
-            "A bold name: no other row is told to be faster or to have a higher validation mIoU without being told to "
-            "be worse in the other."
+            "Bold name: Pareto-optimal. No other row is significantly better in one of latency and validation mIoU "
+            "without being significantly worse in the other."
         )
     marks = [cell.mark for row in rows for cell in row.cells if cell.mark]
     if marks:
-        line = "Bold: the best of its column; underlined: the second"
+        line = "Bold: best of the column; underlined: second"
         if any(mark.is_tie for mark in marks):
-            line += f"; {TIE} behind a number: shares its place, their difference cannot be told from 0 (95 %)"
+            line += f"; {TIE}: not significantly different from the other rows of that place (95 %)"
         lines.append(line + ".")
     if profiled_studies and any(column.name in ("latency", "fps", "fps-e2e") for column in columns):
         line = (
-            f"A latency is taken to repeat within {100 * REPEATABILITY:g} % to each side at best, of fewer than "
-            f"{ENOUGH_PROCESSES} processes within {100 * REPEATABILITY_OF_FEW:g} %, as machines were seen to"
+            f"The uncertainty of a latency is at least {100 * REPEATABILITY:g} % to each side, and at least "
+            f"{100 * REPEATABILITY_OF_FEW:g} % for fewer than {ENOUGH_PROCESSES} processes, from repeated measurements"
         )
         if profiled_studies > 1:
-            line += f", and from one study to another within {100 * BETWEEN_SESSIONS:g} %"
-        lines.append(line + ": nearer ones are ties.")
+            line += f"; from one study to another it is at least {100 * BETWEEN_SESSIONS:g} %"
+        lines.append(line + ". Smaller differences are not significant.")
     unsure = [heading for heading, problem in problems.items() if problem == "unsure"]
     tied = [heading for heading, problem in problems.items() if problem == "tied"]
     if unsure:
         lines.append(
-            f"Not ranked, since a single training or reading does not say how sure it is: {', '.join(unsure)}. "
-            "Of trainings, seeds: [0, 1, 2] in the sweep does."
+            f"Not ranked, because there is only one measurement: {', '.join(unsure)}. "
+            "Add `seeds: [0, 1, 2]` to the sweep."
         )
     if tied:
-        lines.append(f"Not ranked, since more than half of the rows cannot be told from the best: {', '.join(tied)}.")
+        lines.append(
+            "Not ranked, because more than half of the rows are not significantly different from the best: "
+            f"{', '.join(tied)}."
+        )
     return lines

@@ -9,16 +9,16 @@ PLAIN = {"bold": " *", "underlined": " +", "": ""}
 
 
 def explain_signs(table: Table, is_plain: bool) -> list[str]:
-    """What stands for bold and underlined where there is neither; nothing where neither is needed."""
+    """A note on the signs that replace bold and underlined on a plain terminal; empty if no cell needs one."""
     weights = {cell.weight for row in table.rows for cell in row.cells}
     signs = [sign for weight, sign in (("bold", "* is bold"), ("underlined", "+ underlined")) if weight in weights]
     return [f"Without colours: {', '.join(signs)}."] if is_plain and signs else []
 
 
 def to_terminal(table: Table, is_plain: bool = False) -> RichTable:
-    """The table for a terminal; the class of each number stands dim under its heading.
+    """The table for a terminal, with the class of each number dimmed under its heading.
 
-    Where there is neither bold nor underlined, as in a pipe, signs stand for them.
+    If `is_plain`, as in a pipe, signs replace bold and underlined.
     """
     shown = RichTable(title=f"\n[bold]{escape_markup(table.title)}", title_justify="left", box=None, pad_edge=False)
     shown.add_column("variant", overflow="fold", min_width=16)

@@ -52,7 +52,7 @@ def test_each_picture_in_three_formats_names_its_rows_beside_their_points(tmp_pa
         assert all(f"variant {n}" in text for n in range(8)), name
         assert "broken" not in text
     assert "latency of one image, median (ms)" in words(tmp_path / "accuracy-against-latency.svg")
-    assert "no roof is drawn" in words(tmp_path / "roofline.svg")
+    assert "the data sheet of this" in words(tmp_path / "roofline.svg")
 
 
 def test_energy_is_drawn_in_millijoules_with_the_interval_of_its_windows(tmp_path: Path) -> None:

@@ -76,7 +76,7 @@ def test_val_and_test_of_the_reference_are_ranks_of_their_own() -> None:
 
 def test_what_the_proxies_took_is_told_and_no_part_of_a_training() -> None:
     notes = build_budgets([study(*BRIEF, *LONG)]).notes.all
-    assert any("synflow: on one batch before the training, 0.25 s a network together" in note for note in notes)
+    assert any("all together take 0.25 s per network" in note for note in notes)
     assert not any("on one batch" in note for note in build_budgets([study(*BRIEF)]).notes.all)  # none was asked for
 
 
@@ -84,7 +84,7 @@ def test_a_network_whose_proxy_overflowed_is_named() -> None:
     records = [run(0, 400, 0.30, naswot=0.0)]
     records += [run(n, 400, 0.30 + n / 100, naswot=float(n), synflow=float(n)) for n in range(1, 12)]
     table = build_budgets([study(*records)])
-    assert "synflow is no finite number for groups=1: left out of its row." in table.notes.all
+    assert "synflow has no finite value for groups=1, which its row leaves out." in table.notes.all
     networks = {row.name: row.cells[0].text for section in table.sections for row in section.rows}
     assert (networks["synflow, untrained"], networks["naswot, untrained"]) == ("11", "12")
 
@@ -102,7 +102,7 @@ def test_seeds_are_a_mean_and_one_of_them_against_the_others_is_the_ceiling() ->
     ways, reference, about = list_ways([study(*LONG, *more)])
     assert "2 seeds" in about
     lonely, several = ("\n".join(build_budgets([study(*each)]).notes.all) for each in (LONG, [*LONG, *more]))
-    assert "one training of each" in lonely
+    assert "one training per network" in lonely
     assert "one training of each" not in several
     ceiling = next(way for way in ways if way.name == "400 steps, seed 0 against the others")
     told = foresee(ceiling, reference)
@@ -116,13 +116,16 @@ def test_another_size_or_data_set_is_a_way_of_its_own_and_paired_by_name() -> No
     table = build_budgets([study(*LONG), study(*small)])
     row = next(row for row in table.rows if row.name == "50 steps, made-up 32x48")
     assert [cell.text for cell in row.cells][:2] == ["6", "0.87"]  # no interval of six
-    assert any(note.startswith("How well each way foresees 400 steps at made-up 64x96") for note in table.notes.all)
+    assert any(
+        note.startswith("How well each way predicts the reference, 400 steps at made-up 64x96")
+        for note in table.notes.all
+    )
 
 
 def test_too_few_networks_or_no_training_is_an_error() -> None:
-    with pytest.raises(SpecError, match="3 networks with 400 steps; ranks need 4 at least"):
+    with pytest.raises(SpecError, match="3 networks with 400 steps; a ranking needs at least 4"):
         build_budgets([study(*LONG[:3])])
-    with pytest.raises(SpecError, match="no training ended"):
+    with pytest.raises(SpecError, match="no finished training"):
         build_budgets([study(*(each.model_copy(update={"training": None}) for each in LONG))])
 
 
@@ -140,4 +143,4 @@ def test_counts_and_proxies_are_those_of_the_references_size() -> None:
 def test_a_study_without_a_training_is_said_and_breaks_nothing() -> None:
     other = study(*(each.model_copy(update={"training": None}) for each in BRIEF))
     table = build_budgets([study(*LONG), other])
-    assert any(note.endswith("no training ended in it.") for note in table.notes.all)
+    assert any(note.endswith("no finished training.") for note in table.notes.all)

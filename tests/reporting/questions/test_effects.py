@@ -84,7 +84,7 @@ def test_the_table_says_its_axes_and_nothing_to_pair_is_refused() -> None:
     assert [section.label for section in table.sections] == ["groups, instead of mean-divisor"]
     assert [row.name for row in table.rows] == ["gcd"]
     assert "3 pairs" in table.notes.essential[0]
-    with pytest.raises(SpecError, match="no two variants differ in one thing only"):
+    with pytest.raises(SpecError, match="no two variants differ in one key only"):
         build_effects(Study(Path("x"), "x", "x", tuple(BASE)))
 
 

@@ -12,8 +12,8 @@ def test_findings_are_printed_with_reason_and_way_out() -> None:
     for finding in found:
         assert f"{finding.rule}: {finding.what}" in shown
         assert f"why: {finding.why}" in shown
-        assert f"way out: {finding.remedy}" in shown
+        assert f"remedy: {finding.remedy}" in shown
     assert describe_findings(found)[0]["rule"] == "dead-layers"
     empty = paper()
     print_findings(empty, ())
-    assert "Nothing was found" in text(empty)
+    assert "No design problems" in text(empty)

@@ -114,7 +114,7 @@ def test_images_and_truth_are_shown_only_of_the_studys_own_data() -> None:
     asked = {"name": "streets", "size": [64, 96], "train": 4, "val": 2, "test": 3, "seed": 0}
     data = describe_study(study(record("a", dataset=DATASET.model_copy(update={"size": (64, 96)})), dataset=asked))
     assert data["samples"] is None
-    assert "not those of the study" in data["nosamples"]
+    assert "differs from the study's" in data["nosamples"]
     assert "are not shown" in describe_study(study(record("a")))["nosamples"]
 
 
@@ -214,7 +214,7 @@ def test_sorting_filtering_themes_and_the_keyboard(tmp_path: Path) -> None:
     assert told["front"] == "good fast"
     assert told["spelt"] == "good fast"
     assert told["trouble"] == (
-        "2 of 3 rows; left aside: no number here is called nonsense; x is no number (as in p90&gt;10)"
+        "2 of 3 rows; ignored: no numeric column is called nonsense; x is not a number (example: p90&gt;10)"
     )
     assert told["theme"] in ("dark", "light")
     assert "latency median (ms): " in told["tip"]
@@ -276,4 +276,4 @@ def test_the_page_of_an_invalid_row_says_that_something_was_left_out_and_why() -
     (detail,) = describe_study(study(record("a", profile=wrong)))["details"].values()
     assert detail["verdict"] == "invalid"
     assert detail["reasons"]
-    assert "is invalid, and left out" in detail["times"]
+    assert "is invalid and left out" in detail["times"]

@@ -31,7 +31,7 @@ def baseline(name: str) -> Baseline:
         ),
         (
             {"flops": 10**9, "per_mac": 1, "note": "a guess", "source": "text", "seen": False},
-            "1 G FLOPs, 1 per multiply-accumulate, a guess (text, not read again)",
+            "1 G FLOPs, 1 per multiply-accumulate, a guess (text, not checked against the source)",
         ),
         ({"miou": 0.5, "dataset": "CamVid", "split": "test", "source": "t"}, "50.0 % mIoU on CamVid test (t)"),
     ],

@@ -79,7 +79,7 @@ def test_recipes_that_differ_in_one_thing_are_told_once() -> None:
 
 def test_a_study_that_only_trains_says_nothing_of_latencies() -> None:
     assert not any("latency" in line for line in notes([record("a", profile=None)]))
-    assert any("A latency is taken to repeat" in line for line in notes([record("a", profile=None), record("b")]))
+    assert any("The uncertainty of a latency is" in line for line in notes([record("a", profile=None), record("b")]))
 
 
 def test_where_the_seconds_of_trainings_go() -> None:
@@ -130,7 +130,7 @@ def test_the_front_is_what_nothing_is_told_to_beat() -> None:
 def test_one_training_each_makes_no_front() -> None:
     made = different(record("a", 0.5, 0.01), record("b", 0.6, 0.02))
     assert front(rows_of(made)) == set()
-    assert not any("bold name" in note for note in notes(made))
+    assert not any("Bold name" in note for note in notes(made))
 
 
 def different(*records: Record) -> list[Record]:
@@ -166,7 +166,7 @@ def test_seeds_are_one_row_with_mean_and_deviation_and_can_be_shown_each() -> No
     assert row.name == "jetseg-nano"
     assert cells["val"].text == "52.0 \N{PLUS-MINUS SIGN} 2.0"
     assert cells["seeds"].text == "3"
-    assert any("Means over 3 trainings" in note for note in notes(made))
+    assert any("Mean over 3 trainings" in note for note in notes(made))
     assert any("seeds 0, 1, 2." in note for note in notes(made))
     assert [each.name for each in rows_of(made, merge_seeds=False)] == ["seed=0", "seed=1", "seed=2"]
 
@@ -209,7 +209,7 @@ def test_latencies_of_few_processes_are_told_apart_only_beyond_what_a_machine_re
     # Within 6 % each, so their difference within 8.5 %.
     made = different(*(record(f"{ms}", latency_s=ms / 1e4) for ms in (100, 108, 111, 130, 150)))
     assert marks(made, "latency") == ["best=", "best=", "second", "", ""]
-    assert any("fewer than 6 processes within 6 %" in note for note in notes(made))
+    assert any("at least 6 % for fewer than 6 processes" in note for note in notes(made))
 
 
 def test_one_training_each_ranks_no_accuracy_and_says_so_and_several_do() -> None:
@@ -223,7 +223,9 @@ def test_one_training_each_ranks_no_accuracy_and_says_so_and_several_do() -> Non
 def test_a_place_that_most_rows_share_is_no_place_and_neither_is_a_second_that_is_the_last() -> None:
     near = [*seeds("a", [0.50, 0.56, 0.53]), *seeds("b", [0.54, 0.58, 0.50]), *seeds("c", [0.1, 0.11, 0.12])]
     assert marks(near, "val") == ["", "", ""]
-    assert any("more than half of the rows cannot" in note and "val mIoU best" in note for note in notes(near))
+    assert any(
+        "more than half of the rows are not significantly" in note and "val mIoU best" in note for note in notes(near)
+    )
     assert marks(different(record("a", latency_s=0.01), record("b", latency_s=0.02)), "latency") == ["best", ""]
     assert marks(different(record("a"), record("b")), "parameters") == ["", ""]
 
@@ -256,7 +258,7 @@ def test_from_one_study_to_another_a_latency_repeats_less_well() -> None:
     for rows in (one, other):
         table = build_table(rows, find_columns(["latency"]), "title")
         places.append([row.cells[0].mark.place if row.cells[0].mark else "" for row in table.rows])
-        told = any("from one study to another within 15 %" in note for note in table.notes.all)
+        told = any("from one study to another it is at least 15 %" in note for note in table.notes.all)
         assert told == (rows is other)
     assert places == [["best", "second", ""], ["", "", ""]]
 
@@ -265,15 +267,15 @@ def test_footnotes_say_data_training_measurement_failures_and_reasons() -> None:
     text = "\n".join(notes(different(record("a", also_named=("b",)), failed("c"))))
     for part in (
         "made-up, 8 train / 4 val / 4 test images at 64x96 (HxW), 3 classes, void pixels ignored",
-        "best constant prediction scores 20.0 % on val, 21.0 % on test",
+        "best constant prediction scores 20.0 % on val and 21.0 % on test",
         "jetloss (rare_share 0.0001), 300 steps, batch 8",
         "5 passes in 1 fresh process after a warm-up, batch 1, fp32, 1 thread, eager",
         "1 MAC = 2 FLOPs",
         "Power: made up.",
         "processor made-up processor, 2 cores",
-        "Rows landed on 2026-01-01 (UTC).",
+        "Rows finished on 2026-01-01 (UTC).",
         "c failed (train, diverged): the loss was nan at step 3",
-        "a is the same network and training as b: run once",
+        "a is the same network and training as b, so it ran once",
     ):
         assert part in text
 
@@ -316,7 +318,7 @@ def test_a_row_that_failed_contradicts_no_protocol() -> None:
 def test_columns_are_chosen_by_name_and_a_wrong_name_lists_them_all() -> None:
     table = build_table(rows_of([record("a")]), find_columns(["fps", "parameters"]), "title")
     assert [column.heading for column in table.columns] == ["FPS model", "parameters"]
-    with pytest.raises(SpecError, match="no column is called speed; there are: kind, input,"):
+    with pytest.raises(SpecError, match="no column is called speed; choose from: kind, input,"):
         find_columns(["speed"])
     with pytest.raises(SpecError, match="named twice"):
         find_columns(["fps", "fps"])
@@ -349,7 +351,7 @@ def test_latex_escapes_and_balances() -> None:
     body = text.split(r"\midrule")[1].split(r"\bottomrule")[0].strip().splitlines()
     columns = text.split(r"\begin{tabular}{")[1].split("}")[0]
     assert all(line.count(" & ") == len(columns) - 1 for line in body)
-    assert "Not measured, so without a column: power (W)" in text.split(r"\begin{table")[0]
+    assert "Not measured, so the column is left out: power (W)" in text.split(r"\begin{table")[0]
     assert " W " not in text.split(r"\toprule")[1]
 
 
@@ -435,7 +437,7 @@ def test_a_reason_of_many_lines_stays_one_footnote_and_one_line_of_latex() -> No
 
 def test_a_busy_machine_is_said() -> None:
     busy = profile(0.01, environment=ENVIRONMENT.model_copy(update={"load_average": 7.5}))
-    said = "BUSY MACHINE: load average 7.5 on 2 cores; latencies and FPS are not to be trusted."
+    said = "BUSY MACHINE: load average 7.5 on 2 cores. Do not trust the latencies and FPS."
     assert said in wide(different(record("a"), record("b", profile=busy))).notes.essential
 
 
@@ -443,7 +445,7 @@ def test_moving_clocks_do_not_make_a_machine_another_machine() -> None:
     slower = profile(0.01, environment=ENVIRONMENT.model_copy(update={"clock_mhz": (800.0,), "load_average": 2.0}))
     lines = notes(different(record("a"), record("b", profile=slower)))
     assert len([line for line in lines if line.startswith("Measured on")]) == 1
-    assert "Processor clocks read after each profile: 800 to 1000 MHz." in lines
+    assert "Processor clocks after each profile: 800 to 1000 MHz." in lines
     assert not any("NOT COMPARABLE" in line for line in lines)
 
 
