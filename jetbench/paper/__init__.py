@@ -1,1 +1,1 @@
-"""The reproduction of the JetSeg paper: its claims, its tables, equation 2, and the comparison of samplers."""
+"""The reproduction of the JetSeg paper: its claims, tables and equation 2, and a comparison of samplers."""

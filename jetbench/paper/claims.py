@@ -1,7 +1,7 @@
-"""What the JetSeg paper claims, each with a verdict by counts and records: reproduced, or not, or untestable.
+"""The claims of the JetSeg paper, each with a verdict from counts and records.
 
-A claim is data (claims.yaml); how it is decided is a function here under its name. What no record says is not guessed:
-such a claim is untestable here, with what is missing.
+The claims are data (claims.yaml); the function of the same name here decides each. A claim on which the records have
+no data is untestable here, and its ruling says what is missing.
 """
 
 import math
@@ -37,19 +37,19 @@ from jetbench.stats import Difference, paired_difference
 ClaimVerdict = Literal["reproduced", "not reproduced", "contradicts itself", "untestable here"]
 VERDICTS: tuple[ClaimVerdict, ...] = ("reproduced", "not reproduced", "contradicts itself", "untestable here")
 NETWORK, CLASSES, SIZE = "jetseg-nano-released", 32, (512, 512)
-"""The one network that table 1's figures fit: the nano preset in its released form, CamVid's 32 classes."""
+"""The only network that fits the figures of table 1: the nano preset in its released form, CamVid's 32 classes."""
 FPS_TOLERANCE = 0.10
 PRINT_TOLERANCE = 0.01
-"""Figures that the paper prints twice for one thing contradict each other where they differ by more."""
+"""Two figures that the paper prints for the same quantity contradict each other if they differ by more than this."""
 WORTHWHILE_POINTS = 0.01
-"""A gain of mIoU that an interval must rule out before a claim of one is called not reproduced."""
+"""A claimed gain of mIoU is not reproduced if the interval rules out a gain of this size."""
 REAL_TIME_FPS = 30.0
 MIN_SEEDS = 3
 CLAIMS = Path(__file__).with_name("claims.yaml")
 
 
 class PrintedFigure(Spec):
-    """A number of the paper, and where in it."""
+    """A number of the paper, and where it is printed."""
 
     value: float
     unit: str
@@ -64,12 +64,12 @@ class Claim(Spec):
     figures: tuple[PrintedFigure, ...] = ()
 
     def values(self, unit: str) -> list[float]:
-        """The different values that it gives in that unit, in its order."""
+        """The distinct values in that unit, in the order of the figures."""
         return list(dict.fromkeys(figure.value for figure in self.figures if figure.unit == unit))
 
 
 class PrintedRow(Spec):
-    """A row of the paper's table 1, as printed; both counts are in G by their columns' headings."""
+    """A row of the paper's table 1, as printed; the headings of both counts say G."""
 
     model: str
     network: str
@@ -83,25 +83,25 @@ class PrintedRow(Spec):
 
 @dataclass(frozen=True)
 class Ruling:
-    """A verdict with its evidence, and what would decide it where something is missing."""
+    """A verdict with its evidence, and what data would decide it if some is missing."""
 
     claim: Claim
     verdict: ClaimVerdict
     evidence: str
     missing: str = ""
     studies: tuple[str, ...] = ()
-    """Of which records the evidence speaks."""
+    """The studies whose records are the evidence."""
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """The rows of all studies that were given, without what was measured in an invalid profile."""
+    """The rows of all given studies, without the measurements of invalid profiles."""
 
     rows: tuple[Row, ...]
 
     def measured(self, name: str, device: str | None = None, gpu: str | None = None) -> list[tuple[Row, Value]]:
-        """FPS of an unchanged network at the paper's input, on that board or card."""
-        found = []
+        """Rows with the FPS of an unchanged network at the paper's input, on that board or GPU."""
+        matches = []
         for row in self.rows:
             if row.architecture.name != name or not is_unchanged(row) or (value := BY_NAME["fps"].read(row)) is None:
                 continue
@@ -110,35 +110,35 @@ class Evidence:
                 gpu is None or gpu.lower() in profile.environment.device.lower()
             )
             if fits and profile.input_size == SIZE and config.batch_size == 1:
-                found.append((row, value))
-        return found
+                matches.append((row, value))
+        return matches
 
 
 def is_unchanged(row: Row) -> bool:
-    """Is its network the bundled one, whatever its training?"""
+    """True if the row's network is a bundled one without changes, whatever its training."""
     return all(key.startswith("training.") or key == "base" for record in row.records for key in record.changes)
 
 
 def read_claims() -> list[Claim]:
     """All claims, in the order of their file."""
-    told = read_yaml(CLAIMS)["claims"]
-    return [parse_spec(Claim, {"name": name, **each}, f"{CLAIMS}: {name}") for name, each in told.items()]
+    claims = read_yaml(CLAIMS)["claims"]
+    return [parse_spec(Claim, {"name": name, **fields}, f"{CLAIMS}: {name}") for name, fields in claims.items()]
 
 
 def read_table1() -> list[PrintedRow]:
     """The paper's table 1."""
-    return [parse_spec(PrintedRow, each, f"{CLAIMS}: table1") for each in read_yaml(CLAIMS)["table1"]]
+    return [parse_spec(PrintedRow, row, f"{CLAIMS}: table1") for row in read_yaml(CLAIMS)["table1"]]
 
 
 def judge_claims(studies: Sequence[Study] = ()) -> list[Ruling]:
-    """Each claim with its ruling, by counting and by the records of the studies."""
+    """The ruling on each claim, from counts and from the records of the studies."""
     rows = [row for study in studies for row in rows_of(study.records, study.name)]
     evidence = Evidence(tuple(believed(rows)))
     return [JUDGES[claim.name](claim, evidence) for claim in read_claims()]
 
 
 def _count(name: str, classes: int, size: Size) -> Cost | None:
-    """What a network costs; None of a baseline where there is no torch to build it."""
+    """The cost of a network; None for a baseline if torch is not installed to build it."""
     try:
         return add_up(list_network(plan_network(load_architecture(name), classes, size)))
     except ImportError:
@@ -155,44 +155,46 @@ def _parameters(claim: Claim, evidence: Evidence) -> Ruling:
         name: cost_of(load_jetseg(f"jetseg-{name}-released"), CLASSES, SIZE).parameters
         for name in ("agx", "workstation")
     }
-    told = (
-        f"{NETWORK} at {CLASSES} classes has {cost.parameters:,}, which rounds to {printed} G; the presets that the "
-        f"paper names for the devices of its table have {others['agx']:,} (AGX) and "
-        f"{others['workstation']:,} (workstation), so the row is of the smallest one, for the Nano"
+    text = (
+        f"{NETWORK} with {CLASSES} classes has {cost.parameters:,} parameters, which rounds to {printed} G; the "
+        f"presets that the paper names for the devices of its table have {others['agx']:,} (AGX) and "
+        f"{others['workstation']:,} (workstation), so the row describes the smallest preset, for the Nano"
     )
     is_so = f"{cost.parameters / 1e9:.5f}" == printed
-    return Ruling(claim, "reproduced" if is_so else "not reproduced", told)
+    return Ruling(claim, "reproduced" if is_so else "not reproduced", text)
 
 
 def _flops(claim: Claim, evidence: Evidence) -> Ruling:
     costs = {n: cost_of(load_jetseg(NETWORK, combination=n), CLASSES, SIZE).eq2_flops for n in range(6)}
-    asked = claim.figures[0].value
-    nearest = min(costs, key=lambda number: abs(costs[number] - asked))
-    is_so = abs(costs[nearest] - asked) <= 0.5e6
-    told = (
-        f"by equation 2 the six released combinations have {min(costs.values()) / 1e9:.3f} to "
-        f"{max(costs.values()) / 1e9:.3f} G; the nearest, {nearest}, has {costs[nearest] / 1e9:.4f} G, "
-        f"{abs(costs[nearest] / asked - 1):.2%} away (reports/paper/equation-2.md)"
+    printed = claim.figures[0].value
+    nearest = min(costs, key=lambda number: abs(costs[number] - printed))
+    is_so = abs(costs[nearest] - printed) <= 0.5e6
+    text = (
+        f"by equation 2 the six released combinations take {min(costs.values()) / 1e9:.3f} to "
+        f"{max(costs.values()) / 1e9:.3f} G; the nearest, combination {nearest}, takes {costs[nearest] / 1e9:.4f} G, "
+        f"{abs(costs[nearest] / printed - 1):.2%} away (reports/paper/equation-2.md)"
     )
-    return Ruling(claim, "reproduced" if is_so else "not reproduced", told)
+    return Ruling(claim, "reproduced" if is_so else "not reproduced", text)
 
 
 def _fps(device: str | None, gpu: str | None, where: str) -> Callable[[Claim, Evidence], Ruling]:
     def judge(claim: Claim, evidence: Evidence) -> Ruling:
-        told = " and ".join(f"{figure.value:g} ({figure.where})" for figure in claim.figures)
-        found = evidence.measured(NETWORK, device, gpu)
-        if found:
-            row, value = found[0]
+        printed = " and ".join(f"{figure.value:g} ({figure.where})" for figure in claim.figures)
+        matches = evidence.measured(NETWORK, device, gpu)
+        if matches:
+            row, value = matches[0]
             nearest = min(claim.values("FPS"), key=lambda figure: abs(figure / value.number - 1))
             share = nearest / value.number - 1
-            text = f"measured {_describe_fps(row, value)}; the paper says {told}, {share:+.0%} for the nearest"
+            text = (
+                f"measured {_describe_fps(row, value)}; the paper says {printed}, the nearest of which is {share:+.0%}"
+            )
         else:
-            text = f"the paper gives both {told}" if len(claim.values("FPS")) > 1 else f"the paper says {told}"
-        missing = "" if found else f"a profile of {NETWORK} at 512x512 on {where}; nothing was measured there"
-        used = (found[0][0].study,) if found else ()
+            text = f"the paper gives both {printed}" if len(claim.values("FPS")) > 1 else f"the paper says {printed}"
+        missing = "" if matches else f"a profile of {NETWORK} at 512x512 on {where}"
+        used = (matches[0][0].study,) if matches else ()
         if _contradict(claim.values("FPS")):
             return Ruling(claim, "contradicts itself", text, missing, used)
-        if not found:
+        if not matches:
             return Ruling(claim, "untestable here", text, missing)
         is_so = abs(share) <= FPS_TOLERANCE
         return Ruling(claim, "reproduced" if is_so else "not reproduced", text, studies=used)
@@ -201,7 +203,7 @@ def _fps(device: str | None, gpu: str | None, where: str) -> Callable[[Claim, Ev
 
 
 def _contradict(values: Sequence[float]) -> bool:
-    """Are these too far apart to be one figure, printed twice?"""
+    """True if the values differ by too much to be one figure, printed twice."""
     return bool(values) and max(values) / min(values) - 1 > PRINT_TOLERANCE
 
 
@@ -214,22 +216,22 @@ def _describe_fps(row: Row, value: Value) -> str:
 
 
 def _real_time(claim: Claim, evidence: Evidence) -> Ruling:
-    found = evidence.measured(NETWORK, device="agx")
-    if found:
-        row, value = found[0]
+    matches = evidence.measured(NETWORK, device="agx")
+    if matches:
+        row, value = matches[0]
         is_so = (value.low or value.number) >= REAL_TIME_FPS
         text = f"measured {_describe_fps(row, value)}"
         return Ruling(claim, "reproduced" if is_so else "not reproduced", text, studies=(row.study,))
     device = load_device("agx")
-    told = []
+    estimates = []
     for name in (NETWORK, "jetseg-agx-released"):
         operations = list_operations(plan_architecture(load_jetseg(name), CLASSES, SIZE))
         best = estimate(operations, device, "fp32", 1)
         if isinstance(best, Estimate):
-            told.append(f"{name} {best.throughput_fps:.0f} FPS")
-    text = "both figures that the paper gives, 39.9 and 39.1 FPS, would be real time"
-    if told:
-        text += f"; an ESTIMATE by the board's data sheet, fp32, nothing fused: at best {', '.join(told)}"
+            estimates.append(f"{name} {best.throughput_fps:.0f} FPS")
+    text = "both figures of the paper, 39.9 and 39.1 FPS, would be real time"
+    if estimates:
+        text += f"; an ESTIMATE from the board's data sheet, fp32, nothing fused: at best {', '.join(estimates)}"
     return Ruling(
         claim=claim,
         verdict="untestable here",
@@ -239,28 +241,28 @@ def _real_time(claim: Claim, evidence: Evidence) -> Ruling:
 
 
 def _runs_on_nano(claim: Claim, evidence: Evidence) -> Ruling:
-    found = evidence.measured(NETWORK, device="nano")
-    if found:
-        return Ruling(claim, "reproduced", f"measured {_describe_fps(*found[0])}", studies=(found[0][0].study,))
+    matches = evidence.measured(NETWORK, device="nano")
+    if matches:
+        return Ruling(claim, "reproduced", f"measured {_describe_fps(*matches[0])}", studies=(matches[0][0].study,))
     cost, board = cost_of(load_jetseg(NETWORK), CLASSES, SIZE), load_device("nano")
     memory = f" of its {units.mebibytes(board.memory_bytes)} MiB" if board.memory_bytes else ""
     return Ruling(
         claim=claim,
         verdict="untestable here",
         evidence="counted: weights and peak activations take "
-        f"{units.mebibytes(cost.memory_bytes)} MiB{memory}, so memory does not forbid it",
+        f"{units.mebibytes(cost.memory_bytes)} MiB{memory}, so the network fits into its memory",
         missing=f"a profile of {NETWORK} at 512x512 on a Jetson Nano",
     )
 
 
 def _twice_as_fast(claim: Claim, evidence: Evidence) -> Ruling:
     text = (
-        "the one baseline whose FPS stands beside it is DSANet, 75.3 FPS at 480x360 on its authors' card: 158 / 75.3 "
-        "is 2.1, of two inputs and two cards"
+        "the paper gives the FPS of one baseline only, DSANet, 75.3 FPS at 480x360 on its authors' GPU: 158 / 75.3 is "
+        "2.1, but at different inputs and on different GPUs"
     )
-    ratios = [told for baseline in ("dsanet", "linknet", "cgnet") for told in _ratios(evidence, baseline)]
+    ratios = [ratio for baseline in ("dsanet", "linknet", "cgnet") for ratio in _ratios(evidence, baseline)]
     if ratios:
-        text += f". Measured alike, on other machines: {'; '.join(text for text, _ in ratios)}"
+        text += f". Measured under equal conditions, on other machines: {'; '.join(text for text, _ in ratios)}"
     return Ruling(
         claim=claim,
         verdict="untestable here",
@@ -271,8 +273,8 @@ def _twice_as_fast(claim: Claim, evidence: Evidence) -> Ruling:
 
 
 def _ratios(evidence: Evidence, baseline: str) -> list[tuple[str, str]]:
-    """How much faster the released nano is than a baseline, in each study that profiled both alike; and its name."""
-    found = []
+    """The speed-up of the released nano over a baseline, in each study that profiled both alike; and the study."""
+    ratios = []
     for row in evidence.rows:
         if row.architecture.name != NETWORK or not is_unchanged(row):
             continue
@@ -285,44 +287,44 @@ def _ratios(evidence: Evidence, baseline: str) -> list[tuple[str, str]]:
                 continue
             ratio = theirs.number / ours.number
             half = ratio * math.hypot(*(relative_half(value) or 0.0 for value in (ours, theirs)))
-            tie = ", a tie" if ours.is_tied_with(theirs) else ""
+            tie = ", not significantly different" if ours.is_tied_with(theirs) else ""
             machine, size = row.profiles[0].environment, format_size(row.profiles[0].input_size)
             text = (
                 f"{ratio:.2f} \N{PLUS-MINUS SIGN} {half:.2f} times as fast as {baseline}{tie} (at "
                 f"{size}, {machine.device}, {machine.cpu}, {row.study})"
             )
-            found.append((text, row.study))
-    return found
+            ratios.append((text, row.study))
+    return ratios
 
 
 def _fewer_parameters(claim: Claim, evidence: Evidence) -> Ruling:
-    asked = claim.figures[0].value
+    printed = claim.figures[0].value
     baselines = [row for row in read_table1() if row.network != NETWORK]
     total = sum(row.parameters for row in baselines)
-    told = ", ".join(f"{row.model} {row.parameters:g} M" for row in baselines)
+    counts = ", ".join(f"{row.model} {row.parameters:g} M" for row in baselines)
     text = (
-        f"the baselines of its table 1 have {total:.2f} M parameters together ({told}), so no difference to JetSeg "
-        f"there can be {asked / 1e6:.2f} M"
+        f"the baselines of its table 1 have {total:.2f} M parameters together ({counts}), so none of them can have "
+        f"{printed / 1e6:.2f} M more than JetSeg"
     )
-    return Ruling(claim, "contradicts itself" if asked > 1e6 * total else "untestable here", text)
+    return Ruling(claim, "contradicts itself" if printed > 1e6 * total else "untestable here", text)
 
 
 def _fewer_flops(claim: Claim, evidence: Evidence) -> Ruling:
-    asked = claim.figures[0].value
+    printed = claim.figures[0].value
     *baselines, jetseg = read_table1()
     shares = {row.model: 1 - jetseg.flops / row.flops for row in baselines}
-    told = ", ".join(f"{name} {share:.1%}" for name, share in shares.items())
+    differences = ", ".join(f"{name} {share:.1%}" for name, share in shares.items())
     text = (
-        f"by its table 1 JetSeg has fewer FLOPs than each baseline by {told}, at different inputs and by two ways of "
-        f"counting; none is {asked:.2%}"
+        f"by its table 1 JetSeg has fewer FLOPs than each baseline by {differences}, at different inputs and by two "
+        f"ways of counting; no difference is {printed:.2%}"
     )
-    is_there = any(round(share, 4) == asked for share in shares.values())
-    return Ruling(claim, "untestable here" if is_there else "contradicts itself", text)
+    is_printed = any(round(share, 4) == printed for share in shares.values())
+    return Ruling(claim, "untestable here" if is_printed else "contradicts itself", text)
 
 
 @dataclass(frozen=True)
 class LossChange:
-    """JetLoss against another loss: one network and recipe, seed by seed, in one study."""
+    """JetLoss compared with another loss: one network and recipe, seed by seed, in one study."""
 
     change: Difference
     text: str
@@ -330,27 +332,27 @@ class LossChange:
 
 
 def _losses(score: Column, when: str, beside: Column | None = None) -> Callable[[Claim, Evidence], Ruling]:
-    """Judged by `score`. What is said `beside` it flatters JetLoss, so it can only speak against it."""
+    """A function that judges by `score`. The score `beside` it favours JetLoss, so it can only refute the claim."""
 
     def judge(claim: Claim, evidence: Evidence) -> Ruling:
-        found = _compare_losses(evidence, score, when)
-        if not found:
+        changes = _compare_losses(evidence, score, when)
+        if not changes:
             return Ruling(
                 claim=claim,
                 verdict="untestable here",
-                evidence="no study that was given trains one network with both",
+                evidence="no given study trains one network with both",
                 missing=f"a sweep over training.loss with JetLoss and a usual loss, {MIN_SEEDS} seeds each",
             )
-        text = "; ".join(each.text for each in found)
+        text = "; ".join(each.text for each in changes)
         more = _compare_losses(evidence, beside, when) if beside is not None else []
         if more:
-            text += f"; beside it, by which the weights were chosen: {'; '.join(each.text for each in more)}"
-        used = tuple(dict.fromkeys(each.study for each in (*found, *more)))
-        if all(each.change.mean > each.change.half for each in found):
+            text += f"; on the split by which the weights were chosen: {'; '.join(each.text for each in more)}"
+        used = tuple(dict.fromkeys(each.study for each in (*changes, *more)))
+        if all(each.change.mean > each.change.half for each in changes):
             return Ruling(claim, "reproduced", text, studies=used)
-        if any(each.change.mean + each.change.half < WORTHWHILE_POINTS for each in (*found, *more)):
+        if any(each.change.mean + each.change.half < WORTHWHILE_POINTS for each in (*changes, *more)):
             return Ruling(claim, "not reproduced", text, studies=used)
-        missing = "more seeds: an interval here neither leaves out 0 nor rules out a gain of a point"
+        missing = "more seeds: the intervals contain both 0 and a gain of one point"
         return Ruling(claim, "untestable here", text, missing, used)
 
     return judge
@@ -363,7 +365,7 @@ def _compare_losses(evidence: Evidence, score: Column, when: str) -> list[LossCh
     for ours in trained:
         config = ours.records[0].recipe
         if config.loss != "jetloss" or config.jetloss != JetLossConfig():
-            continue  # its other settings are not what the paper speaks of
+            continue  # the paper's claim is about the default settings
         for theirs in trained:
             loss = theirs.records[0].recipe.loss
             is_other = theirs.study == ours.study and loss not in ("jetloss", "jetloss-released")
@@ -374,22 +376,22 @@ def _compare_losses(evidence: Evidence, score: Column, when: str) -> list[LossCh
             if len(pairs) < MIN_SEEDS:
                 continue
             paired.append((ours, loss, pairs))
-    found = []
+    changes = []
     for ours, baseline, pairs in paired:
-        # All intervals hold together: of many losses one would else be told apart by chance.
+        # Bonferroni: of many losses, one would otherwise differ significantly by chance.
         change = paired_difference(pairs, 1 - 0.05 / len(paired))
-        word = "a tie" if change.is_tie else "told apart"
+        word = "not significant" if change.is_tie else "significant"
         text = (
             f"{when}, {ours.architecture.name}, JetLoss {100 * change.mean:+.1f} \N{PLUS-MINUS SIGN} "
-            f"{100 * change.half:.1f} points of {split} mIoU against {baseline}, {word} ({len(pairs)} seeds, each with "
-            f"both, {ours.records[0].recipe.budget}, {ours.records[0].data.name}, {ours.study})"
+            f"{100 * change.half:.1f} points of {split} mIoU compared with {baseline}, {word} ({len(pairs)} seeds, "
+            f"each with both, {ours.records[0].recipe.budget}, {ours.records[0].data.name}, {ours.study})"
         )
-        found.append(LossChange(change, text, ours.study))
-    return found
+        changes.append(LossChange(change, text, ours.study))
+    return changes
 
 
 def _scores(row: Row, score: Column) -> dict[int, float]:
-    """Of each seed."""
+    """The score of each seed."""
     return {
         record.recipe.seed: value.number
         for record in row.records
@@ -404,12 +406,12 @@ def _but_loss(row: Row) -> tuple[str, str]:
 
 def _halfway(row: Row) -> Value | None:
     """Validation mIoU at the evaluation nearest to half of the training."""
-    found = []
+    scores = []
     for training in row.trainings:
         evaluation = min(training.val, key=lambda each: abs(each.step - training.steps / 2))
         if abs(evaluation.step / training.steps - 0.5) <= 0.15 and not training.stopped:
-            found.append(evaluation.counts.miou)
-    return Value(sum(found) / len(found)) if found else None
+            scores.append(evaluation.counts.miou)
+    return Value(sum(scores) / len(scores)) if scores else None
 
 
 HALFWAY = Column("halfway", "val mIoU halfway (%)", "measured", "trained", read=_halfway, unit=units.PERCENT)
@@ -420,7 +422,7 @@ def _accuracy(claim: Claim, evidence: Evidence) -> Ruling:
         claim=claim,
         verdict="untestable here",
         evidence="the paper defines mIoU (equation 3) and reports none of JetSeg",
-        missing="any mIoU of the paper's; what the networks reach here stands in the tables",
+        missing="an mIoU from the paper; the tables have the mIoU that the networks reach here",
     )
 
 
@@ -429,13 +431,13 @@ def _three_devices(claim: Claim, evidence: Evidence) -> Ruling:
         name: cost_of(load_jetseg(f"jetseg-{name}-released"), CLASSES, (720, 960)).parameters
         for name in ("nano", "agx", "workstation")
     }
-    told = ", ".join(f"{name} {count:,}" for name, count in counts.items())
+    presets = ", ".join(f"{name} {count:,}" for name, count in counts.items())
     differ = len(set(counts.values())) == len(counts) and len(claim.values("parameters")) == 1
     return Ruling(
         claim=claim,
         verdict="contradicts itself" if differ else "untestable here",
-        evidence="the same 0.00003 G parameters and 1.125 GFLOPs are given for the workstation and the AGX, though the "
-        f"release has three presets with {told} parameters (32 classes, 720x960)",
+        evidence="the paper gives the same 0.00003 G parameters and 1.125 GFLOPs for the workstation and the AGX, but "
+        f"the release has three presets with {presets} parameters (32 classes, 720x960)",
     )
 
 
@@ -445,43 +447,43 @@ def _linknet(claim: Claim, evidence: Evidence) -> Ruling:
         return Ruling(claim, "untestable here", "", NO_TORCH)
     text = (
         f"counted {cost.parameters:,} parameters, and {2 * cost.macs / 1e9:.1f} G at 360x640 with 2 per "
-        f"multiply-accumulate, {cost.flops / 1e9:.1f} G with all else that is computed"
+        f"multiply-accumulate, {cost.flops / 1e9:.1f} G with all other operations"
     )
-    told = claim.values("FLOPs")[0]
-    fits = any(round(each / 1e9, 1) == round(told / 1e9, 1) for each in (2 * cost.macs, cost.flops))
+    printed = claim.values("FLOPs")[0]
+    fits = any(round(each / 1e9, 1) == round(printed / 1e9, 1) for each in (2 * cost.macs, cost.flops))
     is_so = round(cost.parameters / 1e6, 1) == 11.5 and fits
     return Ruling(claim, "reproduced" if is_so else "not reproduced", text)
 
 
 def _cgnet(claim: Claim, evidence: Evidence) -> Ruling:
-    told, other = _count("cgnet", 19, (360, 480)), _count("cgnet", 19, (360, 640))
-    if told is None or other is None:
+    cost, other = _count("cgnet", 19, (360, 480)), _count("cgnet", 19, (360, 640))
+    if cost is None or other is None:
         return Ruling(claim, "untestable here", "", NO_TORCH)
-    is_so = round(2 * told.macs / 1e9) == 6 and round(told.parameters / 1e6, 1) == 0.5
+    is_so = round(2 * cost.macs / 1e9) == 6 and round(cost.parameters / 1e6, 1) == 0.5
     text = (
-        f"counted {told.parameters:,} parameters, and with 2 per multiply-accumulate {2 * told.macs / 1e9:.2f} G at "
+        f"counted {cost.parameters:,} parameters, and with 2 per multiply-accumulate {2 * cost.macs / 1e9:.2f} G at "
         f"the 360x480 of the table; {2 * other.macs / 1e9:.2f} G is the figure at 360x640"
     )
     return Ruling(claim, "reproduced" if is_so else "not reproduced", text)
 
 
 def _dsanet(claim: Claim, evidence: Evidence) -> Ruling:
-    told = _count("dsanet", 11, (360, 480))
-    if told is None:
+    cost = _count("dsanet", 11, (360, 480))
+    if cost is None:
         return Ruling(claim, "untestable here", "", NO_TORCH)
     plan = plan_network(load_architecture("dsanet"), 11, (360, 480))
     heads = count_training_only(plan) if isinstance(plan, BaselinePlan) else 0
     fps = claim.values("FPS")
     text = (
-        f"{' and '.join(f'{value:g}' for value in fps)} FPS in one paper; counted, what is deployed has "
-        f"{told.parameters:,} parameters, {told.parameters + heads:,} with the heads that only training uses, and "
-        f"{told.macs / 1e9:.2f} G multiply-accumulates at 360x480 (its code with all heads, counted at 512x1024 by "
-        "torch's FlopCounterMode: 37.5 G, so the row mixes two inputs)"
+        f"{' and '.join(f'{value:g}' for value in fps)} FPS in one paper; counted, the deployed network has "
+        f"{cost.parameters:,} parameters, {cost.parameters + heads:,} with its auxiliary heads, and "
+        f"{cost.macs / 1e9:.2f} G multiply-accumulates at 360x480 (torch's FlopCounterMode counts 37.5 G for its code "
+        "with all heads at 512x1024, so the row mixes two inputs)"
     )
     parameters, flops = claim.values("parameters")[0], claim.values("FLOPs")[0]
-    counts = told.parameters, told.parameters + heads
+    counts = cost.parameters, cost.parameters + heads
     is_so = any(round(each / 1e6, 2) == round(parameters / 1e6, 2) for each in counts) and any(
-        round(each / 1e9, 1) == round(flops / 1e9, 1) for each in (told.macs, 2 * told.macs)
+        round(each / 1e9, 1) == round(flops / 1e9, 1) for each in (cost.macs, 2 * cost.macs)
     )
     verdict: ClaimVerdict = "contradicts itself" if _contradict(fps) else "reproduced" if is_so else "not reproduced"
     return Ruling(claim, verdict, text)
@@ -493,7 +495,7 @@ def _adscnet(claim: Claim, evidence: Evidence) -> Ruling:
         return Ruling(claim, "untestable here", "", NO_TORCH)
     parameters, flops = claim.values("parameters")[0], claim.values("FLOPs")[0]
     text = (
-        f"as described, by the one public reading (approximate), it has {cost.parameters:,} parameters and "
+        f"in its only public reimplementation (approximate) it has {cost.parameters:,} parameters and "
         f"{cost.macs / 1e9:.2f} G multiply-accumulates at 360x480: {cost.parameters / parameters:.0f} and "
         f"{cost.macs / flops:.0f} times as many"
     )
@@ -523,7 +525,7 @@ JUDGES: dict[str, Callable[[Claim, Evidence], Ruling]] = {
 
 
 def build_claims(rulings: Sequence[Ruling], studies: Sequence[Study] = ()) -> Table:
-    """The rulings as a table: what the paper says, the verdict, the evidence and what is missing."""
+    """The rulings as a table: what the paper says, the verdict, the evidence, and what is missing."""
     columns = (
         words("says", "what the paper says"),
         words("verdict", "verdict"),
@@ -541,25 +543,25 @@ def build_claims(rulings: Sequence[Ruling], studies: Sequence[Study] = ()) -> Ta
         for ruling in rulings
     )
     counts = {verdict: sum(ruling.verdict == verdict for ruling in rulings) for verdict in VERDICTS}
-    told = ", ".join(f"{count} {verdict}" for verdict, count in counts.items() if count)
+    verdicts = ", ".join(f"{count} {verdict}" for verdict, count in counts.items() if count)
     used = {name for ruling in rulings for name in ruling.studies}
     notes = (
-        f"{units.counted(len(rulings), 'claim')}: {told}.",
+        f"{units.counted(len(rulings), 'claim')}: {verdicts}.",
         _describe_used([study.name for study in studies if study.name in used], len(studies)),
-        "By one rule for each kind of figure. Counts (by jetbench's own rules, `jetbench count`): reproduced where "
-        f"they round to what is printed. A frame rate on the named device: within {FPS_TOLERANCE:.0%}. A gain of mIoU "
-        "over seeds: where its interval (95 % for all losses together) leaves out 0; not, where it rules out "
-        f"{100 * WORTHWHILE_POINTS:g} point, on test or on val, where the weights were chosen. Figures printed twice "
-        f"for one thing contradict each other where they are more than {PRINT_TOLERANCE:.0%} apart.",
+        "Rules: a count (`jetbench count`) is reproduced if it rounds to the printed figure; a frame rate, if it is "
+        f"within {FPS_TOLERANCE:.0%} on the named device; a gain of mIoU over seeds, if its interval (95 % for all "
+        "losses together) lies above 0. A gain is not reproduced if the interval, on test or on val (by which the "
+        f"weights were chosen), rules out {100 * WORTHWHILE_POINTS:g} point. Figures printed twice for the same "
+        f"quantity contradict each other if they differ by more than {PRINT_TOLERANCE:.0%}.",
     )
     return Table("The claims of the JetSeg paper", columns, (Section("", rows),), Notes(notes))
 
 
 def _describe_used(used: Sequence[str], given: int) -> str:
     if not given:
-        return "No study was given, so nothing measured is in it."
+        return "No study was given, so all evidence is counted."
     if not used:
-        return "Nothing in the studies that were given bears on a claim: all of it is counted."
+        return "The given studies have no evidence on any claim, so all evidence is counted."
     return f"Measured evidence from {', '.join(used)}."
 
 

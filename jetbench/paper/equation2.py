@@ -1,7 +1,7 @@
-"""Equation 2 for the released nano against the paper's 1.125 G: how close each combination comes, and what is missing.
+"""Equation 2 of the released nano compared with the paper's 1.125 G: the distance of each combination.
 
-`python -m jetbench.paper.equation2 FOLDER` writes equation-2.md and equation-2.csv. Everything in them is counted
-and nothing measured, so they are the same on every machine.
+`python -m jetbench.paper.equation2 FOLDER` writes equation-2.md and equation-2.csv. All their numbers are counted, so
+the files are the same on every machine.
 """
 
 import math
@@ -29,7 +29,7 @@ USED = tuple(name for name in LISTS if name != "s1_residual")
 
 
 def count_combination(combination: int) -> Cost:
-    """The released nano of that combination, 32 classes at 512x512."""
+    """The cost of the released nano with that combination, 32 classes at 512x512."""
     architecture = load_architecture(PRESET, combination=combination)
     return add_up(list_operations(plan_architecture(architecture, CLASSES, SIZE)))
 
@@ -59,7 +59,7 @@ def equation2_frame() -> pd.DataFrame:
 
 
 def _changes(lists: dict[str, Any], tap: str | int) -> dict[str, Any]:
-    """Kernel lists and the middle tap of a combination as changes of the preset."""
+    """The changes of the preset that set these kernel lists and the middle tap."""
     changes: dict[str, Any] = {"decoder.taps.s2": tap}
     return changes | {_field(name): [str(branch) for branch in branches] for name, branches in lists.items()}
 
@@ -70,21 +70,21 @@ def _field(name: str) -> str:
 
 
 def mixed_networks() -> list[tuple[tuple[str, ...], float]]:
-    """Every different network whose lists come from any of the combinations, with its equation 2."""
+    """Every distinct network whose lists come from any of the combinations, with its equation 2."""
     choices = [list(dict.fromkeys(getattr(combination, name) for combination in COMBINATIONS)) for name in USED]
-    found = []
+    networks = []
     for chosen in product(*choices):
-        for tap in ("last", "first"):  # of nano's two levels in S2
+        for tap in ("last", "first"):  # nano has two levels in S2
             lists = dict(zip(USED, chosen, strict=True))
             architecture = load_architecture(PRESET, **_changes(lists, tap))
             names = (*(" ".join(map(str, branches)) for branches in chosen), tap)
-            found.append((names, cost_of(architecture, CLASSES, SIZE).eq2_flops))
-    return found
+            networks.append((names, cost_of(architecture, CLASSES, SIZE).eq2_flops))
+    return networks
 
 
 def single_swaps() -> list[tuple[int, str, str, float]]:
-    """Each combination with one list of another in its place: combination, list, kernels, equation 2."""
-    found = {}
+    """Each combination with one list from another one: combination, list, kernels, equation 2; nearest first."""
+    swaps = {}
     for number, own in enumerate(COMBINATIONS):
         for name in USED:
             for other in COMBINATIONS:
@@ -94,12 +94,12 @@ def single_swaps() -> list[tuple[int, str, str, float]]:
                 kernels = " ".join(map(str, branches))
                 changes: dict[str, Any] = {_field(name): kernels}
                 architecture = load_architecture(PRESET, combination=number, **changes)
-                found[number, name, kernels] = cost_of(architecture, CLASSES, SIZE).eq2_flops
-    return sorted(((*key, value) for key, value in found.items()), key=lambda row: (abs(row[3] - PAPER), row[:3]))
+                swaps[number, name, kernels] = cost_of(architecture, CLASSES, SIZE).eq2_flops
+    return sorted(((*key, value) for key, value in swaps.items()), key=lambda row: (abs(row[3] - PAPER), row[:3]))
 
 
 def rounds_to_paper(value: float) -> bool:
-    """Whether the authors' tool would print the paper's figure for it."""
+    """True if the authors' tool would print the paper's figure for the value."""
     return ROUNDS_TO_PAPER[0] <= value < ROUNDS_TO_PAPER[1]
 
 
@@ -108,19 +108,19 @@ HEADINGS = (
     *("with pooling", "MACs", "FLOPs"),
 )
 INTRODUCTION = (
-    "Counted in closed form for 32 classes at 512x512, one image; nothing is measured. Equation 2 is applied as the "
-    "authors' own tool does: Kw Kh Hin Win Cin Cout / (s s g) for 2-D convolutions (multiply-accumulates, not "
-    "doubled), 4 per element of batch norm, 1 per element of REU. Pooling has a rule in the printed equation, but that "
-    "tool counts none; it stands apart. `jetbench count jetseg-nano-released --classes 32` shows every layer."
+    "Counted in closed form for 32 classes at 512x512, one image; nothing is measured. Equation 2 is applied as in the "
+    "authors' own tool: Kw Kh Hin Win Cin Cout / (s s g) for 2-D convolutions (multiply-accumulates, not doubled), "
+    "4 per element of batch norm, 1 per element of REU. The printed equation has a rule for pooling, which that tool "
+    "does not apply; it has its own column. `jetbench count jetseg-nano-released --classes 32` shows every layer."
 )
 CONCLUSION = (
-    "So the figure is not reproduced from the release as published. That another revision of its tables gave it is one "
-    "explanation, which nothing here tests. jetbench is not tuned to it."
+    "The figure is not reproduced from the release as published. It may come from another revision of the kernel "
+    "tables; nothing here tests that. jetbench is not tuned to reach it."
 )
 
 
 def equation2_page() -> str:
-    """The report."""
+    """The text of equation-2.md."""
     rows = equation2_frame().to_dict("records")
     closest = min(rows, key=lambda row: abs(row["missing_to_paper"]))
     values = {
@@ -144,12 +144,12 @@ def equation2_page() -> str:
         lines.append(f"| {' | '.join(cells)} |")
     lines += [
         "",
-        f"**Closest: combination {closest['combination']}**, {closest['eq2_flops'] / 1e9:.6f} G, which misses 1.125 G "
-        f"by {closest['missing_to_paper']:,} ({100 * closest['missing_share']:.2f} %). The figure is "
-        f"{verdict} (eq. 2, with pooling, MACs). The authors' tool prints four digits, so anything from 1.1245 up to "
+        f"**Closest: combination {closest['combination']}**, {closest['eq2_flops'] / 1e9:.6f} G, which differs from "
+        f"1.125 G by {closest['missing_to_paper']:,} ({100 * closest['missing_share']:.2f} %). The figure is "
+        f"{verdict} (eq. 2, with pooling, MACs). The authors' tool prints four digits, so any value from 1.1245 up to "
         "1.1255 G counts as reached.",
         "",
-        "## What it would take",
+        "## Changes that would reach the figure",
         "",
         *_what_it_takes(),
         "",
@@ -179,11 +179,11 @@ def _what_it_takes() -> list[str]:
     step = math.gcd(*(int(value) for _, value in mixed))
     return [
         *lines,
-        f"- One kernel list replaced by that of another combination ({len(swaps)} ways): {hits} of them within the "
+        f"- One kernel list replaced by that of another combination ({len(swaps)} ways): {hits} are within the "
         f"rounding; the nearest is combination {number} with {stage} = `{kernels}`, {value:,} ({value - PAPER:+,}).",
         f"- All kernel lists and the middle tap mixed freely: {len(mixed)} different networks, {near} of them "
-        f"({100 * near / len(mixed):.1f} %) within the rounding, {exact} exactly at 1,125,000,000. With so many in "
-        "reach, a hit identifies nothing.",
+        f"({100 * near / len(mixed):.1f} %) within the rounding, {exact} exactly at 1,125,000,000. So many networks "
+        "reach the figure that a match does not identify the authors' network.",
         *_say_it_is_rounded(step),
     ]
 
@@ -192,8 +192,8 @@ def _say_it_is_rounded(step: int) -> list[str]:
     if PAPER % step == 0:
         return []
     return [
-        f"- Exactly 1,125,000,000 is out of reach for all of them: equation 2 gives each a multiple of {step}, which "
-        "that figure is not. The printed figure is a rounded one."
+        f"- None of them can reach exactly 1,125,000,000: equation 2 gives each a multiple of {step}, and that figure "
+        "is not one. The printed figure is rounded."
     ]
 
 

@@ -1,8 +1,8 @@
 """python -m jetbench.paper.samplers [--again] OUT FOLDER...: samplers by hypervolume, and the stopping rule replayed.
 
-Reads records alone. With --again the fronts are trained anew with other seeds, which are kept in OUT/again: a front is
-made of the luckiest trainings too, and a sampler that proposes many alike picks the luckiest of more. Runs that differ
-in more than sampler, seed and how their front is trained again are refused.
+It reads records only. With --again it trains the fronts with other seeds and keeps the records in OUT/again: a front
+also selects lucky trainings, and a sampler that proposes many similar networks selects the luckiest of more. Runs may
+differ only in sampler, seed and how their front is trained again; others are refused.
 """
 
 import argparse
@@ -43,7 +43,7 @@ Scores = Mapping[str, Sequence[float]]  # mIoU of each training, by the network'
 
 @dataclass(frozen=True)
 class Run:
-    """One search's finished trainings in their order, with objectives of which less is better."""
+    """One search's finished trainings in their order, with their objectives; lower is better."""
 
     search: Search
     records: tuple[Record, ...]
@@ -51,20 +51,20 @@ class Run:
     ledger: Ledger
 
     def volumes(self, reference: Sequence[float]) -> list[float]:
-        """The share that is dominated after each training (see `dominated_share`)."""
+        """The dominated share after each training (see `dominated_share`)."""
         return [dominated_share(self.points[:count], reference) for count in range(1, len(self.points) + 1)]
 
     def front(self) -> list[int]:
-        """Positions of what no other training beats."""
+        """Positions of the Pareto-optimal trainings."""
         return front_of(self.points)
 
     def lacking(self, scores: Scores) -> list[Record]:
-        """Networks of the front that were not trained again twice or more."""
+        """Records of the front whose network was trained again fewer than two times."""
         front = (self.records[number] for number in self.front())
         return [record for record in front if len(scores.get(record.fingerprint, ())) < 2]
 
     def again(self, scores: Scores) -> list[tuple[float, ...]]:
-        """The front's points with the mean mIoU of trainings that it was not picked by."""
+        """The front's points with the mean mIoU of the repeated trainings, which did not select the front."""
         at = self.search.objectives.index("miou")
         found = []
         for number in self.front():
@@ -76,7 +76,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Replay:
-    """The stopping rule applied to trainings that were run to their end."""
+    """The stopping rule applied to trainings that ran to their end."""
 
     trainings: int
     stopped: int
@@ -89,22 +89,22 @@ def read_run(folder: Path) -> Run:
     """The search in a report folder.
 
     Raises:
-        SpecError: it holds no search, or no finished training.
+        SpecError: the folder holds no search, no finished training, or rows of another study.
     """
     if not (folder / SWEEP).exists():
-        raise SpecError(f"{folder}: holds no search")
+        raise SpecError(f"{folder}: has no {SWEEP}, so no search; give the report folder of a search")
     search = parse_spec(Search, read_yaml(folder / SWEEP), str(folder / SWEEP))
     records = read_records(folder)
     if not records:
-        raise SpecError(f"{folder}: no network has landed there")
+        raise SpecError(f"{folder}: has no finished network; run the search first")
     dataset = records[0].data
     ledger = Ledger(SearchSpace(search, dataset.num_classes, dataset.size)).enter_all(records)
     rows = list(ledger.points())
     if not rows:
-        raise SpecError(f"{folder}: no training has ended there")
+        raise SpecError(f"{folder}: has no finished training; run the search first")
     if ledger.counts["taken over"]:
         raise SpecError(
-            f"{folder}: has rows of another study, so its trainings are not its own; compare another search"
+            f"{folder}: took over rows of another study, so not all of its trainings are its own; give another search"
         )
     return Run(search, tuple(r for r, _ in rows), tuple(tuple(values) for _, values in rows), ledger)
 
@@ -116,7 +116,7 @@ def dominated_share(points: Sequence[Sequence[float]], reference: Sequence[float
 
 
 def reference_of(runs: Sequence[Run]) -> tuple[float, ...]:
-    """The worst corner: each cost's limit, or the most that was seen; mIoU 0."""
+    """The worst corner: each cost's limit, or the highest value of all runs; mIoU 0."""
     search = runs[0].search
     corner = []
     for number, name in enumerate(search.objectives):
@@ -126,7 +126,7 @@ def reference_of(runs: Sequence[Run]) -> tuple[float, ...]:
 
 
 def replay(run: Run) -> Replay:
-    """What the rule would have ended, each training judged by those that landed before it."""
+    """Apply the stopping rule to each training, judged by the trainings that finished before it."""
     space = run.ledger.space
     search = run.search.model_copy(update={"early_stop": True})
     judge = Ledger(SearchSpace(search, space.num_classes, space.input_size))
@@ -139,7 +139,7 @@ def replay(run: Run) -> Replay:
         if ended is not None:
             stopped, saved, lost = stopped + 1, saved + 1 - ended / len(curve), lost + (record.key in front)
         else:
-            # What would have been ended has no end that later trainings could be judged by.
+            # A stopped training has no final value by which later trainings could be judged.
             judge.enter(record)
     return Replay(len(run.records), stopped, saved / len(run.records), len(front), lost)
 
@@ -189,21 +189,25 @@ def train_again(folder: Path, runs: Sequence[Run]) -> list[Record]:
 
 def scores_of(folder: Path) -> dict[str, list[float]]:
     """Validation mIoU of every training in a folder, by the network's fingerprint."""
-    found: dict[str, list[float]] = {}
+    scores: dict[str, list[float]] = {}
     for record in read_records(folder):
         if record.training is not None:
-            found.setdefault(record.fingerprint, []).append(miou_of(record))
-    return found
+            scores.setdefault(record.fingerprint, []).append(miou_of(record))
+    return scores
 
 
 def main(out: Path, folders: Sequence[Path], again: bool = False) -> None:
-    """Write comparison.md, hypervolume.png and .svg to `out`; OUT/again is read where it is there."""
+    """Write comparison.md, hypervolume.png and .svg to `out`; OUT/again is read if it exists.
+
+    Raises:
+        SpecError: the searches differ in more than sampler, seed and how their front is trained again.
+    """
     runs = [read_run(folder) for folder in folders]
-    held = [run.search.model_dump(mode="json", exclude=FREE) for run in runs]
-    for folder, each in zip(folders, held, strict=True):
-        if each != held[0]:
-            different = [key for key in each if each[key] != held[0][key]]
-            raise SpecError(f"{folder}: another search than {folders[0]}: {', '.join(different)} differ")
+    protocols = [run.search.model_dump(mode="json", exclude=FREE) for run in runs]
+    for folder, protocol in zip(folders, protocols, strict=True):
+        if protocol != protocols[0]:
+            different = [key for key in protocol if protocol[key] != protocols[0][key]]
+            raise SpecError(f"{folder}: does not compare with {folders[0]}: they differ in {', '.join(different)}")
     reference = reference_of(runs)
     groups: dict[str, list[Run]] = {}
     for run in runs:
@@ -215,7 +219,7 @@ def main(out: Path, folders: Sequence[Path], again: bool = False) -> None:
     draw_hypervolumes(
         out / "hypervolume",
         volumes,
-        ("What each sampler finds with the same trainings", first.records[0].data.describe(), budget),
+        ("Hypervolume of each sampler over the same number of trainings", first.records[0].data.describe(), budget),
     )
     if again:
         train_again(out / AGAIN, runs)
@@ -243,23 +247,24 @@ def main(out: Path, folders: Sequence[Path], again: bool = False) -> None:
         lines += [
             "",
             f"The stopping rule, replayed on these {total} trainings, all of which ran to their end: it would have "
-            f"ended {stopped} ({stopped / total:.0%}), saving {saved:.0%} of the training time, and {lost} of the "
-            f"{front} that are on a final front.",
+            f"stopped {stopped} ({stopped / total:.0%}), saved {saved:.0%} of the training time, and lost {lost} of "
+            f"the {front} on a final front.",
         ]
     write_whole(out / "comparison.md", "\n".join(lines) + "\n")
     print("\n".join(lines))
 
 
 def _describe_again(groups: Mapping[str, Sequence[Run]], scores: Scores, reference: Sequence[float]) -> list[str]:
-    """The fronts by trainings that they were not picked by, and how lucky the picked ones were."""
+    """The fronts by repeated trainings, and how lucky the trainings were that selected them."""
     first = next(iter(groups.values()))[0]
     at = first.search.objectives.index("miou")
     spread = statistics.fmean(statistics.variance(each) for each in scores.values() if len(each) > 1) ** 0.5
     lines = ["", "## The same fronts, trained again", ""]
     lines.append(
-        f"The {len(scores)} networks of these fronts with seeds {', '.join(map(str, AGAIN_SEEDS))}: the trainings of a "
-        f"network differ by {100 * spread:.1f} points (standard deviation). A front is picked by one training of each, "
-        "the lucky ones with it; `luck` is by how much its mIoU fell when it was trained again."
+        f"The {len(scores)} networks of these fronts, trained with seeds {', '.join(map(str, AGAIN_SEEDS))}. The "
+        f"trainings of a network differ by {100 * spread:.1f} points (standard deviation). One training of each "
+        "network selects a front, so it also selects lucky trainings; `luck` is the mean mIoU that the front loses "
+        "when trained again."
     )
     missing: list[str] = []
     lines += ["", "| sampler | seed | hypervolume again % | best again % | luck, points |"]
@@ -270,7 +275,7 @@ def _describe_again(groups: Mapping[str, Sequence[Run]], scores: Scores, referen
         if lacking:
             lines.append(f"| {name} | {' | '.join([units.MISSING] * 4)} |")
             missing.append(
-                f"- {name}: not trained again, or not all: {', '.join(sorted(lacking)[:3])} ...; --again does"
+                f"- {name}: not all networks were trained again: {', '.join(sorted(lacking)[:3])} ...; run with --again"
             )
             continue
         for run in own:
@@ -285,24 +290,24 @@ def _describe_again(groups: Mapping[str, Sequence[Run]], scores: Scores, referen
 
 
 def _describe_ends(ends: Mapping[str, Sequence[float]]) -> list[str]:
-    """Each sampler's mean, and its difference to random search."""
+    """A line for each sampler: its mean, and its difference from random search."""
     others = [name for name in ends if name != "random"]
-    found = differences([ends["random"], *(ends[name] for name in others)]) if "random" in ends else []
-    told, lines = dict(zip(others, found, strict=False)), []
+    changes = differences([ends["random"], *(ends[name] for name in others)]) if "random" in ends else []
+    from_random, lines = dict(zip(others, changes, strict=False)), []
     for name, last in ends.items():
         spread = f" \N{PLUS-MINUS SIGN} {100 * statistics.stdev(last):.2f}" if len(last) > 1 else ""
-        against = f"; against random {describe_difference(told[name])}" if name in told else ""
-        lines.append(f"- {name}: {100 * statistics.fmean(last):.2f}{spread} (standard deviation over seeds){against}")
+        change = f"; compared with random {describe_difference(from_random[name])}" if name in from_random else ""
+        lines.append(f"- {name}: {100 * statistics.fmean(last):.2f}{spread} (standard deviation over seeds){change}")
     return lines
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m jetbench.paper.samplers", description=__doc__)
-    parser.add_argument("out", type=Path, help="where comparison.md and the picture are written")
+    parser.add_argument("out", type=Path, help="folder for comparison.md and the picture")
     parser.add_argument("folders", type=Path, nargs="+", help="report folders of searches")
     parser.add_argument("--again", action="store_true", help="train the fronts with other seeds first")
-    asked = parser.parse_args()
+    arguments = parser.parse_args()
     try:
-        main(asked.out, asked.folders, asked.again)
+        main(arguments.out, arguments.folders, arguments.again)
     except JetbenchError as problem:
         sys.exit(f"error: {problem}")

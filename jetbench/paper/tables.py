@@ -1,7 +1,7 @@
-"""reports/paper/: the paper's tables with our columns beside its own, made from the records in its folders.
+"""reports/paper/: the paper's tables with our columns next to the printed ones, made from records.
 
-`python -m jetbench.paper.tables FOLDER` writes all of it again, the same bytes each time. Counting a baseline at the
-paper's inputs builds it, which takes torch; everything else is from records and closed forms.
+`python -m jetbench.paper.tables FOLDER` writes all files again, the same bytes each time. Counting a baseline at the
+paper's inputs builds it with torch; everything else comes from records and closed forms.
 """
 
 import sys
@@ -52,7 +52,7 @@ WORDS = ("input", "pretrained", "augmentation")
 
 
 def text_column(name: str, heading: str, kind: NumberClass, short: str = "") -> Column:
-    """A column whose cells are made elsewhere."""
+    """A column whose cells the caller writes."""
     return words(name, heading, kind=kind, short=short, holds_numbers=name not in WORDS)
 
 
@@ -75,11 +75,11 @@ TABLE1 = (
 
 
 def build_table1(study: Study) -> Table:
-    """The paper's table 1 as printed, what we count at its inputs, and what the study measured of the same networks."""
+    """The paper's table 1 as printed, our counts at its inputs, and the study's measurements of the same networks."""
     rows = {row.architecture.name: row for row in believed(study.rows()) if is_unchanged(row)}
     printed = read_table1()
     classes = {"linknet": 11, "cgnet": 19, "dsanet": 11, "jetseg-nano-released": CLASSES}
-    lines = [_table1_row(each, rows.get(each.network), classes.get(each.network)) for each in printed]
+    lines = [_table1_row(line, rows.get(line.network), classes.get(line.network)) for line in printed]
     also = [name for preset in ("nano", "agx", "workstation") for form in FORMS if (name := f"jetseg-{preset}{form}")]
     others = [
         _table1_row(None, rows[name], CLASSES, name)
@@ -89,14 +89,14 @@ def build_table1(study: Study) -> Table:
     measured = [rows[name] for name in (*(each.network for each in printed), *also) if name in rows]
     notes = footnotes(measured, [BY_NAME[name] for name in ("parameters", "latency", "val", "test")])
     first = (
-        "Reported: as printed in table 1; its columns of parameters and FLOPs are headed G, though four of the five "
-        "parameters are millions. JetSeg there fits the nano preset in its released form with 32 classes.",
+        "Reported: as printed in table 1. Its columns of parameters and FLOPs are headed G, but four of the five "
+        "parameter counts are millions. Its JetSeg row fits the nano preset in its released form with 32 classes.",
         "Counted at the printed input (our other presets at 512x512), with 19 classes for CGNet, 11 for LinkNet and "
-        "DSANet (what is deployed: without training-only heads), 32 for JetSeg.",
-        f"Measured at {format_size(study.records[0].data.size)}, so not at the printed input.",
+        "DSANet (as deployed, without auxiliary heads), and 32 for JetSeg.",
+        f"Measured at {format_size(study.records[0].data.size)} instead of the printed input.",
     )
     return Table(
-        "Table 1 of the JetSeg paper, and what is counted and measured here",
+        "Table 1 of the JetSeg paper, with our counts and measurements",
         TABLE1,
         (Section("printed in the paper", tuple(lines)), Section("JetSeg's other presets and form", tuple(others))),
         Notes((*first, *notes.essential), notes.details),
@@ -107,9 +107,9 @@ def _table1_row(printed: PrintedRow | None, row: Row | None, classes: int | None
     network = printed.network if printed else name
     size: Size | None = printed.input if printed else (512, 512)
     cost = _count(network, classes, size) if classes and size else None
-    told = [units.MISSING] * 6
+    reported = [units.MISSING] * 6
     if printed:
-        told = [
+        reported = [
             format_size(printed.input) if printed.input else "original",
             "yes" if printed.pretrained else "no",
             "yes" if printed.augmentation else "no",
@@ -121,10 +121,10 @@ def _table1_row(printed: PrintedRow | None, row: Row | None, classes: int | None
     if cost:
         counted = [f"{cost.parameters / 1e6:.3g}", *(f"{n / 1e9:.3g}" for n in (cost.macs, 2 * cost.macs))]
         counted.append(f"{cost.eq2_flops / 1e9:.4g}")
-    found = [BY_NAME[column].cell(row) if row else units.MISSING for column in ("latency", "fps", "val", "test")]
+    measured = [BY_NAME[column].cell(row) if row else units.MISSING for column in ("latency", "fps", "val", "test")]
     label = f"{printed.model} ({network})" if printed else network
     mark = mark_of(row.architecture) if row else ""
-    return TableRow(label + mark, tuple(Cell(text) for text in (*told, *counted, *found)))
+    return TableRow(label + mark, tuple(Cell(text) for text in (*reported, *counted, *measured)))
 
 
 def _count(network: str, classes: int, size: Size) -> Cost:
@@ -146,7 +146,7 @@ DEVICE = (
 
 
 def build_device_table(name: str, studies: Sequence[Study]) -> Table:
-    """JetSeg's presets in both forms at a device's input: counts, the estimate for it, what was measured on it."""
+    """JetSeg's presets in both forms at a device's input: counts, the estimate, and measurements on the device."""
     device = load_device(name)
     profiled = {
         row.architecture.name: row
@@ -174,8 +174,8 @@ def build_device_table(name: str, studies: Sequence[Study]) -> Table:
             else:
                 texts += [units.milliseconds(best.seconds), units.fps(best.throughput_fps)]
                 about = (
-                    f"At best, of a {best.device}: {'; '.join(best.sources)}; each kernel by its FLOPs or bytes, "
-                    "nothing fused, no cache"
+                    f"At best: for a {best.device}, {'; '.join(best.sources)}; each kernel is bound by its FLOPs or "
+                    "bytes, nothing fused, no cache"
                 )
             row = profiled.get(network)
             texts += [
@@ -183,11 +183,11 @@ def build_device_table(name: str, studies: Sequence[Study]) -> Table:
             ]
             line = TableRow(network, tuple(map(Cell, texts)), network.startswith(device.preset))
             (own if network.startswith(device.preset) else others).append(line)
-    missing = "" if profiled else f"Nothing was measured on a {device.title} here, so those columns are dashes."
+    missing = "" if profiled else f"No study was measured on a {device.title}, so the measured columns are dashes."
     first = (
         f"{device.title}: its preset is {device.preset} ({device.preset_reason or 'our choice'}), bold; at "
         f"{format_size(device.size)}, {CLASSES} classes, {device.dtype}, batch 1.",
-        f"{about}. An ESTIMATE is what a data sheet would allow, and no measurement.",
+        f"{about}. An ESTIMATE is the best that the data sheet allows, not a measurement.",
         *((missing,) if missing else ()),
     )
     return Table(
@@ -196,7 +196,7 @@ def build_device_table(name: str, studies: Sequence[Study]) -> Table:
 
 
 def _was_run_so(row: Row, device: str, size: Size, dtype: str) -> bool:
-    """Was it measured on that device as the table's caption says?"""
+    """True if the row was measured on that device with the settings in the table's caption."""
     config, classes = row.records[0].profiling_config, row.records[0].data.num_classes
     return (config.batch_size, config.dtype, classes) == (1, dtype, CLASSES) and any(
         profile.device == device and profile.model_latency and profile.input_size == size for profile in row.profiles
@@ -204,15 +204,17 @@ def _was_run_so(row: Row, device: str, size: Size, dtype: str) -> bool:
 
 
 def write_paper(folder: Path) -> list[Path]:
-    """Write every table of the folder again; returns their paths.
+    """Write every table of the folder; returns their paths.
 
     Raises:
-        SpecError: a study is missing that a table is made of.
+        SpecError: a study is missing from the folder.
     """
     studies = {name: read_study(folder / name) for name in STUDIES if (folder / name).is_dir()}
     missing = [name for name in STUDIES if name not in studies]
     if missing:
-        raise SpecError(f"{folder}: lacks the studies {', '.join(missing)}, whose records its tables are made from")
+        raise SpecError(
+            f"{folder}: the studies {', '.join(missing)} are missing; the tables are made from their records"
+        )
     paths = equation2.write_equation2(folder)
     baselines, every = studies[BASELINE_STUDY], list(studies.values())
     for study in every:

@@ -115,10 +115,10 @@ def losses(jetloss: list[float], other: list[float]) -> Study:
 @pytest.mark.parametrize(
     ("jetloss", "other", "verdict", "word"),
     [
-        ([0.50, 0.52, 0.51], [0.40, 0.41, 0.40], "reproduced", "told apart"),
-        ([0.40, 0.41, 0.40], [0.50, 0.52, 0.51], "not reproduced", "told apart"),
-        ([0.50, 0.56, 0.53], [0.52, 0.53, 0.54], "untestable here", "a tie"),
-        ([0.500, 0.502, 0.501], [0.501, 0.502, 0.500], "not reproduced", "a tie"),
+        ([0.50, 0.52, 0.51], [0.40, 0.41, 0.40], "reproduced", ", significant"),
+        ([0.40, 0.41, 0.40], [0.50, 0.52, 0.51], "not reproduced", ", significant"),
+        ([0.50, 0.56, 0.53], [0.52, 0.53, 0.54], "untestable here", "not significant"),
+        ([0.500, 0.502, 0.501], [0.501, 0.502, 0.500], "not reproduced", "not significant"),
         ([0.50, 0.51], [0.40, 0.41], "untestable here", ""),
     ],
 )
@@ -141,7 +141,7 @@ def test_where_its_weights_were_chosen_jetloss_can_only_lose(jetloss_is_higher: 
         if each.training
     ]
     ruling = next(r for r in judge_claims([study(*records)]) if r.claim.name == "jetloss-better")
-    assert "points of test mIoU against cross-entropy, a tie" in ruling.evidence
+    assert "points of test mIoU compared with cross-entropy, not significant" in ruling.evidence
     assert ruling.verdict == verdict
 
 
@@ -177,8 +177,10 @@ def test_every_machines_evidence_is_told_whatever_the_order_and_only_studies_tha
         rulings = judge_claims([*given, Study(Path("x"), "idle", "idle", (failed("z"),))])
         (ruling,) = [ruling for ruling in rulings if ruling.claim.name == "twice-as-fast"]
         assert "2.00 \N{PLUS-MINUS SIGN} 0.17 times as fast as dsanet (at" in ruling.evidence
-        assert "1.04 \N{PLUS-MINUS SIGN} 0.09 times as fast as dsanet, a tie (at" in ruling.evidence
+        assert (
+            "1.04 \N{PLUS-MINUS SIGN} 0.09 times as fast as dsanet, not significantly different (at" in ruling.evidence
+        )
         told.append({note for note in build_claims(rulings, given).notes.all if "Measured evidence" in note})
     assert told == [{"Measured evidence from fast, slow."}, {"Measured evidence from slow, fast."}]
     nothing = [Study(Path("x"), "idle", "idle", (failed("z"),))]
-    assert any("Nothing in the studies" in note for note in build_claims(judge_claims(nothing), nothing).notes.all)
+    assert any("no evidence on any claim" in note for note in build_claims(judge_claims(nothing), nothing).notes.all)

@@ -44,7 +44,7 @@ def test_a_device_table_shows_an_estimate_as_such_and_nothing_that_was_not_measu
         told = {kind: [c.text for c, k in zip(row.cells, kinds, strict=True) if k == kind] for kind in set(kinds)}
         assert all(text == "\N{EM DASH}" for text in told["measured"])
         assert all(text != "\N{EM DASH}" for text in told["estimated"])
-    assert any("Nothing was measured on" in note for note in table.notes.essential)
+    assert any("No study was measured on" in note for note in table.notes.essential)
     assert [row.is_on_front for row in table.rows].count(True) == 2  # its preset in both forms
 
 

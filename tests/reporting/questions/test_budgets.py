@@ -103,7 +103,7 @@ def test_seeds_are_a_mean_and_one_of_them_against_the_others_is_the_ceiling() ->
     assert "2 seeds" in about
     lonely, several = ("\n".join(build_budgets([study(*each)]).notes.all) for each in (LONG, [*LONG, *more]))
     assert "one training per network" in lonely
-    assert "one training of each" not in several
+    assert "one training per network" not in several
     ceiling = next(way for way in ways if way.name == "400 steps, seed 0 against the others")
     told = foresee(ceiling, reference)
     assert told
