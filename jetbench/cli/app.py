@@ -25,7 +25,7 @@ EXIT_INTERRUPTED = 130
 TORCH_DEVICES = ("auto", "cpu", "cuda")
 
 app = typer.Typer(
-    help="Compare variants of JetSeg: train each briefly, profile it, and land everything in tables.",
+    help="Compare variants of JetSeg: train each briefly, profile it, and write tables and plots.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -34,7 +34,7 @@ app = typer.Typer(
 
 
 class _SteadyConsole(Console):
-    """A console whose reader may go away (head, less) without ending a sweep."""
+    """A console that goes on with a sweep when the reader of its pipe (head, less) ends."""
 
     def on_broken_pipe(self) -> None:
         _discard_output()
@@ -45,36 +45,36 @@ errors = Console(stderr=True, emoji=False)
 
 
 def main() -> None:
-    """Run the command line; errors a user can act on are printed without a traceback, with exit code 2."""
-    os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")  # as NVML counts cards; every process of ours inherits it
+    """Run the command line; errors that a user can mend are printed without a traceback, with exit code 2."""
+    os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")  # NVML's order of GPUs; every process of ours inherits it
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # a terminal without a dash shows ? for it; nothing ends for that
+            stream.reconfigure(errors="replace")  # a terminal that lacks a character shows ? instead of an error
     try:
         app()
     except SystemExit as end:
         if end.code == EXIT_INTERRUPTED and signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
-            say_stopped("Stopped.")  # before any work had begun
+            say_stopped("Stopped.")  # before any work began
         raise
     except JetbenchError as error:
         errors.print(f"[bold red]error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
         sys.exit(EXIT_USER_ERROR)
     except BrokenPipeError:
-        # The reader of a pipe (head, less) has seen enough.
+        # The reader of the pipe (head, less) has ended, which is no error.
         _discard_output()
         sys.exit(0)
     except OSError as error:
         if not is_disk_trouble(error):
             raise
         where = f" ({error.filename})" if error.filename else ""
-        text = "no space is left where this is written to" if error.errno == errno.ENOSPC else str(error.strerror)
+        text = "the disk is full; free some space" if error.errno == errno.ENOSPC else str(error.strerror)
         errors.print(f"[bold red]error:[/] {escape(text + where)}", highlight=False)
         _discard_output()
         sys.exit(EXIT_USER_ERROR)
 
 
 def say_stopped(text: str, where: Console = console) -> None:
-    """The last word of a command that was stopped; a further Ctrl-C changes nothing about its end."""
+    """Print the last message of a stopped command; a further Ctrl-C is ignored."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     where.print(text, highlight=False, soft_wrap=True, markup=False)
 
@@ -108,21 +108,21 @@ def read_changes(pairs: list[str] | None) -> dict[str, Any]:
 
 
 def check_folder(folder: Path, files: Sequence[str], option: str = "--reports") -> None:
-    """Refuse, before the work begins, a folder that those files cannot be written to.
+    """Check, before the work begins, that those files can be written to a folder.
 
     Raises:
-        SpecError: a file stands in the way, or there is no permission.
+        SpecError: a file or folder is in the way, or write permission is missing.
     """
-    there = next(place for place in (folder, *folder.parents) if place.exists())
+    existing = next(place for place in (folder, *folder.parents) if place.exists())
     in_the_way = [name for name in files if (folder / name).is_dir()]
-    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK) or in_the_way:
-        what = f"{in_the_way[0]} in it is a folder" if in_the_way else f"{there} is a file or not open to writing"
+    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK) or in_the_way:
+        what = f"{in_the_way[0]} in it is a folder" if in_the_way else f"{existing} is a file or not writable"
         raise SpecError(f"{folder}: cannot be written to: {what}; give another folder with {option}")
 
 
 @contextmanager
 def terminated_as_interrupted() -> Iterator[None]:
-    """SIGTERM stops a command as Ctrl-C does, so that a batch system's stop loses nothing."""
+    """Handle SIGTERM as Ctrl-C, so that nothing is lost when a batch system stops a command."""
 
     def interrupt(number: int, frame: object) -> None:
         raise KeyboardInterrupt
@@ -136,11 +136,11 @@ def terminated_as_interrupted() -> Iterator[None]:
 
 SetOption = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Change a field, dotted keys allowed. Repeatable."),
+    typer.Option("--set", metavar="KEY=VALUE", help="Change a field; dotted keys are allowed. Repeatable."),
 ]
 SweepSetOption = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Change a field of the sweep: training.seed=1. Repeatable."),
+    typer.Option("--set", metavar="KEY=VALUE", help="Change a field, such as training.seed=1. Repeatable."),
 ]
 SizeOption = Annotated[str, typer.Option("--size", metavar="HxW", help="Image height and width in pixels.")]
 ClassesOption = Annotated[int, typer.Option("--classes", help="Number of classes.")]

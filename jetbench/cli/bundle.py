@@ -1,4 +1,4 @@
-"""bundle: a network packed for a board without jetbench."""
+"""bundle: pack a network for a board without jetbench."""
 
 from pathlib import Path
 from typing import Annotated
@@ -23,24 +23,28 @@ from jetbench.spec.values import parse_seconds
 def bundle(
     name: Annotated[
         str | None,
-        typer.Argument(metavar="NAME", help="An architecture, or a .safetensors file. Default: the preset."),
+        typer.Argument(metavar="NAME", help="An architecture, or a .safetensors file. Default: the device's preset."),
     ] = None,
-    device: Annotated[str, typer.Option(help="The board: a name from `jetbench devices`, or a .yaml file.")] = "nano",
+    device: Annotated[
+        str, typer.Option(help="The board: a name from `jetbench devices`, or a path to a .yaml file.")
+    ] = "nano",
     size: Annotated[
         str | None, typer.Option("--size", metavar="HxW", help="Image height and width. Default: the device's.")
     ] = None,
     classes: Annotated[int | None, typer.Option("--classes", help="Number of classes. Default: 11.")] = None,
     changes: SetOption = None,
     dtype: Annotated[str | None, typer.Option(metavar="TYPE", help="fp32 or fp16. Default: the device's.")] = None,
-    processes: Annotated[int, typer.Option(min=1, help="Fresh processes to time in.")] = PROCESSES,
-    power: Annotated[str, typer.Option(help="Power sensor, as for profile.")] = "auto",
-    idle: Annotated[str, typer.Option(metavar="TIME", help="As for profile.")] = "10s",
-    window: Annotated[str, typer.Option(metavar="TIME", help="As for profile.")] = "15s",
-    out: Annotated[Path | None, typer.Option(help="The folder to write. Default: bundle-NAME.")] = None,
+    processes: Annotated[int, typer.Option(min=1, help="Time in this many fresh processes.")] = PROCESSES,
+    power: Annotated[str, typer.Option(help="Power sensor, as for `jetbench profile`.")] = "auto",
+    idle: Annotated[
+        str, typer.Option(metavar="TIME", help="Read idle power for this long before and after the load.")
+    ] = "10s",
+    window: Annotated[str, typer.Option(metavar="TIME", help="Length of each power window under load.")] = "15s",
+    out: Annotated[Path | None, typer.Option(help="Write this folder. Default: bundle-NAME.")] = None,
 ) -> None:
-    """Pack a network for a board that cannot install jetbench (JetPack 4 and 5): measured there by its own torch.
+    """Pack a network for a board that cannot install jetbench (JetPack 4 and 5); the board's own torch measures it.
 
-    Copy the folder to the board, run `python3 -m probe .` in it, bring result.json back for `jetbench collect`.
+    Copy the folder to the board, run `python3 -m probe .` in it, and bring result.json back for `jetbench collect`.
     """
     target = load_device(device)
     settings = list_settings(
@@ -53,7 +57,7 @@ def bundle(
     names = [name or target.preset]
     check_saved(names, size, classes, changes)
     if len(settings) > 1:
-        raise SpecError("a bundle holds one network in one setting; give one --dtype")
+        raise SpecError("a bundle holds one network with one setting; give a single --dtype")
 
     from jetbench.profiling.bundle import write_bundle
     from jetbench.profiling.case import CLASSES, list_cases
@@ -65,8 +69,8 @@ def bundle(
     with errors.status("tracing the network"):
         difference = write_bundle(folder, cases[0], target)
     console.print(
-        f"{folder}: {cases[0].label} for {target.title}; the traced network differs from it by {difference:.1g} of its "
-        f"largest output.\nOn the board, in that folder:  python3 -m probe .\n"
+        f"{folder}: {cases[0].label} for {target.title}; the traced network differs from the original by "
+        f"{difference:.1g} of its largest output.\nOn the board, in that folder:  python3 -m probe .\n"
         f"Then here:  jetbench collect {folder / 'result.json'}",
         highlight=False,
         soft_wrap=True,

@@ -1,4 +1,4 @@
-"""claims: what the JetSeg paper claims, with a verdict for each."""
+"""claims: list the claims of the JetSeg paper with a verdict on each."""
 
 from pathlib import Path
 from typing import Annotated
@@ -13,14 +13,14 @@ from jetbench.cli.output import FormatOption, OutOption, read_format, show_table
 @app.command()
 def claims(
     folders: Annotated[
-        list[Path] | None, typer.Argument(metavar="[STUDY...]", help="Report folders whose records are evidence.")
+        list[Path] | None, typer.Argument(metavar="[STUDY...]", help="Report folders whose records serve as evidence.")
     ] = None,
     style: FormatOption = None,
     out: OutOption = None,
 ) -> None:
-    """What the JetSeg paper claims: reproduced, not reproduced, contradicting itself, or untestable here, and why.
+    """List the claims of the JetSeg paper: reproduced, not reproduced, contradicts itself, or untestable here.
 
-    Without a study only what can be counted is decided.
+    Each verdict comes with its evidence. Without a study, only claims that can be counted are decided.
     """
     from jetbench.paper.claims import build_claims, judge_claims
     from jetbench.reporting.studies import read_studies

@@ -1,4 +1,4 @@
-"""collect: what a bundle's probe measured on a board."""
+"""collect: read the results that a bundle's probe measured on a board."""
 
 from pathlib import Path
 from typing import Annotated
@@ -18,11 +18,15 @@ from jetbench.reporting.sheets.profile import (
 
 @app.command()
 def collect(
-    results: Annotated[list[Path], typer.Argument(metavar="RESULT.JSON...", help="What probes wrote on boards.")],
-    reports: Annotated[Path, typer.Option(help="Where report folders are.")] = Path("reports"),
-    study: Annotated[str | None, typer.Option("--name", help="Report folder. Default: profile-DEVICE.")] = None,
+    results: Annotated[
+        list[Path], typer.Argument(metavar="RESULT.JSON...", help="Files that the probe wrote on boards.")
+    ],
+    reports: Annotated[Path, typer.Option(help="Folder that holds the report folders.")] = Path("reports"),
+    study: Annotated[
+        str | None, typer.Option("--name", help="Name of the report folder. Default: profile-DEVICE.")
+    ] = None,
 ) -> None:
-    """Read what a bundle's probe measured on a board: the same table, classes and verdict as `jetbench profile`."""
+    """Read results from a bundle's probe; prints the same figures and verdict as `jetbench profile`, and keeps them."""
     from jetbench.profiling.bundle import collect as read_result
 
     for result in results:

@@ -1,4 +1,4 @@
-"""count: what a network costs, layer by layer."""
+"""count: count the cost of a network, layer by layer."""
 
 import json
 from typing import TYPE_CHECKING, Annotated
@@ -31,13 +31,13 @@ def count(
     size: SizeOption = "512x512",
     classes: ClassesOption = 11,
     changes: SetOption = None,
-    brief: Annotated[bool, typer.Option("--brief", help="One line for each block, not for each layer.")] = False,
+    brief: Annotated[bool, typer.Option("--brief", help="Print one line per block instead of one per layer.")] = False,
     check: Annotated[
-        bool, typer.Option("--cross-check", help="Set fvcore, thop and torch beside it and explain each difference.")
+        bool, typer.Option("--cross-check", help="Compare with fvcore, thop and torch, and explain each difference.")
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Count what a network costs, layer by layer and by stated rules: parameters, MACs, FLOPs, memory, bytes moved."""
+    """Count the cost of a network, layer by layer and by stated rules: parameters, MACs, FLOPs, memory, bytes moved."""
     architecture = read_network(name, changes)
     plan = plan_network(architecture, classes, read_size(size))
     if as_json:
@@ -52,7 +52,7 @@ def count(
 
 
 def _cross_check(plan: AnyPlan) -> "tuple[CrossCheck, int | None, str]":
-    """Builds the network, lets the tools count it and measures its peak memory; shows a spinner on a terminal."""
+    """Build the network, count it with the tools and measure its peak memory; shows a spinner on a terminal."""
     with errors.status("building the network and counting it with fvcore, thop and torch"):
         import torch
 
@@ -67,4 +67,6 @@ def _cross_check(plan: AnyPlan) -> "tuple[CrossCheck, int | None, str]":
             if not is_out_of_memory(error):
                 raise
             where = f"--cross-check at {format_size(plan.input_size)}"
-            raise ProfilingError(f"{where} does not fit into this machine's memory; leave it out") from None
+            raise ProfilingError(
+                f"{where} does not fit into this machine's memory; leave out --cross-check or give a smaller --size"
+            ) from None

@@ -1,4 +1,4 @@
-"""optuna-dashboard on a study that is running."""
+"""optuna-dashboard for a running study."""
 
 import socket
 import subprocess
@@ -13,10 +13,10 @@ from jetbench.errors import SpecError
 
 @contextmanager
 def dashboard_of(folder: Path, wanted: bool = True) -> Iterator[str | None]:
-    """optuna-dashboard on the folder's study, ended at the end; its address, on this machine only.
+    """Run optuna-dashboard on the folder's study inside the context; yields its address, on this machine only.
 
     Raises:
-        SpecError: it is not installed.
+        SpecError: optuna-dashboard is not installed.
     """
     if not wanted:
         yield None
@@ -33,7 +33,7 @@ def dashboard_of(folder: Path, wanted: bool = True) -> Iterator[str | None]:
     from jetbench.study.storage import DATABASE
 
     storage = f"sqlite:///{(folder / DATABASE).resolve()}"
-    RDBStorage(storage)  # makes its tables, without which the dashboard does not begin
+    RDBStorage(storage)  # makes the database's tables, without which the dashboard does not start
     command = [sys.executable, "-c", code, storage, "--host", "127.0.0.1", "--port", str(port)]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:

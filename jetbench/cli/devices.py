@@ -1,4 +1,4 @@
-"""devices: what networks are profiled on or estimated for."""
+"""devices: list the devices that networks are profiled on or estimated for."""
 
 import json
 from typing import Annotated
@@ -15,33 +15,35 @@ from jetbench.spec.device import Device, device_names, load_device
 
 @app.command()
 def devices(
-    name: Annotated[str | None, typer.Argument(help="All that is known of one of them, or of a .yaml file.")] = None,
+    name: Annotated[str | None, typer.Argument(help="Show all figures of this device, or of a .yaml file.")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """List the devices that networks are profiled on or estimated for, or show one with the source of each figure."""
     if name is not None:
         _show_device(load_device(name), as_json)
         return
-    listed = [load_device(each) for each in device_names()]
+    listed = [load_device(device) for device in device_names()]
     if as_json:
-        typer.echo(json.dumps([each.model_dump(mode="json") for each in listed], indent=2))
+        typer.echo(json.dumps([device.model_dump(mode="json") for device in listed], indent=2))
         return
     table = Table(title="Devices; peaks are data sheet figures", title_justify="left", box=None, pad_edge=False)
     for heading in ("name", "device", "preset", "input", "power from"):
         table.add_column(heading, no_wrap=True)
     for heading in ("fp32 TFLOPS", "fp16 tensor TFLOPS", "GB/s"):
         table.add_column(heading, justify="right")
-    for each in listed:
-        _, peaks = each.peaks_of(None)
+    for device in listed:
+        _, peaks = device.peaks_of(None)
         shown = [
             f"{peaks[key].value / scale:.3g}" if key in peaks else "\N{EM DASH}"
             for key, scale in (("fp32", 1e12), ("fp16_tensor", 1e12), ("bandwidth", 1e9))
         ]
-        table.add_row(each.name, each.title, each.preset, format_size(each.size), ", ".join(each.sensors), *shown)
+        sensors = ", ".join(device.sensors)
+        table.add_row(device.name, device.title, device.preset, format_size(device.size), sensors, *shown)
     print_whole(console, table)
     console.print(
-        "[dim]jetbench devices NAME shows rails, total rule, power modes and every source. Peaks of workstation are "
-        "the Titan RTX's where there is no GPU. Your own: copy a file of jetbench/devices and give its path.[/]",
+        "[dim]`jetbench devices NAME` shows rails, total rule, power modes and every source. Without a GPU, the peaks "
+        "of workstation are those of the Titan RTX. For your own device, copy a file of jetbench/devices, edit it and "
+        "give its path.[/]",
         highlight=False,
     )
 
@@ -57,7 +59,7 @@ def _show_device(device: Device, as_json: bool) -> None:
         ("sensors", f"{', '.join(device.sensors) or 'none'}, in this order"),
     ]
     if device.power:
-        rule = " + ".join(device.power.total) or "all that the sensor counts"
+        rule = " + ".join(device.power.total) or "everything that the sensor counts"
         rows += [
             ("rails", ", ".join(device.power.rails) or "those that the sensor shows"),
             ("total", f"{rule}: {device.power.scope}"),
@@ -78,8 +80,8 @@ def _show_device(device: Device, as_json: bool) -> None:
         if value:
             rows.append((label, value))
     rows += [
-        ("reported", f"{said.quantity} {said.value:g}: {said.network}; {said.protocol}; {said.source}")
-        for said in device.reported
+        ("reported", f"{figure.quantity} {figure.value:g}: {figure.network}; {figure.protocol}; {figure.source}")
+        for figure in device.reported
     ]
     grid = Table(box=None, pad_edge=False, show_header=False)
     grid.add_column(style="bold", no_wrap=True)

@@ -1,4 +1,4 @@
-"""list: the bundled architectures, baselines, sweeps, searches and spaces."""
+"""list: list the bundled architectures, baselines, sweeps, searches and spaces."""
 
 import json
 from typing import Any
@@ -49,8 +49,10 @@ def list_names(
     sweeps: list[dict[str, str]] = []
     searches: list[dict[str, str]] = []
     for name in names("sweeps"):
-        held = read_yaml(find("sweeps", name))
-        (searches if "axes" in held else sweeps).append({"name": name, "description": held.get("description", "")})
+        content = read_yaml(find("sweeps", name))
+        (searches if "axes" in content else sweeps).append(
+            {"name": name, "description": content.get("description", "")}
+        )
     spaces = [_describe_space(name) for name in names(SPACES)]
     if as_json:
         typer.echo(
@@ -79,7 +81,7 @@ def list_names(
         )
     print_whole(console, table)
     table = Table(
-        title="\nBaselines; what one costs: jetbench count NAME, what is published of it: jetbench show NAME",
+        title="\nBaselines; costs: `jetbench count NAME`, published figures: `jetbench show NAME`",
         title_justify="left",
         box=None,
         pad_edge=False,
@@ -91,8 +93,8 @@ def list_names(
     print_whole(console, table)
     for title, listed in (
         ("Sweeps", sweeps),
-        ("Searches, for jetbench search", searches),
-        ("Spaces, for jetbench screen", spaces),
+        ("Searches, for `jetbench search`", searches),
+        ("Spaces, for `jetbench screen`", spaces),
     ):
         table = Table(title=f"\n{title}", title_justify="left", box=None, pad_edge=False)
         table.add_column("name")

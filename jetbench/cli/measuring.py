@@ -1,4 +1,4 @@
-"""Options of profile and bundle: what they mean, and the settings that they make."""
+"""The options of profile and bundle, and the profiling settings that they make."""
 
 import itertools
 from collections.abc import Callable, Sequence
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 PROCESSES, MAX_PROCESSES = 6, 12
 # Headings of --help.
-AXES, EFFORT = "Settings: with commas, each is compared with the first", "How sure, how long"
-LOADS, POWER, CPU, OUTPUT = "Other loads", "Power", "What programs do by default", "What comes out"
+AXES, EFFORT = "Settings; values with commas are compared with the first", "Uncertainty and duration"
+LOADS, POWER, CPU, OUTPUT = "Other loads", "Power", "Defaults of the C library and the processor", "Output"
 LAYOUTS = {"contiguous": False, "channels-last": True}
 BACKENDS: dict[str, Backend] = {"eager": "eager", "compiled": "compiled", "traced": "traced"}
 DTYPES: dict[str, DType] = {"fp32": "fp32", "fp16": "fp16", "bf16": "bf16"}
@@ -34,23 +34,27 @@ SizeOption = Annotated[
     str | None, typer.Option("--size", metavar="HxW", help="Image height and width. Default: the device's.")
 ]
 ClassesOption = Annotated[int | None, typer.Option("--classes", help="Number of classes. Default: 11.")]
-BatchOption = Annotated[
-    str, typer.Option(metavar="N,...", help="Images per pass; several are compared.", rich_help_panel=AXES)
-]
+BatchOption = Annotated[str, typer.Option(metavar="N,...", help="Images per pass.", rich_help_panel=AXES)]
 DtypeOption = Annotated[
     str | None,
     typer.Option(
-        metavar="TYPE,...", help="fp32, fp16, bf16; weights and maps. Default: the device's.", rich_help_panel=AXES
+        metavar="TYPE,...",
+        help="Number format of weights and maps: fp32, fp16, bf16. Default: the device's.",
+        rich_help_panel=AXES,
     ),
 ]
 LayoutOption = Annotated[
-    str, typer.Option(metavar="LAYOUT,...", help="contiguous, channels-last.", rich_help_panel=AXES)
+    str, typer.Option(metavar="LAYOUT,...", help="Memory layout: contiguous, channels-last.", rich_help_panel=AXES)
 ]
 BackendOption = Annotated[
-    str, typer.Option(metavar="NAME,...", help="eager, compiled, traced (TorchScript).", rich_help_panel=AXES)
+    str,
+    typer.Option(metavar="NAME,...", help="How to run: eager, compiled, traced (TorchScript).", rich_help_panel=AXES),
 ]
 ThreadsOption = Annotated[
-    str, typer.Option(metavar="N,...", help="CPU threads; each count is timed apart.", rich_help_panel=AXES)
+    str,
+    typer.Option(
+        metavar="N,...", help="CPU threads; each count is timed in processes of its own.", rich_help_panel=AXES
+    ),
 ]
 ReferenceOption = Annotated[
     str | None,
@@ -59,69 +63,83 @@ ReferenceOption = Annotated[
 PrecisionOption = Annotated[
     str,
     typer.Option(
-        metavar="SHARE", help="Stop when the median's 95 % interval is within this share of it.", rich_help_panel=EFFORT
+        metavar="SHARE",
+        help="Stop when the 95 % interval of the median is within this share of it.",
+        rich_help_panel=EFFORT,
     ),
 ]
 LimitOption = Annotated[
     str,
-    typer.Option(metavar="TIME", help="Stop each process's timing after this at the latest.", rich_help_panel=EFFORT),
+    typer.Option(
+        metavar="TIME", help="Stop timing in each process after this time at the latest.", rich_help_panel=EFFORT
+    ),
 ]
 ProcessesOption = Annotated[
     int | None,
     typer.Option(
-        min=1, help=f"Fresh processes to time in. Default: {PROCESSES}, to {MAX_PROCESSES}.", rich_help_panel=EFFORT
+        min=1,
+        help=f"Time in this many fresh processes. Default: {PROCESSES} to {MAX_PROCESSES}.",
+        rich_help_panel=EFFORT,
     ),
 ]
 QuickOption = Annotated[
-    bool, typer.Option("--quick", help="One process, no power: a first look.", rich_help_panel=EFFORT)
+    bool, typer.Option("--quick", help="Take a first look: one process, no power.", rich_help_panel=EFFORT)
 ]
 RateOption = Annotated[
     float | None,
-    typer.Option(metavar="FPS", help="Also serve a camera of this rate: missed deadlines.", rich_help_panel=LOADS),
+    typer.Option(
+        metavar="FPS", help="Also serve a camera of this rate, and count missed deadlines.", rich_help_panel=LOADS
+    ),
 ]
 RateTimeOption = Annotated[
-    str, typer.Option(metavar="TIME", help="How long to serve that camera.", rich_help_panel=LOADS)
+    str, typer.Option(metavar="TIME", help="Serve that camera for this long.", rich_help_panel=LOADS)
 ]
 SoakOption = Annotated[
     str | None,
     typer.Option(
-        metavar="TIME", help="Also run so long without a pause: first against steady FPS.", rich_help_panel=LOADS
+        metavar="TIME",
+        help="Also run for this long without a pause, and compare the first with the steady FPS.",
+        rich_help_panel=LOADS,
     ),
 ]
 SensorOption = Annotated[
     str,
     typer.Option(
-        help="Power sensor: auto (the best that is there), none, jtop, ina3221, nvml, rapl.", rich_help_panel=POWER
+        help="Power sensor: auto (the best available), none, jtop, ina3221, nvml, rapl.", rich_help_panel=POWER
     ),
 ]
 IdleOption = Annotated[
-    str, typer.Option(metavar="TIME", help="Idle power is read so long before and after.", rich_help_panel=POWER)
+    str,
+    typer.Option(
+        metavar="TIME", help="Read idle power for this long before and after the load.", rich_help_panel=POWER
+    ),
 ]
 WindowOption = Annotated[
     str, typer.Option(metavar="TIME", help="Length of each power window under load.", rich_help_panel=POWER)
 ]
-WindowsOption = Annotated[int, typer.Option(min=1, help="How many power windows under load.", rich_help_panel=POWER)]
+WindowsOption = Annotated[int, typer.Option(min=1, help="Number of power windows under load.", rich_help_panel=POWER)]
 IntervalOption = Annotated[
     str | None,
-    typer.Option(metavar="TIME", help="Read power so often. Default: what suits the sensor.", rich_help_panel=POWER),
+    typer.Option(metavar="TIME", help="Time between power readings. Default: suits the sensor.", rich_help_panel=POWER),
 ]
 KeepDenormalsOption = Annotated[
     bool,
     typer.Option(
-        "--keep-denormals", help="Leave denormal numbers as they are; slow where there are many.", rich_help_panel=CPU
+        "--keep-denormals", help="Do not flush denormal numbers to 0; slow if there are many.", rich_help_panel=CPU
     ),
 ]
 SystemMallocOption = Annotated[
     bool,
     typer.Option(
         "--system-malloc",
-        help="Let the C library give freed maps back, as programs do by default.",
+        help="Let the C library return freed memory to the system, which is its default.",
         rich_help_panel=CPU,
     ),
 ]
-ReportsOption = Annotated[Path, typer.Option(help="Where report folders are.", rich_help_panel=OUTPUT)]
+ReportsOption = Annotated[Path, typer.Option(help="Folder that holds the report folders.", rich_help_panel=OUTPUT)]
 FolderOption = Annotated[
-    str | None, typer.Option("--name", help="Report folder. Default: profile-DEVICE.", rich_help_panel=OUTPUT)
+    str | None,
+    typer.Option("--name", help="Name of the report folder. Default: profile-DEVICE.", rich_help_panel=OUTPUT),
 ]
 
 
@@ -134,10 +152,10 @@ def list_settings(
     threads: str = "1",
     **effort: Any,
 ) -> list[ProfilingConfig]:
-    """Every combination of the axes, in this order; `effort` is what all of them share.
+    """Every combination of the axes, in this order; `effort` holds the fields that all of them share.
 
     Raises:
-        SpecError: a value that is none, or more threads than there are cores.
+        SpecError: a value is not allowed, or exceeds the number of cores.
     """
     axes: dict[str, Sequence[Any]] = {
         "dtype": read_list("--dtype", dtype or "fp32", choice_of(DTYPES)),
@@ -174,7 +192,7 @@ def read_effort(
     keep_denormals: bool,
     system_malloc: bool,
 ) -> dict[str, Any]:
-    """How long to look and at what, as fields of a ProfilingConfig."""
+    """The options on duration, loads and power, as fields of a ProfilingConfig."""
     return {
         "precision": read_option("--precision", precision, parse_share),
         "max_seconds": read_option("--limit", limit, parse_seconds),
@@ -194,21 +212,23 @@ def read_effort(
 
 
 def with_dtype_of(settings: Sequence[ProfilingConfig], device: Device, dtype: str | None) -> list[ProfilingConfig]:
-    """The settings, in the device's own number format where none was asked for."""
+    """The settings, in the device's number format if --dtype (`dtype`) was not given."""
     if dtype is not None:
         return list(settings)
     return [config.model_copy(update={"dtype": device.dtype}) for config in settings]
 
 
 def check_saved(names: Sequence[str], size: str | None, classes: int | None, changes: list[str] | None) -> None:
-    """Refuse options that a weights file contradicts."""
+    """Refuse options that would contradict a weights file."""
     for name in names:
         if name.endswith(".safetensors") and (size or classes or changes):
-            raise SpecError(f"{name}: a saved network has its own size, classes and fields; leave out the options")
+            raise SpecError(
+                f"{name}: a saved network has its own size, classes and fields; leave out --size, --classes and --set"
+            )
 
 
 def read_option(option: str, text: str, parse: Callable[[str], Choice]) -> Choice:
-    """The value of an option; what is wrong with it becomes an error that names the option."""
+    """The parsed value of an option; a wrong value raises an error that names the option."""
     try:
         return parse(text)
     except ValueError as error:
@@ -216,7 +236,7 @@ def read_option(option: str, text: str, parse: Callable[[str], Choice]) -> Choic
 
 
 def read_list(option: str, text: str, parse: Callable[[str], Choice]) -> list[Choice]:
-    """Values with commas between them, each once."""
+    """The distinct values of a list with commas."""
     return list(dict.fromkeys(read_option(option, part.strip(), parse) for part in text.split(",")))
 
 
@@ -228,7 +248,7 @@ def whole_number(text: str) -> int:
 
 
 def choice_of(choices: dict[str, Choice]) -> Callable[[str], Choice]:
-    """A parser that takes these words alone."""
+    """A parser that accepts only these words."""
 
     def parse(text: str) -> Choice:
         if text not in choices:
@@ -239,7 +259,10 @@ def choice_of(choices: dict[str, Choice]) -> Callable[[str], Choice]:
 
 
 def keep_profiles(folder: Path, records: "Sequence[Record]", device: Device) -> list[Path]:
-    """Write profiles to a report folder; where that fails, say so and return no path, since they took minutes."""
+    """Write profiles to a report folder; returns the paths.
+
+    If that fails, it prints the error and returns no path: the profiles took minutes and are still to be printed.
+    """
     try:
         return write_profiles(folder, records, device)
     except OSError as error:

@@ -1,4 +1,4 @@
-"""Networks by name, as the verbs read them."""
+"""Reads a network by its name, for the verbs."""
 
 from jetbench.cli.app import (
     read_changes,

@@ -1,4 +1,4 @@
-"""Options and arguments that several verbs share, and how they are read."""
+"""Options that several verbs share, and the functions that read them."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -19,14 +19,14 @@ LossOption = Annotated[
     str | None,
     typer.Option(
         metavar="NAME",
-        help="Train by jetloss, cross-entropy, weighted-cross-entropy, focal, dice, lovasz, or jetloss-released, which "
-        "does not learn.",
+        help="Loss: jetloss, cross-entropy, weighted-cross-entropy, focal, dice, lovasz, or jetloss-released (which "
+        "does not learn).",
     ),
 ]
 
 
 def dataset_changes(asked: str, own: "DatasetConfig") -> dict[str, Any]:
-    """`--dataset` as a change of a sweep or search whose data is `own`: its image size is kept."""
+    """`--dataset` (`asked`) as a change of a sweep or search with the data `own`, whose image size is kept."""
     kind, _, path = asked.partition(":")
     if kind not in ("streets", "camvid") or (kind == "streets" and path):
         raise SpecError(f"--dataset {asked}: expected streets, camvid or camvid:PATH")
@@ -42,7 +42,7 @@ DeviceOption = Annotated[
 ]
 TorchDeviceOption = Annotated[
     str | None,
-    typer.Option("--torch-device", metavar="NAME", help="Train on auto, cpu or cuda. Default: as the file says."),
+    typer.Option("--torch-device", metavar="NAME", help="Train on auto, cpu or cuda. Default: the file's."),
 ]
 PLACES = "Many jobs, many machines"
 WAIT = "10min"
@@ -51,7 +51,7 @@ JobsOption = Annotated[
     int | None,
     typer.Option(
         min=1,
-        help="Trainings side by side on this machine. Default: as its cores or its GPU can. Profiles run alone.",
+        help="Trainings to run at once on this machine. Default: as its cores or GPU allow. Profiles run alone.",
         rich_help_panel=PLACES,
     ),
 ]
@@ -60,8 +60,8 @@ RayOption = Annotated[
     typer.Option(
         "--ray",
         metavar="ADDRESS",
-        help="Run jobs on a Ray cluster: HOST:PORT of its head, auto (it runs here), local (a new one). One of its "
-        "machines must hold the profiling device's token, see the README.",
+        help="Run jobs on a Ray cluster: HOST:PORT of its head, auto (the one that runs here), local (a new one). One "
+        "of its machines must hold the token of the profiling device, see the README.",
         rich_help_panel=PLACES,
     ),
 ]
@@ -69,8 +69,8 @@ StorageOption = Annotated[
     str | None,
     typer.Option(
         metavar="ADDRESS",
-        help="Keep the Optuna study in this database, given at each run: postgresql://user@host/name, sqlite:////path. "
-        "Default: study.db in the folder.",
+        help="Keep the Optuna study in this database: postgresql://user@host/name, sqlite:////path. Give it at each "
+        "run. Default: study.db in the folder.",
         rich_help_panel=PLACES,
     ),
 ]
@@ -78,17 +78,18 @@ WaitOption = Annotated[
     str,
     typer.Option(
         metavar="TIME",
-        help="How long to wait for a full disk, a storage that is away, or what no machine of the Ray cluster has.",
+        help="Wait at most this long while a disk is full, the storage is unavailable, or no machine of the Ray "
+        "cluster has what a job needs.",
         rich_help_panel=PLACES,
     ),
 ]
 
 
 def read_place(reports: Path, jobs: int | None, ray: str | None, storage: str | None, wait: str) -> "Place":
-    """Where a study is kept and its jobs run, checked.
+    """The place where a study is kept and its jobs run, checked.
 
     Raises:
-        SpecError: an option's value is none.
+        SpecError: the value of an option is not valid.
     """
     from jetbench.study.place import Place
 
@@ -104,10 +105,10 @@ def read_place(reports: Path, jobs: int | None, ray: str | None, storage: str | 
 def device_changes(device: str | None, torch_device: str | None) -> dict[str, Any]:
     """`--device` and `--torch-device` as changes of a sweep or search.
 
-    `--device` used to name the torch device, too; it still does, and says so.
+    `--device` with the name of a torch device, its old meaning, still works and prints a note.
 
     Raises:
-        SpecError: both name a torch device, or there is none of that name.
+        SpecError: the two contradict each other, or --torch-device is unknown.
     """
     changes: dict[str, Any] = {}
     if torch_device is not None and torch_device not in TORCH_DEVICES:
@@ -116,8 +117,8 @@ def device_changes(device: str | None, torch_device: str | None) -> dict[str, An
         if torch_device not in (None, device):
             raise SpecError(f"--device {device} and --torch-device {torch_device} contradict each other; give one")
         errors.print(
-            f"[yellow]note:[/] --device {device} sets where torch trains: write --torch-device {device}. "
-            "--device names the device to profile on.",
+            f"[yellow]note:[/] --device {device} is read as --torch-device {device}, where torch trains; write that "
+            "instead. --device names the device to profile on.",
             highlight=False,
             soft_wrap=True,
         )

@@ -1,4 +1,4 @@
-"""How a table leaves: on the terminal, or in a format to a file."""
+"""The output of tables: on the terminal, or in a format to a file."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -19,35 +19,39 @@ StudiesArgument = Annotated[
     list[Path], typer.Argument(metavar="STUDY", help="Report folders, for example reports/nano.")
 ]
 MixedOption = Annotated[
-    bool, typer.Option("--mixed", help="Show rows of different protocols in groups, each ranked by itself.")
+    bool, typer.Option("--mixed", help="Show rows of different protocols in groups, each ranked separately.")
 ]
-AllOption = Annotated[bool, typer.Option("--all", help="Show rows whose profile is invalid too.")]
+AllOption = Annotated[bool, typer.Option("--all", help="Also show the measurements of invalid profiles.")]
 FormatOption = Annotated[
     str | None,
     typer.Option(
-        "--style", metavar="FORMAT", help="terminal, markdown, latex, html or csv; as --out ends, else terminal."
+        "--style",
+        metavar="FORMAT",
+        help="Format: terminal, markdown, latex, html or csv. Default: by the ending of --out, else terminal.",
     ),
 ]
-OutOption = Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Write it there instead of printing it.")]
+OutOption = Annotated[
+    Path | None, typer.Option("--out", metavar="FILE", help="Write to this file instead of printing.")
+]
 
 
 def read_format(style: str | None, out: Path | None) -> str:
-    """A format without a layout."""
+    """The format of an option --style that has no layout."""
     if style is not None and style not in FORMATS:
         raise SpecError(f"--style {style}: expected one of {', '.join(FORMATS)}")
     return form_of(style, out)
 
 
 def form_of(form: str | None, out: Path | None) -> str:
-    """The format asked for, or else that of the file's ending.
+    """The given format, or else that of the file's ending; terminal without either.
 
     Raises:
-        SpecError: the ending is of no format, and none was asked for.
+        SpecError: no format is given, and the ending is not that of one.
     """
     if form is not None or out is None:
         return form or "terminal"
     if out.suffix.lower() not in ENDINGS:
-        raise SpecError(f"--out {out}: which format? End its name in {', '.join(ENDINGS)}, or say --style")
+        raise SpecError(f"--out {out}: unknown format; end the name in one of {', '.join(ENDINGS)}, or give --style")
     return ENDINGS[out.suffix.lower()]
 
 
@@ -78,12 +82,12 @@ def show_table(table: "Table", form: str, out: Path | None) -> None:
 
 
 def show_text(text: str, out: Path | None) -> None:
-    """Print it as it is, or write it to a file."""
+    """Print a text unchanged, or write it to a file."""
     if out is None:
         typer.echo(text, nl=False)
         return
     if out.is_dir() or not out.parent.is_dir():
-        raise SpecError(f"--out {out}: is a folder, or in one that is not there; give a file")
+        raise SpecError(f"--out {out}: is a folder, or its folder does not exist; give a file in an existing folder")
     try:
         write_whole(out, text)
     except OSError as error:

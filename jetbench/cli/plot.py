@@ -1,4 +1,4 @@
-"""plot: studies as pictures."""
+"""plot: draw studies as pictures."""
 
 from pathlib import Path
 from typing import Annotated
@@ -14,17 +14,19 @@ from jetbench.errors import SpecError
 def plot(
     folders: StudiesArgument,
     pictures: Annotated[
-        str | None, typer.Option("--picture", metavar="NAME,...", help="Only these; 'help' lists them.")
+        str | None, typer.Option("--picture", metavar="NAME,...", help="Draw only these; 'help' lists them.")
     ] = None,
-    each_seed: Annotated[bool, typer.Option("--each-seed", help="A point for each seed, not their mean.")] = False,
+    each_seed: Annotated[
+        bool, typer.Option("--each-seed", help="Draw a point for each seed instead of their mean.")
+    ] = False,
     show_invalid: AllOption = False,
     out: Annotated[
-        Path | None, typer.Option("--out", metavar="DIR", help="Write there; the study's folder by default.")
+        Path | None, typer.Option("--out", metavar="DIR", help="Write to this folder. Default: the study's.")
     ] = None,
 ) -> None:
-    """Draw studies as PNG, SVG and PDF, one column of a paper wide: accuracy against cost, latencies, learning curves.
+    """Draw studies as PNG, SVG and PDF, one paper column wide: accuracy against cost, latencies, learning curves.
 
-    Rows that were measured in different ways are refused.
+    All rows must be measured in the same way.
     """
     from jetbench.reporting.pictures.plots import PICTURES, write_plots
     from jetbench.reporting.studies import read_studies, rows_of_studies
@@ -36,14 +38,14 @@ def plot(
         console.print("\n".join(PICTURES), highlight=False)
         return
     if unknown := [name for name in names if name not in PICTURES]:
-        raise SpecError(f"--picture {', '.join(unknown)}: there are {', '.join(PICTURES)}")
+        raise SpecError(f"--picture {', '.join(unknown)}: choose from {', '.join(PICTURES)}")
     studies = read_studies(folders)
     if out is None and len(studies) > 1:
-        raise SpecError("of several studies: say with --out where the pictures go")
+        raise SpecError("several studies are given; name the folder of the pictures with --out")
     rows = rows_of_studies(studies, not each_seed)
     kept = rows if show_invalid else believed(rows)
     title = " and ".join(study.name for study in studies)
-    build_table(kept, find_columns(["val", "latency", "macs"]), title, show_invalid=True)  # refuses what differs
+    build_table(kept, find_columns(["val", "latency", "macs"]), title, show_invalid=True)  # refuses rows that differ
     folder = out or studies[0].folder
     check_folder(folder, [], option="--out")
     try:
@@ -52,5 +54,5 @@ def plot(
     except OSError as error:
         raise SpecError(f"--out {folder}: cannot be written to ({error.strerror})") from None
     if not written:
-        raise SpecError(f"{', '.join(map(str, folders))}: no row has what these pictures show")
+        raise SpecError(f"{', '.join(map(str, folders))}: no row has the data for these pictures; choose others")
     console.print(f"Written to {folder}: {', '.join(path.name for path in written)}", highlight=False, soft_wrap=True)

@@ -1,4 +1,4 @@
-"""profile: latency, memory and energy of networks on a device."""
+"""profile: measure latency, memory and energy of networks on a device."""
 
 import json
 from collections.abc import Callable, Iterator, Sequence
@@ -40,12 +40,13 @@ def profile(
         list[str] | None,
         typer.Argument(
             metavar="NAME",
-            help="Architectures, or .safetensors files that a sweep has saved. Default: the device's preset. "
+            help="Architectures, or .safetensors files that a sweep saved. Default: the device's preset. "
             "Several are compared with the first.",
         ),
     ] = None,
     device: Annotated[
-        str, typer.Option(help="A name from `jetbench devices`, a path to a .yaml file, or auto: what this machine is.")
+        str,
+        typer.Option(help="Device: a name from `jetbench devices`, a path to a .yaml file, or auto (this machine)."),
     ] = "auto",
     size: measuring.SizeOption = None,
     classes: measuring.ClassesOption = None,
@@ -74,7 +75,7 @@ def profile(
         bool,
         typer.Option(
             "--require-measured",
-            help="Fail, exit 2, where this machine is not the device.",
+            help="Fail with exit code 2 if this machine is not the device.",
             rich_help_panel=measuring.OUTPUT,
         ),
     ] = False,
@@ -82,11 +83,11 @@ def profile(
     study: measuring.FolderOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Profile networks on a device: latency, memory, energy, and whether to believe them.
+    """Profile networks on a device: latency, memory, energy, and a verdict on the measurement.
 
-    On the device itself everything is measured. Elsewhere costs are counted, and an estimate says that it is one.
+    On the device itself everything is measured. Elsewhere costs are counted, and estimates are marked as such.
 
-    An architecture has random weights (seed 0). Raw samples go to reports/profile-DEVICE.
+    An architecture gets random weights (seed 0). Raw samples are written to reports/profile-DEVICE.
     """
     effort = measuring.read_effort(
         precision=precision, limit=limit, processes=processes, quick=quick, rate=rate, rate_time=rate_time, soak=soak,
@@ -123,7 +124,7 @@ def profile(
 
 
 def _in_order(names: Sequence[str], reference: str | None) -> list[str]:
-    """The reference first."""
+    """The names with the reference first."""
     return list(names) if reference is None else [reference, *(name for name in names if name != reference)]
 
 
@@ -134,9 +135,9 @@ def _say_what_is_measured(site: "Site", as_json: bool) -> None:
         text = f"[bold yellow]Attention:[/] {escape(site.remark)}."
     else:
         _, peaks = site.device.peaks_of(None)
-        left = "counted figures and an estimate by its data sheet" if peaks else "counted figures only"
+        left = "counted figures and an estimate from its data sheet" if peaks else "counted figures only"
         text = f"[bold yellow]Not measured:[/] {escape(site.remark)}. Below: {left}."
-    # With --json it goes to where it does not disturb.
+    # With --json, stdout holds JSON only.
     (errors if as_json else console).print(text, highlight=False, soft_wrap=True)
 
 
@@ -155,13 +156,13 @@ def _print(records: "Sequence[Record]", site: "Site", written: Sequence[Path], a
 
 
 def _measure(run: "Callable[[Callable[[float, str], None]], list[Record]]") -> "list[Record]":
-    """Run with a bar on a terminal; Ctrl-C and SIGTERM end it with nothing half-written."""
+    """Run with a progress bar on a terminal; Ctrl-C and SIGTERM stop it before anything is written."""
     with terminated_as_interrupted():
         try:
             with _bar() as report:
                 return run(report)
         except KeyboardInterrupt:
-            say_stopped("\nStopped. Nothing was kept of this profile.", errors)
+            say_stopped("\nStopped. Nothing of this profile was kept.", errors)
             raise typer.Exit(EXIT_INTERRUPTED) from None
 
 

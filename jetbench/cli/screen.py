@@ -1,4 +1,4 @@
-"""screen: which networks of a whole space fit, before anything is built or trained."""
+"""screen: count all networks of a space and keep those within the limits, without building or training."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -32,39 +32,45 @@ SWEPT = 12
 
 @app.command("screen")
 def screen_space(
-    name: Annotated[str, typer.Argument(metavar="SPACE", help="A space from `jetbench list`, or a .yaml file.")],
-    max_params: Annotated[str | None, typer.Option(metavar="COUNT", help="At most so many parameters: 40k.")] = None,
-    max_macs: Annotated[str | None, typer.Option(metavar="COUNT", help="At most so many MACs: 1.2G.")] = None,
+    name: Annotated[
+        str, typer.Argument(metavar="SPACE", help="A space from `jetbench list`, or a path to a .yaml file.")
+    ],
+    max_params: Annotated[str | None, typer.Option(metavar="COUNT", help="Most parameters, such as 40k.")] = None,
+    max_macs: Annotated[str | None, typer.Option(metavar="COUNT", help="Most MACs, such as 1.2G.")] = None,
     max_eq2: Annotated[
-        str | None, typer.Option(metavar="COUNT", help="At most so many FLOPs by the paper's equation 2: 1.1G.")
+        str | None, typer.Option(metavar="COUNT", help="Most FLOPs by the paper's equation 2, such as 1.1G.")
     ] = None,
     max_memory: Annotated[
-        str | None, typer.Option(metavar="BYTES", help="At most so much for weights and peak activations: 64MiB.")
+        str | None, typer.Option(metavar="BYTES", help="Most memory for weights and peak activations, such as 64MiB.")
     ] = None,
-    top: Annotated[int | None, typer.Option(min=1, help="Keep so many survivors. Default: all.")] = None,
+    top: Annotated[int | None, typer.Option(min=1, help="Keep this many survivors. Default: all.")] = None,
     by: Annotated[str, typer.Option(help="Order survivors by parameters, macs, eq2 or memory.")] = "macs",
-    largest: Annotated[bool, typer.Option("--largest", help="The largest first, in place of the smallest.")] = False,
+    largest: Annotated[
+        bool, typer.Option("--largest", help="Order the largest first instead of the smallest.")
+    ] = False,
     samples: Annotated[
         int | None,
-        typer.Option(min=1, help=f"Look at so many random variants. Default: all, or {SAMPLES:,} of over {MOST:,}."),
+        typer.Option(
+            min=1, help=f"Count this many random variants. Default: all, or {SAMPLES:,} if there are over {MOST:,}."
+        ),
     ] = None,
-    whole: Annotated[bool, typer.Option("--all", help="Look at all variants, however many they are.")] = False,
+    whole: Annotated[bool, typer.Option("--all", help="Count all variants, however many there are.")] = False,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the sample.")] = 0,
     size: Annotated[str | None, typer.Option(metavar="HxW", help="Image size. Default: the space's.")] = None,
     classes: Annotated[int | None, typer.Option(help="Number of classes. Default: the space's.")] = None,
-    jobs: Annotated[int | None, typer.Option(min=1, help="Processes. Default: one for each core.")] = None,
-    reports: Annotated[Path, typer.Option(help="Where report folders are.")] = Path("reports"),
+    jobs: Annotated[int | None, typer.Option(min=1, help="Number of processes. Default: one per core.")] = None,
+    reports: Annotated[Path, typer.Option(help="Folder that holds the report folders.")] = Path("reports"),
 ) -> None:
-    """Count every variant of a space in closed form, keep those under the limits, and hand them to a sweep.
+    """Count every variant of a space in closed form, keep those within the limits, and write them as a sweep.
 
-    Nothing is built, so it goes through thousands of variants a second on each core. Writes reports/screen-SPACE.
+    No network is built, so each core counts thousands of variants per second. Writes reports/screen-SPACE.
     """
     from jetbench.search.screening import ScreenBar, write_screening
 
     if by not in COUNTED_QUANTITIES:
         raise SpecError(f"--by {by}: expected one of {', '.join(COUNTED_QUANTITIES)}")
     if whole and samples is not None:
-        raise SpecError("--all and --samples contradict each other: give one of them")
+        raise SpecError("--all and --samples contradict each other; give one of them")
     changes: dict[str, Any] = {}
     if size is not None:
         changes["size"] = read_size(size)
@@ -84,7 +90,9 @@ def screen_space(
         say_stopped("\nStopped. Nothing was written.")
         raise typer.Exit(EXIT_INTERRUPTED) from None
     if result.unbuildable == result.looked_at:
-        raise SpecError(f"{name}: none of its variants can be built: {result.reasons.most_common(1)[0][0]}")
+        raise SpecError(
+            f"{name}: none of its variants can be built; the most common reason: {result.reasons.most_common(1)[0][0]}"
+        )
     write_screening(console, folder, result, by, largest, top, min(top or SWEPT, SWEPT))
 
 

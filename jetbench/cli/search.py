@@ -1,4 +1,4 @@
-"""search: the best networks of a space under limits."""
+"""search: search for the best networks of a space under limits."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -35,18 +35,23 @@ from jetbench.errors import SpecError
 if TYPE_CHECKING:
     from jetbench.search.run import SearchResult, SearchRun
 
-LIMITS = "Hard limits; what is over one is never trained"
+LIMITS = "Hard limits; a network over a limit is not trained"
 
 ParamsOption = Annotated[
-    str | None, typer.Option("--max-params", metavar="COUNT", help="Parameters, such as 40k.", rich_help_panel=LIMITS)
+    str | None,
+    typer.Option("--max-params", metavar="COUNT", help="Most parameters, such as 40k.", rich_help_panel=LIMITS),
 ]
 MacsOption = Annotated[
-    str | None, typer.Option("--max-macs", metavar="COUNT", help="MACs of one image: 1.2G.", rich_help_panel=LIMITS)
+    str | None,
+    typer.Option("--max-macs", metavar="COUNT", help="Most MACs for one image, such as 1.2G.", rich_help_panel=LIMITS),
 ]
 MemoryOption = Annotated[
     str | None,
     typer.Option(
-        "--max-memory", metavar="BYTES", help="Weights and peak activations, counted: 64MiB.", rich_help_panel=LIMITS
+        "--max-memory",
+        metavar="BYTES",
+        help="Most memory for weights and peak activations, counted, such as 64MiB.",
+        rich_help_panel=LIMITS,
     ),
 ]
 LatencyOption = Annotated[
@@ -54,64 +59,76 @@ LatencyOption = Annotated[
     typer.Option(
         "--max-latency",
         metavar="TIME",
-        help="Estimated at best by the data sheet, then measured on the untrained network: 33ms.",
+        help="Longest latency, such as 33ms: checked by an estimate from the data sheet, then measured untrained.",
         rich_help_panel=LIMITS,
     ),
 ]
 EnergyOption = Annotated[
     str | None,
-    typer.Option("--max-energy", metavar="ENERGY", help="Measured, of one image, gross: 50mJ.", rich_help_panel=LIMITS),
+    typer.Option(
+        "--max-energy",
+        metavar="ENERGY",
+        help="Most gross energy for one image, measured, such as 50mJ.",
+        rich_help_panel=LIMITS,
+    ),
 ]
 ObjectivesOption = Annotated[
-    str | None, typer.Option(metavar="NAME,...", help="miou and some of latency, energy, macs, parameters, memory.")
+    str | None,
+    typer.Option(metavar="NAME,...", help="Objectives: miou and some of latency, energy, macs, parameters, memory."),
 ]
 WarmStartOption = Annotated[
     list[Path] | None,
-    typer.Option("--warm-start", help="A report folder whose rows of this space are taken over. Repeatable."),
+    typer.Option("--warm-start", help="Take over the rows of this space from a report folder. Repeatable."),
 ]
 
 
 @app.command("search")
 def search_space(
-    name: Annotated[str, typer.Argument(metavar="SEARCH", help="A search from `jetbench list`, or a .yaml file.")],
+    name: Annotated[
+        str, typer.Argument(metavar="SEARCH", help="A search from `jetbench list`, or a path to a .yaml file.")
+    ],
     max_params: ParamsOption = None,
     max_macs: MacsOption = None,
     max_memory: MemoryOption = None,
     max_latency: LatencyOption = None,
     max_energy: EnergyOption = None,
     objectives: ObjectivesOption = None,
-    sampler: Annotated[str | None, typer.Option(help="tpe, nsga2, random, gp or additive.")] = None,
+    sampler: Annotated[str | None, typer.Option(help="Sampler: tpe, nsga2, random, gp or additive.")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Seed of the proposals.")] = None,
-    trainings: Annotated[int | None, typer.Option(min=1, help="How many networks are trained.")] = None,
-    budget: Annotated[str | None, typer.Option(help="Train each so long: 300steps, 20epochs, 60s or 2min.")] = None,
+    trainings: Annotated[int | None, typer.Option(min=1, help="Number of networks to train.")] = None,
+    budget: Annotated[
+        str | None, typer.Option(help="Train each network for this long: 300steps, 20epochs, 60s or 2min.")
+    ] = None,
     loss: LossOption = None,
-    dataset: Annotated[str | None, typer.Option(metavar="NAME[:PATH]", help="streets, camvid or camvid:PATH.")] = None,
+    dataset: Annotated[
+        str | None, typer.Option(metavar="NAME[:PATH]", help="Dataset: streets, camvid or camvid:PATH.")
+    ] = None,
     device: DeviceOption = None,
     torch_device: TorchDeviceOption = None,
     warm_start: WarmStartOption = None,
     retry_failed: Annotated[
-        bool, typer.Option("--retry-failed", help="Let what failed earlier be tried again.")
+        bool, typer.Option("--retry-failed", help="Try networks again that failed earlier.")
     ] = False,
-    no_final: Annotated[bool, typer.Option("--no-final", help="Leave out the final trainings of the front.")] = False,
+    no_final: Annotated[bool, typer.Option("--no-final", help="Skip the final trainings of the front.")] = False,
     dashboard: Annotated[
-        bool, typer.Option("--dashboard", help="Open optuna-dashboard on the study, at 127.0.0.1, and search on.")
+        bool, typer.Option("--dashboard", help="Run optuna-dashboard on the study, at 127.0.0.1, during the search.")
     ] = False,
     study: Annotated[str | None, typer.Option("--name", help="Name of the report folder.")] = None,
-    reports: Annotated[Path, typer.Option(help="Where report folders are.")] = Path("reports"),
+    reports: Annotated[Path, typer.Option(help="Folder that holds the report folders.")] = Path("reports"),
     jobs: JobsOption = None,
     ray: RayOption = None,
     storage: StorageOption = None,
     wait: WaitOption = WAIT,
     settings: SweepSetOption = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what the space and its limits are.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Describe the space and its limits; run nothing.")] = False,
 ) -> None:
-    """Search for the best networks of a space under limits, and train the front again to be sure of it.
+    """Search for the best networks of a space under limits, and train the front again with more seeds.
 
-    Limits are checked in the order of their cost, before any training. The same command again goes on.
+    Limits are checked before any training, the cheapest check first. Run the same command again to continue a search.
     """
     place = read_place(reports, jobs, ray, storage, wait)
     if dashboard and storage is not None:
-        raise SpecError("--dashboard: shows study.db; for a database of yours, start optuna-dashboard ADDRESS yourself")
+        raise SpecError("--dashboard shows study.db only; for --storage, run `optuna-dashboard ADDRESS` yourself")
     limits = {"parameters": max_params, "macs": max_macs, "memory": max_memory, "latency": max_latency}
     plain: dict[str, Any] = {f"limits.{limit}": most for limit, most in (limits | {"energy": max_energy}).items()}
     plain |= {"sampler": sampler, "seed": seed, "trainings": trainings, "name": study}
@@ -132,11 +149,13 @@ def search_space(
         console.print(f"[bold yellow]Attention:[/] {escape(prepared.remark)}", highlight=False, soft_wrap=True)
     with terminated_as_interrupted(), dashboard_of(prepared.folder, dashboard) as address:
         if address:
-            console.print(f"optuna-dashboard, as long as this runs: {address}", highlight=False)
+            console.print(f"optuna-dashboard, while this search runs: {address}", highlight=False)
         try:
             result = _run(prepared, warm_start or (), retry_failed, final=not no_final)
         except KeyboardInterrupt:
-            say_stopped(f"\nStopped. Finished rows are kept in {prepared.folder}; the same command goes on from there.")
+            say_stopped(
+                f"\nStopped. Finished rows are kept in {prepared.folder}; run the same command again to continue."
+            )
             raise typer.Exit(EXIT_INTERRUPTED) from None
     _print(result)
     if any(record.failure for row in result.answer for record in row.records):
@@ -152,7 +171,7 @@ def _dataset_of(name: str, dataset: str | None) -> dict[str, Any]:
 
 
 def _run(prepared: "SearchRun", others: "list[Path] | tuple[()]", retry_failed: bool, final: bool) -> "SearchResult":
-    """The search, then the final trainings, each with a view of its own."""
+    """Run the search, then the final trainings, each with its own view."""
     from jetbench.study.progress import BarView, LineView, SearchBarView, SearchLineView
 
     view = SearchBarView(console) if console.is_terminal else SearchLineView(console)
@@ -160,8 +179,8 @@ def _run(prepared: "SearchRun", others: "list[Path] | tuple[()]", retry_failed: 
         result = prepared.search(view, others, retry_failed)
     console.print(result.ledger.describe(), highlight=False)
     if result.ended_by:
-        asked = prepared.asked.trainings
-        console.print(f"Ended after {result.ledger.finished} of {asked} trainings: {result.ended_by}.")
+        trainings = prepared.asked.trainings
+        console.print(f"Ended after {result.ledger.finished} of {trainings} trainings: {result.ended_by}.")
     if not final:
         return result
     final_view = BarView(console) if console.is_terminal else LineView(console)
@@ -178,7 +197,8 @@ def _print(result: "SearchResult") -> None:
         print_answer(console, result.table)
     else:
         console.print(
-            f"The front of {counted(ledger.finished, 'training')}, one seed each (without --no-final trained again):"
+            f"The front of {counted(ledger.finished, 'training')}, one seed each (leave out --no-final to train it "
+            "again):"
         )
         for record in ledger.front():
             point = ledger.describe_point(record)

@@ -1,4 +1,4 @@
-"""show: an architecture block by block, or what is published of a baseline."""
+"""show: show an architecture block by block, or the published figures of a baseline."""
 
 import json
 from typing import Annotated
@@ -34,10 +34,12 @@ def show(
     size: SizeOption = "512x512",
     classes: ClassesOption = 11,
     changes: SetOption = None,
-    lint: Annotated[bool, typer.Option("--lint", help="Say what in it works against itself, and why.")] = False,
+    lint: Annotated[
+        bool, typer.Option("--lint", help="Report design problems: dead layers, dilation larger than the map, ...")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Show an architecture block by block, with shapes, parameters and MACs; or what is published of a baseline."""
+    """Show an architecture block by block, with shapes, parameters and MACs; or a baseline's published figures."""
     architecture = read_network(name, changes)
     if isinstance(architecture, Baseline):
         _show_baseline(architecture, classes, read_size(size), lint, as_json)
@@ -57,7 +59,7 @@ def show(
 
 def _show_baseline(architecture: Baseline, classes: int, size: tuple[int, int], lint: bool, as_json: bool) -> None:
     if lint:
-        raise SpecError(f"{architecture.name}: is a baseline; --lint knows the blocks of JetSeg alone, leave it out")
+        raise SpecError(f"{architecture.name}: is a baseline, and --lint checks JetSeg's blocks only; leave it out")
     plan = plan_network(architecture, classes, size) if architecture.network else None
     assert plan is None or isinstance(plan, BaselinePlan)
     if as_json:

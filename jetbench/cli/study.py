@@ -1,4 +1,4 @@
-"""study: what is done with a study as a whole; copy moves its Optuna side to another database."""
+"""study: work with a study as a whole; `copy` copies its Optuna study to another database."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,7 +11,7 @@ from jetbench.errors import SpecError
 if TYPE_CHECKING:
     from sqlalchemy.engine import URL
 
-study = typer.Typer(help="Do something with a study as a whole.", no_args_is_help=True)
+study = typer.Typer(help="Work with a study as a whole.", no_args_is_help=True)
 app.add_typer(study, name="study")
 
 
@@ -22,32 +22,32 @@ def _studies() -> None:
 
 @study.command("copy")
 def copy(
-    source: Annotated[str, typer.Argument(metavar="FROM", help="A report folder, or a database's address.")],
+    source: Annotated[str, typer.Argument(metavar="FROM", help="A report folder, or the address of a database.")],
     target: Annotated[
-        str, typer.Argument(metavar="TO", help="A report folder or a database's address: postgresql://user@host/name.")
+        str, typer.Argument(metavar="TO", help="A report folder, or an address: postgresql://user@host/name.")
     ],
-    name: Annotated[str | None, typer.Option("--study", help="Which study, where FROM has several.")] = None,
-    new_name: Annotated[str | None, typer.Option("--as", help="Another name for the copy.")] = None,
+    name: Annotated[str | None, typer.Option("--study", help="The study to copy, if FROM has several.")] = None,
+    new_name: Annotated[str | None, typer.Option("--as", help="Name of the copy. Default: the same.")] = None,
 ) -> None:
-    """Copy a study with all its trials to another database, for Optuna's tools to read there.
+    """Copy an Optuna study with all its trials to another database, where Optuna's tools can read it.
 
-    A report folder's records stay where they are: they are the truth, and its study follows from them.
+    The records of a report folder are not copied: they are the source from which its Optuna study is made.
     """
     from jetbench.study.storage import copy_study, hide_password
 
-    there, here = _address(source), _address(target)
-    if there == here:
-        raise SpecError(f"{source} and {target} are the same")
-    copied, trials = copy_study(there, here, name, new_name)
-    told = f"{copied}: {trials} trials copied to {hide_password(here)}"
-    console.print(told, highlight=False, markup=False, soft_wrap=True)
+    origin, destination = _address(source), _address(target)
+    if origin == destination:
+        raise SpecError(f"{source} and {target} are the same; give another target")
+    copied, trials = copy_study(origin, destination, name, new_name)
+    message = f"{copied}: {trials} trials copied to {hide_password(destination)}"
+    console.print(message, highlight=False, markup=False, soft_wrap=True)
 
 
-def _address(told: str) -> "URL":
+def _address(text: str) -> "URL":
     from jetbench.study.storage import storage_url
 
-    if "://" in told:
-        return storage_url(told, Path())
-    if not Path(told).is_dir():
-        raise SpecError(f"{told}: is neither a report folder nor an address such as postgresql://user@host/name")
-    return storage_url(None, Path(told))
+    if "://" in text:
+        return storage_url(text, Path())
+    if not Path(text).is_dir():
+        raise SpecError(f"{text}: not a report folder; give one, or an address such as postgresql://user@host/name")
+    return storage_url(None, Path(text))

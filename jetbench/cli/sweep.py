@@ -40,15 +40,15 @@ def sweep(
     ],
     dataset: Annotated[
         str | None,
-        typer.Option(metavar="NAME[:PATH]", help="streets, camvid or camvid:PATH, at the sweep's image size."),
+        typer.Option(metavar="NAME[:PATH]", help="Dataset: streets, camvid or camvid:PATH, at the sweep's image size."),
     ] = None,
     size: Annotated[str | None, typer.Option(metavar="HxW", help="Resize images to this height and width.")] = None,
     budget: Annotated[
-        str | None, typer.Option(help="Train each variant so long: 300steps, 20epochs, 60s or 2min.")
+        str | None, typer.Option(help="Train each variant for this long: 300steps, 20epochs, 60s or 2min.")
     ] = None,
     loss: LossOption = None,
     study: Annotated[str | None, typer.Option("--name", help="Name of the report folder.")] = None,
-    reports: Annotated[Path, typer.Option(help="Where report folders are.")] = Path("reports"),
+    reports: Annotated[Path, typer.Option(help="Folder that holds the report folders.")] = Path("reports"),
     device: DeviceOption = None,
     torch_device: TorchDeviceOption = None,
     jobs: JobsOption = None,
@@ -57,13 +57,13 @@ def sweep(
     wait: WaitOption = WAIT,
     settings: SweepSetOption = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="List the variants with their counts, run nothing.")
+        bool, typer.Option("--dry-run", help="List the variants with their counts; run nothing.")
     ] = False,
-    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Run rows again that failed.")] = False,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Run failed rows again.")] = False,
 ) -> None:
     """Train and profile every variant of a sweep, then write tables and plots to reports/NAME.
 
-    The same command again goes on where it stopped, and repeats nothing that is done.
+    Run the same command again to continue a stopped sweep; finished rows are not repeated.
     """
     place = read_place(reports, jobs, ray, storage, wait)
     changes = _dataset_of(name, dataset) | read_changes(settings) | device_changes(device, torch_device)
@@ -84,22 +84,24 @@ def sweep(
     with terminated_as_interrupted():
         try:
             with view:
-                found = prepared.run(view, retry_failed)
+                finished = prepared.run(view, retry_failed)
         except (KeyboardInterrupt, StudyError) as error:
-            with suppress(KeyboardInterrupt, StudyError, DataError, OSError):  # pressed again, or it cannot be read
-                if (landed := prepared.landed()) is not None:
-                    print_study(console, landed)
+            with suppress(KeyboardInterrupt, StudyError, DataError, OSError):  # Ctrl-C again, or unreadable records
+                if (partial := prepared.landed()) is not None:
+                    print_study(console, partial)
                 elif isinstance(error, KeyboardInterrupt):
-                    console.print(f"No row has landed in {prepared.folder} yet.")
+                    console.print(f"No row has finished in {prepared.folder} yet.")
             if isinstance(error, StudyError):
                 raise
-            say_stopped(f"\nStopped. Finished rows are kept in {prepared.folder}; the same command goes on from there.")
+            say_stopped(
+                f"\nStopped. Finished rows are kept in {prepared.folder}; run the same command again to continue."
+            )
             raise typer.Exit(EXIT_INTERRUPTED) from None
-    print_study(console, found)
+    print_study(console, finished)
     console.print(
-        f"\nWritten to {found.folder}: table.md, table.tex, table.csv, records.jsonl and plots", soft_wrap=True
+        f"\nWritten to {finished.folder}: table.md, table.tex, table.csv, records.jsonl and plots", soft_wrap=True
     )
-    if any(record.failure for record in found.records):
+    if any(record.failure for record in finished.records):
         raise typer.Exit(EXIT_FAILED_ROWS)
 
 
@@ -115,7 +117,7 @@ def _list_variants(name: str, changes: dict[str, Any]) -> None:
     from jetbench.reporting.sheets.network import print_variants
     from jetbench.study.run import list_variants
 
-    asked, variants, is_assumed = list_variants(name, changes)
+    request, variants, is_assumed = list_variants(name, changes)
     if is_assumed:
-        console.print("[dim]No CamVid is there: counted for its 11-class form.[/]")
-    print_variants(console, asked, variants)
+        console.print("[dim]CamVid was not found: counted for its 11-class form.[/]")
+    print_variants(console, request, variants)

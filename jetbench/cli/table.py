@@ -1,4 +1,4 @@
-"""table: studies as a table."""
+"""table: show studies as a table."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -31,31 +31,34 @@ def table(
     style: Annotated[
         str | None,
         typer.Option(
-            help="A layout (brief, paper, wide; training: where its seconds go), a format (terminal, markdown, latex, "
+            help="A layout (brief, paper, wide; training: its time by phase), a format (terminal, markdown, latex, "
             "html, csv), or both: paper,latex."
         ),
     ] = None,
     columns: Annotated[
-        str | None, typer.Option(metavar="NAME,...", help="These columns in this order; 'help' lists them.")
+        str | None, typer.Option(metavar="NAME,...", help="Show these columns in this order; 'help' lists them.")
     ] = None,
     per: Annotated[
         str,
         typer.Option(
-            help="network; class (IoU of each); evaluation (how they converge); axis (what each value changes); device "
-            "(how two rank); budget (how brief trainings and proxies rank, against the first study's longest)."
+            help="One row per network; or class (IoU of each class), evaluation (convergence), axis (effect of each "
+            "value), device (rankings on two devices), budget (how well brief trainings and proxies predict the "
+            "ranking by the first study's longest budget)."
         ),
     ] = "network",
-    each_seed: Annotated[bool, typer.Option("--each-seed", help="A row for each seed, not their mean.")] = False,
+    each_seed: Annotated[
+        bool, typer.Option("--each-seed", help="Show a row for each seed instead of their mean.")
+    ] = False,
     mixed: MixedOption = False,
     show_invalid: AllOption = False,
     out: OutOption = None,
 ) -> None:
-    """Show studies as a table; of one study without options, write its folder's tables and plots again.
+    """Show studies as a table. For one study without options, also write its folder's tables and plots again.
 
-    Bold is the best of a column and underlined the second; = marks what cannot be told apart. Rows that were measured
-    in different ways are refused, unless --mixed.
+    Bold is the best of a column, underlined the second; = means not significantly different (95 %). Rows that were
+    measured in different ways are refused, unless --mixed is given.
     """
-    # Each branch imports its own: drawing, which only the plain form does, loads matplotlib.
+    # Each branch imports what it needs: the plain form draws, which loads matplotlib.
     from jetbench.reporting.studies import read_studies
     from jetbench.reporting.tables.columns import COLUMNS
 
@@ -79,10 +82,10 @@ def table(
         show_text(_csv_of_all(studies), out)
         return
     if per != "network" and (each_seed or (columns is not None and per != "device")):
-        raise SpecError(f"--per {per}: has columns and rows of its own; leave out --columns and --each-seed")
+        raise SpecError(f"--per {per}: sets its own columns and rows; leave out --columns and --each-seed")
     if per == "axis":
         if len(studies) > 1:
-            raise SpecError("--per axis: effects are told within one study; give one")
+            raise SpecError("--per axis: effects are computed within one study; give one study")
         from jetbench.reporting.questions.effects import build_effects
 
         show_table(build_effects(studies[0]), form, out)
@@ -101,7 +104,7 @@ def table(
 
 
 def _read_style(style: str | None, out: Path | None) -> tuple[str, str]:
-    """Layout and format; by how `out` ends where that is not said. LaTeX alone is the paper's layout, else brief."""
+    """Layout and format. The format defaults to that of `out`; the layout to paper for LaTeX, else to brief."""
     from jetbench.reporting.tables.columns import LAYOUTS
 
     layout = form = None

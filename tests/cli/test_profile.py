@@ -158,7 +158,7 @@ def test_a_stopped_profile_leaves_nothing_behind(number: signal.Signals, tmp_pat
     process.send_signal(number)
     text, _ = process.communicate(timeout=30)
     assert process.returncode == 130, text
-    assert "Nothing was kept" in text
+    assert "Nothing of this profile was kept" in text
     assert "Traceback" not in text
     time.sleep(0.2)
     assert processes_of(process.pid) == []

@@ -120,7 +120,7 @@ def test_another_dataset_keeps_the_sweeps_size_and_options_are_applied_in_order(
 
 def test_a_dry_run_needs_no_data(tmp_path: Path) -> None:
     text = jetbench("sweep", "camvid", "--dry-run", cwd=tmp_path, JETBENCH_DATA=str(tmp_path))
-    assert "No CamVid is there: counted for its 11-class form" in text
+    assert "CamVid was not found: counted for its 11-class form" in text
     assert "at 360x480, 11 classes" in text
 
 
@@ -233,7 +233,7 @@ def test_a_sweep_that_is_stopped_in_the_middle_goes_on_and_repeats_nothing(tmp_p
         assert process.returncode == -signal.SIGKILL
     else:
         assert process.returncode == 130
-        assert "the same command goes on from there" in text
+        assert "run the same command again to continue" in text
         assert "Traceback" not in text
     folder = tmp_path / "reports" / "tiny"
     before, landed = (folder / "records.jsonl").read_text(), count_landed(folder)
