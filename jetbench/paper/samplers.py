@@ -66,12 +66,12 @@ class Run:
     def again(self, scores: Scores) -> list[tuple[float, ...]]:
         """The front's points with the mean mIoU of the repeated trainings, which did not select the front."""
         at = self.search.objectives.index("miou")
-        found = []
+        points = []
         for number in self.front():
             point = list(self.points[number])
             point[at] = -statistics.fmean(scores[self.records[number].fingerprint])
-            found.append(tuple(point))
-        return found
+            points.append(tuple(point))
+        return points
 
 
 @dataclass(frozen=True)

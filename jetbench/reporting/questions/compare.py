@@ -238,10 +238,11 @@ def _as_text(column: Column) -> Column:
     return numbers(column.name, column.heading, column.kind, short=column.brief)
 
 
-def _describe(found: StudyComparison, shown: Iterable[str]) -> list[str]:
+def _describe(comparison: StudyComparison, shown: Iterable[str]) -> list[str]:
     lines = [
-        f"Change of the second study compared with the first, {units.counted(len(found.pairs), 'variant')} paired by "
-        "name: in percent, or in points of mIoU, with the half width of the 95 % interval. Not significant: the change "
+        "Change of the second study compared with the first, "
+        f"{units.counted(len(comparison.pairs), 'variant')} paired by name: in percent, or in points of mIoU, with the "
+        "half width of the 95 % interval. Not significant: the change "
         "is within that interval.",
     ]
     if any(metric in TIMED for metric in shown):
@@ -251,18 +252,18 @@ def _describe(found: StudyComparison, shown: Iterable[str]) -> list[str]:
             "networks in turn, which detects smaller differences."
         )
     for metric in shown:
-        if metric in found.differing:
-            lines.append(f"{BY_NAME[metric].heading} does not compare: {found.differing[metric]}.")
+        if metric in comparison.differing:
+            lines.append(f"{BY_NAME[metric].heading} does not compare: {comparison.differing[metric]}.")
             continue
-        outcomes = Counter(pair.changes[metric].outcome for pair in found.pairs)
+        outcomes = Counter(pair.changes[metric].outcome for pair in comparison.pairs)
         order: tuple[ChangeOutcome, ...] = ("better", "worse", "tie", "same", "not told", "gone", "new")
         counts = ", ".join(f"{outcomes[outcome]} {_shown(outcome)}" for outcome in order if outcomes[outcome])
-        lines.append(f"{BY_NAME[metric].heading}: {counts}{_mean(metric, found.pairs)}.")
-    if any(change.outcome == "not told" for pair in found.pairs for change in pair.changes.values()):
+        lines.append(f"{BY_NAME[metric].heading}: {counts}{_mean(metric, comparison.pairs)}.")
+    if any(change.outcome == "not told" for pair in comparison.pairs for change in pair.changes.values()):
         lines.append(
             "Uncertainty unknown: there is only one training of each variant; add seeds (training.seed: [0, 1, 2])."
         )
-    for names, study in ((found.only_before, found.before), (found.only_after, found.after)):
+    for names, study in ((comparison.only_before, comparison.before), (comparison.only_after, comparison.after)):
         if names:
             lines.append(f"Only in {study.name}: {', '.join(names)}.")
     return lines
