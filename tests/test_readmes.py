@@ -36,8 +36,10 @@ COMMANDS = list(
         for line in re.findall(r"^    jetbench (.*)$", text, re.MULTILINE)
     )
 )
-# What a test runs in place of a command that takes long, or that needs CamVid.
+# What a test runs in place of a command that takes long, that needs CamVid, or that needs a quiet machine.
 SMALLER = {
+    "plot reports/nano --picture latency-against-macs,latencies --out figures": "plot reports/nano "
+    "--picture accuracy-against-macs,learning-curves --out figures",
     "sweep nano --budget 20epochs": "sweep nano --budget 20epochs --dry-run",
     "sweep camvid --dataset camvid:/data/camvid": "sweep camvid --dataset camvid:camvid --dry-run",
     "search search-quick": "search search-quick --dry-run",
@@ -118,7 +120,14 @@ def test_the_rule_of_the_rooms_is_the_one_that_the_rooms_are_held_to() -> None:
     assert rule in TEXTS["README.md"]
 
 
-@pytest.mark.parametrize("command", [each for each in COMMANDS if each not in ELSEWHERE])
+@pytest.mark.parametrize(
+    "command",
+    [
+        pytest.param(each, marks=[pytest.mark.slow] * each.startswith("profile "))
+        for each in COMMANDS
+        if each not in ELSEWHERE
+    ],
+)
 def test_a_command_of_a_readme_runs(
     command: str,
     folder: Path,

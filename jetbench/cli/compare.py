@@ -37,8 +37,7 @@ def compare(
 
     Numbers measured in different ways are not compared; a note gives the reason.
     """
-    from jetbench.reporting.questions.compare import build_comparison, read_limits
-    from jetbench.reporting.questions.compare import compare_studies as compare_studies
+    from jetbench.reporting.questions.compare import build_comparison, compare_studies, read_limits
     from jetbench.reporting.studies import read_studies
 
     limits = read_limits(fail_on) if fail_on is not None else []

@@ -15,6 +15,7 @@ from jetbench.cli.app import (
     errors,
     read_size,
 )
+from jetbench.cli.naming import read_network
 from jetbench.errors import ProfilingError, is_out_of_memory
 from jetbench.network.plan import AnyPlan, plan_network
 from jetbench.network.rules import format_size
@@ -22,7 +23,6 @@ from jetbench.reporting.sheets.cost import describe_check, describe_cost, print_
 
 if TYPE_CHECKING:
     from jetbench.profiling.crosscheck import CrossCheck
-from jetbench.cli.naming import read_network
 
 
 @app.command()

@@ -7,13 +7,11 @@ import typer
 
 from jetbench.cli.app import TORCH_DEVICES, errors
 from jetbench.errors import SpecError
+from jetbench.spec.values import parse_seconds
 
 if TYPE_CHECKING:
     from jetbench.spec.dataset import DatasetConfig
     from jetbench.study.place import Place
-from typing import TYPE_CHECKING
-
-from jetbench.spec.values import parse_seconds
 
 LossOption = Annotated[
     str | None,

@@ -6,11 +6,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from jetbench.cli.app import app, console
-from jetbench.errors import SpecError
-
-if TYPE_CHECKING:
-    from jetbench.reporting.studies import Study
-    from jetbench.reporting.tables.table import Table
 from jetbench.cli.output import (
     FORMATS,
     AllOption,
@@ -21,6 +16,11 @@ from jetbench.cli.output import (
     show_table,
     show_text,
 )
+from jetbench.errors import SpecError
+
+if TYPE_CHECKING:
+    from jetbench.reporting.studies import Study
+    from jetbench.reporting.tables.table import Table
 
 PER = ("network", "class", "evaluation", "axis", "device", "budget")
 
