@@ -25,8 +25,11 @@ LossOption = Annotated[
 
 def dataset_changes(asked: str, own: "DatasetConfig") -> dict[str, Any]:
     """`--dataset` (`asked`) as a change of a sweep or search with the data `own`, whose image size is kept."""
+    from jetbench.spec.dataset import DATASETS
+
     kind, _, path = asked.partition(":")
-    if kind not in ("streets", "camvid") or (kind == "streets" and path):
+    config = DATASETS.get(kind)
+    if config is None or (path and "path" not in config.model_fields):
         raise SpecError(f"--dataset {asked}: expected streets, camvid or camvid:PATH")
     kept = own.model_dump(mode="json") if own.name == kind else {"size": own.size}
     return {"dataset": {**kept, "name": kind, **({"path": path} if path else {})}}

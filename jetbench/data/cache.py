@@ -23,7 +23,7 @@ from jetbench.data import camvid, streets
 from jetbench.data.labels import VOID, Sample
 from jetbench.errors import DataError
 from jetbench.records.record import DatasetInfo
-from jetbench.spec.dataset import CamvidConfig, DatasetConfig
+from jetbench.spec.dataset import CamvidConfig, DatasetConfig, StreetsConfig
 
 CACHE_VERSION = 2
 SPLITS = ("train", "val", "test")
@@ -95,9 +95,11 @@ def open_source(config: DatasetConfig) -> Source:
     Raises:
         DataError: the folder is missing or is not laid out as CamVid.
     """
-    if isinstance(config, CamvidConfig):
-        return camvid.open_camvid(config)
-    return streets.Streets(config)
+    match config:
+        case CamvidConfig():
+            return camvid.open_camvid(config)
+        case StreetsConfig():
+            return streets.Streets(config)
 
 
 def cache_folder() -> Path:

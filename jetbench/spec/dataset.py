@@ -42,3 +42,4 @@ class CamvidConfig(Spec):
 
 
 DatasetConfig = Annotated[StreetsConfig | CamvidConfig, Field(discriminator="name")]
+DATASETS: dict[str, type[StreetsConfig] | type[CamvidConfig]] = {"streets": StreetsConfig, "camvid": CamvidConfig}
