@@ -33,7 +33,7 @@ test-all: $(STAMP) ## run every test; those that measure, or start a cluster, ru
 	$(BIN)/python -m pytest --all -m 'quiet or ray'
 
 benchmark: $(STAMP) ## how fast counting and running jobs are, and counting at length; needs a quiet machine
-	JETBENCH_EXAMPLES=2000 $(BIN)/python -m pytest tests/test_cost.py
+	JETBENCH_EXAMPLES=2000 $(BIN)/python -m pytest --all tests/network/test_closed_form.py
 	$(BIN)/python -m pytest -m benchmarks -s tests/benchmarks
 
 tables: $(STAMP) ## write reports/paper/ again, from the records in its folders

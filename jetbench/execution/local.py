@@ -44,7 +44,7 @@ def choose_device(wanted: str) -> str:
 
     has_cuda = torch.cuda.is_available()
     if wanted == "cuda" and not has_cuda:
-        raise SpecError("device cuda: this torch finds no CUDA device; use --device cpu or auto")
+        raise SpecError("device cuda: this torch finds no CUDA device; use --torch-device cpu or auto")
     return "cuda" if has_cuda and wanted != "cpu" else "cpu"
 
 

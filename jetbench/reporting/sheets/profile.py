@@ -26,6 +26,8 @@ from jetbench.reporting.sheets.figures import (
 )
 from jetbench.reporting.tables.columns import BY_NAME, numbers, words
 from jetbench.reporting.tables.footnotes import Notes
+from jetbench.reporting.tables.html import to_html
+from jetbench.reporting.tables.latex import to_latex
 from jetbench.reporting.tables.markdown import to_markdown
 from jetbench.reporting.tables.protocol import describe_machine
 from jetbench.reporting.tables.published import mark_of
@@ -42,8 +44,9 @@ STYLES: dict[Class, str] = {
     "missing": "dim",
 }
 VERDICT_STYLES = {"valid": "green", "suspect": "yellow", "invalid": "bold red", "not measured": "dim"}
-FIGURES, SHEET = "figures.csv", "profiles.md"
-FILES = (RECORDS, FIGURES, SHEET)
+FIGURES = "figures.csv"
+SHEETS = {"profiles.md": to_markdown, "profiles.tex": to_latex, "profiles.html": to_html}
+FILES = (RECORDS, FIGURES, *SHEETS)
 
 
 def print_profile(console: Console, record: Record, device: Device) -> None:
@@ -196,11 +199,13 @@ def describe_profile(record: Record, device: Device) -> dict[str, Any]:
 
 
 def write_profiles(folder: Path, records: Sequence[Record], device: Device) -> list[Path]:
-    """Append the records to the folder's records.jsonl; write figures.csv and profiles.md of them. Returns paths."""
+    """Append the records to the folder's records.jsonl; write figures.csv and the sheets of them. Returns paths."""
     folder.mkdir(parents=True, exist_ok=True)
     append_records(folder, *records)
     write_whole(folder / FIGURES, _figures_csv(records, device))
-    write_whole(folder / SHEET, to_markdown(figures_table(records, device)))
+    sheet = figures_table(records, device)
+    for name, write in SHEETS.items():
+        write_whole(folder / name, write(sheet))
     return [folder / name for name in FILES]
 
 
