@@ -8,6 +8,7 @@ from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tu
 
 from .sampler import Sampler, SamplerError
 from .sensors import SENSORS
+from .sensors.missing import Missing
 from .timing import Pass
 
 PATIENCE_S = 5.0
@@ -40,19 +41,19 @@ def capture(
     """
     reasons: List[str] = []
     for name in names:
-        reason = SENSORS[name].missing()
-        if reason is None:
+        missing = SENSORS[name].missing()
+        if missing is None:
             try:
                 with Sampler(name, interval_s) as sampler:
                     raw = run_windows(sampler, timed, plan, report)
                     # Counters are interpolated between two samples: one sample must come after the last window's end.
                     time.sleep(2 * sampler.meta["interval_s"] if sampler.is_alive else 0)
             except SamplerError as error:
-                reason = str(error)
+                missing = Missing(str(error))
             else:
                 raw.update(sensor=name, meta=sampler.meta, samples=sampler.samples, errors=sampler.errors)
                 return raw, reasons
-        reasons.append("{}: {}".format(name, reason))
+        reasons.append("{}: {}".format(name, missing))
     return None, reasons
 
 

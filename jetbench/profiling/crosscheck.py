@@ -11,6 +11,7 @@ from typing import Literal
 
 from torch import Tensor, nn
 
+from jetbench.errors import is_out_of_memory
 from jetbench.network.operations import Operation, dead_operations
 from jetbench.profiling.counts import COUNTERS, ToolCount
 from jetbench.profiling.trace import trace_network
@@ -128,7 +129,7 @@ def cross_check(model: nn.Module, images: Tensor) -> CrossCheck:
         try:
             tools.append(compare_counts(count(model, images), rows, gone))
         except (RuntimeError, ImportError, ValueError, TypeError, KeyError, AttributeError) as error:
-            if "memory" in str(error).lower():
+            if is_out_of_memory(error):
                 raise  # the machine ran out of memory; the tool did not fail
             failed[count.__name__.removeprefix("count_with_")] = f"{type(error).__name__}: {error}"
     by_none = [row.operation for row in rows if not any(tool.by_row.get(row.operation) for tool in tools)]

@@ -12,6 +12,7 @@ from jetbench.probe import machine
 from jetbench.probe.machine import cores
 from jetbench.probe.sampler import Sampler, SamplerError
 from jetbench.probe.sensors import SENSORS
+from jetbench.probe.sensors.missing import Missing
 from jetbench.profiling.host import describe_host, host_device, read_identity
 from jetbench.spec.device import Device
 
@@ -114,8 +115,8 @@ def _power(device: Device) -> list[Ability]:
     """Each sensor that this device may have, after an attempt to read it."""
     findings = []
     for name in device.sensors:
-        reason = SENSORS[name].missing()
-        if reason is None:
+        missing = SENSORS[name].missing()
+        if missing is None:
             try:
                 with Sampler(name) as sampler:
                     rails = ", ".join(sampler.meta.get("rails", ())) or "no rails"
@@ -124,11 +125,8 @@ def _power(device: Device) -> list[Ability]:
                     )
                 continue
             except SamplerError as error:
-                reason = str(error)
-        text, _, mend = reason.partition("; ")
-        if not mend and ": pip install" in text:
-            text, _, mend = text.partition(": ")
-        findings.append(Ability(f"power: {name}", "no", text, mend))
+                missing = Missing(str(error))
+        findings.append(Ability(f"power: {name}", "no", missing.reason, missing.remedy))
     if not any(finding.state == "yes" for finding in findings):
         findings.append(
             Ability("power", "no", "no sensor can be read: tables show a dash for power and energy, never a guess")

@@ -30,7 +30,7 @@ class Ledger:
     """The records of a search.
 
     `counts` are the numbers of proposals by outcome: `trained`, `stopped` early, `failed`, `repeated`, `unbuildable`,
-    `taken over` from another study, and `over LIMIT`.
+    `taken over` from another study, `over` a limit. `over` are the numbers of the latter by limit.
     """
 
     def __init__(self, space: SearchSpace, board: Device | None = None, is_here: bool = True) -> None:
@@ -49,6 +49,7 @@ class Ledger:
         wanted = (*self.goals, *self.search.limits.given)
         self.measures = is_here and any(name in UNMEASURED for name in wanted)
         self.counts: Counter[str] = Counter()
+        self.over: Counter[str] = Counter()
         self.landed: list[Record] = []
         self.known: dict[str, Record] = {}
         self._in_a_row: Counter[str] = Counter()
@@ -67,7 +68,10 @@ class Ledger:
             self._in_a_row["measured"] += 1
         else:
             self._in_a_row["counted"] += 1
-        self.counts["taken over" if self.own_number(record.variant) is None else outcome] += 1
+        is_own = self.own_number(record.variant) is not None
+        self.counts[outcome if is_own else "taken over"] += 1
+        if is_own and limit is not None:
+            self.over[limit] += 1
         return True
 
     def enter_all(self, records: Sequence[Record], retry_failed: bool = False) -> "Ledger":
@@ -89,8 +93,8 @@ class Ledger:
 
     def describe(self) -> str:
         """One line about the outcomes of the proposals so far."""
-        over = sum(count for what, count in self.counts.items() if what.startswith("over "))
-        by = ", ".join(f"{w.removeprefix('over ')} {n}" for w, n in self.counts.most_common() if w.startswith("over "))
+        over = self.counts["over"]
+        by = ", ".join(f"{limit} {count}" for limit, count in self.over.most_common())
         parts = [f"{self.counts['trained']} trained"]
         parts += [f"{self.counts['stopped']} stopped early"] * (self.counts["stopped"] > 0)
         parts += [f"{over} over a limit ({by})"] * (over > 0)
@@ -250,13 +254,12 @@ class Ledger:
 
 
 def outcome_of(record: Record) -> str:
-    """`trained`, `stopped`, `failed` or `over LIMIT`."""
+    """`trained`, `stopped`, `failed`, or `over` a limit."""
     if record.failure is None:
         return "trained"
     if record.failure.status == "stopped":
         return "stopped"
-    limit = limit_of(record)
-    return f"over {limit}" if limit else "failed"
+    return "failed" if limit_of(record) is None else "over"
 
 
 def limit_of(record: Record) -> str | None:

@@ -115,7 +115,7 @@ def test_throttling_is_seen_outside_power_windows_too(gpu: Callable[..., Path]) 
 def test_without_a_driver_the_reason_is_given() -> None:
     if Path("/proc/driver/nvidia").exists():
         pytest.skip("this machine has an NVIDIA driver")
-    assert "driver" in (SENSORS["nvml"].missing() or "")
+    assert "driver" in str(SENSORS["nvml"].missing())
     with pytest.raises(SamplerError, match="NVML"):
         Sampler("nvml").__enter__()
 
@@ -177,14 +177,14 @@ def test_counters_that_only_root_may_read_say_what_mends_it(zones: dict[str, Pat
         zones["dram"].mkdir()  # root may read any file, but no folder
     else:
         zones["dram"].chmod(0)
-    assert "sudo chmod a+r" in (rapl.missing() or "")
+    assert "sudo chmod a+r" in str(rapl.missing())
 
 
 def test_a_machine_without_sensors_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rapl, "ZONES", str(tmp_path / "none:*"))
     monkeypatch.setattr(ina3221, "I2C", str(tmp_path))
-    assert "has no RAPL counters" in (rapl.missing() or "")
-    assert "no INA3221" in (ina3221.missing() or "")
+    assert "has no RAPL counters" in str(rapl.missing())
+    assert "no INA3221" in str(ina3221.missing())
 
 
 def test_a_sensor_that_crashes_is_no_silence() -> None:

@@ -58,7 +58,7 @@ def test_what_is_over_a_limit_is_never_trained_and_says_by_how_much(drive: Drive
                 f"parameters: {parameters:,} is {parameters / 40_000 - 1:.0%} over the limit of 40,000"
             )
     assert proposer.ledger.counts["trained"] == 8
-    assert proposer.ledger.counts["over parameters"] == len(over)
+    assert proposer.ledger.over["parameters"] == len(over)
 
 
 def test_counts_are_checked_before_what_must_be_measured(drive: Drive) -> None:
@@ -110,7 +110,7 @@ def test_what_a_data_sheet_rules_out_is_stopped_before_anything_is_measured(is_h
     assert proposer.ask() is None
     assert proposer.ended_by
     assert "estimated latency: " in proposer.ended_by
-    assert proposer.ledger.counts == {"over estimated latency": MOST_OVER}
+    assert proposer.ledger.over == {"estimated latency": MOST_OVER}
 
 
 def test_a_data_sheet_without_peaks_rules_nothing_out(drive: Drive) -> None:

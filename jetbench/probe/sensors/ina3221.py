@@ -9,6 +9,8 @@ import threading
 import time
 from typing import Any, Callable, Dict, List, NamedTuple, Optional
 
+from .missing import Missing
+
 DEFAULT_INTERVAL_S = 0.2
 # JetPack 4's iio driver by default makes the chip average 64 conversions of 2.2 ms of each of three channels.
 IIO_AVERAGING_S = 0.42
@@ -21,7 +23,7 @@ class _Rail(NamedTuple):
     current_path: str  # mA
 
 
-def missing() -> Optional[str]:
+def missing() -> Optional[Missing]:
     """Why this sensor cannot be read here, and how to mend it; None if it can be read."""
     rails = _rails()
     if rails:
@@ -29,11 +31,15 @@ def missing() -> Optional[str]:
             try:
                 _watts(rail)
             except OSError as error:
-                return "{}: {}; make it readable for users, or use jtop".format(rail.current_path, error.strerror)
+                return Missing(
+                    "{}: {}".format(rail.current_path, error.strerror), "make it readable for users, or use jtop"
+                )
             except ValueError:
                 pass  # a reading that is empty now may be a number in a moment
         return None
-    return "this machine has no INA3221 power monitor in {} (all Jetsons but the Nano 2GB have one)".format(I2C)
+    return Missing(
+        "this machine has no INA3221 power monitor in {} (all Jetsons but the Nano 2GB have one)".format(I2C)
+    )
 
 
 def stream(interval: float, emit: Callable[[Dict[str, Any]], None], stopped: threading.Event) -> None:

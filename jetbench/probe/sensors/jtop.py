@@ -10,6 +10,7 @@ import time
 from typing import Any, Callable, Dict, List, Optional
 
 from . import ina3221
+from .missing import Missing
 
 DEFAULT_INTERVAL_S = 0.5
 SHORTEST_INTERVAL_S = 0.1  # at shorter intervals the client ends silently as soon as the service is late once
@@ -17,23 +18,26 @@ START_TIMEOUT_S = 5.0
 SOCKET = "/run/jtop.sock"
 
 
-def missing() -> Optional[str]:
+def missing() -> Optional[Missing]:
     """Why this sensor cannot be read here, and how to mend it; None if a service seems to run."""
     from importlib.util import find_spec
 
     if not os.path.exists(SOCKET):
-        return (
-            "the jtop service does not run here ({} is missing); on a Jetson run: sudo pip3 install -U jetson-stats, "
-            "then sudo systemctl restart jtop; in a container add: -v /run/jtop.sock:/run/jtop.sock".format(SOCKET)
+        return Missing(
+            "the jtop service does not run here ({} is missing)".format(SOCKET),
+            "on a Jetson run: sudo pip3 install -U jetson-stats, then sudo systemctl restart jtop; in a container add: "
+            "-v /run/jtop.sock:/run/jtop.sock",
         )
     if find_spec("jtop") is None:
-        return (
-            "jtop needs jetson-stats in this Python, in the same version as the service: pip install 'jetbench[jetson]'"
+        return Missing(
+            "jtop needs jetson-stats in this Python, in the same version as the service",
+            "pip install 'jetbench[jetson]'",
         )
     if not os.access(SOCKET, os.R_OK | os.W_OK):
-        return (
-            "{} belongs to a group that this user is not in; run: sudo usermod -aG jtop $USER and log in again; "
-            "in a container add: --group-add $(getent group jtop | cut -d: -f3)".format(SOCKET)
+        return Missing(
+            "{} belongs to a group that this user is not in".format(SOCKET),
+            "run: sudo usermod -aG jtop $USER and log in again; in a container add: "
+            "--group-add $(getent group jtop | cut -d: -f3)",
         )
     return None
 

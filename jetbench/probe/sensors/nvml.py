@@ -9,22 +9,26 @@ import threading
 import time
 from typing import Any, Callable, Dict, Optional
 
+from .missing import Missing
+
 DEFAULT_INTERVAL_S = 0.1
 # nvmlClocksThrottleReason...: software and hardware thermal slowdown, hardware slowdown, power brake.
 THROTTLES = {0x8: "hardware slowdown", 0x20: "thermal", 0x40: "thermal, by hardware", 0x80: "power brake"}
 POWER_CAP = 0x4
 
 
-def missing() -> Optional[str]:
+def missing() -> Optional[Missing]:
     """Why this sensor cannot be read here, and how to mend it; None if it can be read."""
     try:
         import pynvml
     except ImportError:
-        return "NVML needs nvidia-ml-py: pip install nvidia-ml-py"
+        return Missing("NVML needs nvidia-ml-py", "pip install nvidia-ml-py")
     try:
         pynvml.nvmlInit()
     except pynvml.NVMLError as error:
-        return "the NVIDIA driver does not answer ({}); on a machine with a GPU install its driver".format(error)
+        return Missing(
+            "the NVIDIA driver does not answer ({})".format(error), "on a machine with a GPU install its driver"
+        )
     try:
         handle = _handle(pynvml)
         try:
@@ -33,10 +37,10 @@ def missing() -> Optional[str]:
             try:
                 pynvml.nvmlDeviceGetPowerUsage(handle)
             except pynvml.NVMLError as error:
-                return "this GPU reports no energy and no power ({})".format(error)
+                return Missing("this GPU reports no energy and no power ({})".format(error))
         return None
     except (pynvml.NVMLError, IndexError, ValueError) as error:
-        return "NVML does not find the GPU of CUDA_VISIBLE_DEVICES ({})".format(error)
+        return Missing("NVML does not find the GPU of CUDA_VISIBLE_DEVICES ({})".format(error))
     finally:
         pynvml.nvmlShutdown()
 

@@ -9,21 +9,25 @@ import threading
 import time
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
+from .missing import Missing
+
 DEFAULT_INTERVAL_S = 0.1
 ZONES = "/sys/class/powercap/intel-rapl:*"
 MEND = "sudo chmod a+r /sys/class/powercap/intel-rapl*/energy_uj (lasts until the next start)"
 
 
-def missing() -> Optional[str]:
+def missing() -> Optional[Missing]:
     """Why this sensor cannot be read here, and how to mend it; None if it can be read."""
     zones = _zones()
     if not zones:
-        return "this machine has no RAPL counters (virtual machines and ARM processors have none)"
+        return Missing("this machine has no RAPL counters (virtual machines and ARM processors have none)")
     for _, folder in zones:
         try:
             _microjoules(folder)
         except OSError as error:
-            return "{}/energy_uj: {}; make it readable for users: {}".format(folder, error.strerror, MEND)
+            return Missing(
+                "{}/energy_uj: {}".format(folder, error.strerror), "make it readable for users: {}".format(MEND)
+            )
     return None
 
 
