@@ -33,7 +33,9 @@ def bundle(
     ] = None,
     classes: Annotated[int | None, typer.Option("--classes", help="Number of classes. Default: 11.")] = None,
     changes: SetOption = None,
-    dtype: Annotated[str | None, typer.Option(metavar="TYPE", help="fp32 or fp16. Default: the device's.")] = None,
+    dtype: Annotated[
+        str | None, typer.Option(metavar="TYPE", help="fp32 only: a bundle's weights are frozen as fp32.")
+    ] = None,
     processes: Annotated[int, typer.Option(min=1, help="Time in this many fresh processes.")] = PROCESSES,
     power: Annotated[str, typer.Option(help="Power sensor, as for `jetbench profile`.")] = "auto",
     idle: Annotated[

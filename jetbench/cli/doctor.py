@@ -24,7 +24,7 @@ def doctor(as_json: JsonOption = False) -> None:
     )
     table.add_column("", no_wrap=True)
     table.add_column("what", no_wrap=True, style="bold")
-    table.add_column("how it stands")
+    table.add_column("status")
     for finding in findings:
         style, mark = {"yes": ("green", "yes"), "no": ("red", "no"), "partly": ("yellow", "partly")}[finding.state]
         text = escape(finding.text) + (f"\n[yellow]mend:[/] {escape(finding.mend)}" if finding.mend else "")

@@ -71,6 +71,8 @@ class Server:
 
     def listen(self) -> None:
         """Read which processes have begun and ended; if the server has ended, so have they."""
+        if self._replies.closed:
+            return  # `stop` has ended them all
         alive = self.is_alive  # checked before reading, so that its last messages are read
         while part := self._replies.read(65536):
             *lines, self._rest = (self._rest + part).split(b"\n")
@@ -87,6 +89,8 @@ class Server:
         with contextlib.suppress(OSError):
             os.killpg(self.pid, signal.SIGKILL)
         self._process.wait()
+        for child in self._children.values():
+            child.returncode = EXIT_UNABLE if child.returncode is None else child.returncode
         for stream in (self._requests, self._replies):
             with contextlib.suppress(OSError):
                 stream.close()

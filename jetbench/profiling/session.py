@@ -76,7 +76,7 @@ def find_site(device: str = "auto") -> Site:
     identity = read_identity()
     target = host_device(identity) if device == "auto" else load_device(device)
     if not is_here(target, identity):
-        return Site(target, None, f"this machine is no {target.title} (it is:  {describe_host(identity)})")
+        return Site(target, None, f"this machine is not a {target.title} (it is: {describe_host(identity)})")
     where = torch_device(target).type
     remark = ""
     if target.accelerator != where:

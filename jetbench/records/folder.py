@@ -103,10 +103,10 @@ def keep_sweep(folder: Path, sweep: Sweep | Search) -> None:
         several = bool(stored.get("budgets")), bool(requested.get("budgets"))
         if all(several):
             free = (*free, "training.budget.")  # no variant uses it then
-        lines = list(_differences("", stored, requested))
-        differences = [f"  {line}" for line in lines if not line.startswith(free)]
+        found = list(_differences("", stored, requested))
+        differences = [f"  {where}: {text}" for where, text in found if not f"{where}:".startswith(free)]
         if several[0] != several[1]:
-            differences += [f"  {line}" for line in lines if line.startswith("budgets:")]
+            differences += [f"  {where}: {text}" for where, text in found if where == "budgets"]
         if differences:
             raise StudyError(
                 f"{folder}: holds another {kind}; rows of both in one table would not be comparable. It differs in\n"
@@ -118,12 +118,13 @@ def keep_sweep(folder: Path, sweep: Sweep | Search) -> None:
     write_whole(path, yaml.safe_dump(requested, sort_keys=False, allow_unicode=True))
 
 
-def _differences(where: str, stored: object, requested: object) -> Iterator[str]:
+def _differences(where: str, stored: object, requested: object) -> Iterator[tuple[str, str]]:
+    """The dotted key of each value that differs, and both values in words."""
     if isinstance(stored, dict) and isinstance(requested, dict):
         for key in [*stored, *(key for key in requested if key not in stored)]:
             yield from _differences(f"{where}.{key}".lstrip("."), stored.get(key), requested.get(key))
     elif stored != requested:
-        yield f"{where}: {stored!r} in the folder, {requested!r} requested"
+        yield where, f"{stored!r} in the folder, {requested!r} requested"
 
 
 def read_records(folder: Path) -> list[Record]:

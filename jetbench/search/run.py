@@ -243,7 +243,7 @@ def find_board(asked: Search) -> tuple[Device, bool, str]:
     board = load_device(asked.board)
     if is_here(board, identity):
         return with_card(board), True, ""
-    why = f"this machine is no {board.title} (it is: {describe_host(identity)})"
+    why = f"this machine is not a {board.title} (it is: {describe_host(identity)})"
     wanted = [goal for goal in asked.objectives if goal in ("latency", "energy")]
     if wanted:
         raise SpecError(f"objective {wanted[0]}: {why}; run the search there, or use --objectives miou,macs")

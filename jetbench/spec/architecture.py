@@ -240,13 +240,13 @@ class Architecture(Spec):
     expansion: PositiveInt = 2
     """Channels inside a JetBlock, as a multiple of its input (section 2.2)."""
     smallest_map: PositiveInt = 16
-    """The pyramid halves the longer side until it is at most this."""
+    """The pyramid halves the longer side until it is at most `smallest_map`."""
     groups: GroupRule = "mean-divisor"
     """Groups of 1x1 convolutions: a count, `mean-divisor`, `gcd`, `at-most-N`."""
     activation: ActivationName = "reu"
     """Activation; REU is the paper's (section 2.2)."""
     skip: Skip | None = None
-    """What a residual JetBlock adds its input to."""
+    """What a skip of a residual JetBlock spans: the block, each operation, or none."""
     jetconv: JetConv = JetConv()
     stages: Stages = Stages()
     decoder: Decoder

@@ -62,9 +62,9 @@ class JetLossConfig(Spec):
     """
 
     rare_share: Annotated[float, Field(gt=0, le=1)] = 0.0001
-    """Share of pixels below which a class begins to weigh more."""
+    """A class with a smaller share of the pixels gets a larger weight."""
     beta: Annotated[float, Field(ge=0, lt=1)] | None = None
-    """Class weights by Cui's beta instead; 0 is uniform."""
+    """Class weights by Cui's beta in place of `rare_share`; 0 is uniform."""
     recall: NonNegativeFloat = 1.0
     """Weight of the recall term (section 2.4)."""
     precision: NonNegativeFloat = 1.0

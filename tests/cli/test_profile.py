@@ -27,7 +27,7 @@ def figures(folder: Path) -> dict[tuple[str, str], dict[str, str]]:
 def test_off_the_board_counts_are_given_and_an_estimate_says_so_everywhere(tmp_path: Path) -> None:
     text = jetbench("profile", "--device", "agx", cwd=tmp_path)
     first, *lines = text.splitlines()
-    assert first.startswith("Not measured: this machine is no Jetson AGX Xavier (it is: ")
+    assert first.startswith("Not measured: this machine is not a Jetson AGX Xavier (it is: ")
     shown = {" ".join(line.split()[:3]) for line in lines}
     assert "counted parameters 522,914" in shown
     assert any(
@@ -101,7 +101,7 @@ def test_settings_are_axes_and_a_paced_run_counts_missed_deadlines(tmp_path: Pat
     ("arguments", "message"),
     [
         (("--device", "agxx"), "did you mean agx?"),
-        (("--device", "agx", "--require-measured"), "this machine is no Jetson AGX Xavier"),
+        (("--device", "agx", "--require-measured"), "this machine is not a Jetson AGX Xavier"),
         (("--device", "cpu", "--dtype", "fp8"), "--dtype: 'fp8': expected fp32, fp16, bf16"),
         (("--device", "cpu", "--batch", "0"), "--batch: '0' is not a whole number above 0"),
         (("--device", "cpu", "--precision", "0"), "--precision: '0' is not a share"),
@@ -194,7 +194,7 @@ def test_devices_lists_and_shows_sources() -> None:
 def test_your_own_device_by_path(tmp_path: Path) -> None:
     text = (DEVICES / "nano.yaml").read_text().replace("Jetson Nano 4GB", "my nano")
     (tmp_path / "mine.yaml").write_text(text)
-    assert "this machine is no my nano" in jetbench("profile", "--device", "mine.yaml", cwd=tmp_path)
+    assert "this machine is not a my nano" in jetbench("profile", "--device", "mine.yaml", cwd=tmp_path)
     assert (tmp_path / "reports" / "profile-mine" / "profiles.md").exists()
 
 

@@ -104,8 +104,8 @@ def test_a_search_goes_on_grows_and_ends_in_networks_to_build_on(search: Path, t
         (("search", "search-quick", "--max-macs", "1k"), "over the limit of"),
         (("search", "search-quick", "--max-latency", "soon"), "'soon' is not a latency"),
         (("search", "search-quick", "--sampler", "guess"), "sampler"),
-        (("search", "search-nano", "--device", "agx"), "objective latency: this machine is no Jetson AGX Xavier"),
-        (("search", "search-quick", "--max-energy", "1mJ", "--device", "agx"), "--max-energy: this machine is no"),
+        (("search", "search-nano", "--device", "agx"), "objective latency: this machine is not a Jetson AGX Xavier"),
+        (("search", "search-quick", "--max-energy", "1mJ", "--device", "agx"), "--max-energy: this machine is not a"),
     ],
 )
 def test_bad_input_gets_one_clear_error(arguments: tuple[str, ...], message: str, refused: Callable[..., str]) -> None:

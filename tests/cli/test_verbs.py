@@ -144,7 +144,7 @@ def test_output_that_cannot_be_encoded_or_is_not_read_ends_nothing(tmp_path: Pat
 def test_a_sweep_may_only_train_by_a_loss_of_the_command_line(tmp_path: Path) -> None:
     (tmp_path / "tiny.yaml").write_text(SWEEP.replace("[1, gcd]", "[1]"))
     text = jetbench("sweep", "tiny.yaml", "--loss", "dice", "--set", "profile=false", cwd=tmp_path)
-    assert "Profiled: no row, as was asked for" in text
+    assert "Profiled: no row, as requested" in text
     for made in read_records(tmp_path / "reports" / "tiny"):
         assert made.recipe.loss == "dice"
         assert made.training

@@ -112,6 +112,12 @@ def test_stop_ends_jobs_that_are_under_way(executor: LocalExecutor, tmp_path: Pa
     assert executor.running() == []
 
 
+def test_stop_ends_jobs_whose_processes_still_load(executor: LocalExecutor, tmp_path: Path) -> None:
+    executor.submit(job(tmp_path, budget="600 seconds"))
+    executor.stop()
+    assert executor.running() == []
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="the kernel ends orphans on Linux only")
 def test_a_job_dies_with_its_driver(tmp_path: Path) -> None:
     program = (

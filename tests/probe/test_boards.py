@@ -197,5 +197,5 @@ def test_a_board_is_no_other_board(tmp_path: Path) -> None:
     command = [*JETBENCH, "profile", "--device", "agx", "--require-measured", "--reports", str(tmp_path / "r")]
     ran = run_on("agx-orin", tmp_path, command, "--service", "none")
     assert ran.code == 2
-    assert "this machine is no Jetson AGX Xavier (it is: NVIDIA Jetson AGX Orin Developer Kit)" in ran.err
+    assert "this machine is not a Jetson AGX Xavier (it is: NVIDIA Jetson AGX Orin Developer Kit)" in ran.err
     assert not (tmp_path / "r").exists()

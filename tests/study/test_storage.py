@@ -161,7 +161,7 @@ def test_a_study_is_copied_between_a_folder_and_a_database(study: Study, databas
     said = jetbench("study", "copy", str(study.folder), database)
     assert "made-up: 3 trials copied to postgresql+psycopg://jetbench:***@" in said
     assert "secret" not in said
-    assert "has a study made-up already" in jetbench("study", "copy", str(study.folder), database, code=2)
+    assert "already has a study made-up" in jetbench("study", "copy", str(study.folder), database, code=2)
     # The folder goes on with the copy, and tells nothing twice.
     study.run(5, code=3, storage=database)
     assert len(trials(database)) == 5
@@ -179,7 +179,7 @@ def test_a_study_is_copied_between_a_folder_and_a_database(study: Study, databas
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("study", "copy", "nowhere", "sqlite:///x.db"), "nowhere: is neither a report folder nor an address"),
+        (("study", "copy", "nowhere", "sqlite:///x.db"), "nowhere: not a report folder; give one, or an address"),
         (("study", "copy", "sqlite:///none.db", "sqlite:///x.db"), "none.db: no such file"),
         (("study", "copy", "postgresql://a:b@127.0.0.1:1/x", "sqlite:///x.db"), "storage postgresql+psycopg://a:***@"),
         (("sweep", "nano", "--storage", "nonsense"), "nonsense: not a database address"),
@@ -236,7 +236,7 @@ def test_a_study_of_somebody_else_is_left_alone(study: Study, database: str) -> 
     with opened(database) as storage:
         own = optuna.create_study(study_name="made-up", storage=storage)
         own.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=3)
-    assert "its study made-up is not of jetbench" in study.run(2, code=2, storage=database)
+    assert "its study made-up was not made by jetbench" in study.run(2, code=2, storage=database)
     assert len(trials(database)) == 3
 
 

@@ -261,7 +261,7 @@ def _describe(comparison: StudyComparison, shown: Iterable[str]) -> list[str]:
         lines.append(f"{BY_NAME[metric].heading}: {counts}{_mean(metric, comparison.pairs)}.")
     if any(change.outcome == "not told" for pair in comparison.pairs for change in pair.changes.values()):
         lines.append(
-            "Uncertainty unknown: there is only one training of each variant; add seeds (training.seed: [0, 1, 2])."
+            "Uncertainty unknown: there is only one training of each variant; add `seeds: [0, 1, 2]` to both sweeps."
         )
     for names, study in ((comparison.only_before, comparison.before), (comparison.only_after, comparison.after)):
         if names:

@@ -172,9 +172,9 @@ def build_effects(study: Study) -> Table:
     Raises:
         SpecError: no two variants differ in one key only, or the rows do not compare.
     """
-    rows = believed(rows_of(study.records, study.name))
-    records = [record for row in rows for record in row.records]
-    groups = group_rows(rows, ("counted", "trained", "measured"))
+    rows = rows_of(study.records, study.name)
+    records = [record for row in believed(rows) for record in row.records]
+    groups = group_rows(believed(rows), ("counted", "trained", "measured"))
     if len(groups) > 1:
         raise SpecError(f"these rows do not compare:\n{describe_differences(groups)}")
     values = list_effects(records)
