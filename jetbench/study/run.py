@@ -180,7 +180,7 @@ def check_board(name: str) -> None:
     board, identity = load_device(name), read_identity()
     if not is_here(board, identity):
         raise SpecError(
-            f"--device {name}: this machine is no {board.title} (it is: {describe_host(identity)}); run the sweep "
+            f"--device {name}: this machine is not a {board.title} (it is: {describe_host(identity)}); run the sweep "
             "there, or with --ray on a cluster in which a machine has the board's token"
         )
 
