@@ -377,7 +377,7 @@ def test_a_screening_stops_at_ctrl_c_with_a_word(tmp_path: Path, delay: float) -
         (("screen", "nono"), "no bundled spaces of that name; bundled: nano"),
         (("screen", "nano", "--max-params", "lots"), "--max-params: 'lots' is not a count; write 40000"),
         (("screen", "nano", "--max-memory", "64"), "--max-memory: '64' is not a size in bytes; write 64MiB"),
-        (("screen", "nano", "--reports", "/dev/null", "--samples", "3"), "/dev/null is a file or not open to writing"),
+        (("screen", "nano", "--reports", "/dev/null", "--samples", "3"), "/dev/null is a file or not writable"),
         (("screen", "nano", "--by", "speed"), "--by speed: expected one of parameters, macs, eq2, memory"),
         (("screen", "nano", "--all", "--samples", "3"), "contradict each other"),
         (("screen", "nano", "--size", "8x8", "--samples", "3"), "none of its variants can be built"),

@@ -30,7 +30,7 @@ def test_every_file_is_what_its_records_give(tmp_path: Path) -> None:
 
 
 def test_a_folder_without_its_studies_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(SpecError, match="the studies realtime, .* are missing"):
+    with pytest.raises(SpecError, match=r"the studies realtime, .* are missing"):
         paper.write_paper(tmp_path)
 
 
