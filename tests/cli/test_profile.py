@@ -42,7 +42,7 @@ def test_off_the_board_counts_are_given_and_an_estimate_says_so_everywhere(tmp_p
     assert kinds["latency_model_s"] == kinds["power_w"] == kinds["peak_memory_bytes"] == "missing"
     assert kinds["reported_fps"] == "reported"
     assert "measured" not in kinds.values()
-    assert all("is no Jetson AGX Xavier" in row["how"] for row in rows.values() if row["class"] == "missing")
+    assert all("is not a Jetson AGX Xavier" in row["how"] for row in rows.values() if row["class"] == "missing")
     assert "ESTIMATE, not measured" in (folder / "profiles.md").read_text()
     (line,) = (folder / "records.jsonl").read_text().splitlines()
     profile = ProfileRow.model_validate_json(line).profile
