@@ -61,7 +61,7 @@ def _device_here(request: ProfileRequest) -> tuple[Device, str]:
     board = load_device(request.board)
     if not is_here(board, identity):
         raise ProfilingError(
-            f"{socket.gethostname()} must profile as {board.name}, but is no {board.title} (it is: "
+            f"{socket.gethostname()} must profile as {board.name}, but is not a {board.title} (it is: "
             f"{describe_host(identity)})"
         )
     return with_card(board), str(torch_device(board))

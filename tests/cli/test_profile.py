@@ -48,7 +48,7 @@ def test_off_the_board_counts_are_given_and_an_estimate_says_so_everywhere(tmp_p
     profile = ProfileRow.model_validate_json(line).profile
     assert (profile.model_latency, profile.energy, profile.memory) == (None, None, None)
     assert profile.estimate
-    assert "is no Jetson AGX Xavier" in profile.notes["latency"]
+    assert "is not a Jetson AGX Xavier" in profile.notes["latency"]
     again = jetbench("profile", "--device", "agx", "--dtype", "fp16", "--json", cwd=tmp_path)
     told = json.loads(again[: again.rindex("}") + 1])  # what is no JSON goes to the other stream
     assert told["verdict"]["level"] == "not measured"

@@ -250,7 +250,7 @@ def test_a_real_training_gives_the_same_numbers_and_a_machine_is_not_taken_for_a
     (far,) = read_records(tmp_path / "reports" / "far")
     assert far.failure
     assert far.failure.phase == "profile"
-    assert "must profile as agx, but is no Jetson AGX Xavier" in far.failure.reason
+    assert "must profile as agx, but is not a Jetson AGX Xavier" in far.failure.reason
     jetbench("sweep", "tiny.yaml", "--name", "near", cwd=tmp_path)
     (near,) = read_records(tmp_path / "reports" / "near")
     assert far.training
@@ -264,7 +264,7 @@ def test_a_real_training_gives_the_same_numbers_and_a_machine_is_not_taken_for_a
         assert list(one.keys()) == list(other.keys())
         assert all(torch.equal(one.get_tensor(name), other.get_tensor(name)) for name in one.keys())  # noqa: SIM118
     refused = jetbench("sweep", "tiny.yaml", "--device", "agx", "--name", "other", cwd=tmp_path, code=2)
-    assert "this machine is no Jetson AGX Xavier" in refused
+    assert "this machine is not a Jetson AGX Xavier" in refused
 
 
 def test_a_teacher_that_stands_here_teaches_on_another_machine(cluster: Cluster, tmp_path: Path) -> None:
