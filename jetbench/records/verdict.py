@@ -3,6 +3,7 @@
 The rules apply when a record is read, not when it is made, so a better rule also judges old records.
 """
 
+import math
 import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -127,9 +128,10 @@ def two_peaks(samples: Sequence[float]) -> tuple[float, float] | None:
     # Clipped to the 2nd and 98th percentile, because single outliers would dominate the variance.
     low, high = ordered[round(0.02 * (count - 1))], ordered[round(0.98 * (count - 1))]
     ordered = [min(max(sample, low), high) for sample in ordered]
-    mean, total = statistics.fmean(ordered), statistics.pvariance(ordered)
-    if total == 0:
+    if ordered[0] == ordered[-1]:
         return None
+    mean = statistics.fmean(ordered)
+    total = math.fsum((sample - mean) ** 2 for sample in ordered) / count  # pvariance is exact, and ten times slower
     best, cut, left = 0.0, 0, 0.0
     for index in range(1, count):
         left += ordered[index - 1]

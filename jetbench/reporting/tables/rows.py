@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 from jetbench.network.variants import SEED, describe_changes
@@ -34,7 +35,7 @@ class Row:
         """The profiles of the seeds that were profiled."""
         return tuple(record.profile for record in self.records if record.profile is not None)
 
-    @property
+    @cached_property
     def level(self) -> Level:
         """The worst verdict of the row's profiles; valid if it has none."""
         return max((judge(profile).level for profile in self.profiles), key=WORST.index, default="valid")
