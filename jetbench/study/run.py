@@ -143,13 +143,17 @@ def list_variants(
     """A sweep, its variants, and True if its data are assumed: CamVid is missing, and its usual form is used.
 
     Raises:
-        SpecError: a variant cannot be built.
+        SpecError: a variant cannot be built, its teacher is missing, or the device does not exist.
         DataError: the dataset is missing or damaged, and its usual form is not known.
     """
     checked = _read(sweep, changes)
     read_quoted(checked.quoted)
     source, is_assumed = _open_or_assume(checked)
-    return checked, expand_sweep(checked, len(source.class_names), source.size), is_assumed
+    variants = expand_sweep(checked, len(source.class_names), source.size)
+    _check_teachers(variants)
+    if checked.board is not None:
+        load_device(checked.board)
+    return checked, variants, is_assumed
 
 
 def _read(sweep: Sweep | str | Path, changes: Mapping[str, Any] | None) -> Sweep:

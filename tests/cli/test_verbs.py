@@ -74,6 +74,8 @@ def test_show_prints_blocks_and_json_with_the_same_totals() -> None:
         (("sweep", "nano", "--dataset", "cityscapes"), "expected streets, camvid or camvid:PATH"),
         (("sweep", "nano", "--dataset", "camvid:/nowhere"), "/nowhere: no such folder"),
         (("sweep", "nano", "--budget", "soon"), "'soon' is not a budget"),
+        (("sweep", "nano", "--device", "tpu", "--dry-run"), "tpu: no such file, and no bundled devices of that name"),
+        (("sweep", "nano", "--set", "training.teacher=no.safetensors", "--dry-run"), "no.safetensors"),
         (("sweep", "nano", "--name", "a/b", "--dry-run"), "name"),
         (("sweep", "missing.yaml"), "no bundled sweeps of that name; bundled: "),
         (("table", "nowhere"), "not a report folder"),
