@@ -187,7 +187,7 @@ def test_a_sweep_from_end_to_end_then_again_then_its_weights(tmp_path: Path) -> 
     assert len(weights) == 3
     found = json.loads(jetbench("profile", str(weights[0]), "--quick", "--json", cwd=tmp_path))
     assert found["profile"]["parameters"] in {r.profile.parameters for r in records if r.profile}
-    assert found["trained"]
+    assert found["is_trained"]
 
     (folder / "table.md").unlink()
     jetbench("table", str(folder))
