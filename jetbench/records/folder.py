@@ -103,10 +103,10 @@ def keep_sweep(folder: Path, sweep: Sweep | Search) -> None:
         several = bool(stored.get("budgets")), bool(requested.get("budgets"))
         if all(several):
             free = (*free, "training.budget.")  # no variant uses it then
-        found = list(_differences("", stored, requested))
-        differences = [f"  {where}: {text}" for where, text in found if not f"{where}:".startswith(free)]
+        values = list(_differences("", stored, requested))
+        differences = [f"  {where}: {text}" for where, text in values if not f"{where}:".startswith(free)]
         if several[0] != several[1]:
-            differences += [f"  {where}: {text}" for where, text in found if where == "budgets"]
+            differences += [f"  {where}: {text}" for where, text in values if where == "budgets"]
         if differences:
             raise StudyError(
                 f"{folder}: holds another {kind}; rows of both in one table would not be comparable. It differs in\n"
@@ -172,7 +172,7 @@ def _without_collection() -> Iterator[None]:
     finally:
         if was_enabled:
             gc.enable()
-            gc.freeze()
+            gc.freeze()  # later collections need not scan the rows either: they hold no cycles
 
 
 def _read(folder: Path) -> tuple[dict[str, Record], dict[str, ProfileRow]]:

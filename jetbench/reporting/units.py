@@ -71,7 +71,6 @@ MEBIBYTES = Unit("MiB", lambda value: f"{value:.1f}", over=2**20, least=2**17, s
 FPS = Unit("FPS", significant)
 WATTS = Unit("W", lambda value: f"{value:.2f}")
 MILLIJOULES = Unit("mJ", significant, times=1e3)
-RATIO = Unit("", lambda value: f"{value:.3f}")
 
 count = COUNT.show
 millions = MILLIONS.show

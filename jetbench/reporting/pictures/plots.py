@@ -27,7 +27,7 @@ from jetbench.reporting.pictures.drawing import (
 )
 from jetbench.reporting.tables.columns import BY_NAME, Column, Value
 from jetbench.reporting.tables.protocol import describe_machine
-from jetbench.reporting.tables.ranking import front_of_told
+from jetbench.reporting.tables.ranking import front_of_significant
 from jetbench.reporting.tables.rows import Row
 from jetbench.spec.architecture import Baseline
 from jetbench.stats import front_of
@@ -106,7 +106,7 @@ def _draw_marks(rows: Sequence[Row], title: str, across: Column, up: Column) -> 
     ]
     if not marks:
         return None
-    best = front_of_told([(mark.x, mark.y) for mark in marks]) if up is VAL else set()
+    best = front_of_significant([(mark.x, mark.y) for mark in marks]) if up is VAL else set()
     # If an accuracy has no interval, the front is drawn by the numbers alone, and no name is bold.
     by_numbers = set(front_of([(mark.x.number, -mark.y.number) for mark in marks])) if up is VAL else set()
     figure, axis = make_panel(title, _notes([mark.row for mark in marks], across, up, bool(best)))
@@ -198,13 +198,13 @@ def _draw_paces(axis: Axes, marks: Sequence[Dot]) -> None:
     axis.set(xlim=(low, high), ylim=ends)
 
 
-def _notes(rows: Sequence[Row], across: Column, up: Column, is_told: bool) -> list[str]:
+def _notes(rows: Sequence[Row], across: Column, up: Column, is_significant: bool) -> list[str]:
     """Notes on the key, and on the data and machine if the picture's numbers depend on them."""
     axes = (across, up)
     key = ["blue: JetSeg, paper form"] if any(colour_of(row) == JETSEG for row in rows) else []
     key += ["light blue: released form"] if any(colour_of(row) == RELEASED for row in rows) else []
     key += ["black triangles: baselines"] if any(colour_of(row) == BASELINE for row in rows) else []
-    if VAL in axes and is_told:
+    if VAL in axes and is_significant:
         key += ["orange, bold: Pareto-optimal by 95 % intervals"]
     elif VAL in axes:
         key += ["dashed: Pareto front of one training each; other seeds may change it"]

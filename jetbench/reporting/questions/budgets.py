@@ -21,8 +21,8 @@ GOOD = 0.01
 
 
 @dataclass(frozen=True)
-class Way:
-    """One way to predict the ranking of networks: a number for each network, and the cost in seconds.
+class Predictor:
+    """One predictor of the ranking of networks: a number for each network, and the cost in seconds.
 
     The numbers are compared with `truth`, or with the reference if it is None. `val` is the reference's final
     validation mIoU of each network.
@@ -47,24 +47,24 @@ class Tau:
         return f"{self.value:.2f}" + (f" [{self.interval[0]:.2f}, {self.interval[1]:.2f}]" if self.interval else "")
 
     @property
-    def is_told(self) -> bool:
+    def is_significant(self) -> bool:
         """True if the interval lies above 0."""
         return self.interval is not None and self.interval[0] > 0
 
 
 @dataclass(frozen=True)
-class Foresight:
-    """How well a way predicts the reference: tau with its interval, and the mIoU its pick loses to the best.
+class Prediction:
+    """How well a predictor predicts the reference: tau with its interval, and the mIoU its pick loses to the best.
 
     `test` and `val` compare it with the reference's mIoU on that split; `val` is None for the reference itself.
     """
 
-    way: Way
+    predictor: Predictor
     networks: int
     test: Tau
     regret: float
     best_half: float
-    """Share of the reference's better half that is also in this way's better half."""
+    """Share of the reference's better half that is also in this predictor's better half."""
     val: Tau | None = None
 
 
@@ -113,8 +113,8 @@ def _describe_data(record: Record) -> str:
     return f"{record.data.name} {format_size(record.data.size)}"
 
 
-def list_ways(studies: Sequence[Study]) -> tuple[list[Way], Way, str]:
-    """Every way in the studies, the reference, and a description of the reference.
+def list_predictors(studies: Sequence[Study]) -> tuple[list[Predictor], Predictor, str]:
+    """Every predictor in the studies, the reference, and a description of the reference.
 
     The reference is the longest budget of the first study, by test mIoU. A brief training ranks networks as a user
     would, by their best validation mIoU.
@@ -134,30 +134,30 @@ def list_ways(studies: Sequence[Study]) -> tuple[list[Way], Way, str]:
         )
     seeds = sorted({record.recipe.seed for record in longest})
     about = f"{budget} at {_describe_data(longest[0])}, {units.counted(len(seeds), 'seed')}"
-    reference = Way(
+    reference = Predictor(
         name=f"{budget}, {_describe_data(longest[0])}",
         values=truth,
         seconds=_mean_of(longest, _seconds),
         seeds=len(seeds),
         val=_means(longest, _val),
     )
-    ways = []
+    predictors = []
     for number, study in enumerate(studies):
         for name, records in _groups(study).items():
             own = {record.recipe.seed for record in records}
             title = f"{name}, {_describe_data(records[0])}"
             if number == 0 and name == budget:
                 title += ", by val"
-            ways.append(Way(title, _means(records, _val), _mean_of(records, _seconds), len(own)))
+            predictors.append(Predictor(title, _means(records, _val), _mean_of(records, _seconds), len(own)))
     if len(seeds) > 1:
         # How well the long training predicts itself: one of its seeds against the mean of the others.
         one, rest = (
             [record for record in longest if (record.recipe.seed == seeds[0]) == is_first] for is_first in (True, False)
         )
         title = f"{budget}, seed {seeds[0]} against the others"
-        ways.append(Way(title, _means(one, _test), _mean_of(one, _seconds), truth=_means(rest, _test)))
-    ways += _proxies(longest)  # they depend on data and size, so those of the reference
-    return ways, reference, about
+        predictors.append(Predictor(title, _means(one, _test), _mean_of(one, _seconds), truth=_means(rest, _test)))
+    predictors += _proxies(longest)  # they depend on data and size, so those of the reference
+    return predictors, reference, about
 
 
 def _mean_of(records: Sequence[Record], pick: Callable[[Record], float | None]) -> float | None:
@@ -165,9 +165,9 @@ def _mean_of(records: Sequence[Record], pick: Callable[[Record], float | None]) 
     return statistics.fmean(values) if values else None
 
 
-def _proxies(records: Sequence[Record]) -> list[Way]:
-    """Counts, and proxies of untrained networks, as ways: the mean over the seeds."""
-    ways = []
+def _proxies(records: Sequence[Record]) -> list[Predictor]:
+    """Counts, and proxies of untrained networks, as predictors: the mean over the seeds."""
+    predictors = []
     counted: dict[str, Callable[[Record], float | None]] = {
         "MACs": lambda record: counts_of(record).macs,
         "parameters": lambda record: counts_of(record).parameters,
@@ -178,29 +178,29 @@ def _proxies(records: Sequence[Record]) -> list[Way]:
     for name, pick in counted.items():
         values = _means(records, pick)
         if len(values) >= FEWEST:
-            ways.append(Way(f"{name}, untrained", values, None))
-    return ways
+            predictors.append(Predictor(f"{name}, untrained", values, None))
+    return predictors
 
 
 def _proxy_reader(name: str) -> Callable[[Record], float | None]:
     return lambda record: record.training.proxies.get(name) if record.training else None
 
 
-def foresee(way: Way, reference: Way) -> Foresight | None:
-    """How well a way predicts the reference; None if too few networks are in both, or if all have equal values."""
-    truth = way.truth or reference.values
-    shared = [name for name in truth if name in way.values]
-    test = _tau([(way.values[name], truth[name]) for name in shared])
+def predict(predictor: Predictor, reference: Predictor) -> Prediction | None:
+    """How well one predicts the reference; None if too few networks are in both, or if all have equal values."""
+    truth = predictor.truth or reference.values
+    shared = [name for name in truth if name in predictor.values]
+    test = _tau([(predictor.values[name], truth[name]) for name in shared])
     if len(shared) < FEWEST or test is None:
         return None
     best = max(truth[name] for name in shared)
-    pick = max(shared, key=lambda name: way.values[name])
+    pick = max(shared, key=lambda name: predictor.values[name])
     half = len(shared) // 2
-    ours, theirs = (set(sorted(shared, key=lambda n: -scores[n])[:half]) for scores in (way.values, truth))
+    ours, theirs = (set(sorted(shared, key=lambda n: -scores[n])[:half]) for scores in (predictor.values, truth))
     val = None
-    if way.truth is None and reference.val is not None and way.values != reference.val:
-        val = _tau([(way.values[name], reference.val[name]) for name in shared if name in reference.val])
-    return Foresight(way, len(shared), test, best - truth[pick], len(ours & theirs) / half, val)
+    if predictor.truth is None and reference.val is not None and predictor.values != reference.val:
+        val = _tau([(predictor.values[name], reference.val[name]) for name in shared if name in reference.val])
+    return Prediction(predictor, len(shared), test, best - truth[pick], len(ours & theirs) / half, val)
 
 
 def _tau(pairs: Sequence[tuple[float, float]]) -> Tau | None:
@@ -209,14 +209,14 @@ def _tau(pairs: Sequence[tuple[float, float]]) -> Tau | None:
 
 
 def build_budgets(studies: Sequence[Study]) -> Table:
-    """A table of how well each way predicts the reference, in the order of the studies, proxies last.
+    """A table of how well each budget or proxy predicts the reference, in the order of the studies, proxies last.
 
     Raises:
-        SpecError: no way has enough networks in common with the reference.
+        SpecError: no predictor has enough networks in common with the reference.
     """
-    ways, reference, about = list_ways(studies)
-    foresights = [foresight for way in ways if (foresight := foresee(way, reference)) is not None]
-    if not foresights:
+    predictors, reference, about = list_predictors(studies)
+    predictions = [prediction for predictor in predictors if (prediction := predict(predictor, reference)) is not None]
+    if not predictions:
         raise SpecError(
             f"no budget or proxy has {FEWEST} networks in common with the longest budget; give studies of the same "
             "networks"
@@ -230,18 +230,18 @@ def build_budgets(studies: Sequence[Study]) -> Table:
         numbers("seconds", "seconds a training", "measured", short="s"),
         numbers("share", "of the reference's (%)", "measured", short="cost %"),
     )
-    rows = tuple(_row(foresight, reference) for foresight in foresights)
+    rows = tuple(_row(prediction, reference) for prediction in predictions)
     first = (
-        f"How well each way predicts the reference, {about}: networks ranked by test mIoU, the mean of its seeds. A "
-        "brief training ranks networks by their best validation mIoU.",
+        f"How well each budget or proxy predicts the reference, {about}: networks ranked by test mIoU, the mean of its "
+        "seeds. A brief training ranks networks by their best validation mIoU.",
         "Kendall's tau-b: 1 is the same order, 0 is no relation; in brackets the 95 % interval over networks by "
         "bootstrap, given for at least ten networks. Tau val: compared with the final validation mIoU of the reference "
         "instead, so without the differences between the two splits. Of the better half: the share of the "
-        "reference's better half that is also in the way's better half. Lost: test mIoU of the best network minus that "
-        "of the way's pick. Seconds: data, network, scoring and checkpoints on the machine that trained (for older "
-        "records data and network only); n seeds cost n times as much.",
+        "reference's better half that is also in the predictor's better half. Lost: test mIoU of the best network "
+        "minus that of the predictor's pick. Seconds: data, network, scoring and checkpoints on the machine that "
+        "trained (for older records data and network only); n seeds cost n times as much.",
         *(
-            ["The reference has one training per network: no way can predict the differences between seeds."]
+            ["The reference has one training per network: nothing can predict the differences between seeds."]
             if reference.seeds == 1
             else []
         ),
@@ -251,18 +251,21 @@ def build_budgets(studies: Sequence[Study]) -> Table:
     return Table(f"How brief is enough: {studies[0].name}", columns, (Section("", rows),), Notes(first))
 
 
-def _row(foresight: Foresight, reference: Way) -> TableRow:
-    seconds = foresight.way.seconds
+def _row(prediction: Prediction, reference: Predictor) -> TableRow:
+    seconds = prediction.predictor.seconds
     share = 100 * seconds / reference.seconds if seconds is not None and reference.seconds else None
-    seeds = f", {foresight.way.seeds} seeds" if foresight.way.seeds > 1 else ""
+    seeds = f", {prediction.predictor.seeds} seeds" if prediction.predictor.seeds > 1 else ""
     return TableRow(
-        foresight.way.name + seeds,
+        prediction.predictor.name + seeds,
         (
-            Cell(str(foresight.networks)),
-            Cell(str(foresight.test), is_strong=foresight.test.is_told),
-            Cell(str(foresight.val or units.MISSING), is_strong=foresight.val is not None and foresight.val.is_told),
-            Cell(f"{100 * foresight.best_half:.0f}"),
-            Cell(f"{100 * foresight.regret:.1f}", is_strong=foresight.regret <= GOOD),
+            Cell(str(prediction.networks)),
+            Cell(str(prediction.test), is_strong=prediction.test.is_significant),
+            Cell(
+                str(prediction.val or units.MISSING),
+                is_strong=prediction.val is not None and prediction.val.is_significant,
+            ),
+            Cell(f"{100 * prediction.best_half:.0f}"),
+            Cell(f"{100 * prediction.regret:.1f}", is_strong=prediction.regret <= GOOD),
             Cell(units.MISSING if seconds is None else f"{seconds:.0f}"),
             Cell(units.MISSING if share is None else f"{share:.1f}"),
         ),

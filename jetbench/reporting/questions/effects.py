@@ -39,7 +39,7 @@ class Effect:
     is_exact: bool = False
 
     @property
-    def is_told(self) -> bool:
+    def is_significant(self) -> bool:
         """True if the interval does not contain 0."""
         return self.low is not None and self.high is not None and (self.low > 0 or self.high < 0)
 
@@ -220,7 +220,7 @@ def _cell(metric: str, effect: Effect | None) -> Cell:
             text = f"{100 * effect.low:+.1f} to {100 * effect.high:+.1f}"
     elif effect.low is not None and effect.high is not None:
         text += f" [{100 * effect.low:+.1f}, {100 * effect.high:+.1f}]"
-    return Cell(text + unit, is_strong=effect.is_told and not effect.is_exact)
+    return Cell(text + unit, is_strong=effect.is_significant and not effect.is_exact)
 
 
 def _as_text(column: Column) -> Column:

@@ -56,7 +56,7 @@ def rank(values: Sequence[Value | None], better: Literal["low", "high"]) -> Rank
     return Ranking(tuple(marks))
 
 
-def front_of_told(points: Sequence[tuple[Value, Value]]) -> set[int]:
+def front_of_significant(points: Sequence[tuple[Value, Value]]) -> set[int]:
     """Numbers of the Pareto-optimal points (cost, gain).
 
     A point beats another if it is significantly better in one of the two and not significantly worse in the other. Of

@@ -18,7 +18,7 @@ from jetbench.reporting.tables.columns import (
 )
 from jetbench.reporting.tables.footnotes import Notes, footnotes, on_one_line, sources
 from jetbench.reporting.tables.protocol import describe_differences, group_rows
-from jetbench.reporting.tables.ranking import Mark, Ranking, front_of_told, rank
+from jetbench.reporting.tables.ranking import Mark, Ranking, front_of_significant, rank
 from jetbench.reporting.tables.rows import Row
 
 TIE = "="
@@ -191,13 +191,13 @@ def _rankable(row: Row, column: Column) -> Value | None:
 
 
 def front(rows: Sequence[Row]) -> set[int]:
-    """Numbers of the rows that are Pareto-optimal in latency and validation mIoU, see `ranking.front_of_told`."""
+    """Numbers of the rows Pareto-optimal in latency and validation mIoU, see `ranking.front_of_significant`."""
     points = []
     for number, row in enumerate(rows):
         latency, miou = (_rankable(row, BY_NAME[name]) for name in ("latency", "val"))
         if latency and miou:
             points.append((number, (latency, miou)))
-    return {points[at][0] for at in front_of_told([values for _, values in points])}
+    return {points[at][0] for at in front_of_significant([values for _, values in points])}
 
 
 def _describe_marks(

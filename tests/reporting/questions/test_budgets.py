@@ -6,7 +6,7 @@ import pytest
 from jetbench import load_architecture
 from jetbench.errors import SpecError
 from jetbench.records.record import Record
-from jetbench.reporting.questions.budgets import build_budgets, foresee, list_ways
+from jetbench.reporting.questions.budgets import build_budgets, list_predictors, predict
 from jetbench.reporting.studies import Study
 from jetbench.spec.training import Budget, TrainingConfig
 from tests.made_up import ENVIRONMENT, record, training
@@ -41,15 +41,15 @@ BRIEF = [run(n, 50, 0.20 + (n if n > 1 else 1 - n) / 100) for n in range(12)]
 
 
 def test_a_brief_budget_that_swaps_two_of_twelve_has_its_tau_share_and_cost() -> None:
-    ways, reference, about = list_ways([study(*BRIEF, *LONG)])
+    predictors, reference, about = list_predictors([study(*BRIEF, *LONG)])
     assert about.startswith("400 steps at made-up 64x96, 1 seed")
-    told = {way.name: foresee(way, reference) for way in ways}
+    told = {predictor.name: predict(predictor, reference) for predictor in predictors}
     brief = told["50 steps, made-up 64x96"]
     assert brief
     assert brief.test.value == pytest.approx(1 - 2 / 66)
     assert brief.regret == 0
     assert brief.best_half == 1
-    assert brief.way.seconds == 50
+    assert brief.predictor.seconds == 50
     assert reference.seconds == 400
     itself = told["400 steps, made-up 64x96, by val"]
     assert itself
@@ -63,13 +63,13 @@ def test_val_and_test_of_the_reference_are_ranks_of_their_own() -> None:
         for n, each in enumerate(LONG)
         if each.training
     ]
-    ways, reference, _ = list_ways([study(*BRIEF, *turned)])
-    brief, itself = (foresee(way, reference) for way in ways[:2])
+    predictors, reference, _ = list_predictors([study(*BRIEF, *turned)])
+    brief, itself = (predict(predictor, reference) for predictor in predictors[:2])
     assert brief
     assert brief.val
     assert brief.test.value == pytest.approx(-(1 - 2 / 66)) == -brief.val.value
-    assert brief.val.is_told
-    assert not brief.test.is_told
+    assert brief.val.is_significant
+    assert not brief.test.is_significant
     assert itself
     assert itself.val is None
 
@@ -91,33 +91,33 @@ def test_a_network_whose_proxy_overflowed_is_named() -> None:
 
 def test_a_pick_that_is_wrong_costs_what_the_best_would_have_had() -> None:
     wrong = [run(n, 50, 0.20 + (20 if n == 3 else n) / 100) for n in range(12)]
-    ways, reference, _ = list_ways([study(*wrong, *LONG)])
-    told = foresee(ways[0], reference)
+    predictors, reference, _ = list_predictors([study(*wrong, *LONG)])
+    told = predict(predictors[0], reference)
     assert told
     assert told.regret == pytest.approx(0.08)
 
 
 def test_seeds_are_a_mean_and_one_of_them_against_the_others_is_the_ceiling() -> None:
     more = [run(n, 400, 0.30 + (11 - n if n > 9 else n) / 100, seed=1) for n in range(12)]
-    ways, reference, about = list_ways([study(*LONG, *more)])
+    predictors, reference, about = list_predictors([study(*LONG, *more)])
     assert "2 seeds" in about
     lonely, several = ("\n".join(build_budgets([study(*each)]).notes.all) for each in (LONG, [*LONG, *more]))
     assert "one training per network" in lonely
     assert "one training per network" not in several
-    ceiling = next(way for way in ways if way.name == "400 steps, seed 0 against the others")
-    told = foresee(ceiling, reference)
+    ceiling = next(predictor for predictor in predictors if predictor.name == "400 steps, seed 0 against the others")
+    told = predict(ceiling, reference)
     assert told
     assert told.test.value < 1
     assert reference.values["groups=1"] == pytest.approx((0.30 + 0.30) / 2)
 
 
-def test_another_size_or_data_set_is_a_way_of_its_own_and_paired_by_name() -> None:
+def test_another_size_or_data_set_is_a_predictor_of_its_own_and_paired_by_name() -> None:
     small = [each.model_copy(update={"dataset": each.data.model_copy(update={"size": (32, 48)})}) for each in BRIEF[:6]]
     table = build_budgets([study(*LONG), study(*small)])
     row = next(row for row in table.rows if row.name == "50 steps, made-up 32x48")
     assert [cell.text for cell in row.cells][:2] == ["6", "0.87"]  # no interval of six
     assert any(
-        note.startswith("How well each way predicts the reference, 400 steps at made-up 64x96")
+        note.startswith("How well each budget or proxy predicts the reference, 400 steps at made-up 64x96")
         for note in table.notes.all
     )
 
@@ -133,7 +133,7 @@ def test_counts_and_proxies_are_those_of_the_references_size() -> None:
     large = [
         each.model_copy(update={"dataset": each.data.model_copy(update={"size": (256, 384)})}) for each in BRIEF[:6]
     ]
-    alone, together = ({way.name: way.values for way in list_ways(given)[0]} for given in (
+    alone, together = ({predictor.name: predictor.values for predictor in list_predictors(given)[0]} for given in (
         [study(*LONG)], [study(*LONG), study(*large)]
     ))  # fmt: skip
     for name in ("MACs, untrained", "synflow, untrained"):

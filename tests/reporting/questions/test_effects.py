@@ -39,12 +39,20 @@ def test_the_effect_is_the_mean_of_pairs_of_one_seed_with_students_interval() ->
     # Differences 3, 3 and 6 points: mean 4, deviation 1.732, t(0.975, 2) = 4.3027.
     assert test.mean == pytest.approx(0.04)
     assert (test.low, test.high) == pytest.approx((0.04 - 0.043027, 0.04 + 0.043027), rel=1e-3)
-    assert not test.is_told
+    assert not test.is_significant
     latency = found.effects["latency"]
     assert latency
     assert latency.mean == pytest.approx(0.2)
-    assert latency.is_told
+    assert latency.is_significant
     assert latency.pairs == 3
+
+
+def test_rows_whose_profiles_are_invalid_are_not_said_to_be_unprofiled(tmp_path: Path) -> None:
+    wrong = profile(0.01, output_difference=0.5)
+    made = [run(changes, 0, 0.5).model_copy(update={"profile": wrong}) for changes in ({}, {"groups": "gcd"})]
+    notes = "\n".join(build_effects(Study(tmp_path, "x", "x", tuple(made), (), {})).notes.all)
+    assert "is invalid" in notes
+    assert "Profiled: no row" not in notes
 
 
 def test_a_grid_gives_pairs_at_each_value_of_the_other_axis() -> None:
@@ -75,7 +83,7 @@ def test_a_failed_seed_is_left_out_and_one_pair_has_no_interval() -> None:
     test = found.effects["test"]
     assert test
     assert (test.pairs, test.low) == (1, None)
-    assert not test.is_told
+    assert not test.is_significant
 
 
 def test_the_table_says_its_axes_and_nothing_to_pair_is_refused() -> None:
@@ -117,7 +125,7 @@ def test_a_fall_and_a_rise_are_told_by_the_same_measure() -> None:
         (found,) = list_effects([*BASE, *made])
         latency = found.effects["latency"]
         assert latency
-        told.append(latency.is_told)
+        told.append(latency.is_significant)
     assert told[0] == told[1]
 
 
