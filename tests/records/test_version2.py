@@ -8,12 +8,12 @@ import pytest
 
 from jetbench.records.folder import RECORDS, append_records, read_landed, read_records
 from jetbench.records.verdict import judge
+from tests.kept import FOLDERS
 
 ROOT = Path(__file__).parents[2]
-KEPT = sorted(path.parent for path in (ROOT / "reports").rglob(RECORDS))
 
 
-@pytest.mark.parametrize("folder", KEPT, ids=lambda folder: str(folder.relative_to(ROOT)))
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: str(folder.relative_to(ROOT)))
 def test_every_kept_report_is_read(folder: Path) -> None:
     raw = [json.loads(line) for line in (folder / RECORDS).read_text().splitlines()]
     found = {record.key: record for record in read_records(folder)}
