@@ -14,6 +14,8 @@ matplotlib.use("Agg")  # files only: no window, and none needed
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
+from matplotlib.textpath import TextPath
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 INK, MUTED, ACCENT, GRID = "#1f2933", "#616e7c", "#d55e00", "#e4e7eb"
@@ -30,7 +32,7 @@ STYLE: dict[Any, Any] = {
     "pdf.fonttype": 42,
 }
 ONE_COLUMN_IN = 3.5
-LABEL_POINTS, NOTE_POINTS = 6.0, 5.5
+TITLE_POINTS, LABEL_POINTS, NOTE_POINTS = 7.5, 6.0, 5.5
 FORMATS = ("png", "svg", "pdf")
 DPI = 300
 
@@ -51,11 +53,22 @@ def make_panel(title: str, notes: Sequence[str], height_in: float = 3.1) -> tupl
     """A figure one column wide: title, one plot, notes below it."""
     figure, axis = plt.subplots(figsize=(ONE_COLUMN_IN, height_in), layout="constrained")
     style_axis(axis)
-    figure.suptitle(textwrap.fill(title, 62), x=0.01, ha="left", fontsize=7.5, color=INK, fontweight="bold")
-    figure.supxlabel(
-        "\n".join(textwrap.fill(note, 84) for note in notes), x=0.01, ha="left", fontsize=NOTE_POINTS, color=MUTED
-    )
+    heading = fill(title, 62, ONE_COLUMN_IN, TITLE_POINTS, "bold")
+    figure.suptitle(heading, x=0.01, ha="left", fontsize=TITLE_POINTS, color=INK, fontweight="bold")
+    below = "\n".join(fill(note, 84, ONE_COLUMN_IN, NOTE_POINTS) for note in notes)
+    figure.supxlabel(below, x=0.01, ha="left", fontsize=NOTE_POINTS, color=MUTED)
     return figure, axis
+
+
+def fill(text: str, most: int, width_in: float, points: float, weight: str = "normal") -> str:
+    """`text` in lines of at most `most` letters, or fewer until each line fits into a figure `width_in` inches wide."""
+    font = FontProperties(family=STYLE["font.family"], weight=weight)
+    for letters in range(most, 10, -1):
+        lines = textwrap.wrap(text, letters)
+        widths = (TextPath((0, 0), line, size=points, prop=font).get_extents().width for line in lines)
+        if max(widths, default=0) <= 0.98 * 72 * width_in:
+            break
+    return "\n".join(lines)
 
 
 def style_axis(axis: Axes) -> None:
@@ -111,9 +124,8 @@ def _set_key(figure: Figure, key: str) -> None:
     """Write the names of the letters above the notes."""
     notes = figure.get_supxlabel()
     kept = notes[notes.index(END_OF_KEY) + 1 :] if END_OF_KEY in notes else notes
-    figure.supxlabel(
-        textwrap.fill(key, 84) + f"{END_OF_KEY}{kept}", x=0.01, ha="left", fontsize=NOTE_POINTS, color=MUTED
-    )
+    spelt = fill(key, 84, ONE_COLUMN_IN, NOTE_POINTS)
+    figure.supxlabel(f"{spelt}{END_OF_KEY}{kept}", x=0.01, ha="left", fontsize=NOTE_POINTS, color=MUTED)
 
 
 END_OF_KEY = "\n\N{ZERO WIDTH SPACE}"
@@ -246,7 +258,8 @@ def make_figure(title: str, data: str, where: str) -> tuple[Figure, Axes, Axes]:
     figure, (axis, key) = plt.subplots(1, 2, figsize=(9.6, 5.0), width_ratios=(2.1, 1), layout="constrained")
     style_axis(axis)
     axis.set_title(textwrap.fill(data, 84), loc="left", fontsize=7.5, color=MUTED)
-    figure.suptitle(textwrap.fill(title, 92), x=0.01, ha="left", fontsize=11, color=INK, fontweight="bold")
+    heading = fill(title, 92, 9.6, 11, "bold")
+    figure.suptitle(heading, x=0.01, ha="left", fontsize=11, color=INK, fontweight="bold")
     figure.supxlabel(textwrap.fill(where, 180), fontsize=6.5, color=MUTED)
     return figure, axis, key
 
