@@ -554,7 +554,7 @@ def build_claims(rulings: Sequence[Ruling], studies: Sequence[Study] = ()) -> Ta
         f"weights were chosen), rules out {100 * WORTHWHILE_POINTS:g} point. Figures printed twice for the same "
         f"quantity contradict each other if they differ by more than {PRINT_TOLERANCE:.0%}.",
     )
-    return Table("The claims of the JetSeg paper", columns, (Section("", rows),), Notes(notes))
+    return Table("The claims of the JetSeg paper", columns, (Section("", rows),), Notes(notes), heading="claim")
 
 
 def _describe_used(used: Sequence[str], given: int) -> str:

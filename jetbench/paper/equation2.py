@@ -1,11 +1,12 @@
 """Equation 2 of the released nano compared with the paper's 1.125 G: the distance of each combination.
 
-`python -m jetbench.paper.equation2 FOLDER` writes equation-2.md and equation-2.csv. All their numbers are counted, so
-the files are the same on every machine.
+`python -m jetbench.paper.equation2 FOLDER` writes equation-2.md, .tex and .csv. All their numbers are counted, so the
+files are the same on every machine.
 """
 
 import math
 import sys
+from collections.abc import Hashable, Mapping
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,12 @@ from jetbench.network.closed_form import cost_of
 from jetbench.network.list_operations import list_operations
 from jetbench.network.operations import Cost, add_up
 from jetbench.network.plan import plan_architecture
+from jetbench.reporting import units
+from jetbench.reporting.tables.columns import numbers
+from jetbench.reporting.tables.footnotes import Notes
+from jetbench.reporting.tables.latex import to_latex
+from jetbench.reporting.tables.markdown import to_markdown
+from jetbench.reporting.tables.table import Cell, Section, Table, TableRow
 from jetbench.spec.architecture import COMBINATIONS
 from jetbench.spec.catalog import load_architecture
 
@@ -103,15 +110,27 @@ def rounds_to_paper(value: float) -> bool:
     return ROUNDS_TO_PAPER[0] <= value < ROUNDS_TO_PAPER[1]
 
 
-HEADINGS = (
-    *("combination", "parameters", "convolution", "batch norm", "activation", "eq. 2", "missing to 1.125 G"),
-    *("with pooling", "MACs", "FLOPs"),
+COLUMNS = tuple(
+    numbers(name, heading, "counted", short)
+    for name, heading, short in (
+        ("parameters", "parameters", "params"),
+        ("eq2_convolution", "convolution", ""),
+        ("eq2_normalisation", "batch norm", ""),
+        ("eq2_activation", "activation", ""),
+        ("eq2_flops", "eq. 2", ""),
+        ("missing_to_paper", "missing to 1.125 G", "missing"),
+        ("missing_share", "missing (%)", "%"),
+        ("eq2_with_pooling", "with pooling", ""),
+        ("macs", "MACs", ""),
+        ("flops", "FLOPs", ""),
+    )
 )
 INTRODUCTION = (
-    "Counted in closed form for 32 classes at 512x512, one image; nothing is measured. Equation 2 is applied as in the "
-    "authors' own tool: Kw Kh Hin Win Cin Cout / (s s g) for 2-D convolutions (multiply-accumulates, not doubled), "
-    "4 per element of batch norm, 1 per element of REU. The printed equation has a rule for pooling, which that tool "
-    "does not apply; it has its own column. `jetbench count jetseg-nano-released --classes 32` shows every layer."
+    "Counted in closed form for 32 classes at 512x512, one image; nothing is measured.",
+    "Equation 2 is applied as in the authors' own tool: Kw Kh Hin Win Cin Cout / (s s g) for 2-D convolutions "
+    "(multiply-accumulates, not doubled), 4 per element of batch norm, 1 per element of REU. The printed equation has "
+    "a rule for pooling, which that tool does not apply; it has its own column. "
+    "`jetbench count jetseg-nano-released --classes 32` shows every layer.",
 )
 CONCLUSION = (
     "The figure is not reproduced from the release as published. It may come from another revision of the kernel "
@@ -119,44 +138,42 @@ CONCLUSION = (
 )
 
 
-def equation2_page() -> str:
-    """The text of equation-2.md."""
+def build_equation2() -> Table:
+    """The combinations as a table, the closest one in bold; the notes say what would reach the figure."""
     rows = equation2_frame().to_dict("records")
+    for row in rows:
+        row["eq2_with_pooling"] = row["eq2_flops"] + row["eq2_pooling_not_counted"]
     closest = min(rows, key=lambda row: abs(row["missing_to_paper"]))
     values = {
-        "eq. 2": [row["eq2_flops"] for row in rows],
-        "with pooling": [row["eq2_flops"] + row["eq2_pooling_not_counted"] for row in rows],
-        "MACs": [row["macs"] for row in rows],
+        heading: [row[name] for row in rows]
+        for name, heading in (("eq2_flops", "eq. 2"), ("eq2_with_pooling", "with pooling"), ("macs", "MACs"))
     }
     reached = [name for name, counts in values.items() if any(map(rounds_to_paper, counts))]
     verdict = f"reached by {', '.join(reached)}" if reached else "reached by no combination in any of the three columns"
-    lines = ["# Equation 2: the released nano against the paper's 1.125 GFLOPs", "", INTRODUCTION, ""]
-    lines += [f"| {' | '.join(HEADINGS)} |", f"| --- | {' | '.join(['--:'] * (len(HEADINGS) - 1))} |"]
-    for row in rows:
-        bold = "**" if row is closest else ""
-        counted = ("parameters", "eq2_convolution", "eq2_normalisation", "eq2_activation", "eq2_flops")
-        cells = [
-            f"{bold}{row['combination']}{bold}",
-            *(f"{row[key]:,}" for key in counted),
-            f"{row['missing_to_paper']:+,} ({100 * row['missing_share']:+.2f} %)",
-            *(f"{value:,}" for value in (row["eq2_flops"] + row["eq2_pooling_not_counted"], row["macs"], row["flops"])),
-        ]
-        lines.append(f"| {' | '.join(cells)} |")
-    lines += [
-        "",
-        f"**Closest: combination {closest['combination']}**, {closest['eq2_flops'] / 1e9:.6f} G, which differs from "
-        f"1.125 G by {closest['missing_to_paper']:,} ({100 * closest['missing_share']:.2f} %). The figure is "
+    essential = (
+        *INTRODUCTION,
+        f"Closest, and bold: combination {closest['combination']}, {closest['eq2_flops'] / 1e9:.6f} G, which differs "
+        f"from 1.125 G by {closest['missing_to_paper']:,} ({100 * closest['missing_share']:.2f} %). The figure is "
         f"{verdict} (eq. 2, with pooling, MACs). The authors' tool prints four digits, so any value from 1.1245 up to "
         "1.1255 G counts as reached.",
-        "",
-        "## Changes that would reach the figure",
-        "",
-        *_what_it_takes(),
-        "",
         CONCLUSION,
-        "",
-    ]
-    return "\n".join(lines)
+    )
+    lines = tuple(
+        TableRow(str(row["combination"]), tuple(Cell(_text(row, column.name)) for column in COLUMNS), row is closest)
+        for row in rows
+    )
+    title = "Equation 2: the released nano against the paper's 1.125 GFLOPs"
+    return Table(
+        title, COLUMNS, (Section("", lines),), Notes(essential, tuple(_what_it_takes())), heading="combination"
+    )
+
+
+def _text(row: Mapping[Hashable, Any], name: str) -> str:
+    if name == "missing_to_paper":
+        return f"{row[name]:+,}"
+    if name == "missing_share":
+        return f"{100 * row[name]:+.2f}"
+    return units.count(row[name])
 
 
 def _what_it_takes() -> list[str]:
@@ -166,8 +183,8 @@ def _what_it_takes() -> list[str]:
         reached = [str(classes) for classes in range(2, 65) if rounds_to_paper(_with_classes(combination, classes))]
         with_classes = f"reached with {', '.join(reached)} classes" if reached else "not reached with 2 to 64 classes"
         lines.append(
-            f"- Combination {combination}: {(PAPER - value) / (more - value):+.2f} classes of {more - value:,} each; "
-            f"{with_classes}."
+            f"To reach it, combination {combination} needs {(PAPER - value) / (more - value):+.2f} classes of "
+            f"{more - value:,} each; it is {with_classes}."
         )
     swaps = single_swaps()
     hits = sum(rounds_to_paper(value) for *_, value in swaps)
@@ -179,9 +196,9 @@ def _what_it_takes() -> list[str]:
     step = math.gcd(*(int(value) for _, value in mixed))
     return [
         *lines,
-        f"- One kernel list replaced by that of another combination ({len(swaps)} ways): {hits} are within the "
+        f"One kernel list replaced by that of another combination: {hits} of {len(swaps)} ways are within the "
         f"rounding; the nearest is combination {number} with {stage} = `{kernels}`, {value:,} ({value - PAPER:+,}).",
-        f"- All kernel lists and the middle tap mixed freely: {len(mixed)} different networks, {near} of them "
+        f"All kernel lists and the middle tap mixed freely: {len(mixed)} different networks, {near} of them "
         f"({100 * near / len(mixed):.1f} %) within the rounding, {exact} exactly at 1,125,000,000. So many networks "
         "reach the figure that a match does not identify the authors' network.",
         *_say_it_is_rounded(step),
@@ -192,7 +209,7 @@ def _say_it_is_rounded(step: int) -> list[str]:
     if PAPER % step == 0:
         return []
     return [
-        f"- None of them can reach exactly 1,125,000,000: equation 2 gives each a multiple of {step}, and that figure "
+        f"None of them can reach exactly 1,125,000,000: equation 2 gives each a multiple of {step}, and that figure "
         "is not one. The printed figure is rounded."
     ]
 
@@ -202,9 +219,14 @@ def _with_classes(combination: int, classes: int) -> float:
 
 
 def write_equation2(folder: Path) -> list[Path]:
-    """Write the report and its table to `folder`; returns their paths."""
+    """Write the table in each format, and its numbers, to `folder`; returns their paths."""
     folder.mkdir(parents=True, exist_ok=True)
-    texts = {"equation-2.md": equation2_page(), "equation-2.csv": equation2_frame().to_csv(index=False)}
+    table = build_equation2()
+    texts = {
+        "equation-2.md": to_markdown(table),
+        "equation-2.tex": to_latex(table),
+        "equation-2.csv": equation2_frame().to_csv(index=False),
+    }
     for name, text in texts.items():
         write_whole(folder / name, text)
     return [folder / name for name in texts]

@@ -23,6 +23,12 @@ from jetbench.network.variants import Variant
 from jetbench.records.folder import SWEEP, read_records
 from jetbench.records.record import Record
 from jetbench.reporting import units
+from jetbench.reporting.tables.columns import numbers
+from jetbench.reporting.tables.footnotes import Notes
+from jetbench.reporting.tables.markdown import to_markdown
+from jetbench.reporting.tables.table import Cell, Section, Table, TableRow
+from jetbench.reporting.tables.terminal import to_terminal
+from jetbench.reporting.terminal import print_notes, print_whole
 from jetbench.search.answer import describe_difference
 from jetbench.search.ledger import Ledger
 from jetbench.search.pictures import draw_hypervolumes
@@ -223,82 +229,107 @@ def main(out: Path, folders: Sequence[Path], again: bool = False) -> None:
     )
     if again:
         train_again(out / AGAIN, runs)
-    scores = scores_of(out / AGAIN)
-    lines = ["# Samplers with the same trainings, limits and data", "", "![hypervolume](hypervolume.png)", ""]
-    lines += ["| sampler | seed | trained | hypervolume % | best val mIoU % | over a limit | front |"]
-    lines += ["| :-- | --: | --: | --: | --: | --: | --: |"]
-    for name, own in groups.items():
-        for run, volume in zip(own, volumes[name], strict=True):
-            over = run.ledger.counts["over"]
-            best = 100 * max(miou_of(record) for record in run.records)
-            front = len(run.front())
-            cells = (name, run.search.seed, len(run.records), f"{100 * volume[-1]:.2f}", f"{best:.1f}", over, front)
-            lines.append(f"| {' | '.join(map(str, cells))} |")
-    lines.append("")
-    ends = {name: [volume[-1] for volume in own] for name, own in volumes.items()}
-    lines += _describe_ends(ends)
-    if any(len(each) > 1 for each in scores.values()):
-        lines += _describe_again(groups, scores, reference)
-    replays = [replay(run) for run in runs if not run.search.early_stop]
-    if replays:
-        total, stopped = sum(r.trainings for r in replays), sum(r.stopped for r in replays)
-        saved = statistics.fmean(r.saved for r in replays)
-        front, lost = sum(r.front for r in replays), sum(r.front_stopped for r in replays)
-        lines += [
-            "",
-            f"The stopping rule, replayed on these {total} trainings, all of which ran to their end: it would have "
-            f"stopped {stopped} ({stopped / total:.0%}), saved {saved:.0%} of the training time, and lost {lost} of "
-            f"the {front} on a final front.",
-        ]
-    write_whole(out / "comparison.md", "\n".join(lines) + "\n")
-    print("\n".join(lines))
+    table = build_comparison(runs, scores_of(out / AGAIN))
+    write_whole(out / "comparison.md", f"{to_markdown(table)}\n![hypervolume](hypervolume.png)\n")
+    console = Console(highlight=False)
+    print_whole(console, to_terminal(table, not console.is_terminal))
+    print_notes(console, table.notes.all)
 
 
-def _describe_again(groups: Mapping[str, Sequence[Run]], scores: Scores, reference: Sequence[float]) -> list[str]:
-    """The fronts by repeated trainings, and how lucky the trainings were that selected them."""
-    first = next(iter(groups.values()))[0]
-    at = first.search.objectives.index("miou")
-    spread = statistics.fmean(statistics.variance(each) for each in scores.values() if len(each) > 1) ** 0.5
-    lines = ["", "## The same fronts, trained again", ""]
-    lines.append(
-        f"The {len(scores)} networks of these fronts, trained with seeds {', '.join(map(str, AGAIN_SEEDS))}. The "
-        f"trainings of a network differ by {100 * spread:.1f} points (standard deviation). One training of each "
-        "network selects a front, so it also selects lucky trainings; `luck` is the mean mIoU that the front loses "
-        "when trained again."
-    )
-    missing: list[str] = []
-    lines += ["", "| sampler | seed | hypervolume again % | best again % | luck, points |"]
-    lines += ["| :-- | --: | --: | --: | --: |"]
-    volumes: dict[str, list[float]] = {}
-    for name, own in groups.items():
-        lacking = {record.variant for run in own for record in run.lacking(scores)}
-        if lacking:
-            lines.append(f"| {name} | {' | '.join([units.MISSING] * 4)} |")
-            missing.append(
-                f"- {name}: not all networks were trained again: {', '.join(sorted(lacking)[:3])} ...; run with --again"
+COLUMNS = (
+    numbers("seed", "seed"),
+    numbers("trained", "trained"),
+    numbers("hypervolume", "hypervolume (%)", "measured"),
+    numbers("best", "best val mIoU (%)", "measured", short="best val"),
+    numbers("over", "over a limit"),
+    numbers("front", "on its front", short="front"),
+    numbers("hypervolume-again", "hypervolume again (%)", "measured", short="again"),
+    numbers("best-again", "best again (%)", "measured", short="best again"),
+    numbers("luck", "luck (points)", "measured", short="luck"),
+)
+
+
+def build_comparison(runs: Sequence[Run], scores: Scores) -> Table:
+    """The searches as a table: a row for each, and the differences between samplers as notes.
+
+    Args:
+        runs: the searches, all of one protocol.
+        scores: of the fronts' networks, trained again; empty if they were not.
+    """
+    reference = reference_of(runs)
+    ends: dict[str, list[float]] = {}
+    ends_again: dict[str, list[float]] = {}
+    missing: dict[str, dict[str, None]] = {}
+    rows = []
+    for run in runs:
+        sampler, share = run.search.sampler, dominated_share(run.points, reference)
+        ends.setdefault(sampler, []).append(share)
+        texts = [str(run.search.seed), str(len(run.records)), f"{100 * share:.2f}"]
+        texts.append(units.PERCENT.show(max(miou_of(record) for record in run.records)))
+        texts += [str(run.ledger.counts["over"]), str(len(run.front()))]
+        if lacking := run.lacking(scores):
+            missing.setdefault(sampler, {}).update(dict.fromkeys(record.variant for record in lacking))
+            texts += [units.MISSING] * 3
+        else:
+            again = run.again(scores)
+            share = dominated_share(again, reference)
+            ends_again.setdefault(sampler, []).append(share)
+            at = run.search.objectives.index("miou")
+            luck = statistics.fmean(
+                new[at] - run.points[number][at] for new, number in zip(again, run.front(), strict=True)
             )
-            continue
-        for run in own:
-            points = run.again(scores)
-            share = 100 * dominated_share(points, reference)
-            seen = [run.points[number][at] for number in run.front()]
-            luck = 100 * statistics.fmean(new[at] - old for new, old in zip(points, seen, strict=True))
-            best = -100 * min(point[at] for point in points)
-            lines.append(f"| {name} | {run.search.seed} | {share:.2f} | {best:.1f} | {luck:.1f} |")
-            volumes.setdefault(name, []).append(share / 100)
-    return [*lines, "", *_describe_ends(volumes), *missing]
+            best = max(-point[at] for point in again)
+            texts += [f"{100 * share:.2f}", units.PERCENT.show(best), units.PERCENT.show(luck)]
+        rows.append(TableRow(sampler, tuple(map(Cell, texts))))
+    notes = [_describe_ends("Hypervolume", ends)]
+    if any(len(each) > 1 for each in scores.values()):
+        notes += _describe_again(scores)
+        # A sampler's mean is given over all of its seeds or not at all.
+        whole = {name: values for name, values in ends_again.items() if name not in missing}
+        notes += [_describe_ends("Hypervolume again", whole)] if whole else []
+        notes += [
+            f"{name}: not all networks were trained again: {', '.join(sorted(lacking)[:3])} ...; run with --again."
+            for name, lacking in missing.items()
+        ]
+    notes += _describe_replays([replay(run) for run in runs if not run.search.early_stop])
+    title = "Samplers with the same trainings, limits and data"
+    table = Table(title, COLUMNS, (Section("", tuple(rows)),), Notes(tuple(notes)), heading="sampler")
+    return table.without_empty_columns()
 
 
-def _describe_ends(ends: Mapping[str, Sequence[float]]) -> list[str]:
-    """A line for each sampler: its mean, and its difference from random search."""
+def _describe_again(scores: Scores) -> list[str]:
+    spread = statistics.fmean(statistics.variance(each) for each in scores.values() if len(each) > 1) ** 0.5
+    return [
+        f"Again: the {len(scores)} networks of these fronts were trained with seeds "
+        f"{', '.join(map(str, AGAIN_SEEDS))}. The trainings of a network differ by {100 * spread:.1f} points "
+        "(standard deviation). One training of each network selects a front, so it also selects lucky trainings. "
+        "Luck: the mean mIoU that the front loses when trained again."
+    ]
+
+
+def _describe_replays(replays: Sequence[Replay]) -> list[str]:
+    if not replays:
+        return []
+    total, stopped = sum(r.trainings for r in replays), sum(r.stopped for r in replays)
+    saved = statistics.fmean(r.saved for r in replays)
+    front, lost = sum(r.front for r in replays), sum(r.front_stopped for r in replays)
+    return [
+        f"The stopping rule, replayed on these {total} trainings, all of which ran to their end: it would have "
+        f"stopped {stopped} ({stopped / total:.0%}), saved {saved:.0%} of the training time, and lost {lost} of "
+        f"the {front} on a final front."
+    ]
+
+
+def _describe_ends(what: str, ends: Mapping[str, Sequence[float]]) -> str:
+    """Each sampler's mean and standard deviation over its seeds, and its difference from random search."""
     others = [name for name in ends if name != "random"]
     changes = differences([ends["random"], *(ends[name] for name in others)]) if "random" in ends else []
-    from_random, lines = dict(zip(others, changes, strict=False)), []
+    from_random, parts = dict(zip(others, changes, strict=False)), []
     for name, last in ends.items():
         spread = f" \N{PLUS-MINUS SIGN} {100 * statistics.stdev(last):.2f}" if len(last) > 1 else ""
-        change = f"; compared with random {describe_difference(from_random[name])}" if name in from_random else ""
-        lines.append(f"- {name}: {100 * statistics.fmean(last):.2f}{spread} (standard deviation over seeds){change}")
-    return lines
+        change = f" (compared with random {describe_difference(from_random[name])})" if name in from_random else ""
+        parts.append(f"{name} {100 * statistics.fmean(last):.2f}{spread}{change}")
+    return f"{what} (%), mean and standard deviation over seeds: {'; '.join(parts)}."
 
 
 if __name__ == "__main__":

@@ -100,6 +100,7 @@ def build_table1(study: Study) -> Table:
         TABLE1,
         (Section("printed in the paper", tuple(lines)), Section("JetSeg's other presets and form", tuple(others))),
         Notes((*first, *notes.essential), notes.details),
+        heading="model",
     )
 
 
@@ -191,7 +192,11 @@ def build_device_table(name: str, studies: Sequence[Study]) -> Table:
         *((missing,) if missing else ()),
     )
     return Table(
-        f"JetSeg on the {device.title}", DEVICE, (Section("", tuple(own)), Section("", tuple(others))), Notes(first)
+        f"JetSeg on the {device.title}",
+        DEVICE,
+        (Section("", tuple(own)), Section("", tuple(others))),
+        Notes(first),
+        heading="network",
     )
 
 

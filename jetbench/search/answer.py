@@ -228,7 +228,7 @@ def build_answer(rows: Sequence[AnswerRow], search: Search, described: str) -> T
         )
         lines.append(TableRow(row.name, tuple(map(Cell, cells))))
     notes = Notes(tuple(answer_notes(rows, search, described)))
-    return Table(title_of(search), ANSWER_COLUMNS, (Section("", tuple(lines)),), notes)
+    return Table(title_of(search), ANSWER_COLUMNS, (Section("", tuple(lines)),), notes, heading="network")
 
 
 def answer_notes(rows: Sequence[AnswerRow], search: Search, described: str) -> list[str]:

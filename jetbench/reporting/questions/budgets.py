@@ -248,7 +248,13 @@ def build_budgets(studies: Sequence[Study]) -> Table:
         *_describe_proxies(studies[0]),
         *_describe_recipes(studies),
     )
-    return Table(f"How brief is enough: {studies[0].name}", columns, (Section("", rows),), Notes(first))
+    return Table(
+        f"How brief is enough: {studies[0].name}",
+        columns,
+        (Section("", rows),),
+        Notes(first),
+        heading="budget or proxy",
+    )
 
 
 def _row(prediction: Prediction, reference: Predictor) -> TableRow:

@@ -197,7 +197,11 @@ def build_effects(study: Study) -> Table:
         "the interval does not contain 0. Each interval is a 95 % interval by itself, not jointly with the others."
     )
     return Table(
-        f"{study.name}: effects by axis", columns, tuple(sections), Notes((first, *notes.essential), notes.details)
+        f"{study.name}: effects by axis",
+        columns,
+        tuple(sections),
+        Notes((first, *notes.essential), notes.details),
+        heading="value",
     )
 
 

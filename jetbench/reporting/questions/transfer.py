@@ -161,7 +161,7 @@ def build_transfer(first: Study, second: Study, metric: str = "latency") -> Tabl
     )[: None if has_fronts else -1]
     title = f"{column.heading.split(' (')[0]} on two devices: {first.name} and {second.name}"
     notes = Notes(tuple(_describe(first, second, transfer, has_fronts)))
-    return Table(title, columns, (Section("", tuple(rows)),), notes)
+    return Table(title, columns, (Section("", tuple(rows)),), notes, heading="network")
 
 
 def _ranks(values: Sequence[Value], column: Column) -> list[int]:

@@ -126,7 +126,7 @@ def summary_table(records: Sequence[Record]) -> Table:
         TableRow(f"{record.variant}, {record.profiling_config.describe()}", tuple(map(Cell, _summary_cells(record))))
         for record in records
     )
-    return Table("Side by side", SUMMARY, (Section("", rows),), Notes(_describe_ratios(records)))
+    return Table("Side by side", SUMMARY, (Section("", rows),), Notes(_describe_ratios(records)), heading="network")
 
 
 def _describe_ratios(records: Sequence[Record]) -> tuple[str, ...]:
@@ -249,4 +249,4 @@ def figures_table(records: Sequence[Record], device: Device) -> Table:
             if meanwhile := describe_watches(profile.watches):
                 notes.append(f"Meanwhile: {meanwhile}.")
     title = f"Profiles on {device.name}: {device.title}"
-    return Table(title, columns, tuple(sections), Notes(tuple(dict.fromkeys(notes))))
+    return Table(title, columns, tuple(sections), Notes(tuple(dict.fromkeys(notes))), heading="quantity")

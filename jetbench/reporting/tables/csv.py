@@ -12,7 +12,7 @@ def to_csv(table: Table) -> str:
     """One line per row, with the numbers as shown; table.csv in the report folder has them in SI units."""
     buffer = StringIO()
     writer = csv_writer(buffer, lineterminator="\n")
-    writer.writerow(["group", "variant", *(with_kind(column) for column in table.columns)])
+    writer.writerow(["group", table.heading, *(with_kind(column) for column in table.columns)])
     for section in table.sections:
         for row in section.rows:
             cells = [

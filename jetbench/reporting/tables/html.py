@@ -14,7 +14,7 @@ def to_html(table: Table) -> str:
         cells = "".join(f'<th colspan="{count}">{escape_html(label)}</th>' for label, count in spans)
         lines.append(f"    <tr><td></td>{cells}</tr>")
     headings = "".join(f'<th scope="col">{escape_html(column.heading)}</th>' for column in table.columns)
-    lines += [f'    <tr><th scope="col">variant</th>{headings}</tr>', "  </thead>"]
+    lines += [f'    <tr><th scope="col">{escape_html(table.heading)}</th>{headings}</tr>', "  </thead>"]
     for section in table.sections:
         lines.append("  <tbody>")
         if section.label:

@@ -58,7 +58,7 @@ def to_latex(table: Table) -> str:
     letters = _letters(table, size)
     head = [f"  \\{size}", f"  \\setlength{{\\tabcolsep}}{{{COLUMN_GAP:g}pt}}"]
     head += [f"  \\begin{{tabular}}{{l{letters}}}", r"    \toprule", *_kind_lines(table.columns)]
-    head.append("    " + " & ".join(["model", *(_tex(column.brief) for column in table.columns)]) + r" \\")
+    head.append("    " + " & ".join([_tex(table.heading), *(_tex(column.brief) for column in table.columns)]) + r" \\")
     for number, sections in enumerate(_pages(table, size)):
         if number:
             lines += [r"    \bottomrule", r"  \end{tabular}", f"\\end{{{environment}}}"]
@@ -151,7 +151,7 @@ def _fit(table: Table) -> tuple[str, float, bool]:
 
 def _widest(table: Table) -> list[float]:
     """The width of each column in em, starting with the names."""
-    rows = [["model", *(column.brief for column in table.columns)]]
+    rows = [[table.heading, *(column.brief for column in table.columns)]]
     rows += [[row.name, *(cell.marked for cell in row.cells)] for row in table.rows]
     return [max(_ems(row[at]) for row in rows) for at in range(len(table.columns) + 1)]
 

@@ -10,7 +10,7 @@ from jetbench.reporting.tables.table import KINDS, Cell, Table
 
 def to_markdown(table: Table) -> str:
     """A page: title, table with the class of each number under its heading, notes, sources."""
-    headings = ["variant", *(with_kind(column) for column in table.columns)]
+    headings = [table.heading, *(with_kind(column) for column in table.columns)]
     alignment = [":--", *("--:" if column.is_number else ":--" for column in table.columns)]
     lines = [f"# {_escape_tags(table.title)}", "", _pipe(headings), _pipe(alignment)]
     for section in table.sections:

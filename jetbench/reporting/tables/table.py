@@ -71,13 +71,23 @@ class Section:
 
 @dataclass(frozen=True)
 class Table:
-    """A table, independent of its output format. `sources` lists the source of each published figure."""
+    """A table, independent of its output format.
+
+    Args:
+        title: the caption.
+        columns: all columns but the first, which holds the rows' names.
+        sections: the rows, in groups.
+        notes: what a reader must know.
+        sources: the source of each published figure.
+        heading: the heading of the rows' names.
+    """
 
     title: str
     columns: tuple[Column, ...]
     sections: tuple[Section, ...]
     notes: Notes
     sources: tuple[str, ...] = ()
+    heading: str = "variant"
 
     @property
     def rows(self) -> tuple[TableRow, ...]:

@@ -21,7 +21,7 @@ def to_terminal(table: Table, is_plain: bool = False) -> RichTable:
     If `is_plain`, as in a pipe, signs replace bold and underlined.
     """
     shown = RichTable(title=f"\n[bold]{escape_markup(table.title)}", title_justify="left", box=None, pad_edge=False)
-    shown.add_column("variant", overflow="fold", min_width=16)
+    shown.add_column(table.heading, overflow="fold", min_width=16)
     for column in table.columns:
         kind = {"counted": "counted", "measured": "measured", "estimated": "ESTIMATE", "reported": "reported"}
         under = f"\n[dim]{kind[column.kind]}[/]" if column.kind in kind else ""

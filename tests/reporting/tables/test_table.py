@@ -2,10 +2,12 @@ import csv
 import re
 import shutil
 import subprocess
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from jetbench.errors import SpecError
 from jetbench.records.measurement import Watch
@@ -14,12 +16,14 @@ from jetbench.reporting.report import write_tables
 from jetbench.reporting.studies import study_of
 from jetbench.reporting.tables.columns import COLUMNS, LAYOUTS, TRAINING_TIMES, find_columns
 from jetbench.reporting.tables.csv import to_csv
+from jetbench.reporting.tables.footnotes import Notes
 from jetbench.reporting.tables.frame import frame
 from jetbench.reporting.tables.html import to_html
 from jetbench.reporting.tables.latex import to_latex
 from jetbench.reporting.tables.markdown import to_markdown
 from jetbench.reporting.tables.rows import rows_of
-from jetbench.reporting.tables.table import Table, build_table, front
+from jetbench.reporting.tables.table import Section, Table, TableRow, build_table, front
+from jetbench.reporting.tables.terminal import to_terminal
 from jetbench.spec.profiling import ProfilingConfig
 from jetbench.spec.training import TrainingConfig
 from tests.made_up import DATASET, ENVIRONMENT, failed, latency, profile, record, training
@@ -484,3 +488,14 @@ def test_one_reading_of_power_is_not_exact() -> None:
     memory = BY_NAME["memory"].read(row)
     assert memory
     assert memory.is_exact
+
+
+def test_each_format_heads_the_names_of_the_rows_with_what_they_name() -> None:
+    table = Table("claims", (), (Section("", (TableRow("flops", ()),)),), Notes(()), heading="claim & more")
+    shown = StringIO()
+    Console(file=shown, width=80).print(to_terminal(table))
+    assert "claim & more" in shown.getvalue()
+    assert "| claim & more |" in to_markdown(table)
+    assert '<th scope="col">claim &amp; more</th>' in to_html(table)
+    assert r"claim \& more \\" in to_latex(table)
+    assert to_csv(table).startswith("group,claim & more\n")
