@@ -45,7 +45,7 @@ errors = Console(stderr=True, emoji=False)
 
 
 def main() -> None:
-    """Run the command line; errors that a user can mend are printed without a traceback, with exit code 2."""
+    """Run the command line; errors that a user can fix are printed without a traceback, with exit code 2."""
     os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")  # NVML's order of GPUs; every process of ours inherits it
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):

@@ -11,7 +11,7 @@ from jetbench.cli.app import JsonOption, app, console, errors
 
 @app.command()
 def doctor(as_json: JsonOption = False) -> None:
-    """Show what this machine can measure, and how to mend what it cannot."""
+    """Show what this machine can measure, and how to fix what it cannot."""
     from jetbench.profiling.doctor import examine
 
     with errors.status("examining this machine"):
@@ -27,6 +27,6 @@ def doctor(as_json: JsonOption = False) -> None:
     table.add_column("status")
     for finding in findings:
         style, mark = {"yes": ("green", "yes"), "no": ("red", "no"), "partly": ("yellow", "partly")}[finding.state]
-        text = escape(finding.text) + (f"\n[yellow]mend:[/] {escape(finding.mend)}" if finding.mend else "")
+        text = escape(finding.text) + (f"\n[yellow]fix:[/] {escape(finding.fix)}" if finding.fix else "")
         table.add_row(f"[{style}]{mark}[/]", escape(finding.what), text)
     console.print(table, highlight=False)

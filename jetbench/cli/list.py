@@ -18,10 +18,10 @@ from jetbench.cli.app import (
 from jetbench.network.closed_form import cost_of
 from jetbench.reporting import units
 from jetbench.reporting.terminal import print_whole
-from jetbench.search.screen import SPACES, count_variants, read_space
+from jetbench.search.screen import count_variants, read_space
 from jetbench.spec.architecture import Baseline
 from jetbench.spec.base import read_yaml
-from jetbench.spec.catalog import find, names, read_architecture
+from jetbench.spec.catalog import Kind, find, names, read_architecture
 
 
 @app.command("list")
@@ -33,7 +33,7 @@ def list_names(
     """List the bundled architectures, baselines, sweeps, searches and spaces."""
     rows: list[dict[str, Any]] = []
     baselines: list[dict[str, Any]] = []
-    for name in names("architectures"):
+    for name in names("architecture"):
         architecture = read_architecture(name, {})
         if isinstance(architecture, Baseline):
             year, fidelity = architecture.paper.year, architecture.fidelity
@@ -46,14 +46,8 @@ def list_names(
             {"name": name, "parameters": cost.parameters, "macs": cost.macs, "description": architecture.description}
         )
 
-    sweeps: list[dict[str, str]] = []
-    searches: list[dict[str, str]] = []
-    for name in names("sweeps"):
-        content = read_yaml(find("sweeps", name))
-        (searches if "axes" in content else sweeps).append(
-            {"name": name, "description": content.get("description", "")}
-        )
-    spaces = [_describe_space(name) for name in names(SPACES)]
+    sweeps, searches = (_describe_files(kind) for kind in ("sweep", "search"))
+    spaces = [_describe_space(name) for name in names("space")]
     if as_json:
         typer.echo(
             json.dumps(
@@ -102,6 +96,11 @@ def list_names(
         for row in listed:
             table.add_row(row["name"], escape(row["description"]))
         print_whole(console, table)
+
+
+def _describe_files(kind: Kind) -> list[dict[str, str]]:
+    contents = {name: read_yaml(find(kind, name)) for name in names(kind)}
+    return [{"name": name, "description": content.get("description", "")} for name, content in contents.items()]
 
 
 def _describe_space(name: str) -> dict[str, str]:

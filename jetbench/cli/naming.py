@@ -9,4 +9,4 @@ from jetbench.spec.catalog import read_architecture
 
 def read_network(name: str, changes: list[str] | None) -> AnyArchitecture:
     """An architecture by name or path, with the changes of --set."""
-    return read_architecture(name, read_changes(changes), f"{name} with {changes}" if changes else None)
+    return read_architecture(name, read_changes(changes), " --set ".join([name, *changes]) if changes else None)

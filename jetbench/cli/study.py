@@ -33,13 +33,14 @@ def copy(
 
     The records of a report folder are not copied: they are the source from which its Optuna study is made.
     """
+    from jetbench.reporting.units import counted
     from jetbench.study.storage import copy_study, hide_password
 
     origin, destination = _address(source), _address(target)
     if origin == destination:
         raise SpecError(f"{source} and {target} are the same; give another target")
     copied, trials = copy_study(origin, destination, name, new_name)
-    message = f"{copied}: {trials} trials copied to {hide_password(destination)}"
+    message = f"{copied}: {counted(trials, 'trial')} copied to {hide_password(destination)}"
     console.print(message, highlight=False, markup=False, soft_wrap=True)
 
 

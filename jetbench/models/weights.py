@@ -9,7 +9,7 @@ from torch import nn
 from jetbench.errors import SpecError
 from jetbench.models.build import build_model
 from jetbench.spec.architecture import AnyArchitecture
-from jetbench.spec.base import Spec
+from jetbench.spec.base import Spec, first_problem
 
 
 class SavedNetwork(Spec):
@@ -39,8 +39,12 @@ def load_weights(path: Path | str) -> tuple[nn.Module, SavedNetwork]:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no dict)
     except FileNotFoundError:
         raise SpecError(f"{path}: no such weights file") from None
-    except (SafetensorError, OSError) as error:
-        raise SpecError(f"{path}: cannot be read as a safetensors file ({error})") from None
+    except OSError as error:
+        raise SpecError(f"{path}: cannot be read ({error.strerror or error})") from None
+    except SafetensorError as error:
+        raise SpecError(
+            f"{path}: is no whole .safetensors file ({error}); copy it again, or give a file that jetbench saved"
+        ) from None
     if "jetbench" not in metadata:
         raise SpecError(f"{path}: does not say which network it belongs to; use a weights file that jetbench saved")
     try:
@@ -48,6 +52,6 @@ def load_weights(path: Path | str) -> tuple[nn.Module, SavedNetwork]:
         model = build_model(saved.architecture, saved.num_classes, saved.input_size)
         model.load_state_dict(tensors)
     except (ValidationError, RuntimeError) as error:
-        reason = str(error).splitlines()[0]
+        reason = first_problem(error) if isinstance(error, ValidationError) else str(error).splitlines()[0]
         raise SpecError(f"{path}: this version of jetbench cannot build its network ({reason})") from None
     return model, saved

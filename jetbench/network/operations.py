@@ -19,12 +19,12 @@ INDEX_BYTES = 8  # of the positions that adaptive max pooling returns beside its
 
 RULES: dict[Kind, str] = {
     "convolution": "2 per multiply-accumulate (MAC), plus 1 per output element where there is a bias; padding counts; "
-    "fully connected layers likewise",
+    "the same for fully connected layers",
     "normalisation": "batch norm in eval mode: 2 per element, a scale and a shift",
     "activation": "1 per addition, product, comparison or elementary function of each element: ReLU 1, SiLU 2, REU 3 "
     "(minimum, exp, product), TanhExp 4, Hardswish 5, sigmoid 1, LeakyReLU, PReLU and ReLU6 2, ELU 4, GELU 5",
     "elementwise": "additions and products of feature maps: 1 per output element",
-    "pooling": "mean of n: n (n - 1 additions, 1 division); maximum of n: n - 1 comparisons; of windows likewise",
+    "pooling": "for each output: mean of n, n (n - 1 additions, 1 division); maximum of n, n - 1 comparisons",
     "interpolation": "bilinear: 7 per output element (4 products, 3 additions), also where the size stays",
     "copy": "stacking and shuffling channels: 0, but bytes are moved",
     "uncounted": "no rule is known: in no total, but listed with its elements",

@@ -40,7 +40,7 @@ def read_sweep(name: str, changes: Mapping[str, Any] | None = None) -> Sweep:
     Raises:
         SpecError: no such sweep exists, or a key breaks a rule.
     """
-    path = find("sweeps", name)
+    path = find("sweep", name)
     raw = {"name": path.stem, **read_yaml(path)}
     if "axes" in raw:
         raise SpecError(f"{path}: is a search or a space, not a sweep; run `jetbench search` or `jetbench screen`")

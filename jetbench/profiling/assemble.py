@@ -51,10 +51,10 @@ def assemble(
     on_processor = target.accelerator == "cuda" and environment.device == "cpu"
     roof = None
     if on_processor:
-        mend = f"; install NVIDIA's for JetPack {target.jetpack}" if target.jetpack else ""
+        fix = f"; install NVIDIA's for JetPack {target.jetpack}" if target.jetpack else ""
         place = f"the processor of {target.title}"
         notes["processor"] = (
-            f"measured on {place}, not on its GPU: this torch finds no CUDA device, or the CPU was requested{mend}"
+            f"measured on {place}, not on its GPU: this torch finds no CUDA device, or the CPU was requested{fix}"
         )
         notes["estimate"] = f"no estimate for {place}: the peaks in the device's YAML are those of its GPU"
     elif operations is not None:

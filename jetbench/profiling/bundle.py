@@ -25,6 +25,7 @@ from jetbench.profiling.findings import Findings, ProcessFindings
 from jetbench.profiling.power import plan_of, read_energy
 from jetbench.records.measurement import ColdStart, LatencyRun, Memory, Watch
 from jetbench.records.record import Environment, Record
+from jetbench.spec.base import first_problem
 from jetbench.spec.device import Device, is_device
 
 PROBE = Path(jetbench.__file__).parent / "probe"
@@ -88,7 +89,13 @@ def collect(path: Path) -> tuple[Record, Device]:
         identity = {**payload["processes"][0]["identity"], **meta.get("board", {})}
     except OSError as error:
         raise SpecError(f"{path}: cannot be read ({error.strerror})") from None
-    except (ValueError, KeyError, IndexError, TypeError, ValidationError) as error:
+    except json.JSONDecodeError as error:
+        raise SpecError(f"{path}: not JSON from line {error.lineno} on; give the result.json of a bundle") from None
+    except ValidationError as error:
+        raise SpecError(f"{path}: not a result.json of this version's probe ({first_problem(error)})") from None
+    except KeyError as error:
+        raise SpecError(f"{path}: not a result.json of this version's probe ({error} is missing)") from None
+    except (ValueError, IndexError, TypeError) as error:
         raise SpecError(f"{path}: not a result.json of this version's probe ({type(error).__name__})") from None
     profile = assemble(0, processes, processes[0], case.input_size, case.config, device, case.operations())
     changes: dict[str, Any] = {"output_difference": max(process["difference"] for process in payload["processes"])}

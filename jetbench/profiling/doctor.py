@@ -1,4 +1,4 @@
-"""What this machine can measure, and how to mend what it cannot measure."""
+"""What this machine can measure, and how to fix what it cannot measure."""
 
 import os
 from dataclasses import dataclass
@@ -21,12 +21,12 @@ BUSY = 0.5
 
 @dataclass(frozen=True)
 class Ability:
-    """Something to measure: whether this machine can, and how to mend it if not."""
+    """Something to measure: whether this machine can, and how to fix it if not."""
 
     what: str
     state: Literal["yes", "no", "partly"]
     text: str
-    mend: str = ""
+    fix: str = ""
 
 
 def examine() -> tuple[str, list[Ability]]:
@@ -58,8 +58,8 @@ def _latency(device: Device) -> Ability:
             "latency", "partly", f"{version} finds no CUDA device: only the processor can be measured", wheel
         )
     if machine.read_text("/proc/driver/nvidia/version"):
-        mend = "pip install torch from the index for your CUDA version (pytorch.org)"
-        return Ability("latency", "partly", f"{version} cannot use the NVIDIA GPU of this machine", mend)
+        fix = "pip install torch from the index for your CUDA version (pytorch.org)"
+        return Ability("latency", "partly", f"{version} cannot use the NVIDIA GPU of this machine", fix)
     return Ability("latency", "yes", f"{version} on the processor; this machine has no GPU")
 
 
@@ -90,8 +90,8 @@ def _clocks(state: dict[str, object]) -> Ability:
     if governor is None:
         return Ability("clocks", "partly", "no frequency control is visible (a virtual machine, or a container)")
     if governor != "performance":
-        mend = "sudo cpupower frequency-set -g performance"
-        return Ability("clocks", "partly", f"governor {governor}: clocks follow the load", mend)
+        fix = "sudo cpupower frequency-set -g performance"
+        return Ability("clocks", "partly", f"governor {governor}: clocks follow the load", fix)
     return Ability("clocks", "yes", f"governor {governor}")
 
 

@@ -29,7 +29,7 @@ def check_sensor(power: str) -> None:
     """Raise if a sensor is requested by name and cannot be read here.
 
     Raises:
-        ProfilingError: the sensor cannot be read; the message says why, and how to mend it.
+        ProfilingError: the sensor cannot be read; the message says why, and how to fix it.
     """
     if power not in ("auto", "none") and (reason := SENSORS[power].missing()) is not None:
         raise ProfilingError(f"--power {power}: {reason}")

@@ -31,7 +31,7 @@ from jetbench.records.record import (
     with_profile,
 )
 from jetbench.records.version2 import ProfileRecord2, Record2
-from jetbench.spec.base import read_yaml
+from jetbench.spec.base import first_problem, read_yaml
 from jetbench.spec.search import Search
 from jetbench.spec.sweep import Sweep
 
@@ -260,9 +260,7 @@ def _as_row(read: TrainingRow | ProfileRow | Record2 | ProfileRecord2) -> Record
 def _first_problem(error: ValueError) -> str:
     if not isinstance(error, ValidationError):
         return str(error).splitlines()[0]
-    first = error.errors(include_url=False)[0]
-    more = f", and {error.error_count() - 1} more" if error.error_count() > 1 else ""
-    return f"not a record of this version ({'.'.join(map(str, first['loc']))}: {first['msg']}{more})"
+    return f"not a record of this version ({first_problem(error)})"
 
 
 def is_worth_a_retry(record: Record) -> bool:

@@ -13,7 +13,8 @@ def print_whole(console: Console, table: Table) -> None:
     if needed <= console.width:
         console.print(table)
         return
-    Console(file=console.file, width=needed, force_terminal=console.is_terminal).print(table)
+    wide = type(console)(file=console.file, width=needed, force_terminal=console.is_terminal, emoji=False)
+    wide.print(table)
 
 
 def print_notes(console: Console, notes: Sequence[str]) -> None:

@@ -124,7 +124,7 @@ class Ledger:
             last = next(record for record in reversed(self.landed) if outcome_of(record) == "failed")
             return (
                 f"the last {MOST_FAILED} networks failed, the most recent one: "
-                f"{last.failure.reason if last.failure else ''}. Mend the cause, then use --retry-failed to retry them"
+                f"{last.failure.reason if last.failure else ''}. Fix the cause, then use --retry-failed to retry them"
             )
         if self._in_a_row["measured"] >= MOST_OVER:
             return (

@@ -27,11 +27,10 @@ from jetbench.network.operations import BYTES
 from jetbench.network.plan import plan_architecture
 from jetbench.network.rules import format_size
 from jetbench.spec.architecture import Architecture
-from jetbench.spec.base import describe_value, override, parse_spec, read_yaml
+from jetbench.spec.base import describe_value, override, parse_spec, plain_rule, read_yaml
 from jetbench.spec.catalog import find, load_jetseg
 from jetbench.spec.search import Space
 
-SPACES = "sweeps/spaces"
 MOST = 5_000_000  # a larger space is sampled unless a full walk is requested
 WALKABLE = 10**10  # eleven days on one core; walking a larger space must be a mistake
 SAMPLES = 200_000
@@ -52,7 +51,7 @@ def read_space(name: str, changes: Mapping[str, Any] | None = None) -> Space:
     Raises:
         SpecError: the space does not exist, or an axis has an unknown field or a value that its field cannot have.
     """
-    path = find(SPACES, name)
+    path = find("space", name)
     raw = {"name": path.stem, **read_yaml(path)}
     if "variants" in raw:
         raise SpecError(
@@ -98,7 +97,7 @@ def list_fields(kind: type[BaseModel], prefix: str = "") -> list[str]:
 
 
 def _read_base(space: Space) -> dict[str, Any]:
-    return {"name": space.base, **read_yaml(find("architectures", space.base))}
+    return {"name": space.base, **read_yaml(find("architecture", space.base))}
 
 
 def _field_problem(base: Mapping[str, Any], axis: str, value: Any) -> str | None:
@@ -108,7 +107,7 @@ def _field_problem(base: Mapping[str, Any], axis: str, value: Any) -> str | None
     except ValidationError as error:
         for detail in error.errors():
             if ".".join(map(str, detail["loc"])).startswith(axis):
-                return f"{detail['msg'].removeprefix('Value error, ')} (given: {describe_value(value)})"
+                return f"{plain_rule(detail)} (given: {describe_value(value)})"
     return None
 
 
@@ -342,7 +341,7 @@ def _look_at(base: Base, space: Space, limits: ScreenLimits, indices: Iterable[i
 
 def _reason(error: SpecError | ValidationError) -> str:
     if isinstance(error, ValidationError):
-        return str(error.errors()[0]["msg"]).removeprefix("Value error, ")
+        return plain_rule(error.errors()[0])
     return str(error)
 
 
@@ -395,4 +394,4 @@ def describe_space(space: Space) -> str:
     """One line: the number of combinations, the values per axis, the image size and the classes."""
     axes = " x ".join(str(len(values)) for values in space.axes.values())
     size, total = format_size(space.size), count_variants(space)
-    return f"{total:,} variants of {space.base} ({axes}) at {size}, {space.classes} classes"
+    return f"{total:,} variant{'s' * (total != 1)} of {space.base} ({axes}) at {size}, {space.classes} classes"

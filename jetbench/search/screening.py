@@ -40,8 +40,9 @@ NAMES: dict[CountedQuantity, str] = {
     "memory": BY_NAME["counted-memory"].noun,
 }
 MEMORY = (
-    "Memory: float32 weights and the peak of the activations by liveness, with each operation out of place and in "
-    "PyTorch's order. An estimate: eager PyTorch uses more, a runtime that fuses or works in place uses less."
+    "Memory: float32 weights and peak activations; each map is held from the operation that makes it to the last that "
+    "reads it, each operation works out of place, in PyTorch's order. An estimate: eager PyTorch uses more, a runtime "
+    "that fuses or works in place uses less."
 )
 SHOWN = 10
 LONGEST_NAME = 60

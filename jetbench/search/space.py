@@ -36,13 +36,13 @@ def read_search(name: str, changes: Mapping[str, Any] | None = None) -> Search:
     Raises:
         SpecError: the search does not exist, or a key or value breaks a rule.
     """
-    path = find("sweeps", name)
+    path = find("search", name)
     raw = {"name": path.stem, **read_yaml(path)}
     if "axes" not in raw:
         raise SpecError(f"{path}: is a sweep, not a search with axes: and limits:. Run it with `jetbench sweep`")
     source = f"{path}, with the options of the command line" if changes else str(path)
     search = parse_spec(Search, override(raw, changes or {}), source)
-    base = {"name": search.base, **read_yaml(find("architectures", search.base))}
+    base = {"name": search.base, **read_yaml(find("architecture", search.base))}
     load_jetseg(search.base)
     if problems := axis_problems(base, {name: axis.values for name, axis in search.axes.items()}):
         raise SpecError("\n  ".join([f"{path}:", *problems]))
@@ -125,7 +125,7 @@ class SearchSpace:
 
     def __init__(self, search: Search, num_classes: int, input_size: Size) -> None:
         self.search, self.num_classes, self.input_size = search, num_classes, input_size
-        self.base = {"name": search.base, **read_yaml(find("architectures", search.base))}
+        self.base = {"name": search.base, **read_yaml(find("architecture", search.base))}
         self.choices = {name: [json.dumps(value) for value in axis.values] for name, axis in search.axes.items()}
         self.distributions = distributions(self.choices)
         self._fits: dict[tuple[tuple[str, str], ...], str | None] = {}

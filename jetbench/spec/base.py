@@ -4,7 +4,7 @@ Building a spec has no side effects: it reads no file, no device and no environm
 error, because a default in its place would silently measure something else than the user requested.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeVar
@@ -48,28 +48,79 @@ def parse_spec(kind: type[SpecT], raw: object, source: str) -> SpecT:
 
 
 PLAIN_WORDS = {
+    "missing": "is missing",
     "tuple_type": "expected a list",
+    "list_type": "expected a list",
     "dict_type": "expected keys with values",
     "model_type": "expected keys with values",
     "model_attributes_type": "expected keys with values",
+    "string_type": "expected text",
+    "bool_type": "expected true or false",
+    "bool_parsing": "expected true or false",
+    "int_type": "expected a whole number",
+    "int_parsing": "expected a whole number",
+    "int_from_float": "expected a whole number",
+    "float_type": "expected a number",
+    "float_parsing": "expected a number",
+    "finite_number": "expected a finite number",
 }
 
 
 def _describe_problem(kind: type[Spec], detail: Mapping[str, Any]) -> str:
-    where = ".".join(str(part) for part in detail["loc"]) or "(whole file)"
+    where = ".".join(str(part) for part in detail["loc"])
+    where += ": " if where else ""
     if detail["type"] == "extra_forbidden":
-        close = get_close_matches(str(detail["loc"][-1]), _known_keys(kind), n=1)
-        return f"{where}: no such key" + (f"; did you mean {close[0]}?" if close else "")
-    message = PLAIN_WORDS.get(detail["type"], detail["msg"].removeprefix("Value error, "))
+        return f"{where}no such key{_suggest(kind, str(detail['loc'][-1]))}"
+    message = plain_rule(detail)
     if detail["type"] in ("missing", "value_error"):
-        return f"{where}: {message}"
-    return f"{where}: {message} (given: {describe_value(detail['input'])})"
+        return f"{where}{message}"
+    return f"{where}{message} (given: {describe_value(detail['input'])})"
 
 
-def _known_keys(kind: type[Spec]) -> list[str]:
+def plain_rule(detail: Mapping[str, Any]) -> str:
+    """The rule that a value breaks, in plain words: `must be greater than 0`.
+
+    Args:
+        detail: one of the errors of a pydantic ValidationError.
+    """
+    if detail["type"] in PLAIN_WORDS:
+        return PLAIN_WORDS[detail["type"]]
+    asked = "expected " if detail["type"] in ("literal_error", "enum") else "must be "
+    message = str(detail["msg"]).removeprefix("Value error, ")
+    return message.replace("Input should be ", asked).replace(" after validation", "")
+
+
+def first_problem(error: ValidationError) -> str:
+    """The first thing that is wrong, with its place, and how many more there are."""
+    first = error.errors(include_url=False)[0]
+    place = ".".join(map(str, first["loc"]))
+    more = f", and {error.error_count() - 1} more" if error.error_count() > 1 else ""
+    return f"{place}{': ' if place else ''}{plain_rule(first)}{more}"
+
+
+def _suggest(kind: type[Spec], key: str) -> str:
+    """Where a key of that name, or of a similar one, belongs; empty if there is none."""
     schema = kind.model_json_schema()
-    parts = [schema, *schema.get("$defs", {}).values()]
-    return sorted({key for part in parts for key in part.get("properties", {})})
+    places: dict[str, list[str]] = {}
+    for place in _places(schema, schema.get("$defs", {})):
+        places.setdefault(place.rpartition(".")[2], []).append(place)
+    if key in places:
+        return f" here; {key} belongs at {' or '.join(places[key][:3])}"
+    close = get_close_matches(key, places, n=1)
+    return f"; did you mean {close[0]}?" if close else ""
+
+
+def _places(part: Mapping[str, Any], definitions: Mapping[str, Any], above: str = "") -> Iterator[str]:
+    """The dotted place of every key in a JSON schema; no schema of ours contains itself."""
+    if "$ref" in part:
+        yield from _places(definitions[part["$ref"].rpartition("/")[2]], definitions, above)
+    for key, child in part.get("properties", {}).items():
+        yield above + key
+        yield from _places(child, definitions, f"{above}{key}.")
+    for choice in (*part.get("anyOf", ()), *part.get("oneOf", ()), *part.get("allOf", ())):
+        yield from _places(choice, definitions, above)
+    if isinstance(part.get("items"), dict):
+        yield from _places(part["items"], definitions, above)
 
 
 def describe_value(value: object) -> str:

@@ -1,10 +1,10 @@
 """Finds the architectures and sweeps that ship with jetbench, by name; a name that ends in .yaml is a path."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from jetbench.errors import SpecError
 from jetbench.spec.architecture import (
@@ -21,7 +21,17 @@ BUNDLED = PACKAGE / "_bundled"  # exists only in a wheel
 SHELF = BUNDLED if BUNDLED.is_dir() else PACKAGE.parent  # a checkout reads its own top level
 
 
-def find(kind: str, name: str) -> Path:
+Kind = Literal["architecture", "sweep", "search", "space"]
+FOLDERS: dict[Kind, str] = {
+    "architecture": "architectures",
+    "sweep": "sweeps",
+    "search": "sweeps",
+    "space": "sweeps/spaces",
+}
+SEARCH = "search-"  # the names of bundled searches begin so; they lie beside the sweeps
+
+
+def find(kind: Kind, name: str) -> Path:
     """The YAML file of a bundled `name`, or `name` itself if it is a path.
 
     A path that does not exist is looked up among the bundled files by its file name, so that `sweeps/nano.yaml` works
@@ -30,36 +40,48 @@ def find(kind: str, name: str) -> Path:
     Raises:
         SpecError: no such file exists; the message lists the bundled names.
     """
-    return find_yaml(SHELF / kind, name, Path(kind).name, kind)
+    return find_yaml(SHELF / FOLDERS[kind], name, kind, names(kind), FOLDERS[kind])
 
 
-def find_yaml(folder: Path, name: str, what: str, kind: str | None = None) -> Path:
+def find_yaml(folder: Path, name: str, what: str, known: Sequence[str], typed: str = "") -> Path:
     """The file of that name in a folder, or `name` itself if it is a path.
 
     Args:
         folder: where the bundled files are.
         name: a bundled name, or the path of a .yaml file.
-        what: what the files are, for the message.
-        kind: the folder as a user types it; by default `what`.
+        what: what a file is, for the message.
+        known: the bundled names, for the message.
+        typed: the folder as a user types it before a bundled name, if at all.
 
     Raises:
         SpecError: no such file exists; the message lists the bundled names.
     """
-    if name.endswith((".yaml", ".yml")) and Path(name).exists():
+    is_path = name.endswith((".yaml", ".yml"))
+    if is_path and Path(name).exists():
         return Path(name)
-    stem = Path(name).stem if name.endswith((".yaml", ".yml")) else name
+    stem = Path(name).stem if is_path else name
     path = folder / f"{stem}.yaml"
-    if path.is_file() and ("/" not in name or Path(name).parent == Path(kind or what)):
+    if path.is_file() and ("/" not in name or Path(name).parent == Path(typed)):
         return path
-    known = sorted(path.stem for path in folder.glob("*.yaml"))
+    if not name:
+        problem = "an empty name; give the name of a bundled file or a path"
+    elif Path(name).is_dir():
+        problem = f"{name}: is a folder; give a .yaml file, or a bundled name"
+    elif Path(name).exists():
+        problem = f"{name}: its name does not end in .yaml; rename it, or give a bundled name"
+    else:
+        problem = f"{name}: {'no such file' if is_path else f'no bundled {what} has that name'}"
     close = get_close_matches(stem, known, n=1)
     hint = f"did you mean {close[0]}? " if close else ""
-    raise SpecError(f"{name}: no such file, and no bundled {what} of that name; {hint}bundled: {', '.join(known)}")
+    raise SpecError(f"{problem}; {hint}bundled: {', '.join(known)}")
 
 
-def names(kind: str) -> list[str]:
-    """Names of the bundled files of a kind (`architectures` or `sweeps`), sorted."""
-    return sorted(path.stem for path in (SHELF / kind).glob("*.yaml"))
+def names(kind: Kind) -> list[str]:
+    """Names of the bundled files of a kind, sorted."""
+    stems = sorted(path.stem for path in (SHELF / FOLDERS[kind]).glob("*.yaml"))
+    if kind in ("sweep", "search"):
+        return [stem for stem in stems if stem.startswith(SEARCH) == (kind == "search")]
+    return stems
 
 
 def load_architecture(name: str, /, **changes: Any) -> AnyArchitecture:
@@ -94,7 +116,7 @@ def read_architecture(name: str, changes: Mapping[str, Any], source: str | None 
 
     Reported figures do not hold for a changed network, so they are dropped.
     """
-    path = find("architectures", name)
+    path = find("architecture", name)
     raw = {"name": path.stem, **_read_once(path, path.stat().st_mtime_ns)}
     if is_baseline(raw):
         if fields := sorted(set(changes) - {"name", "description"}):
@@ -107,12 +129,12 @@ def read_architecture(name: str, changes: Mapping[str, Any], source: str | None 
 
 def baseline_names() -> list[str]:
     """Names of the bundled baselines, sorted; includes those with reported figures only."""
-    return [name for name in names("architectures") if is_baseline(_raw(name))]
+    return [name for name in names("architecture") if is_baseline(_raw(name))]
 
 
 def jetseg_names() -> list[str]:
     """Names of the bundled JetSeg networks, sorted."""
-    return [name for name in names("architectures") if not is_baseline(_raw(name))]
+    return [name for name in names("architecture") if not is_baseline(_raw(name))]
 
 
 def _raw(name: str) -> dict[str, Any]:

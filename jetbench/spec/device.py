@@ -108,7 +108,8 @@ def load_device(name: str) -> Device:
     Raises:
         SpecError: no such device exists, or a value breaks a rule.
     """
-    path = find_yaml(DEVICES, ALIASES.get(name, name), "devices")
+    known = sorted(path.stem for path in DEVICES.glob("*.yaml"))
+    path = find_yaml(DEVICES, ALIASES.get(name, name), "device", known)
     return parse_spec(Device, {"name": path.stem, **read_yaml(path)}, str(path))
 
 

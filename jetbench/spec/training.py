@@ -50,7 +50,7 @@ class Budget(Spec):
 
     def __str__(self) -> str:
         amount = int(self.amount) if self.amount == int(self.amount) else self.amount
-        return f"{amount} {self.unit}"
+        return f"{amount} {self.unit.removesuffix('s') if amount == 1 else self.unit}"
 
 
 class JetLossConfig(Spec):

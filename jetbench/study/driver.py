@@ -159,9 +159,9 @@ class Driver:
                 f"{self._trouble.limit}"
             )
         if self._trouble.why_hopeless:
-            kept = f"; {len(self._to_write)} rows are not written yet" if self._to_write else ""
+            kept = f"; rows not written yet: {len(self._to_write)}" if self._to_write else ""
             raise StudyError(
-                f"{reason}{kept}. {self._trouble.why_hopeless}. No row is lost: mend the cause and repeat the command "
+                f"{reason}{kept}. {self._trouble.why_hopeless}. No row is lost: fix the cause and repeat the command "
                 "to continue"
             )
 

@@ -95,13 +95,13 @@ def close_storage(storage: RDBStorage) -> None:
 
 
 def describe_trouble(url: URL, error: BaseException) -> str:
-    """One line about why a storage cannot be used, and how to mend it."""
+    """One line about why a storage cannot be used, and how to fix it."""
     cause = error.__cause__ if isinstance(error, optuna.exceptions.StorageInternalError) and error.__cause__ else error
     reason = str(getattr(cause, "orig", None) or cause).strip().splitlines()[0]
     if url.get_backend_name() == "sqlite":
         passes = any(word in reason for word in ("full", "locked", "readonly", "I/O", "unable to open"))
-        mend = "mend the cause" if passes else "delete it: it is rebuilt from records.jsonl, and no row is lost"
-        return f"{url.database}: cannot be used ({reason}); {mend}"
+        fix = "fix the cause" if passes else "delete it: it is rebuilt from records.jsonl, and no row is lost"
+        return f"{url.database}: cannot be used ({reason}); {fix}"
     return f"storage {hide_password(url)}: cannot be used ({reason}); start the database or correct the address"
 
 

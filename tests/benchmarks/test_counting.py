@@ -69,7 +69,7 @@ def per_second(work: Any, count: int) -> float:
 
 def test_counting_speed_and_its_ratio_to_fvcore() -> None:
     torch.set_num_threads(1)
-    base = read_yaml(find("architectures", "jetseg-nano"))
+    base = read_yaml(find("architecture", "jetseg-nano"))
     space = read_space("nano")
     total = count_variants(space)
     rates: dict[str, list[float]] = {"space": [], "wild": [], "specification": []}

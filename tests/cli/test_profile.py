@@ -198,11 +198,11 @@ def test_your_own_device_by_path(tmp_path: Path) -> None:
     assert (tmp_path / "reports" / "profile-mine" / "profiles.md").exists()
 
 
-def test_the_doctor_says_what_would_mend_what_is_missing() -> None:
+def test_the_doctor_says_what_would_fix_what_is_missing() -> None:
     told = json.loads(jetbench("doctor", "--json", JETBENCH_DATA=""))
     findings = {finding["what"]: finding for finding in told["findings"]}
     assert findings["latency"]["state"] in ("yes", "partly")
-    assert findings["accuracy on CamVid"]["mend"].startswith("export JETBENCH_DATA")
+    assert findings["accuracy on CamVid"]["fix"].startswith("export JETBENCH_DATA")
     for finding in findings.values():
         assert finding["text"]
     assert "taken for" not in told["host"]

@@ -98,7 +98,7 @@ def test_a_search_goes_on_grows_and_ends_in_networks_to_build_on(search: Path, t
             ("search", "search-quick", "--dashboard", "--storage", "sqlite:///x.db"),
             "run `optuna-dashboard ADDRESS`",
         ),
-        (("search", "nothing"), "nothing: no such file, and no bundled sweeps of that name"),
+        (("search", "nothing"), "nothing: no bundled search has that name"),
         (("search", "nano"), "is a sweep, not a search with axes:"),
         (("search", "search-quick", "--objectives", "miou,speed"), "objectives.1"),
         (("search", "search-quick", "--max-macs", "1k"), "over the limit of"),

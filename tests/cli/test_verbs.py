@@ -74,10 +74,10 @@ def test_show_prints_blocks_and_json_with_the_same_totals() -> None:
         (("sweep", "nano", "--dataset", "cityscapes"), "expected streets, camvid or camvid:PATH"),
         (("sweep", "nano", "--dataset", "camvid:/nowhere"), "/nowhere: no such folder"),
         (("sweep", "nano", "--budget", "soon"), "'soon' is not a budget"),
-        (("sweep", "nano", "--device", "tpu", "--dry-run"), "tpu: no such file, and no bundled devices of that name"),
+        (("sweep", "nano", "--device", "tpu", "--dry-run"), "tpu: no bundled device has that name"),
         (("sweep", "nano", "--set", "training.teacher=no.safetensors", "--dry-run"), "no.safetensors"),
         (("sweep", "nano", "--name", "a/b", "--dry-run"), "name"),
-        (("sweep", "missing.yaml"), "no bundled sweeps of that name; bundled: "),
+        (("sweep", "missing.yaml"), "missing.yaml: no such file; bundled: "),
         (("table", "nowhere"), "not a report folder"),
         (("profile", "weights.safetensors"), "no such weights file"),
         (("profile", "jetseg-nano", "--threads", "9999"), "--threads=9999 is more than the"),
@@ -152,9 +152,7 @@ def test_a_sweep_may_only_train_by_a_loss_of_the_command_line(tmp_path: Path) ->
         assert made.training
         assert made.profile is None
         assert made.failure is None
-    assert "training.loss: Input should be 'jetloss'" in jetbench(
-        "sweep", "nano", "--loss", "hinge", "--dry-run", code=2
-    )
+    assert "training.loss: expected 'jetloss'" in jetbench("sweep", "nano", "--loss", "hinge", "--dry-run", code=2)
     missing = jetbench("sweep", "nano", "--set", "training.teacher=nowhere.safetensors", cwd=tmp_path, code=2)
     assert "training.teacher: nowhere.safetensors: no such weights file" in missing
 
@@ -376,7 +374,7 @@ def test_a_screening_stops_at_ctrl_c_with_a_word(tmp_path: Path, delay: float) -
         (("count", "jetseg-nano", "--classes", "1"), "segmentation needs at least 2 classes"),
         (("count", "jetseg-nono"), "did you mean jetseg-nano"),
         (("count", "jetseg-nano", "--size", "512"), "--size: '512' is not a size"),
-        (("screen", "nono"), "no bundled spaces of that name; bundled: nano"),
+        (("screen", "nono"), "nono: no bundled space has that name; bundled: nano"),
         (("screen", "nano", "--max-params", "lots"), "--max-params: 'lots' is not a count; write 40000"),
         (("screen", "nano", "--max-memory", "64"), "--max-memory: '64' is not a size in bytes; write 64MiB"),
         (("screen", "nano", "--reports", "/dev/null", "--samples", "3"), "/dev/null is a file or not writable"),
@@ -386,7 +384,7 @@ def test_a_screening_stops_at_ctrl_c_with_a_word(tmp_path: Path, delay: float) -
         (("screen", str(Path("sweeps/nano.yaml").resolve())), "is a sweep, not a space with axes:"),
     ],
 )
-def test_a_wrong_request_of_counting_says_what_and_how_to_mend_it(
+def test_a_wrong_request_of_counting_says_what_and_how_to_fix_it(
     arguments: tuple[str, ...], message: str, refused: Callable[..., str]
 ) -> None:
     text = refused(*arguments)

@@ -229,7 +229,7 @@ def test_a_disk_that_stays_full_ends_the_driver_with_a_word_and_it_goes_on_later
     on(disk, study)
     # One at a time: with two, trainings may fill the disk before the first profile has loaded.
     text = study.run(10, code=2, wait=3, slots=1, MADE_UP_BYTES=WEIGHTS)
-    assert "No row is lost: mend the cause and repeat the command to continue" in text
+    assert "No row is lost: fix the cause and repeat the command to continue" in text
     assert "No space left on device" in text or "disk is full" in text
     there = study.records()
     assert 0 < len(there) < 10

@@ -98,7 +98,7 @@ def test_a_sweep_of_nothing_is_refused() -> None:
         expand_sweep(sweep(include_base=False), 11, (272, 272))
 
 
-@pytest.mark.parametrize("name", [name for name in names("sweeps") if not name.startswith("search-")])
+@pytest.mark.parametrize("name", names("sweep"))
 def test_every_bundled_sweep_expands(name: str) -> None:
     asked = read_sweep(name)
     size = asked.dataset.size or (360, 480)

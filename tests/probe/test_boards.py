@@ -188,7 +188,7 @@ def test_without_a_service_the_rails_are_read_directly_and_the_reason_is_kept(tm
     assert ran.code == 0, ran.err
     told = {finding["what"]: finding for finding in json.loads(ran.out)["findings"]}
     assert told["power: jtop"]["state"] == "no"
-    assert "jetson-stats" in told["power: jtop"]["mend"]
+    assert "jetson-stats" in told["power: jtop"]["fix"]
     assert told["power: ina3221"]["state"] == "yes"
     assert "agx" in told["device"]["text"]
 

@@ -170,7 +170,7 @@ def test_a_counter_that_wraps_goes_on(zones: dict[str, Path]) -> None:
     assert set(steps[-1]) == {"package-0", "dram-0"}
 
 
-def test_counters_that_only_root_may_read_say_what_mends_it(zones: dict[str, Path]) -> None:
+def test_counters_that_only_root_may_read_say_what_fixes_it(zones: dict[str, Path]) -> None:
     assert rapl.missing() is None
     if os.getuid() == 0:
         zones["dram"].unlink()

@@ -40,12 +40,12 @@ RUN = ("profile", "model_latency", "runs", 0, "samples_s")
 @pytest.mark.parametrize(
     ("where", "value", "said"),
     [
-        ((*RUN, 0), float("nan"), "runs.0.samples_s.0: Input should be a finite number"),
-        (("training", "loss_curve", 0, 1), float("inf"), "loss_curve.0.1: Input should be a finite number"),
-        ((*RUN, 0), 0.0, "samples_s.0: Input should be greater than 0"),
+        ((*RUN, 0), float("nan"), "runs.0.samples_s.0: expected a finite number"),
+        (("training", "loss_curve", 0, 1), float("inf"), "loss_curve.0.1: expected a finite number"),
+        ((*RUN, 0), 0.0, "samples_s.0: must be greater than 0"),
         (RUN, [], "samples_s: Tuple should have at least 1 item"),
         (("training", "test", "true_positives"), [0, 0, 0], None),
-        (("variant",), 3, "variant: Input should be a valid string"),
+        (("variant",), 3, "variant: expected text"),
     ],
 )
 def test_a_number_that_is_none_is_refused(folder: Path, where: tuple[Any, ...], value: Any, said: str | None) -> None:

@@ -191,7 +191,7 @@ def test_the_bundled_space_is_read_from_anywhere_and_can_be_built() -> None:
         ({"axes": {"name": ["a", "b"]}}, "axes.name: an architecture has no such field"),
         ({"axes": {"groups": []}}, r"axes.groups: .*at least one value"),
         ({"axes": {}}, "axes: "),
-        ({"classes": 1}, "classes: Input should be greater than or equal to 2"),
+        ({"classes": 1}, "classes: must be greater than or equal to 2"),
         ({"size": "512"}, "not a size; write HEIGHTxWIDTH"),
         ({"base": "jetseg-nono"}, "did you mean jetseg-nano"),
         ({"variants": []}, "is a sweep, not a space with axes:"),

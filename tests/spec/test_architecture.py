@@ -60,7 +60,7 @@ def test_a_combination_in_the_paper_form_is_refused() -> None:
         ({"stages.s3.attention": "self"}, "stages.s3.attention"),
         ({"jetconv.branches": []}, "jetconv.branches"),
         ({"decoder.taps.s2": "third"}, "decoder.taps.s2"),
-        ({"form": "fixed"}, "form: Input should be 'paper' or 'released'"),
+        ({"form": "fixed"}, "form: expected 'paper' or 'released'"),
     ],
 )
 def test_a_wrong_value_is_refused_by_key(changes: dict[str, object], message: str) -> None:

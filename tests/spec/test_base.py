@@ -5,6 +5,7 @@ import pytest
 from jetbench.errors import SpecError
 from jetbench.spec.architecture import Architecture
 from jetbench.spec.base import override, parse_spec, read_yaml
+from jetbench.spec.sweep import Sweep
 from jetbench.spec.values import parse_bytes, parse_count, parse_size
 
 
@@ -33,7 +34,7 @@ def test_all_wrong_keys_are_reported_at_once_with_their_values() -> None:
     for part in (
         "base_channels",
         "greater than 0",
-        "decoder.head_channels: Field required",
+        "decoder.head_channels: is missing",
         "decoder.head_chanels",
         "gelu",
     ):
@@ -102,3 +103,22 @@ def test_what_is_no_count_is_refused_with_examples(text: str) -> None:
 def test_bytes_without_their_unit_are_refused(text: str) -> None:
     with pytest.raises(ValueError, match="write 64MiB"):
         parse_bytes(text)
+
+
+@pytest.mark.parametrize(
+    ("raw", "said"),
+    [
+        ({"training": {"batchsize": 4}}, "training.batchsize: no such key; did you mean batch_size?"),
+        ({"batch_size": 4}, "batch_size: no such key here; batch_size belongs at training.batch_size or profiling"),
+        ({"training": {"batch_size": "four"}}, r"training.batch_size: expected a whole number \(given: 'four'\)"),
+        (
+            {"training": {"weight_decay": -1}},
+            r"weight_decay: must be greater than or equal to 0 \(given: -1\)",
+        ),
+        ({"include_base": "maybe"}, "include_base: expected true or false"),
+        ({"device": "gpu"}, "device: expected 'auto', 'cpu' or 'cuda'"),
+    ],
+)
+def test_a_wrong_key_or_value_is_said_in_plain_words(raw: dict[str, object], said: str) -> None:
+    with pytest.raises(SpecError, match=said):
+        parse_spec(Sweep, {"name": "x", "base": "jetseg-nano", **raw}, "x.yaml")

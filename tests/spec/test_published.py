@@ -34,7 +34,7 @@ def test_a_figure_is_read_again_as_it_was_written() -> None:
         ({"source": "s"}, "given: none"),
         ({"fps": 3, "parameters": "1M", "source": "s"}, "given: parameters, fps"),
         ({"miou": "60%", "source": "s"}, "needs its dataset"),
-        ({"fps": 3}, "source: Field required"),
+        ({"fps": 3}, "source: is missing"),
         ({"miou": 60, "dataset": "CamVid", "source": "s"}, "less than or equal to 1"),
     ],
 )
@@ -49,7 +49,7 @@ def test_a_figure_without_what_it_needs_is_refused(raw: dict[str, object], messa
         ({"network": None}, "leave network: empty if and only if"),
         ({"assumed": ["something"]}, "exact takes none"),
         ({"fidelity": "approximate"}, "approximate with 0 entries"),
-        ({"network": "linkknet"}, "network: Input should be"),
+        ({"network": "linkknet"}, "network: expected"),
         ({"stages": {}}, "stages: no such key"),
         ({"reported": [{"fps": 1, "source": ""}]}, "source"),
     ],

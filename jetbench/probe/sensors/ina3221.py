@@ -24,7 +24,7 @@ class _Rail(NamedTuple):
 
 
 def missing() -> Optional[Missing]:
-    """Why this sensor cannot be read here, and how to mend it; None if it can be read."""
+    """Why this sensor cannot be read here, and how to fix it; None if it can be read."""
     rails = _rails()
     if rails:
         for rail in rails:

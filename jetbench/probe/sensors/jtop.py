@@ -19,7 +19,7 @@ SOCKET = "/run/jtop.sock"
 
 
 def missing() -> Optional[Missing]:
-    """Why this sensor cannot be read here, and how to mend it; None if a service seems to run."""
+    """Why this sensor cannot be read here, and how to fix it; None if a service seems to run."""
     from importlib.util import find_spec
 
     if not os.path.exists(SOCKET):

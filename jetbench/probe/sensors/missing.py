@@ -1,10 +1,10 @@
-"""Why a sensor cannot be read on this machine, and what would mend it."""
+"""Why a sensor cannot be read on this machine, and what would fix it."""
 
 from typing import NamedTuple
 
 
 class Missing(NamedTuple):
-    """The reason and the remedy, which is empty if nothing would mend it. As text: `reason; remedy`."""
+    """The reason and the remedy, which is empty if nothing would fix it. As text: `reason; remedy`."""
 
     reason: str
     remedy: str = ""

@@ -18,7 +18,7 @@ POWER_CAP = 0x4
 
 
 def missing() -> Optional[Missing]:
-    """Why this sensor cannot be read here, and how to mend it; None if it can be read."""
+    """Why this sensor cannot be read here, and how to fix it; None if it can be read."""
     try:
         import pynvml
     except ImportError:

@@ -13,11 +13,11 @@ from .missing import Missing
 
 DEFAULT_INTERVAL_S = 0.1
 ZONES = "/sys/class/powercap/intel-rapl:*"
-MEND = "sudo chmod a+r /sys/class/powercap/intel-rapl*/energy_uj (lasts until the next start)"
+FIX = "sudo chmod a+r /sys/class/powercap/intel-rapl*/energy_uj (lasts until the next start)"
 
 
 def missing() -> Optional[Missing]:
-    """Why this sensor cannot be read here, and how to mend it; None if it can be read."""
+    """Why this sensor cannot be read here, and how to fix it; None if it can be read."""
     zones = _zones()
     if not zones:
         return Missing("this machine has no RAPL counters (virtual machines and ARM processors have none)")
@@ -26,7 +26,7 @@ def missing() -> Optional[Missing]:
             _microjoules(folder)
         except OSError as error:
             return Missing(
-                "{}/energy_uj: {}".format(folder, error.strerror), "make it readable for users: {}".format(MEND)
+                "{}/energy_uj: {}".format(folder, error.strerror), "make it readable for users: {}".format(FIX)
             )
     return None
 

@@ -26,10 +26,10 @@ MEANINGS = {
     "flops": "2 per MAC, and other operations by the rules below",
     "eq2": "the paper's equation 2 as the authors' own tool applies it: Kw Kh Hin Win Cin Cout / (s s g) of 2-D "
     "convolutions, 4 per element of batch norm, 1 per element of a block's or the decoder's activation; a transposed "
-    "convolution counts 0, because that tool does not know it",
-    "peak": "by liveness: a map, or the image, lives from the operation that makes it to the last that reads it; "
-    "each operation works out of place, in PyTorch's order. Eager PyTorch holds more, because callers keep what they "
-    "pass; a runtime that fuses or works in place holds less",
+    "convolution counts 0, because their tool does not know it",
+    "peak": "each map, and the image, is held from the operation that makes it to the last that reads it; each "
+    "operation works out of place, in PyTorch's order. Eager PyTorch holds more, because callers keep what they pass; "
+    "a runtime that fuses or works in place holds less",
     "bytes_moved": "a lower bound: each operation reads its inputs and parameters once and writes its output once",
 }
 
@@ -130,7 +130,9 @@ def _cells(cost: Cost) -> list[str]:
 def _print_totals(console: Console, cost: Cost) -> None:
     kinds = ", ".join(f"{kind} {count:,}" for kind, count in cost.flops_by_kind.items() if count)
     parts = f"convolution {cost.eq2_convolution:,} + batch norm {cost.eq2_normalisation:,} + activation "
-    parts += f"{cost.eq2_activation:,}; the equation's rule for pooling would add {cost.eq2_pooling:,}, but that tool "
+    parts += (
+        f"{cost.eq2_activation:,}; the printed rule for pooling would add {cost.eq2_pooling:,}, and the authors' tool "
+    )
     parts += "does not apply it"
     rows = [
         ("parameters", f"{cost.parameters:,}", f"{cost.weight_bytes:,} bytes of float32 weights"),

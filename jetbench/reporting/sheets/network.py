@@ -238,7 +238,7 @@ def _counted_here(figure: Reported, plan: BaselinePlan) -> str:
 def print_variants(console: Console, asked: Sweep, variants: Sequence[Variant]) -> None:
     """Print the variants that a sweep would run, with their counts."""
     size, classes = variants[0].plan.input_size, variants[0].plan.num_classes
-    title = f"{asked.name}: {len(variants)} variants at {format_size(size)}, {classes} classes, "
+    title = f"{asked.name}: {units.counted(len(variants), 'variant')} at {format_size(size)}, {classes} classes, "
     budgets = dict.fromkeys(str(variant.training.budget) for variant in variants)
     title += f"{' or '.join(budgets)} each"
     table = Table(title=title, title_justify="left", box=None, pad_edge=False)

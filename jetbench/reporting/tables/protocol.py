@@ -6,6 +6,7 @@ from typing import Literal
 
 from jetbench.network.rules import format_size
 from jetbench.records.record import Environment, Record
+from jetbench.reporting import units
 from jetbench.reporting.tables.rows import Row
 
 Needs = Literal["counted", "trained", "measured"]
@@ -160,6 +161,6 @@ def describe_machine(environment: Environment) -> str:
     commit = f" ({environment.commit})" if environment.commit else ""
     return (
         f"{environment.device}; processor {environment.cpu}, {environment.cores} cores{memory}, "
-        f"{environment.threads} thread(s), {denormals}, {environment.system}, torch {environment.torch}, "
-        f"Python {environment.python}, jetbench {environment.jetbench}{commit}"
+        f"{units.counted(environment.threads, 'thread')}, {denormals}, {environment.system}, "
+        f"torch {environment.torch}, Python {environment.python}, jetbench {environment.jetbench}{commit}"
     )
