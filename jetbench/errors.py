@@ -22,6 +22,10 @@ class ProfilingError(JetbenchError):
     """A measurement is impossible, or its number would not be what its name says."""
 
 
+class OutOfMemoryError(ProfilingError):
+    """A network does not fit into this machine's memory; `is_out_of_memory` knows it by its name, as torch's."""
+
+
 class DivergedError(JetbenchError):
     """The loss or the output became infinite or not a number, so the training is useless from there on."""
 

@@ -5,8 +5,7 @@ import io
 import os
 import signal
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -118,20 +117,6 @@ def check_folder(folder: Path, files: Sequence[str], option: str = "--reports") 
     if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK) or in_the_way:
         what = f"{in_the_way[0]} in it is a folder" if in_the_way else f"{existing} is a file or not writable"
         raise SpecError(f"{folder}: cannot be written to: {what}; give another folder with {option}")
-
-
-@contextmanager
-def terminated_as_interrupted() -> Iterator[None]:
-    """Handle SIGTERM as Ctrl-C, so that nothing is lost when a batch system stops a command."""
-
-    def interrupt(number: int, frame: object) -> None:
-        raise KeyboardInterrupt
-
-    previous = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, previous)
 
 
 SetOption = Annotated[

@@ -192,7 +192,13 @@ def read_effort(
     keep_denormals: bool,
     system_malloc: bool,
 ) -> dict[str, Any]:
-    """The options on duration, loads and power, as fields of a ProfilingConfig."""
+    """The options on duration, loads and power, as fields of a ProfilingConfig.
+
+    Raises:
+        SpecError: a value is not valid, or --quick and --processes contradict each other.
+    """
+    if quick and processes not in (None, 1):
+        raise SpecError(f"--quick takes one process, and --processes asks for {processes}; leave one of them out")
     return {
         "precision": read_option("--precision", precision, parse_share),
         "max_seconds": read_option("--limit", limit, parse_seconds),

@@ -23,7 +23,6 @@ from jetbench.cli.app import (
     read_changes,
     read_size,
     say_stopped,
-    terminated_as_interrupted,
 )
 from jetbench.errors import ProfilingError
 from jetbench.reporting.sheets.profile import FILES, describe_profile, print_profile, print_summary
@@ -156,14 +155,13 @@ def _print(records: "Sequence[Record]", site: "Site", written: Sequence[Path], a
 
 
 def _measure(run: "Callable[[Callable[[float, str], None]], list[Record]]") -> "list[Record]":
-    """Run with a progress bar on a terminal; Ctrl-C and SIGTERM stop it before anything is written."""
-    with terminated_as_interrupted():
-        try:
-            with _bar() as report:
-                return run(report)
-        except KeyboardInterrupt:
-            say_stopped("\nStopped. Nothing of this profile was kept.", errors)
-            raise typer.Exit(EXIT_INTERRUPTED) from None
+    """Run with a progress bar on a terminal; Ctrl-C or SIGTERM stops it before anything is written."""
+    try:
+        with _bar() as report:
+            return run(report)
+    except KeyboardInterrupt:
+        say_stopped("\nStopped. Nothing of this profile was kept.", errors)
+        raise typer.Exit(EXIT_INTERRUPTED) from None
 
 
 @contextmanager

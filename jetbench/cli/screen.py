@@ -6,13 +6,13 @@ from typing import Annotated, Any
 import typer
 
 from jetbench.cli.app import (
+    EXIT_FAILED_ROWS,
     EXIT_INTERRUPTED,
     app,
     check_folder,
     console,
     read_size,
     say_stopped,
-    terminated_as_interrupted,
 )
 from jetbench.errors import SpecError
 from jetbench.probe.machine import cores
@@ -84,7 +84,7 @@ def screen_space(
     check_folder(folder, ("survivors.csv", "survivors.yaml", "screening.json"))
     bar = ScreenBar(console)
     try:
-        with terminated_as_interrupted(), bar:
+        with bar:
             result = screen(space, limits, samples, seed, jobs or cores(), bar.report)
     except KeyboardInterrupt:
         say_stopped("\nStopped. Nothing was written.")
@@ -94,6 +94,8 @@ def screen_space(
             f"{name}: none of its variants can be built; the most common reason: {result.reasons.most_common(1)[0][0]}"
         )
     write_screening(console, folder, result, by, largest, top, min(top or SWEPT, SWEPT))
+    if not len(result.survivors):
+        raise typer.Exit(EXIT_FAILED_ROWS)
 
 
 def _read_limits(

@@ -14,7 +14,6 @@ from jetbench.cli.app import (
     console,
     read_changes,
     say_stopped,
-    terminated_as_interrupted,
 )
 from jetbench.cli.dashboard import dashboard_of
 from jetbench.cli.options import (
@@ -147,7 +146,7 @@ def search_space(
     prepared = prepare_search(name, place, changes)
     if prepared.remark:
         console.print(f"[bold yellow]Attention:[/] {escape(prepared.remark)}", highlight=False, soft_wrap=True)
-    with terminated_as_interrupted(), dashboard_of(prepared.folder, dashboard) as address:
+    with dashboard_of(prepared.folder, dashboard) as address:
         if address:
             console.print(f"optuna-dashboard, while this search runs: {address}", highlight=False)
         try:

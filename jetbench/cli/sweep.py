@@ -15,7 +15,6 @@ from jetbench.cli.app import (
     read_changes,
     read_size,
     say_stopped,
-    terminated_as_interrupted,
 )
 from jetbench.cli.options import (
     WAIT,
@@ -81,22 +80,19 @@ def sweep(
 
     prepared = prepare_sweep(name, place, changes)
     view = BarView(console) if console.is_terminal else LineView(console)
-    with terminated_as_interrupted():
-        try:
-            with view:
-                finished = prepared.run(view, retry_failed)
-        except (KeyboardInterrupt, StudyError) as error:
-            with suppress(KeyboardInterrupt, StudyError, DataError, OSError):  # Ctrl-C again, or unreadable records
-                if (partial := prepared.landed()) is not None:
-                    print_study(console, partial)
-                elif isinstance(error, KeyboardInterrupt):
-                    console.print(f"No row has finished in {prepared.folder} yet.")
-            if isinstance(error, StudyError):
-                raise
-            say_stopped(
-                f"\nStopped. Finished rows are kept in {prepared.folder}; run the same command again to continue."
-            )
-            raise typer.Exit(EXIT_INTERRUPTED) from None
+    try:
+        with view:
+            finished = prepared.run(view, retry_failed)
+    except (KeyboardInterrupt, StudyError) as error:
+        with suppress(KeyboardInterrupt, StudyError, DataError, OSError):  # Ctrl-C again, or unreadable records
+            if (partial := prepared.landed()) is not None:
+                print_study(console, partial)
+            elif isinstance(error, KeyboardInterrupt):
+                console.print(f"No row has finished in {prepared.folder} yet.")
+        if isinstance(error, StudyError):
+            raise
+        say_stopped(f"\nStopped. Finished rows are kept in {prepared.folder}; run the same command again to continue.")
+        raise typer.Exit(EXIT_INTERRUPTED) from None
     print_study(console, finished)
     console.print(
         f"\nWritten to {finished.folder}: table.md, table.tex, table.csv, records.jsonl and plots", soft_wrap=True

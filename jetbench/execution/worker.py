@@ -71,7 +71,7 @@ def main(folder: Path, run: RunPhase = run_phase) -> int:
             # The driver could read the same data, so this machine is at fault.
             report = failure("unable", str(error))
         except JetbenchError as error:
-            report = failure("error", str(error))
+            report = failure("oom" if is_out_of_memory(error) else "error", str(error))
         except Exception as error:
             if is_disk_trouble(error):
                 raise

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from jetbench.errors import JetbenchError, ProfilingError, is_out_of_memory
+from jetbench.errors import JetbenchError, OutOfMemoryError, ProfilingError, is_out_of_memory
 from jetbench.files import read_json, write_json, write_whole
 from jetbench.network.operations import add_up
 from jetbench.probe.alone import WAITING, die_with, machine_to_itself, signal_name
@@ -274,7 +274,8 @@ def measure_here(request: ProcessRequest, report: Report = lambda share, text: N
     """Measure what a request says in this process.
 
     Raises:
-        ProfilingError: a network does not fit into memory, or cannot run here.
+        OutOfMemoryError: a network does not fit into memory.
+        ProfilingError: it cannot run here.
     """
     networks = [case.network() for case in request.cases]
     try:
@@ -286,7 +287,7 @@ def measure_here(request: ProcessRequest, report: Report = lambda share, text: N
             raise
         first = request.cases[0]
         where = f"{first.label} at {first.input_size[0]}x{first.input_size[1]}"
-        raise ProfilingError(f"{where} does not fit into this machine's memory") from None
+        raise OutOfMemoryError(f"{where} does not fit into this machine's memory") from None
 
 
 def in_fresh_process(request: ProcessRequest, report: Report) -> ProcessFindings:

@@ -157,6 +157,7 @@ def write_screening(
     sweep_path = folder / "survivors.yaml"
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        had_sweep = sweep_path.exists()
         sweep_path.unlink(missing_ok=True)
         write_whole(folder / "survivors.csv", survivor_frame(result.space, kept).to_csv(index=False))
         if chosen:
@@ -171,6 +172,8 @@ def write_screening(
     if len(kept):
         _print_survivors(console, result, kept, by, largest)
         console.print(f"[dim]{MEMORY}[/]", soft_wrap=not console.is_terminal)
+    if had_sweep and not chosen:
+        console.print(f"{sweep_path} was of an earlier screening and is removed.", highlight=False, soft_wrap=True)
     names = "survivors.csv" if not chosen else "survivors.csv, survivors.yaml"
     console.print(f"\nWritten to {folder}: {names}, screening.json", highlight=False, soft_wrap=True)
     if chosen:

@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import shlex
 import signal
 import subprocess
@@ -344,6 +345,31 @@ def test_screen_hands_its_survivors_to_a_sweep(tmp_path: Path) -> None:
     assert "small-survivors: 2 variants at 64x96" in planned
     again = jetbench("screen", "small.yaml", "--max-params", "60k", "--max-memory", "2MiB", "--top", "2", cwd=tmp_path)
     assert again.splitlines()[-6:] == text.splitlines()[-6:]
+
+
+def test_a_screening_that_finds_nothing_ends_with_3(tmp_path: Path) -> None:
+    (tmp_path / "small.yaml").write_text(SPACE)
+    text = jetbench("screen", "small.yaml", "--max-params", "1k", cwd=tmp_path, code=3)
+    assert "Nothing fits" in text
+    assert not (tmp_path / "reports/screen-small/survivors.yaml").exists()
+
+
+def test_a_command_that_is_ended_before_it_works_says_so(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "jetbench", "sweep", "nano"],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    status = Path(f"/proc/{process.pid}/status")
+    deadline = time.monotonic() + 30
+    while not int(re.findall(r"SigCgt:\s*(\w+)", status.read_text())[0], 16) & 1 << (signal.SIGTERM - 1):
+        assert time.monotonic() < deadline, "the command does not handle SIGTERM"
+        time.sleep(0.005)
+    process.terminate()
+    text, _ = process.communicate(timeout=60)
+    assert (process.returncode, text.strip().splitlines()[-1][:7]) == (130, "Stopped"), text
 
 
 @pytest.mark.parametrize("delay", [2.5, 6.0])  # while the workers start, and while they work

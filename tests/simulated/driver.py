@@ -4,6 +4,7 @@ Keys: ray (address), board, slots, wait (seconds for trouble to pass), timeout, 
 """
 
 import os
+import signal
 import sys
 import threading
 import time
@@ -11,7 +12,6 @@ from pathlib import Path
 
 from rich.console import Console
 
-from jetbench.cli.app import terminated_as_interrupted
 from jetbench.errors import JetbenchError
 from jetbench.execution.executor import Executor, token_of
 from jetbench.execution.local import LocalExecutor
@@ -55,27 +55,28 @@ def main() -> int:
         executor = RayExecutor({"cpu": 1}, told["board"], wait_s, WORKER)
     view = LineView(Console(highlight=False))
     phases = ("train", "profile")[: int(told.get("phases", "2"))]
-    with terminated_as_interrupted():
-        try:
-            records = run_study(
-                folder=folder,
-                sweep=sweep,
-                variants=expand_sweep(sweep, 3, SIZE),
-                dataset=DATASET,
-                device="cpu",
-                executor=executor,
-                view=view,
-                retry_failed="retry" in told,
-                phases=phases,  # type: ignore[arg-type]
-                storage=told.get("storage"),
-                storage_wait_s=wait_s,
-            )
-        except KeyboardInterrupt:
-            print("stopped", flush=True)
-            return 130
-        except JetbenchError as error:
-            print(f"error: {error}", flush=True)
-            return 2
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as jetbench/__main__.py
+    try:
+        records = run_study(
+            folder=folder,
+            sweep=sweep,
+            variants=expand_sweep(sweep, 3, SIZE),
+            dataset=DATASET,
+            device="cpu",
+            executor=executor,
+            view=view,
+            retry_failed="retry" in told,
+            phases=phases,  # type: ignore[arg-type]
+            storage=told.get("storage"),
+            storage_wait_s=wait_s,
+        )
+    except KeyboardInterrupt:
+        print("stopped", flush=True)
+        return 130
+    except JetbenchError as error:
+        print(f"error: {error}", flush=True)
+        return 2
+
     return 3 if any(record.failure for record in records) else 0
 
 

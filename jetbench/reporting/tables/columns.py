@@ -499,12 +499,12 @@ COLUMNS: tuple[Column, ...] = (
     _training_column("images-s", "trained on (images/s)", units.FPS, _images_per_second, short="img/s"),
     *(
         _training_column(
-            f"{phase}-share", f"of it {phase} (%)", units.PERCENT, _share_of_phase(phase), short=f"{phase} %"
+            f"{phase}-share", f"time in {phase} (%)", units.PERCENT, _share_of_phase(phase), short=f"{phase} %"
         )
         for phase in ("data", "network", "evaluation", "checkpoints", "proxies")
     ),
     _training_column("busy", "threads busy (%)", units.PERCENT, _busy, short="busy %"),
-    words("verdict", "verdict", _verdict, kind="measured", needs="measured"),
+    words("verdict", "verdict", _verdict, needs="measured"),
     *(
         words(f"reported-{name}", heading, _reported(name), kind="reported")
         for name, heading in zip(QUANTITIES, HEADINGS, strict=True)

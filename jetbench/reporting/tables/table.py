@@ -238,8 +238,8 @@ def _describe_marks(
     tied = [heading for heading, problem in problems.items() if problem == "tied"]
     if unsure:
         lines.append(
-            f"Not ranked, because there is only one measurement: {', '.join(unsure)}. "
-            "Add `seeds: [0, 1, 2]` to the sweep."
+            f"Not ranked, because some values are single measurements: {', '.join(unsure)}. "
+            "Several `seeds:` in the sweep give intervals."
         )
     if tied:
         lines.append(
