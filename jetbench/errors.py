@@ -2,6 +2,7 @@
 
 import errno
 import re
+from collections.abc import Iterable
 
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ESTALE)
 
@@ -52,3 +53,25 @@ def is_disk_trouble(error: BaseException) -> bool:
     match = re.search(r"\(os error (\d+)\)", str(error))
     number = error.errno if isinstance(error, OSError) else int(match[1]) if match else None
     return number in DISK_ERRORS
+
+
+MOST_LISTED, MOST_NAMED = 20, 1
+
+
+def list_by_cause(problems: Iterable[tuple[str, str]], most: int = MOST_LISTED) -> str:
+    """Problems as lines, each cause once: the first names that have it, and how many more have it.
+
+    Args:
+        problems: pairs of a name and what is wrong with it.
+        most: lines to list; the rest is counted.
+    """
+    by_cause: dict[str, list[str]] = {}
+    for name, cause in problems:
+        by_cause.setdefault(cause.strip(), []).append(name)
+    lines = []
+    for cause, names in list(by_cause.items())[:most]:
+        more = f" and {len(names) - MOST_NAMED:,} more" if len(names) > MOST_NAMED else ""
+        lines.append(f"- {', '.join(name[:80] for name in names[:MOST_NAMED])}{more}: {cause[:1000]}")
+    if len(by_cause) > most:
+        lines.append(f"- and {len(by_cause) - most:,} other causes")
+    return "\n".join(lines)

@@ -1,13 +1,15 @@
 """Files: atomic replacement, JSON, and digests."""
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
+import stat
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 ABANDONED_AFTER_S = 60.0
 
@@ -73,11 +75,47 @@ def write_json(path: Path, value: Any) -> None:
         partial.write_text(json.dumps(value), encoding="utf-8")
 
 
+def open_plain(path: Path, most: int | None = None) -> BinaryIO:
+    """A file opened for reading, if it is a plain file: reading a pipe or a device may never end.
+
+    Args:
+        path: the file; a link is followed.
+        most: the largest size in bytes.
+
+    Raises:
+        OSError: it cannot be opened, is no plain file, or is larger.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # O_NONBLOCK: a pipe would wait for a writer
+    try:
+        status = os.fstat(descriptor)
+        if stat.S_ISDIR(status.st_mode):
+            raise IsADirectoryError(errno.EISDIR, "is a folder", str(path))
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError(errno.EINVAL, "is a pipe or a device, not a file", str(path))
+        if most is not None and status.st_size > most:
+            raise OSError(errno.EFBIG, f"has {status.st_size:,} bytes, and at most {most:,} are read", str(path))
+        return os.fdopen(descriptor, "rb")
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
+def read_text(path: Path, most: int | None = None) -> str:
+    """The text of a plain file (UTF-8).
+
+    Raises:
+        OSError: see `open_plain`.
+        UnicodeDecodeError: it is not UTF-8.
+    """
+    with open_plain(path, most) as file:
+        return file.read().decode("utf-8")
+
+
 def read_json(path: Path) -> dict[str, Any] | None:
     """The JSON object in a file; None if the file is missing or holds anything else."""
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        value = json.loads(read_text(path))
+    except (OSError, ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None
 

@@ -20,6 +20,7 @@ from jetbench.reporting.tables.columns import find_columns
 from jetbench.reporting.tables.markdown import to_markdown
 from jetbench.reporting.tables.table import build_table
 from jetbench.spec.architecture import Architecture
+from jetbench.spec.bounds import BOUNDS
 from jetbench.spec.dataset import CamvidConfig, StreetsConfig
 from jetbench.spec.profiling import ProfilingConfig
 from jetbench.spec.search import Search, Space
@@ -55,6 +56,12 @@ def key_table(kind: str) -> str:
             if name not in left_out
         ]
     return "\n".join(lines)
+
+
+def bounds_table() -> str:
+    """What is bounded, and by how much."""
+    lines = ["| of | at most |", "| --- | --- |"]
+    return "\n".join([*lines, *(f"| {what} | {most} |" for what, most in BOUNDS)])
 
 
 def study_table() -> str:
@@ -150,9 +157,10 @@ def made(text: str) -> str:
 
     def fill(match: re.Match[str]) -> str:
         what, name = match[1].split(": ")
-        return f"<!-- {match[1]} -->\n{study_table() if what == 'table' else key_table(name)}\n<!-- end -->"
+        tables = {"table": study_table, "bounds": bounds_table}
+        return f"<!-- {match[1]} -->\n{tables[what]() if what in tables else key_table(name)}\n<!-- end -->"
 
-    return re.sub(r"<!-- ((?:keys|table): [a-z]+) -->\n.*?<!-- end -->", fill, text, flags=re.DOTALL)
+    return re.sub(r"<!-- ((?:keys|table|bounds): [a-z]+) -->\n.*?<!-- end -->", fill, text, flags=re.DOTALL)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,8 @@ from rich.markup import escape
 
 from jetbench import __version__
 from jetbench.errors import JetbenchError, SpecError, is_disk_trouble
-from jetbench.spec.values import parse_size
+from jetbench.spec.base import parse_yaml
+from jetbench.spec.values import parse_size, shorten
 
 EXIT_USER_ERROR = 2
 EXIT_FAILED_ROWS = 3
@@ -92,17 +93,12 @@ def read_size(text: str) -> tuple[int, int]:
 
 def read_changes(pairs: list[str] | None) -> dict[str, Any]:
     """`key=value` options as a mapping; values are YAML, so 3 is a number and [3a, 5a] a list."""
-    import yaml
-
     changes: dict[str, Any] = {}
     for pair in pairs or []:
         key, equals, value = pair.partition("=")
         if not equals or not key:
-            raise SpecError(f"--set {pair}: expected key=value, for example --set stages.s2.repeats=2")
-        try:
-            changes[key] = yaml.safe_load(value)
-        except yaml.YAMLError:
-            raise SpecError(f"--set {pair}: {value!r} is not a YAML value") from None
+            raise SpecError(f"--set {shorten(pair)}: expected key=value, for example --set stages.s2.repeats=2")
+        changes[key] = parse_yaml(value, f"--set {shorten(pair)}")
     return changes
 
 

@@ -25,6 +25,7 @@ from jetbench.search.screen import (
     read_space,
     screen,
 )
+from jetbench.spec.bounds import MOST_SAMPLES
 from jetbench.spec.values import parse_bytes, parse_count
 
 SWEPT = 12
@@ -51,7 +52,9 @@ def screen_space(
     samples: Annotated[
         int | None,
         typer.Option(
-            min=1, help=f"Count this many random variants. Default: all, or {SAMPLES:,} if there are over {MOST:,}."
+            min=1,
+            max=MOST_SAMPLES,
+            help=f"Count this many random variants. Default: all, or {SAMPLES:,} if there are over {MOST:,}.",
         ),
     ] = None,
     whole: Annotated[bool, typer.Option("--all", help="Count all variants, however many there are.")] = False,

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
-from jetbench.errors import SpecError
+from jetbench.errors import SpecError, list_by_cause
 from jetbench.network.plan import AnyPlan, plan_network
 from jetbench.spec.architecture import AnyArchitecture, Baseline
 from jetbench.spec.base import override, parse_spec, read_yaml
@@ -75,7 +75,7 @@ def expand_sweep(sweep: Sweep, num_classes: int, input_size: tuple[int, int]) ->
         SpecError: some variants cannot be built; the message lists all of them, each with its key, value and rule.
     """
     variants: dict[str, Variant] = {}
-    problems: list[str] = []
+    problems: list[tuple[str, str]] = []
     names: set[str] = set()
     for name, changes in _repeated(sweep):
         if name in names:
@@ -84,7 +84,7 @@ def expand_sweep(sweep: Sweep, num_classes: int, input_size: tuple[int, int]) ->
         try:
             variant = _build(sweep, name, changes, num_classes, input_size)
         except SpecError as error:
-            problems.append(f"{name}: {str(error).removeprefix(f'{name}: ')}")
+            problems.append((name, str(error).removeprefix(f"{name}: ")))
             continue
         identity = f"{variant.plan.fingerprint} {variant.training.identity}"
         if identity in variants:
@@ -95,9 +95,9 @@ def expand_sweep(sweep: Sweep, num_classes: int, input_size: tuple[int, int]) ->
         else:
             variants[identity] = variant
     if problems:
-        listed = "\n".join(f"- {problem}" for problem in problems)
+        listed = list_by_cause(problems)
         raise SpecError(
-            f"{sweep.name}: {len(problems)} of {len(names)} variants cannot be built; nothing was run\n{listed}"
+            f"{sweep.name}: {len(problems):,} of {len(names):,} variants cannot be built; nothing was run\n{listed}"
         )
     both = sorted({variant.architecture.name for variant in variants.values()} & set(sweep.quoted))
     if both:
@@ -172,11 +172,11 @@ def _build(
     of_training = {key.removeprefix(TRAINING): value for key, value in changes.items() if key.startswith(TRAINING)}
     of_network = {key: value for key, value in changes.items() if not key.startswith(TRAINING) and key != "base"}
     base = str(changes.get("base", sweep.base))
-    architecture = read_architecture(base, of_network, source=f"{base} with {dict(changes)}" if changes else None)
+    architecture = read_architecture(base, of_network, source=name if changes else None)
     training = sweep.training
     if of_training:
         raw = override(sweep.training.model_dump(mode="json"), of_training)
-        training = parse_spec(TrainingConfig, raw, f"training with {of_training}")
+        training = parse_spec(TrainingConfig, raw, f"{name}: training")
     if isinstance(architecture, Baseline) and training.batch_size == 1:
         raise SpecError(
             "training.batch_size=1: some baselines normalise one value per image, which needs at least 2 images"

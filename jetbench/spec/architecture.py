@@ -11,19 +11,11 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    BeforeValidator,
-    Discriminator,
-    Field,
-    NonNegativeInt,
-    PositiveInt,
-    Tag,
-    field_validator,
-    model_validator,
-)
+from pydantic import BeforeValidator, Discriminator, Field, Tag, field_validator, model_validator
 
 from jetbench.errors import SpecError
 from jetbench.spec.base import Spec, describe_value
+from jetbench.spec.bounds import IS_NUMBER, MOST_CHANNELS, Channels, Count, Expansion, Name, Repeats, Side, Text
 from jetbench.spec.published import Paper, Reported
 
 Form = Literal["paper", "released"]
@@ -34,7 +26,7 @@ Shortcut = Literal["matching", "residual", "none"]
 Skip = Literal["block", "operation", "none"]
 Fusion = Literal["regseg", "released"]
 StageName = Literal["s0", "s1", "s2", "s3"]
-Tap = Literal["first", "second", "middle", "last"] | NonNegativeInt
+Tap = Literal["first", "second", "middle", "last"] | Repeats
 BaselineName = Literal[
     "linknet",
     "cgnet",
@@ -70,9 +62,9 @@ class Branch(Spec):
     In the parallel layout a branch is followed by an undilated square depthwise convolution of the same kernel size.
     """
 
-    kernel_size: int
+    kernel_size: Count
     asymmetric: bool = False
-    dilation: Annotated[int, Field(ge=1, le=LARGEST_DILATION)] = 1
+    dilation: Annotated[int, IS_NUMBER, Field(ge=1, le=LARGEST_DILATION)] = 1
 
     @model_validator(mode="before")
     @classmethod
@@ -80,10 +72,11 @@ class Branch(Spec):
         if isinstance(value, int) and not isinstance(value, bool):
             value = str(value)
         if isinstance(value, str):
-            match = re.fullmatch(r"(\d+)(a?)(?:d(\d+))?", value.strip())
+            match = re.fullmatch(r"([0-9]{1,4})(a?)(?:d([0-9]{1,4}))?", value.strip())
             if not match:
                 raise ValueError(
-                    f"{value!r} is not a kernel; write 3 (square), 7a (a 7x1, 1x7 pair), 5d2 or 7ad3 (with dilation)"
+                    f"{describe_value(value)} is not a kernel; write 3 (square), 7a (a 7x1, 1x7 pair), 5d2 or 7ad3 "
+                    "(with dilation)"
                 )
             value = {"kernel_size": int(match[1]), "asymmetric": bool(match[2])}
             if match[3]:
@@ -113,10 +106,20 @@ def _split_words(value: Any) -> Any:
     """The words of `3a 5a 7a` as a list, so that a grid axis fits on one line."""
     if isinstance(value, str):
         return value.split()
-    return [value] if isinstance(value, int) else value
+    return [value] if isinstance(value, int) and not isinstance(value, bool) else value
 
 
 Branches = Annotated[tuple[Branch, ...], BeforeValidator(_split_words), Field(min_length=1, max_length=6)]
+
+
+def _within(what: str, value: Any) -> Any:
+    """`value`, if its number is not larger than any channels; otherwise a ValueError."""
+    number = re.search(r"[0-9]+$", value) if isinstance(value, str) else None
+    digits = number[0] if number else "0"
+    is_over = len(digits) > 6 or int(digits) > MOST_CHANNELS
+    if is_over or (isinstance(value, int) and value > MOST_CHANNELS):
+        raise ValueError(f"{what}={describe_value(value)}: at most {MOST_CHANNELS:,}")
+    return value
 
 
 def _check_groups(value: Any) -> Any:
@@ -127,10 +130,12 @@ def _check_groups(value: Any) -> Any:
         and value not in ("mean-divisor", "gcd")
         and not re.fullmatch("at-most-[1-9][0-9]*", value)
     ):
-        raise ValueError(f"groups={value!r}: expected a count, mean-divisor, gcd or at-most-N (for example at-most-4)")
+        raise ValueError(
+            f"groups={describe_value(value)}: expected a count, mean-divisor, gcd or at-most-N (for example at-most-4)"
+        )
     if isinstance(value, int) and value < 1:
-        raise ValueError(f"groups={value} must be at least 1")
-    return value
+        raise ValueError(f"groups={describe_value(value)} must be at least 1")
+    return _within("groups", value)
 
 
 GroupRule = Annotated[int | str, BeforeValidator(_check_groups)]
@@ -139,10 +144,14 @@ GroupRule = Annotated[int | str, BeforeValidator(_check_groups)]
 
 def _check_channels(value: Any) -> Any:
     if isinstance(value, str) and not re.fullmatch(r"\+[1-9][0-9]*|x[1-9][0-9]*", value):
-        raise ValueError(f"channels={value!r}: expected a count, +N (add N to the input) or xN (N times the input)")
+        raise ValueError(
+            f"channels={describe_value(value)}: expected a count, +N (add N to the input) or xN (N times the input)"
+        )
+    if isinstance(value, bool):
+        raise ValueError(f"channels: expected a count, +N or xN, found {str(value).lower()}")
     if isinstance(value, int) and value < 1:
-        raise ValueError(f"channels={value} must be at least 1")
-    return value
+        raise ValueError(f"channels={describe_value(value)} must be at least 1")
+    return _within("channels", value)
 
 
 ChannelRule = Annotated[int | str, BeforeValidator(_check_channels)]
@@ -163,7 +172,7 @@ class JetConv(Spec):
 class FirstStage(Spec):
     """S0: one JetConv of stride 2 on the image, batch norm, activation (section 2.3)."""
 
-    channels: PositiveInt | None = None
+    channels: Channels | None = None
     """Output channels of S0 (section 2.3)."""
     branches: Branches | None = None
     """Kernels of S0."""
@@ -174,11 +183,11 @@ class FirstStage(Spec):
 class Stage(Spec):
     """S1 to S3: each level has `repeats` residual JetBlocks, then one that downsamples (sections 2.2 and 2.3)."""
 
-    repeats: NonNegativeInt = 0
+    repeats: Repeats = 0
     """Residual JetBlocks per level, before the one that downsamples (section 2.3)."""
     channels: ChannelRule | None = None
     """Output channels: a count, `+N` or `xN` of the input."""
-    expansion: PositiveInt | None = None
+    expansion: Expansion | None = None
     """Expansion of the blocks of this stage."""
     branches: Branches | None = None
     """Kernels of the downsampling blocks."""
@@ -213,7 +222,7 @@ class Taps(Spec):
 class Decoder(Spec):
     """RegSeg-style decoder: three taps, each with a 1x1 head, fused from deep to shallow."""
 
-    head_channels: PositiveInt
+    head_channels: Channels
     """Channels of each 1x1 head of the decoder (section 2.3)."""
     taps: Taps = Taps()
     fusion: Fusion | None = None
@@ -223,23 +232,23 @@ class Decoder(Spec):
 class Architecture(Spec):
     """A JetSeg network for any input size and class count."""
 
-    name: str = "unnamed"
-    description: str = ""
+    name: Name = "unnamed"
+    description: Text = ""
     paper: Paper | None = None
     reported: tuple[Reported, ...] = ()
     form: Form = "paper"
     """What the paper says, or what its released code does."""
-    combination: NonNegativeInt | None = None
+    combination: Annotated[int, IS_NUMBER, Field(ge=0)] | None = None
     """The released choice of kernels and taps, 0 to 5; only with `form: released`."""
-    base_channels: PositiveInt
+    base_channels: Channels
     """Output channels of S0, from which the others follow."""
-    max_channels: PositiveInt
+    max_channels: Channels
     """Largest number of channels of a block."""
-    max_expanded_channels: PositiveInt
+    max_expanded_channels: Channels
     """Largest number of channels inside a block."""
-    expansion: PositiveInt = 2
+    expansion: Expansion = 2
     """Channels inside a JetBlock, as a multiple of its input (section 2.2)."""
-    smallest_map: PositiveInt = 16
+    smallest_map: Side = 16
     """The pyramid halves the longer side until it is at most `smallest_map`."""
     groups: GroupRule = "mean-divisor"
     """Groups of 1x1 convolutions: a count, `mean-divisor`, `gcd`, `at-most-N`."""
@@ -279,8 +288,8 @@ class Baseline(Spec):
     `assumed` lists what is missing, and only its reported figures exist (`network` is None).
     """
 
-    name: str = "unnamed"
-    description: str = ""
+    name: Name = "unnamed"
+    description: Text = ""
     network: BaselineName | None
     fidelity: Fidelity
     assumed: tuple[str, ...] = ()

@@ -4,6 +4,7 @@ Building a spec has no side effects: it reads no file, no device and no environm
 error, because a default in its place would silently measure something else than the user requested.
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path
@@ -13,6 +14,8 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from jetbench.errors import SpecError
+from jetbench.files import read_text
+from jetbench.spec.bounds import MOST_YAML_BYTES, MOST_YAML_DEPTH, MOST_YAML_VALUES
 
 
 class Spec(BaseModel):
@@ -85,6 +88,13 @@ def plain_rule(detail: Mapping[str, Any]) -> str:
     """
     if detail["type"] in PLAIN_WORDS:
         return PLAIN_WORDS[detail["type"]]
+    for kind, words in (("greater_than_equal", "at least"), ("less_than_equal", "at most")):
+        if detail["type"] == kind:
+            return f"must be {words} {detail['ctx']['ge' if words == 'at least' else 'le']:,}"
+    if detail["type"] in ("too_long", "string_too_long"):
+        return (
+            f"too long: at most {detail['ctx']['max_length']:,} {'letters' if 'string' in detail['type'] else 'values'}"
+        )
     asked = "expected " if detail["type"] in ("literal_error", "enum") else "must be "
     message = str(detail["msg"]).removeprefix("Value error, ")
     return message.replace("Input should be ", asked).replace(" after validation", "")
@@ -124,8 +134,12 @@ def _places(part: Mapping[str, Any], definitions: Mapping[str, Any], above: str 
 
 
 def describe_value(value: object) -> str:
-    """`value` as short text for a message."""
-    text = "nothing" if value is None else repr(value)
+    """`value` as short text for a message; it may be of any size."""
+    if isinstance(value, int) and abs(value) >= 10**80:
+        return f"a number of some {int(value.bit_length() * 0.30103)} digits"
+    if isinstance(value, list | tuple | dict) and len(value) > 80:
+        return f"{len(value):,} values"
+    text = "nothing" if value is None else repr(value[:100] if isinstance(value, str) else value)
     return text if len(text) <= 80 else text[:77] + "..."
 
 
@@ -136,36 +150,92 @@ def read_yaml(path: Path) -> dict[str, Any]:
         SpecError: the file is missing, is not YAML, repeats a key, or does not hold a mapping.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_text(path, MOST_YAML_BYTES)
     except FileNotFoundError:
         raise SpecError(f"{path}: no such file") from None
     except IsADirectoryError:
         raise SpecError(f"{path}: is a folder, not a YAML file") from None
     except (OSError, UnicodeDecodeError) as error:
         raise SpecError(f"{path}: cannot be read as text ({error})") from None
-    try:
-        raw = yaml.load(text, Loader=_UniqueKeyLoader)
-    except yaml.YAMLError as error:
-        reason = " ".join(str(error).replace('in "<unicode string>",', "at").split())
-        raise SpecError(f"{path}: not valid YAML: {reason}") from None
+    raw = parse_yaml(text, str(path))
     if not isinstance(raw, dict):
         raise SpecError(f"{path}: expected a mapping of keys to values, found {describe_value(raw)}")
     return raw
 
 
-class _UniqueKeyLoader(yaml.SafeLoader):
-    """SafeLoader that refuses a repeated key; plain PyYAML silently keeps the last one."""
+def parse_yaml(text: str, source: str) -> Any:
+    """The value of a YAML text. It has words, numbers, true, false (yes, no), lists and mappings: no dates, no tags.
+
+    Args:
+        text: at most as large as `bounds.BOUNDS` says.
+        source: where the text is from, for messages.
+
+    Raises:
+        SpecError: it is not YAML, repeats a key, is too large or too deep, or contains itself.
+    """
+    try:
+        value = yaml.load(text, Loader=_PlainLoader)
+    except yaml.YAMLError as error:
+        reason = " ".join(str(error).replace('in "<unicode string>",', "at").split())
+        raise SpecError(f"{source}: not valid YAML: {reason[:300]}") from None
+    except RecursionError:
+        raise SpecError(f"{source}: not valid YAML: more than {MOST_YAML_DEPTH} levels") from None
+    except (ValueError, OverflowError, TypeError, KeyError, AttributeError) as error:  # from tags such as !!int x
+        raise SpecError(f"{source}: not valid YAML: {str(error)[:200]}") from None
+    left = [MOST_YAML_VALUES]
+    if _is_too_large(value, left, MOST_YAML_DEPTH):
+        raise SpecError(
+            f"{source}: too large: at most {MOST_YAML_VALUES:,} values in {MOST_YAML_DEPTH} levels, with what & and * "
+            "repeat"
+        )
+    return value
+
+
+def _is_too_large(value: Any, left: list[int], levels: int) -> bool:
+    """True if a value holds more values than `left[0]`, or more levels; one that contains itself has endless levels."""
+    left[0] -= 1
+    if left[0] < 0 or levels < 0:
+        return True
+    children = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return any(_is_too_large(child, left, levels - 1) for child in children)
+
+
+class _PlainLoader(yaml.SafeLoader):
+    """SafeLoader that refuses a repeated key, and reads 1:30, 010 and 2001-01-01 as the words that they are.
+
+    Plain PyYAML silently keeps the last of two equal keys, and reads 1:30 as 90 and 010 as 8.
+    """
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[Any] = set()
         for key_node, _ in node.value:
+            if key_node.tag == "tag:yaml.org,2002:merge":  # << : an explicit key wins over the merged one
+                continue
             key = self.construct_object(key_node, deep=True)
             if isinstance(key, list | dict):
                 raise yaml.constructor.ConstructorError(None, None, "a key must be a plain word", key_node.start_mark)
             if key in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"key {key!r} is given twice", key_node.start_mark)
+                problem = f"key {describe_value(key)} is given twice"
+                raise yaml.constructor.ConstructorError(None, None, problem, key_node.start_mark)
             seen.add(key)
         return super().construct_mapping(node, deep)
+
+
+_PLAIN = {
+    "tag:yaml.org,2002:int": re.compile(r"[-+]?(?:0|[1-9][0-9_]*)|0x[0-9a-fA-F]+"),
+    "tag:yaml.org,2002:float": re.compile(
+        r"[-+]?(?:[0-9][0-9_]*\.[0-9_]*(?:[eE][-+][0-9]+)?|\.[0-9][0-9_]*(?:[eE][-+][0-9]+)?|\.(?:inf|Inf|INF))"
+        r"|\.(?:nan|NaN|NAN)"
+    ),
+}
+_PlainLoader.yaml_implicit_resolvers = {
+    first: [
+        (tag, re.compile(rf"(?:{_PLAIN[tag].pattern})$") if tag in _PLAIN else pattern)
+        for tag, pattern in resolvers
+        if tag != "tag:yaml.org,2002:timestamp"
+    ]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
 
 
 def override(raw: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

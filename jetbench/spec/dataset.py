@@ -2,17 +2,13 @@
 
 from typing import Annotated, Literal
 
-from pydantic import (
-    Field,
-)
+from pydantic import Field
 
 from jetbench.spec.base import Spec
-from jetbench.spec.values import (
-    Seed,
-    Size,
-)
+from jetbench.spec.bounds import IS_NUMBER, Seed
+from jetbench.spec.values import Size
 
-ImageCount = Annotated[int, Field(ge=1, le=100_000)]
+ImageCount = Annotated[int, IS_NUMBER, Field(ge=1, le=100_000)]
 
 
 class StreetsConfig(Spec):

@@ -7,9 +7,10 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import Field
 
 from jetbench.spec.base import Spec, parse_spec, read_yaml
+from jetbench.spec.bounds import Name, Positive, Whole
 from jetbench.spec.catalog import PACKAGE, find_yaml
 from jetbench.spec.profiling import DType
 from jetbench.spec.values import Size
@@ -24,7 +25,7 @@ ALIASES = {"cuda": "workstation"}
 class Peak(Spec):
     """A device's peak rate: FLOP/s or bytes/s, how it was derived (empty: stated by the source), and the source."""
 
-    value: PositiveFloat
+    value: Positive
     derived: str = ""
     source: str
 
@@ -50,7 +51,7 @@ class DeviceFigure(Spec):
 
     network: str
     quantity: str
-    value: float
+    value: Positive
     source: str
     protocol: str
 
@@ -59,7 +60,7 @@ class Device(Spec):
     """A board or machine that networks are profiled on or estimated for."""
 
     name: str
-    title: str
+    title: Name
     preset: str
     preset_reason: str = ""
     size: Size = (512, 512)
@@ -68,10 +69,10 @@ class Device(Spec):
     modules: Annotated[tuple[str, ...], Field(description="numbers such as 3767-0005 or 2888")] = ()
     sensors: tuple[SensorName, ...] = ()
     power: PowerRule | None = None
-    gpu_clock_hz: PositiveFloat | None = None
+    gpu_clock_hz: Positive | None = None
     peaks: dict[PeakName, Peak] = Field(default_factory=dict)
     gpus: tuple[Gpu, ...] = ()
-    memory_bytes: PositiveInt | None = None
+    memory_bytes: Whole | None = None
     power_modes: str | None = None
     jetpack: str | None = None
     container: str | None = None

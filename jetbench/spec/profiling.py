@@ -2,15 +2,10 @@
 
 from typing import Annotated, Literal
 
-from pydantic import (
-    Field,
-    NonNegativeFloat,
-    PositiveFloat,
-    PositiveInt,
-)
+from pydantic import Field
 
 from jetbench.spec.base import Spec
-from jetbench.spec.values import Seed
+from jetbench.spec.bounds import IS_NUMBER, BatchSize, Count, NonNegative, Positive, Seconds, Seed, Threads
 
 DType = Literal["fp32", "fp16", "bf16"]
 Backend = Literal["eager", "compiled", "traced"]
@@ -24,9 +19,9 @@ class ProfilingConfig(Spec):
     while the interval over the processes is wider than `precision`, more are started, up to `max_processes`.
     """
 
-    batch_size: PositiveInt = 1
+    batch_size: BatchSize = 1
     """Images per pass."""
-    threads: PositiveInt = 1
+    threads: Threads = 1
     """Threads of torch on a CPU."""
     dtype: DType = "fp32"
     """Number format of weights and images."""
@@ -38,37 +33,37 @@ class ProfilingConfig(Spec):
     """Numbers too small for full precision count as 0 (CPU)."""
     keep_freed_memory: bool = True
     """The allocator keeps freed memory between passes (CPU)."""
-    precision: Annotated[float, Field(gt=0, le=1)] = 0.02
+    precision: Annotated[float, IS_NUMBER, Field(gt=0, le=1)] = 0.02
     """Passes are timed until the 95 % interval of the median is within this share of it."""
-    warmup_iterations: PositiveInt = 5
+    warmup_iterations: Count = 5
     """Fewest passes before timing."""
-    max_warmup_seconds: PositiveFloat = 10.0
+    max_warmup_seconds: Seconds = 10.0
     """Longest warm-up."""
-    min_iterations: PositiveInt = 30
+    min_iterations: Count = 30
     """Fewest timed passes."""
-    min_seconds: NonNegativeFloat = 1.0
+    min_seconds: NonNegative = 1.0
     """Shortest timing."""
-    max_seconds: PositiveFloat = 60.0
+    max_seconds: Seconds = 60.0
     """Longest timing."""
-    processes: PositiveInt = 1
+    processes: Count = 1
     """Fresh processes; the interval of latency is over them."""
-    max_processes: PositiveInt | None = None
+    max_processes: Count | None = None
     """More processes, up to this many, until `precision` is met."""
-    rate: PositiveFloat | None = None
+    rate: Positive | None = None
     """Frames per second of a simulated camera; counts late and dropped frames."""
-    paced_seconds: PositiveFloat = 10.0
+    paced_seconds: Seconds = 10.0
     """How long that camera runs."""
-    soak_seconds: PositiveFloat | None = None
+    soak_seconds: Seconds | None = None
     """How long passes run without pause, for throttling."""
     power: Literal["auto", "none", "jtop", "ina3221", "nvml", "rapl"] = "auto"
     """Sensor of power; `auto` takes what there is."""
-    power_interval: PositiveFloat | None = None
+    power_interval: Seconds | None = None
     """Seconds between samples of power."""
-    idle_seconds: PositiveFloat = 10.0
+    idle_seconds: Seconds = 10.0
     """Idle time before and after load, for energy above idle."""
-    window_seconds: PositiveFloat = 15.0
+    window_seconds: Seconds = 15.0
     """Length of a load window, for energy."""
-    windows: PositiveInt = 3
+    windows: Count = 3
     """Number of load windows."""
     seed: Seed = 0
     """Seed of weights and images."""

@@ -6,9 +6,10 @@ rule agree, so each figure carries these as far as they are known.
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from jetbench.spec.base import Spec
+from jetbench.spec.bounds import IS_NUMBER, Positive, Whole
 from jetbench.spec.values import Size, parse_count, parse_share
 
 Quantity = Literal["parameters", "flops", "miou", "fps"]
@@ -28,7 +29,7 @@ class Paper(Spec):
 
     title: str
     authors: str
-    year: Annotated[int, Field(ge=1980)]
+    year: Annotated[int, IS_NUMBER, Field(ge=1980, le=2200)]
     venue: str = ""
     link: str
 
@@ -41,10 +42,10 @@ class Reported(Spec):
     figure was read. `seen: false` marks a figure that was recalled and not read again.
     """
 
-    parameters: Annotated[PositiveInt | None, BeforeValidator(_count)] = None
-    flops: Annotated[PositiveInt | None, BeforeValidator(_count)] = None
-    miou: Annotated[Annotated[float, Field(gt=0, le=1)] | None, BeforeValidator(_share)] = None
-    fps: PositiveFloat | None = None
+    parameters: Annotated[Whole | None, BeforeValidator(_count)] = None
+    flops: Annotated[Whole | None, BeforeValidator(_count)] = None
+    miou: Annotated[Annotated[float, IS_NUMBER, Field(gt=0, le=1)] | None, BeforeValidator(_share)] = None
+    fps: Positive | None = None
     size: Size | None = None
     per_mac: Literal[1, 2] | None = None
     dataset: Literal["Cityscapes", "CamVid"] | None = None

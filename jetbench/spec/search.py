@@ -2,23 +2,16 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    BeforeValidator,
-    Field,
-    PositiveFloat,
-    PositiveInt,
-    field_validator,
-    model_validator,
-)
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from jetbench.spec.base import Spec
+from jetbench.spec.bounds import IS_NUMBER, MOST_AXES, MOST_VALUES, Classes, Count, Positive, Seconds, Seed, Text, Whole
 from jetbench.spec.dataset import DatasetConfig, StreetsConfig
 from jetbench.spec.profiling import ProfilingConfig
 from jetbench.spec.training import Budget, TrainingConfig
 from jetbench.spec.values import (
     DeviceName,
     MemoryLimit,
-    Seed,
     Size,
     check_folder_name,
     listed,
@@ -31,6 +24,8 @@ from jetbench.spec.values import (
     written_in,
 )
 
+Values = Annotated[list[Any], BeforeValidator(listed), Field(max_length=MOST_VALUES)]
+
 
 class Space(Spec):
     """A space to screen by cost: every combination of the values of some fields of an architecture.
@@ -39,14 +34,14 @@ class Space(Spec):
     """
 
     name: str
-    description: str = ""
+    description: Text = ""
     base: str
     """The architecture that variants change: a name or a path."""
     size: Size = (512, 512)
     """Input size at which variants are counted."""
-    classes: Annotated[int, Field(ge=2)] = 11
+    classes: Classes = 11
     """Classes at which variants are counted."""
-    axes: Annotated[dict[str, Annotated[list[Any], BeforeValidator(listed)]], Field(min_length=1)]
+    axes: Annotated[dict[str, Values], Field(min_length=1, max_length=MOST_AXES)]
     """Fields of the architecture and their values."""
 
     _names_a_folder = field_validator("name")(check_folder_name)
@@ -63,15 +58,15 @@ class Limits(Spec):
     on the untrained network. YAML values look like 40k, 1.2G, 64MiB, 33ms, 50mJ.
     """
 
-    parameters: Annotated[PositiveInt | None, read_by(parse_count)] = None
+    parameters: Annotated[Whole | None, read_by(parse_count)] = None
     """Most parameters, such as `40k`."""
-    macs: Annotated[PositiveInt | None, read_by(parse_count)] = None
+    macs: Annotated[Whole | None, read_by(parse_count)] = None
     """Most MACs, such as `1.2G`."""
-    memory: Annotated[PositiveInt | None, with_unit(parse_bytes, "64MiB"), written_in("B")] = None
+    memory: Annotated[Whole | None, with_unit(parse_bytes, "64MiB"), written_in("B")] = None
     """Most weights and peak activations, such as `64MiB`."""
-    latency: Annotated[PositiveFloat | None, with_unit(parse_short_seconds, "33ms"), written_in("s")] = None
+    latency: Annotated[Positive | None, with_unit(parse_short_seconds, "33ms"), written_in("s")] = None
     """Longest median latency of one image, such as `33ms`."""
-    energy: Annotated[PositiveFloat | None, with_unit(parse_joules, "50mJ"), written_in("J")] = None
+    energy: Annotated[Positive | None, with_unit(parse_joules, "50mJ"), written_in("J")] = None
     """Most energy of one image, such as `50mJ`."""
 
     @property
@@ -84,8 +79,8 @@ class Limits(Spec):
 class Axis(Spec):
     """The values that one field may take. With `when`, it varies only where other axes have the listed values."""
 
-    values: Annotated[list[Any], BeforeValidator(listed)]
-    when: dict[str, Annotated[list[Any], BeforeValidator(listed)]] = Field(default_factory=dict)
+    values: Values
+    when: dict[str, Values] = Field(default_factory=dict)
 
     @model_validator(mode="before")
     @classmethod
@@ -98,9 +93,9 @@ class FinalConfig(Spec):
 
     budget: Budget = Budget(amount=600, unit="steps")
     """Length of the final trainings."""
-    seeds: Annotated[tuple[Seed, ...], Field(min_length=1)] = (1, 2, 3)
+    seeds: Annotated[tuple[Seed, ...], Field(min_length=1, max_length=100)] = (1, 2, 3)
     """Seeds of the final trainings; use others than the search."""
-    most: Annotated[int, Field(ge=1, le=50)] = 6
+    most: Annotated[int, IS_NUMBER, Field(ge=1, le=50)] = 6
     """Most networks of the front that are trained again."""
 
 
@@ -114,10 +109,10 @@ class Search(Spec):
     """
 
     name: str
-    description: str = ""
+    description: Text = ""
     base: str
     """The architecture that proposals change: a name or a path."""
-    axes: Annotated[dict[str, Axis], Field(min_length=1)]
+    axes: Annotated[dict[str, Axis], Field(min_length=1, max_length=MOST_AXES)]
     """Fields and their values; with `when`, only where other axes have the values listed."""
     objectives: tuple[Objective, ...] = ("miou", "latency")
     """What to optimise: miou, and latency, macs, parameters, memory or energy."""
@@ -126,7 +121,7 @@ class Search(Spec):
     """What proposes (below)."""
     seed: Seed = 0
     """Seed of the sampler."""
-    trainings: PositiveInt = 40
+    trainings: Count = 40
     """Number of networks to train."""
     early_stop: bool = True
     """Ends a training that can no longer reach the front."""
@@ -138,7 +133,7 @@ class Search(Spec):
     """Device to search for (`jetbench devices`)."""
     device: DeviceName = "auto"
     """Where torch trains."""
-    timeout_s: PositiveFloat = 6 * 3600.0
+    timeout_s: Seconds = 6 * 3600.0
     """Longest time of one job, in seconds."""
     memory_limit: MemoryLimit = None
     """A job that uses more memory is ended."""

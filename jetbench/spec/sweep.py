@@ -1,28 +1,19 @@
 """Spec of a sweep: a base architecture, its variants, the data, and how each variant is trained and profiled."""
 
+import math
 from typing import Annotated, Any
 
-from pydantic import (
-    BeforeValidator,
-    PositiveFloat,
-    field_validator,
-    model_validator,
-)
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from jetbench.spec.base import Spec
+from jetbench.spec.bounds import MOST_AXES, MOST_VALUES, MOST_VARIANTS, Name, Seconds, Seed, Text
 from jetbench.spec.dataset import DatasetConfig, StreetsConfig
 from jetbench.spec.profiling import ProfilingConfig
 from jetbench.spec.training import Budget, TrainingConfig
-from jetbench.spec.values import (
-    DeviceName,
-    MemoryLimit,
-    Name,
-    Seed,
-    check_folder_name,
-    listed,
-)
+from jetbench.spec.values import DeviceName, MemoryLimit, check_folder_name, listed
 
 Changes = dict[str, Any]
+Values = Annotated[list[Any], BeforeValidator(listed), Field(max_length=MOST_VALUES)]
 
 
 class VariantGroup(Spec):
@@ -31,7 +22,7 @@ class VariantGroup(Spec):
     Keys are dotted fields of the architecture (`stages.s2.repeats`), of the training (`training.loss`), or `base`.
     """
 
-    grid: dict[str, Annotated[list[Any], BeforeValidator(listed)]] | None = None
+    grid: Annotated[dict[str, Values], Field(max_length=MOST_AXES)] | None = None
     cases: dict[Name, Changes] | None = None
 
     @model_validator(mode="after")
@@ -51,7 +42,7 @@ class Sweep(Spec):
     """
 
     name: str
-    description: str = ""
+    description: Text = ""
     base: str
     """The architecture that variants change: a name or a path."""
     include_base: bool = True
@@ -73,9 +64,20 @@ class Sweep(Spec):
     """Device that is profiled on (`jetbench devices`); `--device`."""
     device: DeviceName = "auto"
     """Where torch trains; `--torch-device`."""
-    timeout_s: PositiveFloat = 6 * 3600.0
+    timeout_s: Seconds = 6 * 3600.0
     """Longest time of one job, in seconds."""
     memory_limit: MemoryLimit = None
     """A job that uses more memory is ended, such as `8GiB`."""
 
     _names_a_folder = field_validator("name")(check_folder_name)
+
+    @model_validator(mode="after")
+    def _few_enough(self) -> "Sweep":
+        members = [
+            len(group.cases) if group.cases is not None else math.prod(map(len, (group.grid or {}).values()))
+            for group in self.variants
+        ]
+        total = (self.include_base + sum(members)) * max(1, len(self.seeds)) * max(1, len(self.budgets))
+        if total > MOST_VARIANTS:
+            raise ValueError(f"has {total:,} variants, with seeds and budgets; at most {MOST_VARIANTS:,}")
+        return self

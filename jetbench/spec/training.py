@@ -3,39 +3,44 @@
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    Field,
-    NonNegativeFloat,
-    PositiveFloat,
-    PositiveInt,
-    field_validator,
-    model_validator,
-)
+from pydantic import Field, field_validator, model_validator
 
-from jetbench.spec.base import Spec
-from jetbench.spec.values import (
+from jetbench.spec.base import Spec, describe_value
+from jetbench.spec.bounds import (
+    IS_NUMBER,
+    MOST_COUNT,
+    MOST_SECONDS,
+    MOST_STEPS,
+    BatchSize,
+    Count,
+    NonNegative,
+    Positive,
     Seed,
+    Threads,
 )
 
 LossName = Literal["jetloss", "cross-entropy", "weighted-cross-entropy", "focal", "dice", "lovasz", "jetloss-released"]
 BudgetUnit = Literal["steps", "epochs", "seconds"]
 
 
+MOST_BUDGET: dict[BudgetUnit, int] = {"steps": MOST_STEPS, "epochs": MOST_COUNT, "seconds": MOST_SECONDS}
+
+
 class Budget(Spec):
     """How long a training lasts: `300 steps`, `20 epochs` or `60 seconds` in YAML."""
 
-    amount: PositiveFloat
+    amount: Positive
     unit: BudgetUnit
 
     @model_validator(mode="before")
     @classmethod
     def _from_text(cls, value: Any) -> Any:
         if isinstance(value, int | float):
-            raise ValueError(f"{value!r} has no unit; write 300steps, 20epochs, 60s or 2min")
+            raise ValueError(f"{describe_value(value)} has no unit; write 300steps, 20epochs, 60s or 2min")
         if isinstance(value, str):
-            match = re.fullmatch(r"([0-9.]+)\s*(steps?|epochs?|seconds?|s|min)", value.strip())
+            match = re.fullmatch(r"([0-9]{1,12}(?:\.[0-9]{1,12})?)\s*(steps?|epochs?|seconds?|s|min)", value.strip())
             if not match:
-                raise ValueError(f"{value!r} is not a budget; write 300steps, 20epochs, 60s or 2min")
+                raise ValueError(f"{describe_value(value)} is not a budget; write 300steps, 20epochs, 60s or 2min")
             unit = match[2].rstrip("s")
             if unit in ("", "second", "min"):
                 return {"amount": float(match[1]) * (60 if unit == "min" else 1), "unit": "seconds"}
@@ -46,6 +51,8 @@ class Budget(Spec):
     def _whole_steps(self) -> "Budget":
         if self.unit == "steps" and self.amount != int(self.amount):
             raise ValueError(f"{self.amount} steps: expected a whole number of steps")
+        if self.amount > (most := MOST_BUDGET[self.unit]):
+            raise ValueError(f"{self}: at most {most:,} {self.unit}")
         return self
 
     def __str__(self) -> str:
@@ -61,15 +68,15 @@ class JetLossConfig(Spec):
     (0: uniform).
     """
 
-    rare_share: Annotated[float, Field(gt=0, le=1)] = 0.0001
+    rare_share: Annotated[float, IS_NUMBER, Field(gt=0, le=1)] = 0.0001
     """A class with a smaller share of the pixels gets a larger weight."""
-    beta: Annotated[float, Field(ge=0, lt=1)] | None = None
+    beta: Annotated[float, IS_NUMBER, Field(ge=0, lt=1)] | None = None
     """Class weights by Cui's beta in place of `rare_share`; 0 is uniform."""
-    recall: NonNegativeFloat = 1.0
+    recall: NonNegative = 1.0
     """Weight of the recall term (section 2.4)."""
-    precision: NonNegativeFloat = 1.0
+    precision: NonNegative = 1.0
     """Weight of the precision term."""
-    batch_iou: NonNegativeFloat = 1.0
+    batch_iou: NonNegative = 1.0
     """Weight of the IoU term over the batch."""
 
 
@@ -82,9 +89,9 @@ class AugmentationConfig(Spec):
 
     flip: bool = False
     """Mirrors half of the images."""
-    scale: tuple[PositiveFloat, PositiveFloat] = (1.0, 1.0)
+    scale: tuple[Positive, Positive] = (1.0, 1.0)
     """Enlarges by a factor between the two, and shifts."""
-    light: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    light: Annotated[float, IS_NUMBER, Field(ge=0, lt=1)] = 0.0
     """Multiplies the normalised pixels by 1 ± this, and adds ± this."""
 
     @field_validator("scale")
@@ -117,9 +124,9 @@ class AugmentationConfig(Spec):
 class DistillationConfig(Spec):
     """The weight of the teacher's soft targets (labels have weight 1), and their temperature."""
 
-    weight: NonNegativeFloat = 1.0
+    weight: NonNegative = 1.0
     """Weight of the teacher's soft targets; labels have 1."""
-    temperature: PositiveFloat = 2.0
+    temperature: Positive = 2.0
     """Temperature of the soft targets."""
 
 
@@ -136,20 +143,20 @@ class TrainingConfig(Spec):
     loss: LossName = "jetloss"
     """The loss (above)."""
     jetloss: JetLossConfig = JetLossConfig()
-    batch_size: Annotated[int, Field(ge=1, le=4096)] = 8
+    batch_size: BatchSize = 8
     """Images per step."""
-    learning_rate: PositiveFloat = 0.01
+    learning_rate: Positive = 0.01
     """Largest learning rate."""
-    weight_decay: NonNegativeFloat = 1e-4
+    weight_decay: NonNegative = 1e-4
     """Weight decay of AdamW."""
     schedule: Literal["one-cycle", "constant"] = "one-cycle"
     """Learning rate over the steps."""
-    evaluations: PositiveInt = 5
+    evaluations: Count = 5
     """Evaluations on the validation split, evenly spaced."""
     augmentation: AugmentationConfig = AugmentationConfig()
     seed: Seed = 0
     """Seed of weights and of the order of images."""
-    threads: PositiveInt = 1
+    threads: Threads = 1
     """Threads of torch on a CPU."""
     mixed_precision: bool = True
     """Half precision where a GPU trains; nothing on a CPU."""
@@ -170,7 +177,7 @@ class TrainingConfig(Spec):
 class Floor(Spec):
     """The best validation mIoU that a training needs at its k-th evaluation to continue, and the reason."""
 
-    evaluation: PositiveInt
-    of: PositiveInt
+    evaluation: Count
+    of: Count
     miou: float
     why: str

@@ -5,12 +5,9 @@ from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    BeforeValidator,
-    Field,
-    PlainSerializer,
-    PositiveInt,
-)
+from pydantic import AfterValidator, BeforeValidator, PlainSerializer
+
+from jetbench.spec.bounds import MOST_PIXELS, MOST_SIDE, Side, Whole
 
 COUNT_UNITS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9}
 BYTE_UNITS = {"B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
@@ -37,7 +34,7 @@ def parse_bytes(text: str) -> int:
 def _parse_quantity(text: str, units: Mapping[str, int], expected: str) -> int:
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([A-Za-z]*)", text.strip())
     if not match or match[2] not in units:
-        raise ValueError(f"{text!r} is not {expected}")
+        raise ValueError(f"{shorten(text)!r} is not {expected}")
     return round(Decimal(match[1]) * units[match[2]])
 
 
@@ -49,7 +46,7 @@ def parse_seconds(text: str) -> float:
     """
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(s|min|h)", text.strip())
     if not match or float(match[1]) == 0:
-        raise ValueError(f"{text!r} is not a duration; write 30s, 10min or 1.5h")
+        raise ValueError(f"{shorten(text)!r} is not a duration; write 30s, 10min or 1.5h")
     return float(match[1]) * {"s": 1, "min": 60, "h": 3600}[match[2]]
 
 
@@ -74,7 +71,7 @@ def parse_joules(text: str) -> float:
 def _parse_scaled(text: str, units: Mapping[str, float], expected: str) -> float:
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([a-zA-Z]+)", text.strip())
     if not match or match[2].lower() not in units or float(match[1]) == 0:
-        raise ValueError(f"{text!r} is not {expected}")
+        raise ValueError(f"{shorten(text)!r} is not {expected}")
     # Decimal arithmetic, so that 33us becomes exactly the float written 0.000033.
     return float(Decimal(match[1]) * Decimal(repr(units[match[2].lower()])))
 
@@ -88,7 +85,7 @@ def parse_share(text: str) -> float:
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(%?)", text.strip())
     share = float(match[1]) / (100 if match[2] else 1) if match else 0.0
     if not 0 < share <= 1:
-        raise ValueError(f"{text!r} is not a share; write 2% or 0.02")
+        raise ValueError(f"{shorten(text)!r} is not a share; write 2% or 0.02")
     return share
 
 
@@ -96,23 +93,35 @@ def parse_size(text: str) -> tuple[int, int]:
     """(height, width) in pixels from `HxW` text such as `360x480`.
 
     Raises:
-        ValueError: the text is not a size.
+        ValueError: the text is not a size, or exceeds the bounds of `bounds.BOUNDS`.
     """
-    match = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", text.strip().lower())
+    match = re.fullmatch(r"([1-9][0-9]*)x([1-9][0-9]*)", text.strip().lower())
     if not match:
-        raise ValueError(f"{text!r} is not a size; write HEIGHTxWIDTH, for example 360x480")
-    return int(match[1]), int(match[2])
+        raise ValueError(f"{shorten(text)!r} is not a size; write HEIGHTxWIDTH, for example 360x480")
+    if max(map(len, match.groups())) > len(str(MOST_SIDE)):
+        raise ValueError(f"{shorten(text)} is too large: at most {MOST_SIDE:,} a side and {MOST_PIXELS:,} pixels")
+    return check_pixels((int(match[1]), int(match[2])))
+
+
+def check_pixels(size: tuple[int, int]) -> tuple[int, int]:
+    """`size`, if an image may have it; otherwise a ValueError."""
+    if max(size) > MOST_SIDE or size[0] * size[1] > MOST_PIXELS:
+        raise ValueError(f"{size[0]}x{size[1]} is too large: at most {MOST_SIDE:,} a side and {MOST_PIXELS:,} pixels")
+    return size
+
+
+def shorten(text: str, most: int = 80) -> str:
+    """The beginning of a text of any length, for a message."""
+    return text if len(text) <= most else text[: most - 3] + "..."
 
 
 def _read_size(value: object) -> object:
     return parse_size(value) if isinstance(value, str) else value
 
 
-Size = Annotated[tuple[PositiveInt, PositiveInt], BeforeValidator(_read_size)]
+Size = Annotated[tuple[Side, Side], BeforeValidator(_read_size), AfterValidator(check_pixels)]
 """(height, width) in pixels, written `360x480` in YAML and on the command line."""
 DeviceName = Literal["auto", "cpu", "cuda"]
-Seed = Annotated[int, Field(ge=0, lt=2**32)]
-Name = Annotated[str, Field(min_length=1, max_length=80)]
 
 
 def listed(value: Any) -> Any:
@@ -154,4 +163,4 @@ def written_in(unit: str) -> PlainSerializer:
     )
 
 
-MemoryLimit = Annotated[PositiveInt | None, with_unit(parse_bytes, "8GiB"), written_in("B")]
+MemoryLimit = Annotated[Whole | None, with_unit(parse_bytes, "8GiB"), written_in("B")]

@@ -124,7 +124,7 @@ def test_rails_read_directly_give_the_true_power_too(board: str, tmp_path: Path)
 def test_a_service_that_is_killed_leaves_no_number(tmp_path: Path) -> None:
     energy, _ = sample(tmp_path, "agx", "jtop", "--fault", "kill", seconds=6.0)
     assert isinstance(energy, Energy)
-    assert "Lost connection with jtop server" in (energy.problem or "")
+    assert "lost connection with" in (energy.problem or "").lower()
     assert energy.power_w is energy.energy_j_per_image is None
 
 

@@ -124,11 +124,6 @@ def test_a_walk_without_end_is_refused() -> None:
         screen(space(axes={field: list(range(1, 1001)) for field in fields}), {})
 
 
-def test_counts_beyond_64_bits_are_refused() -> None:
-    with pytest.raises(SpecError, match="exceed 64 bits"):
-        screen(space(classes=10**17), {})
-
-
 def test_a_space_beyond_64_bits_can_be_sampled() -> None:
     axes = {f"stages.s{n}.{field}": list(range(1, 65)) for n in (1, 2, 3) for field in ("channels", "expansion")}
     axes |= {"base_channels": list(range(1, 65)), "max_channels": list(range(64, 128)), "expansion": list(range(1, 65))}
@@ -191,7 +186,7 @@ def test_the_bundled_space_is_read_from_anywhere_and_can_be_built() -> None:
         ({"axes": {"name": ["a", "b"]}}, "axes.name: an architecture has no such field"),
         ({"axes": {"groups": []}}, r"axes.groups: .*at least one value"),
         ({"axes": {}}, "axes: "),
-        ({"classes": 1}, "classes: must be greater than or equal to 2"),
+        ({"classes": 1}, "classes: must be at least 2"),
         ({"size": "512"}, "not a size; write HEIGHTxWIDTH"),
         ({"base": "jetseg-nono"}, "did you mean jetseg-nano"),
         ({"variants": []}, "is a sweep, not a space with axes:"),

@@ -33,7 +33,7 @@ def test_all_wrong_keys_are_reported_at_once_with_their_values() -> None:
     assert message.startswith("bad.yaml:")
     for part in (
         "base_channels",
-        "greater than 0",
+        "must be at least 1",
         "decoder.head_channels: is missing",
         "decoder.head_chanels",
         "gelu",
@@ -113,7 +113,7 @@ def test_bytes_without_their_unit_are_refused(text: str) -> None:
         ({"training": {"batch_size": "four"}}, r"training.batch_size: expected a whole number \(given: 'four'\)"),
         (
             {"training": {"weight_decay": -1}},
-            r"weight_decay: must be greater than or equal to 0 \(given: -1\)",
+            r"weight_decay: must be at least 0 \(given: -1\)",
         ),
         ({"include_base": "maybe"}, "include_base: expected true or false"),
         ({"device": "gpu"}, "device: expected 'auto', 'cpu' or 'cuda'"),

@@ -35,7 +35,7 @@ def test_a_figure_is_read_again_as_it_was_written() -> None:
         ({"fps": 3, "parameters": "1M", "source": "s"}, "given: parameters, fps"),
         ({"miou": "60%", "source": "s"}, "needs its dataset"),
         ({"fps": 3}, "source: is missing"),
-        ({"miou": 60, "dataset": "CamVid", "source": "s"}, "less than or equal to 1"),
+        ({"miou": 60, "dataset": "CamVid", "source": "s"}, "must be at most 1"),
     ],
 )
 def test_a_figure_without_what_it_needs_is_refused(raw: dict[str, object], message: str) -> None:

@@ -87,7 +87,9 @@ def stream(interval: float, emit: Callable[[Dict[str, Any]], None], stopped: thr
     failed = getattr(client, "_error", None)
     client.close()
     if failed:
-        emit({"error": _one_line(failed[1])})
+        # A service that is killed ends the client by its own exception, or by an error of the pipe.
+        lost = "lost connection with the jtop service ({})" if isinstance(failed[1], (OSError, EOFError)) else "{}"
+        emit({"error": lost.format(_one_line(failed[1]))})
     elif not stopped.is_set():
         emit({"error": "the jtop client ended unexpectedly"})
 
