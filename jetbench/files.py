@@ -100,6 +100,33 @@ def open_plain(path: Path, most: int | None = None) -> BinaryIO:
         raise
 
 
+STARTS: tuple[tuple[bytes, str], ...] = (
+    (b"version https://git-lfs", "it is a pointer of Git LFS: `git lfs pull` gets the file"),
+    (b"PK\x03\x04", "it is a zip archive, as torch.save writes; a pickle may run code, so only .safetensors is read"),
+    (b"\x80\x02", "it is a pickle, which may run code when it is opened; only .safetensors is read"),
+    (b"\x80\x04", "it is a pickle, which may run code when it is opened; only .safetensors is read"),
+    (b"\x89HDF", "it is an HDF5 file"),
+    (b"\x93NUMPY", "it is a NumPy array; save it as PNG"),
+    (b"%!PS", "it is PostScript; save it as PNG"),
+    (b"%PDF", "it is a PDF; save it as PNG"),
+    (b"<svg", "it is SVG; save it as PNG"),
+    (b"<?xml", "it is XML"),
+    (b"\x7fELF", "it is a program"),
+    (b"\x1f\x8b", "it is a gzip archive; unpack it"),
+)
+FAMILIES = {b"heic": "HEIC", b"heix": "HEIC", b"mif1": "HEIC", b"avif": "AVIF", b"jp2 ": "JPEG 2000"}
+
+
+def describe_start(start: bytes) -> str:
+    """What a file is by its first bytes, with the way out; empty if they say nothing."""
+    if not start:
+        return "it is empty"
+    family = FAMILIES.get(start[8:12]) if start[4:8] == b"ftyp" else None
+    if family is not None:
+        return f"it is {family}; convert it to PNG or JPEG"
+    return next((what for beginning, what in STARTS if start.startswith(beginning)), "")
+
+
 def read_text(path: Path, most: int | None = None) -> str:
     """The text of a plain file (UTF-8).
 

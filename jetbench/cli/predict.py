@@ -25,8 +25,9 @@ def predict(
 
     Images are resized to the network's training size, and the classes back to the size of the image.
     """
+    from jetbench.data.pictures import count_frames, open_rgb
     from jetbench.models.weights import load_weights
-    from jetbench.training.predict import load_image, predict_image, write_overlay
+    from jetbench.training.predict import predict_image, write_overlay
 
     network, saved = load_weights(weights)
     if saved.architecture.name != name:
@@ -37,10 +38,14 @@ def predict(
         raise SpecError(
             f"several images are called {', '.join(twice)}, and their pictures would overwrite each other; rename them"
         )
-    opened = [(path, load_image(path)) for path in images]  # all of them, so that an error comes before any file
+    for path in images:  # all of them, so that an error comes before any file
+        open_rgb(path)
+        if (frames := count_frames(path)) > 1:
+            console.print(f"{path}: has {frames} frames; the first is read", highlight=False, markup=False)
     check_folder(out, [], option="--out")
     out.mkdir(parents=True, exist_ok=True)
-    for path, image in opened:
+    for path in images:
+        image = open_rgb(path)
         ids = predict_image(network, saved, image)
         written = write_overlay(out, path.stem, image, ids, saved.num_classes, opacity)
         console.print(

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -22,11 +22,14 @@ import numpy.typing as npt
 from jetbench.data import camvid, streets
 from jetbench.data.labels import VOID, Sample
 from jetbench.errors import DataError
+from jetbench.files import read_text
 from jetbench.records.record import DatasetInfo
 from jetbench.spec.dataset import CamvidConfig, DatasetConfig, StreetsConfig
 
-CACHE_VERSION = 2
+CACHE_VERSION = 3
 SPLITS = ("train", "val", "test")
+BYTES_PER_PIXEL = 4  # three colours and a class
+MOST_META_BYTES = 2**20
 BUILDING = ".building-"
 ABANDONED_AFTER_S = 12 * 3600
 
@@ -151,7 +154,10 @@ def load_data(config: DatasetConfig, report: ReportProgress | None = None) -> Se
 def _open_cache(folder: Path) -> SegmentationData | None:
     """The cached data of a folder; None if it is missing, incomplete or corrupt."""
     try:
-        meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
+        sealed = json.loads(read_text(folder / "meta.json", MOST_META_BYTES))
+        meta = sealed["meta"]
+        if _seal(meta) != sealed["seal"]:  # edited: its mean, say, would be used as it is
+            return None
         for name, digest in meta["files"].items():
             if _hash_file(folder / name) != digest:
                 return None
@@ -163,8 +169,19 @@ def _open_cache(folder: Path) -> SegmentationData | None:
             std=tuple(meta["std"]),
             class_pixels=tuple(meta["class_pixels"]),
         )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):  # pydantic's errors are ValueErrors
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        RecursionError,
+    ):  # pydantic's errors are ValueErrors
         return None
+
+
+def _seal(meta: Any) -> str:
+    return hashlib.sha256(json.dumps(meta, sort_keys=True).encode()).hexdigest()
 
 
 def _hash_file(path: Path) -> str:
@@ -227,7 +244,23 @@ def _new_array(path: Path, shape: tuple[int, ...]) -> Array:
     return array
 
 
+def _ask_for_room(source: Source, folder: Path) -> None:
+    """Check that the decoded images fit on the disk.
+
+    Raises:
+        DataError: they do not.
+    """
+    height, width = source.size
+    needed, free = sum(source.counts.values()) * height * width * BYTES_PER_PIXEL, shutil.disk_usage(folder).free
+    if needed > free:
+        raise DataError(
+            f"{folder.parent}: the decoded images at {height}x{width} take {needed / 2**30:,.1f} GiB, and "
+            f"{free / 2**30:,.1f} GiB are free; give a smaller dataset.size, or set JETBENCH_CACHE to another disk"
+        )
+
+
 def _decode_into(source: Source, folder: Path, report: ReportProgress | None) -> None:
+    _ask_for_room(source, folder)
     num_classes = len(source.class_names)
     done, total = 0, sum(source.counts.values())
     digest = hashlib.sha256()
@@ -279,7 +312,7 @@ def _decode_into(source: Source, folder: Path, report: ReportProgress | None) ->
         "std": std.tolist(),
         "class_pixels": class_pixels["train"].tolist(),
     }
-    (folder / "meta.json").write_text(json.dumps(meta), encoding="utf-8")
+    (folder / "meta.json").write_text(json.dumps({"seal": _seal(meta), "meta": meta}), encoding="utf-8")
 
 
 def _list_problems(source: Source, problems: list[str]) -> str:

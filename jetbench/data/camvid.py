@@ -7,29 +7,35 @@ published, without a split; the usual split (367 / 101 / 233) then follows from 
 
 import os
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from jetbench.data.labels import (
     CLASSES_11,
     CLASSES_32,
+    COLOURS_11,
     COLOURS_32,
     VOID,
     VOID_RULE_11,
     VOID_RULE_32,
     Sample,
 )
+from jetbench.data.pictures import SUFFIXES, UnusableError, is_hidden, open_picture, open_rgb, palette_of, walk
 from jetbench.errors import DataError
 from jetbench.spec.dataset import CamvidConfig
 
 SPLITS = ("train", "val", "test")
 VOID_11 = 11
+TAIL = 32  # bytes at the end of a file that its identity knows
 VOID_32 = CLASSES_32.index("Void")
+ANNOTATIONS = ("trainannot", "valannot", "testannot", "train_labels", "val_labels", "test_labels")
+NO_PICTURES = (".txt", ".md", ".json", ".yaml", ".yml", ".csv", ".xml", ".html", ".db", ".ini", "")
+IDS_OF_COLOURS_11 = {colour: number for number, colour in enumerate(COLOURS_11)} | {(0, 0, 0): VOID}
 WAY_OUT = (
     "Give its folder as --dataset camvid:PATH, or put it at $JETBENCH_DATA/camvid; --dataset streets needs no download"
 )
@@ -54,6 +60,8 @@ class Camvid:
     identity: str
     pairs: dict[str, tuple[ImagePair, ...]]
     resize: bool
+    palette: dict[int, tuple[int, ...]] = field(default_factory=dict, compare=False)
+    """The colour of each id in the label files read so far, where they are palette images."""
 
     @property
     def counts(self) -> dict[str, int]:
@@ -65,31 +73,28 @@ class Camvid:
         for pair in self.pairs[split]:
             try:
                 yield self._decode(pair)
-            except _UnusableError as error:
+            except UnusableError as error:
                 yield Sample.broken(str(error))
 
     def _decode(self, pair: ImagePair) -> Sample:
-        image = _open(pair.image).convert("RGB")
-        labels = _open(pair.labels)
+        image = open_rgb(pair.image)
+        labels = open_picture(pair.labels)
         if image.size != labels.size:
-            raise _UnusableError(f"{pair.labels}: labels of {_size(labels)} for an image of {_size(image)} (HxW)")
+            raise UnusableError(f"{pair.labels}: labels of {_size(labels)} for an image of {_size(image)} (HxW)")
         if not self.resize and (image.height, image.width) != self.size:
             expected = f"{self.size[0]}x{self.size[1]}"
-            raise _UnusableError(
+            raise UnusableError(
                 f"{pair.image}: {_size(image)}, but the first image is {expected} (HxW); set dataset.size to resize all"
             )
         height, width = self.size
+        if len(self.class_names) == len(CLASSES_11):
+            ids = _read_11(labels, pair.labels, self.palette)
+        else:
+            ids = _read_32(labels, pair.labels)
         # Labels are resized with nearest neighbour, because the mean of two class ids is a third class.
-        ids = (
-            _read_11(labels, pair.labels) if len(self.class_names) == len(CLASSES_11) else _read_32(labels, pair.labels)
-        )
         ids = np.asarray(Image.fromarray(ids).resize((width, height), Image.Resampling.NEAREST))
         pixels = np.asarray(image.resize((width, height), Image.Resampling.BILINEAR))
         return Sample(pixels, ids)
-
-
-class _UnusableError(Exception):
-    """One file that cannot be used; collected, so that one message names all of them."""
 
 
 def open_camvid(config: CamvidConfig) -> Camvid:
@@ -106,8 +111,10 @@ def open_camvid(config: CamvidConfig) -> Camvid:
     elif (root / "train_labels").is_dir() or (root / "val_labels").is_dir():
         pairs = {split: _pair_folders(root, split, f"{split}_labels", "_L") for split in SPLITS}
         name, classes, void_rule = "camvid32", CLASSES_32, VOID_RULE_32
-    elif labels := sorted(root.rglob("*_L.png")):
-        pairs = _pair_published(root, labels)
+    elif (inner := _split_below(root)) is not None:
+        raise DataError(f"{root}: the dataset is in {inner}; give that folder")
+    elif files := _published_below(root):
+        pairs = _pair_published(root, files)
         name, classes, void_rule = "camvid32", CLASSES_32, VOID_RULE_32
     else:
         raise DataError(
@@ -149,11 +156,42 @@ def _pair_folders(root: Path, split: str, annotations: str, suffix: str) -> tupl
     for folder in (root / split, root / annotations):
         if not folder.is_dir():
             raise DataError(f"{folder}: this folder is missing. {WAY_OUT}")
-    images = {path.stem: path for path in sorted((root / split).glob("*.png"))}
-    labels = {path.stem.removesuffix(suffix): path for path in sorted((root / annotations).glob(f"*{suffix}.png"))}
+    images = _by_stem(_pictures(root / split), "")
+    labels = _by_stem([path for path in _pictures(root / annotations) if path.stem.endswith(suffix)], suffix)
     if not images:
-        raise DataError(f"{root / split}: contains no PNG image. {WAY_OUT}")
+        raise DataError(f"{root / split}: contains no image ({', '.join(SUFFIXES)}). {WAY_OUT}")
     return _match(images, labels, root / annotations, suffix)
+
+
+def _pictures(folder: Path) -> list[Path]:
+    """The picture files in a folder, in any case of their suffixes.
+
+    Raises:
+        DataError: it holds files that are neither pictures of a format that is read nor texts.
+    """
+    files = [path for path in sorted(folder.iterdir()) if path.is_file() and not is_hidden(path)]
+    others = [path for path in files if path.suffix.lower() not in (*SUFFIXES, *NO_PICTURES)]
+    if others:
+        raise DataError(
+            f"{folder}: {len(others)} of {len(files)} files are not read, such as {others[0].name}; expected "
+            f"{', '.join(SUFFIXES)}: convert them, or move them elsewhere"
+        )
+    return [path for path in files if path.suffix.lower() in SUFFIXES]
+
+
+def _by_stem(paths: Sequence[Path], suffix: str) -> dict[str, Path]:
+    """The files by their names without the suffix of labels.
+
+    Raises:
+        DataError: two files have the same name, so that it is unknown which one counts.
+    """
+    found: dict[str, Path] = {}
+    for path in paths:
+        stem = path.stem.removesuffix(suffix)
+        if stem in found:
+            raise DataError(f"camvid: two files for {stem}: {found[stem]} and {path}; remove the one that is wrong")
+        found[stem] = path
+    return found
 
 
 def _match(images: dict[str, Path], labels: dict[str, Path], folder: Path, suffix: str) -> tuple[ImagePair, ...]:
@@ -171,9 +209,22 @@ def _match(images: dict[str, Path], labels: dict[str, Path], folder: Path, suffi
     return tuple(ImagePair(images[stem], labels[stem]) for stem in sorted(images))
 
 
-def _pair_published(root: Path, label_files: list[Path]) -> dict[str, tuple[ImagePair, ...]]:
-    labels = {path.stem.removesuffix("_L"): path for path in label_files}
-    images = {path.stem: path for path in sorted(root.rglob("*.png")) if not path.stem.endswith("_L")}
+def _published_below(root: Path) -> list[Path]:
+    """The pictures of a folder, if labels named *_L are among them."""
+    files = [path for path in walk(root) if path.suffix.lower() in SUFFIXES]
+    return files if any(path.stem.endswith("_L") for path in files) else []
+
+
+def _split_below(root: Path) -> Path | None:
+    """The folder below `root` that is split into train, val and test with labels; None if there is none."""
+    found = (path.parent.parent for path in walk(root) if path.parent.name in ANNOTATIONS)
+    return next((folder for folder in found if folder != root), None)
+
+
+def _pair_published(root: Path, files: Sequence[Path]) -> dict[str, tuple[ImagePair, ...]]:
+    label_files = [path for path in files if path.stem.endswith("_L")]
+    labels = _by_stem(label_files, "_L")
+    images = _by_stem([path for path in files if not path.stem.endswith("_L")], "")
     by_split: dict[str, list[ImagePair]] = {split: [] for split in SPLITS}
     for pair in _match(images, labels, label_files[0].parent, "_L"):
         by_split[usual_split(pair.image.stem)].append(pair)
@@ -205,54 +256,69 @@ def usual_split(stem: str) -> str:
 
 def _native_size(pair: ImagePair) -> tuple[int, int]:
     try:
-        image = _open(pair.image)
-    except _UnusableError as error:
+        image = open_rgb(pair.image)
+    except UnusableError as error:
         raise DataError(f"{error}. Restore it from the dataset's archive") from None
     return image.height, image.width
 
 
 def _identity(root: Path, pairs: dict[str, tuple[ImagePair, ...]]) -> str:
-    """Text that changes when a file is added, removed or rewritten, so that the cache is never out of date."""
-    lines = []
+    """Text that changes when a file is added, removed or rewritten, so that the cache is never out of date.
+
+    Sizes and times are not enough: a package manager or an image of a disk gives all files one time. So the place and
+    the last bytes of each file, which hold a checksum in a PNG, count too.
+    """
+    lines = [str(root.resolve())]
     for split, members in pairs.items():
         for pair in members:
             for path in (pair.image, pair.labels):
                 stat = path.stat()
-                lines.append(f"{split} {path.relative_to(root)} {stat.st_size} {stat.st_mtime_ns}")
+                with path.open("rb") as file:
+                    file.seek(-min(TAIL, stat.st_size), os.SEEK_END)
+                    end = file.read().hex()
+                lines.append(f"{split} {path.relative_to(root)} {stat.st_size} {stat.st_mtime_ns} {end}")
     return "\n".join(lines)
-
-
-def _open(path: Path) -> Image.Image:
-    try:
-        image: Image.Image
-        with Image.open(path) as image:
-            image.load()
-            return image
-    except UnidentifiedImageError:
-        raise _UnusableError(f"{path}: not an image") from None
-    except (OSError, SyntaxError, ValueError) as error:
-        raise _UnusableError(f"{path}: truncated or damaged ({error})") from None
 
 
 def _size(image: Image.Image) -> str:
     return f"{image.height}x{image.width}"
 
 
-def _read_11(labels: Image.Image, path: Path) -> npt.NDArray[np.uint8]:
+def _read_11(labels: Image.Image, path: Path, palette: dict[int, tuple[int, ...]]) -> npt.NDArray[np.uint8]:
     if labels.mode not in ("L", "P", "I;16", "I"):
-        raise _UnusableError(
+        raise UnusableError(
             f"{path}: labels of mode {labels.mode}; the 11-class form has one channel of class ids 0 to 11"
         )
-    ids = np.asarray(labels)
-    if ids.max() > VOID_11 or ids.min() < 0:
-        wrong = int(ids.max()) if ids.max() > VOID_11 else int(ids.min())
-        raise _UnusableError(f"{path}: mislabelled: id {wrong}; ids are 0 to 10, and 11 for void")
+    ids = _ids_of_palette(labels, path, palette) if labels.mode == "P" else np.asarray(labels)
+    wrong = ids[(ids < 0) | ((ids > VOID_11) & (ids != VOID))]
+    if wrong.size:
+        raise UnusableError(f"{path}: mislabelled: id {int(wrong[0])}; ids are 0 to 10, and 11 or 255 for void")
     return np.where(ids == VOID_11, VOID, ids).astype(np.uint8)
+
+
+def _ids_of_palette(labels: Image.Image, path: Path, palette: dict[int, tuple[int, ...]]) -> npt.NDArray[np.uint8]:
+    """The class ids of a palette image: its grey levels, the classes of its colours, or its indices.
+
+    An optimiser numbers the colours of each file anew, so indices count only if all files have one palette.
+    """
+    colours, indices = palette_of(labels), np.asarray(labels)
+    entries = [(int(red), int(green), int(blue)) for red, green, blue in colours]
+    if all(red == green == blue for red, green, blue in entries):
+        return np.asarray(colours[:, 0][indices])
+    if all(colour in IDS_OF_COLOURS_11 for colour in entries):
+        return np.asarray(np.array([IDS_OF_COLOURS_11[colour] for colour in entries], np.uint8)[indices])
+    for index in np.unique(indices).tolist():
+        if palette.setdefault(index, entries[index]) != entries[index]:
+            raise UnusableError(
+                f"{path}: its palette differs from that of other label files, and its colours are not CamVid's, so its "
+                "classes are unknown; save labels with one channel of class ids"
+            )
+    return indices
 
 
 def _read_32(labels: Image.Image, path: Path) -> npt.NDArray[np.uint8]:
     if labels.mode not in ("RGB", "RGBA", "P"):
-        raise _UnusableError(f"{path}: labels of mode {labels.mode}; the 32-class form is colour-coded (RGB)")
+        raise UnusableError(f"{path}: labels of mode {labels.mode}; the 32-class form is colour-coded (RGB)")
     pixels = np.asarray(labels.convert("RGB")).astype(np.uint32)
     codes = pixels[..., 0] << 16 | pixels[..., 1] << 8 | pixels[..., 2]
     ids = np.full(codes.shape, -1, np.int16)
@@ -260,7 +326,7 @@ def _read_32(labels: Image.Image, path: Path) -> npt.NDArray[np.uint8]:
         ids[codes == (red << 16 | green << 8 | blue)] = number
     if (unknown := ids < 0).any():
         colour = tuple(int(value) for value in pixels[unknown][0])
-        raise _UnusableError(
+        raise UnusableError(
             f"{path}: mislabelled: colour {colour} is not a CamVid class; {int(unknown.sum())} pixel(s) have no class"
         )
     return np.where(ids == VOID_32, VOID, ids).astype(np.uint8)

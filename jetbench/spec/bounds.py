@@ -29,6 +29,7 @@ MOST_YAML_BYTES = 8 * 2**20
 MOST_YAML_VALUES = 500_000
 MOST_YAML_DEPTH = 40
 MOST_IMAGE_PIXELS = 100_000_000
+MOST_DRAWN_PIXELS = 2**22
 
 BOUNDS: tuple[tuple[str, str], ...] = (
     ("channels, groups", f"{MOST_CHANNELS:,}"),
@@ -45,6 +46,7 @@ BOUNDS: tuple[tuple[str, str], ...] = (
     ("durations", f"{MOST_SECONDS // 86400} days"),
     ("names; other texts", f"{MOST_NAME:,} letters; {MOST_LETTERS:,}"),
     ("a YAML file", f"{MOST_YAML_BYTES // 2**20} MiB, {MOST_YAML_VALUES:,} values, {MOST_YAML_DEPTH} levels"),
+    ("a generated scene", f"{MOST_DRAWN_PIXELS:,} pixels"),
     ("an image or label file", f"{MOST_IMAGE_PIXELS:,} pixels"),
 )
 """What is bounded, and by how much; the table in sweeps/README.md."""

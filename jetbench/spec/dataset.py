@@ -2,10 +2,10 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from jetbench.spec.base import Spec
-from jetbench.spec.bounds import IS_NUMBER, Seed
+from jetbench.spec.bounds import IS_NUMBER, MOST_DRAWN_PIXELS, Seed
 from jetbench.spec.values import Size
 
 ImageCount = Annotated[int, IS_NUMBER, Field(ge=1, le=100_000)]
@@ -25,6 +25,13 @@ class StreetsConfig(Spec):
     """Number of test images."""
     seed: Seed = 0
     """Seed of the scenes."""
+
+    @field_validator("size")
+    @classmethod
+    def _can_be_drawn(cls, value: Size) -> Size:
+        if value[0] * value[1] > MOST_DRAWN_PIXELS:
+            raise ValueError(f"{value[0]}x{value[1]}: at most {MOST_DRAWN_PIXELS:,} pixels are drawn")
+        return value
 
 
 class CamvidConfig(Spec):

@@ -5,30 +5,13 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import torch
-from PIL import Image, ImageDraw, UnidentifiedImageError
+from PIL import Image, ImageDraw
 from torch import nn
 
-from jetbench.errors import DataError
 from jetbench.models.weights import SavedNetwork
 from jetbench.training.samples import class_names_of, colours_of
 
 LEGEND_ROW, LEGEND_COLUMN, MARGIN = 14, 110, 4
-
-
-def load_image(path: Path) -> Image.Image:
-    """An image file as RGB.
-
-    Raises:
-        DataError: the file is missing, truncated or not an image.
-    """
-    try:
-        with Image.open(path) as picture:
-            image: Image.Image = picture.convert("RGB")
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such image") from None
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
-        raise DataError(f"{path}: cannot be read as an image ({error})") from None
-    return image
 
 
 def predict_image(network: nn.Module, saved: SavedNetwork, image: Image.Image) -> npt.NDArray[np.uint8]:

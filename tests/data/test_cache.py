@@ -1,8 +1,10 @@
 import errno
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,7 +12,7 @@ import pytest
 from jetbench.data import cache as data_module
 from jetbench.data.cache import cache_folder, constant_miou, load_data
 from jetbench.errors import DataError
-from jetbench.spec.dataset import StreetsConfig
+from jetbench.spec.dataset import CamvidConfig, StreetsConfig
 
 
 def test_the_best_constant_prediction_scores_its_share_over_the_classes() -> None:
@@ -71,7 +73,7 @@ def meta(images: Path) -> str:
 
 BUILD = """
 import sys
-from jetbench.spec.dataset import StreetsConfig
+from jetbench.spec.dataset import CamvidConfig, StreetsConfig
 from jetbench.data.cache import load_data
 
 def report(done, total):
@@ -132,3 +134,25 @@ def test_a_full_disk_is_an_error_and_not_a_silent_death(monkeypatch: pytest.Monk
 def test_labels_are_class_ids_or_void() -> None:
     data = load_data(StreetsConfig(size=(48, 64), train=3, val=2, test=2, seed=98))
     assert set(np.unique(data.labels["train"])) <= {*range(11), 255}
+
+
+def test_a_cache_whose_statistics_were_edited_is_made_anew(camvid_11: Path) -> None:
+    config = CamvidConfig(path=str(camvid_11))
+    before = load_data(config)
+    (meta,) = cache_folder().glob("camvid11-*/meta.json")
+    for old, new in ((str(before.mean[0]), "NaN"), (f'"digest": "{before.info.digest}"', '"digest": "0000"')):
+        text = meta.read_text()
+        assert old in text
+        meta.write_text(text.replace(old, new))
+        again = load_data(config)
+        assert (again.mean, again.info.digest) == (before.mean, before.info.digest)
+
+
+def test_data_that_the_disk_cannot_hold_are_refused_before_any_is_written(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    before = {*cache_folder().glob("*/*")}
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=10**6))
+    with pytest.raises(DataError, match=r"take 0.1 GiB, and 0.0 GiB are free; give a smaller dataset.size"):
+        load_data(StreetsConfig(size=(1024, 1024), train=10, val=5, test=5))
+    assert {*cache_folder().glob("*/*")} == before

@@ -1,4 +1,6 @@
+import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +9,8 @@ from PIL import Image
 
 from jetbench.data.cache import load_data
 from jetbench.data.camvid import open_camvid, usual_split
-from jetbench.data.labels import CLASSES_11, CLASSES_32, COLOURS_32, VOID
+from jetbench.data.labels import CLASSES_11, CLASSES_32, COLOURS_11, COLOURS_32, VOID
+from jetbench.data.pictures import open_picture
 from jetbench.errors import DataError
 from jetbench.spec.dataset import CamvidConfig
 
@@ -165,12 +168,12 @@ def damage_empty(root: Path) -> None:
         (damage_missing_labels, r"train/a.png: has no labels .*trainannot/a.png"),
         (damage_truncated, r"test/b.png: truncated or damaged"),
         (damage_not_an_image, r"val/a.png: not an image"),
-        (damage_mislabelled, r"trainannot/b.png: mislabelled: id 17; ids are 0 to 10, and 11 for void"),
+        (damage_mislabelled, r"trainannot/b.png: mislabelled: id 17; ids are 0 to 10, and 11 or 255 for void"),
         (damage_colour_labels, r"testannot/a.png: labels of mode RGB; the 11-class form has one channel"),
         (damage_wrong_size_labels, r"valannot/a.png: labels of 18x24 for an image of 36x48"),
         (damage_odd_image, r"train/b.png: 30x40, but the first image is 36x48"),
         (damage_all_void, r"the val split has no labelled pixel"),
-        (damage_empty, r"train: contains no PNG image"),
+        (damage_empty, r"train: contains no image"),
     ],
 )
 def test_a_damaged_folder_names_the_file_and_the_fault(camvid_11: Path, damage: object, message: str) -> None:
@@ -212,3 +215,136 @@ def test_a_rewritten_file_is_decoded_again(camvid_11: Path) -> None:
     assert load_data(config(camvid_11)).info.digest == before
     Image.fromarray(np.full((36, 48), 3, np.uint8)).save(camvid_11 / "trainannot" / "a.png")
     assert load_data(config(camvid_11)).info.digest != before
+
+
+def label_files(root: Path) -> list[Path]:
+    return sorted(root.glob("*annot/*.png"))
+
+
+def as_palette(path: Path, colour_of: Callable[[int], tuple[int, int, int]]) -> None:
+    """Write a label file as an optimiser does: a palette image of its ids in the order in which they appear."""
+    ids = np.asarray(Image.open(path))
+    order = list(dict.fromkeys(ids.ravel().tolist()))
+    picture = Image.fromarray(np.array([order.index(value) for value in ids.ravel()], np.uint8).reshape(ids.shape))
+    picture.putpalette([level for value in order for level in colour_of(value)])
+    picture.save(path)
+
+
+def test_labels_that_an_optimiser_made_palettes_of_keep_their_ids(camvid_11: Path) -> None:
+    wanted = load_data(config(camvid_11)).info.digest
+    for path in label_files(camvid_11):
+        as_palette(path, lambda value: (value, value, value))
+    assert load_data(config(camvid_11)).info.digest == wanted
+
+
+def test_a_palette_of_camvids_colours_names_the_classes(camvid_11: Path) -> None:
+    wanted = load_data(config(camvid_11)).info.digest
+    for path in label_files(camvid_11):
+        as_palette(path, lambda value: (*COLOURS_11, (0, 0, 0))[value])
+    assert load_data(config(camvid_11)).info.digest == wanted
+
+
+def test_indices_count_only_if_all_files_have_one_palette(camvid_11: Path) -> None:
+    wanted = load_data(config(camvid_11)).info.digest
+    for path in label_files(camvid_11):  # as drawing programs write: one palette, whose colours mean nothing here
+        picture = Image.fromarray(np.asarray(Image.open(path)), "P")
+        picture.putpalette([level for number in range(12) for level in (number, 200, 20 * number)])
+        picture.save(path)
+    assert load_data(config(camvid_11)).info.digest == wanted
+    as_palette(camvid_11 / "valannot" / "b.png", lambda value: (value, 100, 20 * value))
+    with pytest.raises(DataError, match=r"b.png: its palette differs .* so its classes are unknown"):
+        load_data(config(camvid_11))
+
+
+def test_255_is_void_unless_told_otherwise(camvid_11: Path) -> None:
+    wanted = load_data(config(camvid_11)).info.digest
+    for path in label_files(camvid_11):
+        ids = np.asarray(Image.open(path))
+        Image.fromarray(np.where(ids == 11, 255, ids).astype(np.uint8)).save(path)
+    assert load_data(config(camvid_11)).info.digest == wanted
+
+
+def test_grey_images_of_16_bits_are_scaled(camvid_11: Path) -> None:
+    grey = np.random.default_rng(1).integers(0, 256, (36, 48)).astype(np.uint16)
+    for path in (camvid_11 / "train").glob("*.png"):
+        Image.fromarray(grey * 257).save(path)
+        assert open_picture(path).mode.startswith("I")
+    assert (load_data(config(camvid_11)).images["train"] == grey[None, :, :, None]).all()
+
+
+def test_files_are_found_in_any_case_and_what_is_not_read_is_counted(camvid_11: Path) -> None:
+    wanted = load_data(config(camvid_11)).info.digest
+    for path in [*camvid_11.glob("*/b.png")]:
+        path.rename(path.with_suffix(".PNG"))
+    (camvid_11 / "train" / "._a.png").write_bytes(b"what macOS leaves")
+    (camvid_11 / "train" / "Thumbs.db").write_bytes(b"what Windows leaves")
+    assert load_data(config(camvid_11)).info.digest == wanted
+    (camvid_11 / "train" / "c.ppm").write_bytes(b"P6 1 1 255 abc")
+    with pytest.raises(DataError, match=r"train: 1 of 4 files are not read, such as c.ppm; .* convert them"):
+        open_camvid(config(camvid_11))
+
+
+def test_two_files_for_one_frame_are_refused_by_name(
+    camvid_11: Path, camvid_32: tuple[Path, dict[str, np.ndarray]], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    root = tmp_path_factory.mktemp("other")
+    shutil.copytree(camvid_32[0] / "701_StillsRaw_full", root / "701_StillsRaw_full")
+    for name in ("LabeledApproved_full", "checked"):
+        shutil.copytree(camvid_32[0] / "LabeledApproved_full", root / name)
+    with pytest.raises(DataError, match=r"two files for 0001TP_006690: .*LabeledApproved_full.*checked|checked.*Label"):
+        open_camvid(config(root))
+    for split in ("train", "trainannot"):
+        shutil.copy(camvid_11 / split / "a.png", camvid_11 / split / "a.PNG")
+    with pytest.raises(DataError, match="two files for a: "):
+        open_camvid(config(camvid_11))
+
+
+def test_a_split_in_a_folder_below_is_pointed_to(
+    camvid_32: tuple[Path, dict[str, np.ndarray]], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    root, truth = camvid_32
+    parent = tmp_path_factory.mktemp("parent")
+    for number, stem in enumerate(truth):
+        split = ("train", "val", "test")[number % 3]
+        for source, folder, suffix in (
+            ("701_StillsRaw_full", split, ""),
+            ("LabeledApproved_full", f"{split}_labels", "_L"),
+        ):
+            (parent / "CamVid" / folder).mkdir(parents=True, exist_ok=True)
+            shutil.copy(root / source / f"{stem}{suffix}.png", parent / "CamVid" / folder)
+    with pytest.raises(DataError, match=r"the dataset is in .*/CamVid; give that folder"):
+        open_camvid(config(parent))
+    assert open_camvid(config(parent / "CamVid")).counts == {"train": 2, "val": 2, "test": 1}
+
+
+def test_equal_names_sizes_and_times_do_not_make_two_datasets_one(
+    camvid_11: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    other = tmp_path_factory.mktemp("other") / "camvid"
+    shutil.copytree(camvid_11, other)
+    for path in (other / "trainannot").glob("*.png"):
+        ids = np.asarray(Image.open(path))
+        Image.fromarray((11 - ids).astype(np.uint8)).save(path, compress_level=0)
+    for path in (camvid_11 / "trainannot").glob("*.png"):
+        Image.open(path).save(path, compress_level=0)
+    for path in [*camvid_11.rglob("*.png"), *other.rglob("*.png")]:
+        os.utime(path, (1, 1))
+    sizes = [path.stat().st_size for path in label_files(camvid_11)]
+    assert sizes == [path.stat().st_size for path in label_files(other)]
+    assert load_data(config(camvid_11)).info.digest != load_data(config(other)).info.digest
+    # In one place, too, as when another disk is mounted there.
+    before = load_data(config(camvid_11)).info.digest
+    shutil.copytree(other, camvid_11, dirs_exist_ok=True)
+    for path in camvid_11.rglob("*.png"):
+        os.utime(path, (1, 1))
+    assert load_data(config(camvid_11)).info.digest != before
+
+
+def test_folders_that_are_links_are_followed(
+    camvid_32: tuple[Path, dict[str, np.ndarray]], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    root = tmp_path_factory.mktemp("linked")
+    for folder in camvid_32[0].iterdir():
+        (root / folder.name).symlink_to(folder)
+    (root / "again").symlink_to(root)
+    assert open_camvid(config(root)).counts == {"train": 2, "val": 1, "test": 2}
