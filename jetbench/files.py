@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import stat
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -98,6 +99,11 @@ def open_plain(path: Path, most: int | None = None) -> BinaryIO:
     except BaseException:
         os.close(descriptor)
         raise
+
+
+def warn(text: str) -> None:
+    """Print a note on stderr that belongs to no result."""
+    print(f"note: {text}", file=sys.stderr, flush=True)
 
 
 STARTS: tuple[tuple[bytes, str], ...] = (

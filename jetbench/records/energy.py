@@ -67,6 +67,14 @@ class Energy(Spec):
             reason = self._window_problem(start, end)
             if reason:
                 return reason
+        return self._standstill() if self.is_counter else None
+
+    def _standstill(self) -> str | None:
+        """The counter that stood still while a network ran, as in virtual machines; None if all moved."""
+        for start, end, _ in self.load:
+            for rail in self.total_rails or ():
+                if self.rail_w(rail, start, end) <= 0:
+                    return f"the counter of {rail} did not move in a load window of {end - start:.1f} s"
         return None
 
     def _window_problem(self, start: float, end: float) -> str | None:

@@ -7,6 +7,7 @@ import fcntl
 import gc
 import json
 import os
+import re
 import secrets
 import socket
 from collections.abc import Callable, Iterator
@@ -19,7 +20,7 @@ from pydantic import ValidationError
 
 from jetbench import __version__
 from jetbench.errors import StudyError
-from jetbench.files import write_whole
+from jetbench.files import open_plain, read_text, warn, write_whole
 from jetbench.records.record import (
     RECORD_VERSION,
     ProfileRow,
@@ -31,7 +32,7 @@ from jetbench.records.record import (
     with_profile,
 )
 from jetbench.records.version2 import ProfileRecord2, Record2
-from jetbench.spec.base import first_problem, read_yaml
+from jetbench.spec.base import describe_value, first_problem, read_yaml
 from jetbench.spec.search import Search
 from jetbench.spec.sweep import Sweep
 
@@ -41,6 +42,8 @@ FREE_TO_CHANGE = (
     "description:", "timeout_s:", "memory_limit:", "variants:", "include_base:", "quoted:", "seeds:", "budgets:",
     "trainings:", "final."
 )  # fmt: skip
+TAIL = 2**16
+NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
 SWEEP, LOCK, RECORDS, IDENTITY = "sweep.yaml", ".lock", "records.jsonl", ".study"
 
 
@@ -56,8 +59,11 @@ def lock_folder(folder: Path) -> Iterator[Callable[[], None]]:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o666)
+        # What a link points to must not be emptied.
+        descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
     except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENXIO):
+            raise StudyError(f"{folder / LOCK}: is a link or a pipe, not a lock of jetbench; remove it") from None
         raise StudyError(f"{folder}: cannot write here ({error.strerror}); choose another --reports folder") from None
     try:
         try:
@@ -67,6 +73,10 @@ def lock_folder(folder: Path) -> Iterator[Callable[[], None]]:
             raise StudyError(
                 f"{folder}: another driver is running this study ({owner}); wait for it, stop it, or use another --name"
             ) from None
+        except OSError as error:
+            if error.errno not in NO_LOCKS:
+                raise
+            warn(f"{folder}: this file system has no locks ({error.strerror}); run one command at a time here")
         os.ftruncate(descriptor, 0)
         os.write(descriptor, f"pid {os.getpid()} on {socket.gethostname()}".encode())
 
@@ -85,7 +95,10 @@ def study_id(folder: Path) -> str:
     path = folder / IDENTITY
     if not path.exists():
         write_whole(path, secrets.token_hex(8))
-    return path.read_text(encoding="utf-8").strip()
+    try:
+        return read_text(path, TAIL).strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise StudyError(f"{path}: cannot be read ({error}); delete it: it is made anew") from None
 
 
 def keep_sweep(folder: Path, sweep: Sweep | Search) -> None:
@@ -124,7 +137,7 @@ def _differences(where: str, stored: object, requested: object) -> Iterator[tupl
         for key in [*stored, *(key for key in requested if key not in stored)]:
             yield from _differences(f"{where}.{key}".lstrip("."), stored.get(key), requested.get(key))
     elif stored != requested:
-        yield where, f"{stored!r} in the folder, {requested!r} requested"
+        yield where, f"{describe_value(stored)} in the folder, {describe_value(requested)} requested"
 
 
 def read_records(folder: Path) -> list[Record]:
@@ -178,17 +191,18 @@ def _without_collection() -> Iterator[None]:
 def _read(folder: Path) -> tuple[dict[str, Record], dict[str, ProfileRow]]:
     """Finished variants by key, and the profiles that belong to no variant by key."""
     path = folder / RECORDS
+    content = _content(path)
     landed: dict[str, Record] = {}
     alone: dict[str, ProfileRow] = {}
     pending: dict[str, ProfileRow] = {}  # a profile comes before the training row that marks its variant as finished
-    for number, line in enumerate(_whole_lines(path), 1):
+    for number, line in _whole_lines(content, path):
         try:
             row = _read_line(line)
-        except (json.JSONDecodeError, UnicodeDecodeError):
-            _check_text(path)
+        except (json.JSONDecodeError, UnicodeDecodeError, RecursionError):
+            _check_text(content, path)
             raise StudyError(f"{path}:{number}: not JSON; delete this line, the other rows are intact") from None
         except ValueError as error:
-            _check_text(path)
+            _check_text(content, path)
             raise StudyError(
                 f"{path}:{number}: {_first_problem(error)}; if the line is damaged, delete it: "
                 "the other rows are intact"
@@ -206,22 +220,60 @@ def _read(folder: Path) -> tuple[dict[str, Record], dict[str, ProfileRow]]:
     return landed, alone
 
 
-def _whole_lines(path: Path) -> list[bytes]:
-    """The complete lines of a file; a last line without newline is left out, because its writer was killed."""
-    if not path.exists():
-        return []
-    content = path.read_bytes().removeprefix(codecs.BOM_UTF8)
-    return content[: content.rfind(b"\n") + 1].split(b"\n")[:-1]
+def _content(path: Path) -> bytes:
+    """The bytes of a records file; none if it does not exist.
+
+    Raises:
+        StudyError: it cannot be read, or is no plain file.
+    """
+    try:
+        with open_plain(path) as file:
+            return file.read()
+    except FileNotFoundError:
+        return b""
+    except OSError as error:
+        raise StudyError(f"{path}: cannot be read ({error.strerror or error})") from None
 
 
-def _check_text(path: Path) -> None:
+def _whole_lines(content: bytes, path: Path) -> Iterator[tuple[int, bytes]]:
+    """The number and the text of each row, however its lines end.
+
+    A last line without its end is a row if it is whole (an editor drops the end), and nothing if its writer was killed.
+
+    Raises:
+        StudyError: the file has bytes, and nothing in it is a row or the beginning of one.
+    """
+    content = content.removeprefix(codecs.BOM_UTF8)
+    if b"\r" in content:  # no JSON text holds one as it is
+        content = content.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+    *lines, last = content.split(b"\n")
+    if is_whole_row(last):
+        lines.append(last)
+        last = b""
+    rows = [(number, line) for number, line in enumerate(lines, 1) if line.strip()]
+    if not rows and last.strip() and not last.lstrip().startswith(b'{"'):
+        raise StudyError(f"{path}: holds no record; it was not written by jetbench: remove it, or use another --name")
+    yield from rows
+
+
+def is_whole_row(line: bytes) -> bool:
+    """True if a line without its end is JSON from its first to its last brace."""
+    if not line.rstrip().endswith(b"}"):
+        return False
+    try:
+        return isinstance(json.loads(line), dict)
+    except (ValueError, RecursionError):
+        return False
+
+
+def _check_text(content: bytes, path: Path) -> None:
     """Check that the file is UTF-8.
 
     Raises:
         StudyError: it is not; the message gives the position of the first wrong byte.
     """
     try:
-        path.read_bytes().decode("utf-8-sig")
+        content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise StudyError(f"{path}: byte {error.start} is not UTF-8: another program has written to the file") from None
 
@@ -279,7 +331,11 @@ def append_records(folder: Path, *records: Record) -> None:
     path = folder / RECORDS
     lines = [row.model_dump_json() + "\n" for record in records for row in record.rows()]
     with path.open("ab+", buffering=0) as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX)
+        except OSError as error:
+            if error.errno not in NO_LOCKS:
+                raise
         content_end = _mend_end(file)
         left = memoryview("".join(lines).encode())
         try:
@@ -293,15 +349,22 @@ def append_records(folder: Path, *records: Record) -> None:
 
 
 def _mend_end(file: FileIO) -> int:
-    """Remove the incomplete last line of a killed writer, whose job runs again; returns the end of the file."""
-    content_end = file.seek(0, os.SEEK_END)
-    is_whole = True
-    while content_end > 0:
-        file.seek(content_end - 1)
-        if file.read(1) == b"\n":
-            break
-        is_whole = False
-        content_end -= 1
-    if not is_whole:
-        file.truncate(content_end)
-    return content_end
+    """Give a whole last row its end, or remove what a killed writer left, whose job runs again.
+
+    Returns:
+        The end of the file.
+    """
+    start = end = file.seek(0, os.SEEK_END)
+    last = b""
+    while start > 0 and not re.search(rb"[\r\n]", last):
+        step = min(TAIL, start)
+        start -= step
+        file.seek(start)
+        last = (file.read(step) or b"") + last
+    last = re.split(rb"[\r\n]", last)[-1]
+    if not last:
+        return end
+    if is_whole_row(last):
+        return end + (file.write(b"\n") or 0)  # the file is open for appending
+    file.truncate(end - len(last))
+    return end - len(last)

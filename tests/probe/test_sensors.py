@@ -170,6 +170,14 @@ def test_a_counter_that_wraps_goes_on(zones: dict[str, Path]) -> None:
     assert set(steps[-1]) == {"package-0", "dram-0"}
 
 
+def test_a_wrap_without_a_known_range_is_no_negative_energy(zones: dict[str, Path]) -> None:
+    for name in ("package-0", "dram"):
+        (zones[name].parent / "max_energy_range_uj").write_text("0\n")
+    new = zones["package-0"].with_suffix(".new")
+    (step,) = read_rapl([lambda: (new.write_text("250000\n"), new.replace(zones["package-0"]))])
+    assert step == {"dram-0": 0.0}
+
+
 def test_counters_that_only_root_may_read_say_what_fixes_it(zones: dict[str, Path]) -> None:
     assert rapl.missing() is None
     if os.getuid() == 0:

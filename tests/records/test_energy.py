@@ -105,3 +105,12 @@ def test_a_counter_gives_the_joules_between_its_readings(
     assert found.problem is None
     assert found.power_w == pytest.approx(power)
     assert found.energy_j_per_image == pytest.approx(power * seconds / 20)
+
+
+def test_a_counter_that_stands_still_is_no_zero_watts() -> None:
+    still = [PowerSample(at_s=0.1 * n, energy_j={"gpu": 7e3}) for n in range(200)]
+    found = energy(
+        still, ((6.0, 16.0, 20),), ((1.0, 5.0),), total_rails=("gpu",), meta={"rails": ["gpu"]}, interval_s=0.1
+    )
+    assert found.problem == "the counter of gpu did not move in a load window of 10.0 s"
+    assert found.power_w is found.energy_j_per_image is None

@@ -1,6 +1,9 @@
 """What is no record is refused with its line, what is wrong with it, and the way out."""
 
+import errno
 import json
+import os
+import re
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -8,7 +11,7 @@ from typing import Any
 import pytest
 
 from jetbench.errors import StudyError
-from jetbench.records.folder import RECORDS, append_records, read_landed, read_records
+from jetbench.records.folder import LOCK, RECORDS, append_records, lock_folder, read_landed, read_records
 from jetbench.records.record import profile_key
 from jetbench.spec.profiling import ProfilingConfig
 from tests.made_up import record
@@ -127,3 +130,72 @@ def test_writers_of_one_file_do_not_mix_their_rows(folder: Path) -> None:
     for thread in threads:
         thread.join()
     assert {each.variant for each in read_records(folder)} == {"a", "b", *(f"t{n}" for n in range(8))}
+
+
+def test_a_last_row_that_lost_its_line_end_is_kept_and_the_next_one_is_a_line_of_its_own(folder: Path) -> None:
+    path = folder / RECORDS
+    path.write_bytes(path.read_bytes()[:-1])  # truncate -s -1, or an editor
+    assert [each.variant for each in read_records(folder)] == ["a", "b"]
+    append_records(folder, record("c"))
+    assert [each.variant for each in read_records(folder)] == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize("end", [b"\r\n", b"\r"])
+def test_rows_are_read_however_their_lines_end(folder: Path, end: bytes) -> None:
+    path = folder / RECORDS
+    path.write_bytes(path.read_bytes().replace(b"\n", end))
+    assert [each.variant for each in read_records(folder)] == ["a", "b"]
+    append_records(folder, record("c"))
+    assert [each.variant for each in read_records(folder)] == ["a", "b", "c"]
+    path.write_bytes(path.read_bytes() + end + end)  # and blank lines
+    assert [each.variant for each in read_records(folder)] == ["a", "b", "c"]
+
+
+def test_half_a_row_is_removed_before_the_next_is_written(folder: Path) -> None:
+    path = folder / RECORDS
+    whole = path.read_bytes()
+    path.write_bytes(whole + whole[: len(whole) // 3])
+    append_records(folder, record("c"))
+    assert [each.variant for each in read_records(folder)] == ["a", "b", "c"]
+    assert path.read_bytes().startswith(whole)
+
+
+@pytest.mark.parametrize("content", [b"\0" * 100, b"variant,val\na,3", b"[1, 2]"])
+def test_bytes_without_a_row_are_no_empty_study(folder: Path, content: bytes) -> None:
+    (folder / RECORDS).write_bytes(content)
+    with pytest.raises(StudyError, match=r"holds no record; it was not written by jetbench|not JSON|not a record"):
+        read_records(folder)
+
+
+@pytest.mark.parametrize("version", [1, 4, 99, None, "3", [3]])
+def test_a_record_of_another_version_is_refused_by_its_version(folder: Path, version: Any) -> None:
+    damage(folder, "version", value=version)
+    with pytest.raises(StudyError, match=rf"a record of version {re.escape(repr(version))}; this jetbench .* reads"):
+        read_records(folder)
+
+
+def test_a_pipe_is_no_records_file(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / RECORDS)
+    with pytest.raises(StudyError, match="is a pipe or a device"):
+        read_records(tmp_path)
+
+
+def test_what_a_link_in_place_of_the_lock_points_to_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "precious").write_text("mine")
+    (tmp_path / LOCK).symlink_to(tmp_path / "precious")
+    with pytest.raises(StudyError, match="is a link or a pipe, not a lock"), lock_folder(tmp_path):
+        pass
+    assert (tmp_path / "precious").read_text() == "mine"
+
+
+def test_a_file_system_without_locks_is_said_and_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(file: object, how: int) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    with lock_folder(tmp_path):
+        append_records(tmp_path, record("a"))
+    assert [each.variant for each in read_records(tmp_path)] == ["a"]
+    assert "this file system has no locks" in capsys.readouterr().err

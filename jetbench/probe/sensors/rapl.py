@@ -24,6 +24,8 @@ def missing() -> Optional[Missing]:
     for _, folder in zones:
         try:
             _microjoules(folder)
+        except ValueError:
+            return Missing("{}/energy_uj: holds no number".format(folder))
         except OSError as error:
             return Missing(
                 "{}/energy_uj: {}".format(folder, error.strerror), "make it readable for users: {}".format(FIX)
@@ -49,6 +51,9 @@ def stream(interval: float, emit: Callable[[Dict[str, Any]], None], stopped: thr
             if name in total:
                 # Smaller than before: it has wrapped around, and only once, since that takes minutes at full power.
                 step = now - last[name] if now >= last[name] else now + ranges[name] - last[name]
+                if step < 0:  # the range is not known, or not true: what it has used since is unknown
+                    total.pop(name)
+                    continue
                 total[name] += step / 1e6
                 last[name] = now
         emit({"t": time.monotonic(), "energy_j": dict(total), "fresh": True})
@@ -78,5 +83,9 @@ def _microjoules(folder: str) -> int:
 
 
 def _range(folder: str) -> int:
-    with open(folder + "/max_energy_range_uj") as file:
-        return int(file.read())
+    """The microjoules at which a counter wraps around; 0 if unknown."""
+    try:
+        with open(folder + "/max_energy_range_uj") as file:
+            return int(file.read())
+    except (OSError, ValueError):
+        return 0
