@@ -55,6 +55,17 @@ def is_disk_trouble(error: BaseException) -> bool:
     return number in DISK_ERRORS
 
 
+# C0 without tab and line feed, DEL, C1, and what turns the direction of a line or ends it unseen.
+_HIDDEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def visible(text: str) -> str:
+    """The text with its control characters written out: they would steer a terminal, or hide what a name says."""
+    return _HIDDEN.sub(
+        lambda found: f"\\x{ord(found[0]):02x}" if ord(found[0]) < 256 else f"\\u{ord(found[0]):04x}", text
+    )
+
+
 MOST_LISTED, MOST_NAMED = 20, 1
 
 

@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from jetbench.errors import visible
+
 ABANDONED_AFTER_S = 60.0
 
 
@@ -103,7 +105,7 @@ def open_plain(path: Path, most: int | None = None) -> BinaryIO:
 
 def warn(text: str) -> None:
     """Print a note on stderr that belongs to no result."""
-    print(f"note: {text}", file=sys.stderr, flush=True)
+    print(f"note: {visible(text)}", file=sys.stderr, flush=True)
 
 
 STARTS: tuple[tuple[bytes, str], ...] = (

@@ -5,16 +5,17 @@ import io
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
 from rich.markup import escape
+from rich.segment import Segment
 
 from jetbench import __version__
-from jetbench.errors import JetbenchError, SpecError, is_disk_trouble
+from jetbench.errors import JetbenchError, SpecError, is_disk_trouble, visible
 from jetbench.spec.base import parse_yaml
 from jetbench.spec.values import parse_size, shorten
 
@@ -33,7 +34,16 @@ app = typer.Typer(
 )
 
 
-class _SteadyConsole(Console):
+class _PlainConsole(Console):
+    """A console on which names and messages cannot steer the terminal."""
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterator[Segment]:
+        for segment in super().render(renderable, options):
+            is_text = segment.control is None and segment.text.isprintable() is False
+            yield Segment(visible(segment.text), segment.style) if is_text else segment
+
+
+class _SteadyConsole(_PlainConsole):
     """A console that goes on with a sweep when the reader of its pipe (head, less) ends."""
 
     def on_broken_pipe(self) -> None:
@@ -41,7 +51,7 @@ class _SteadyConsole(Console):
 
 
 console = _SteadyConsole(emoji=False)  # :1234: in an address is a port
-errors = Console(stderr=True, emoji=False)
+errors = _PlainConsole(stderr=True, emoji=False)
 
 
 def main() -> None:
@@ -51,6 +61,7 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal that lacks a character shows ? instead of an error
     try:
+        _check_arguments(sys.argv[1:])
         app()
     except SystemExit as end:
         if end.code == EXIT_INTERRUPTED and signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
@@ -71,6 +82,13 @@ def main() -> None:
         errors.print(f"[bold red]error:[/] {escape(text + where)}", highlight=False)
         _discard_output()
         sys.exit(EXIT_USER_ERROR)
+
+
+def _check_arguments(arguments: Sequence[str]) -> None:
+    """Refuse arguments with control characters: the messages of the option parser would print them as they are."""
+    for argument in arguments:
+        if visible(argument) != argument:
+            raise SpecError(f"{shorten(argument)}: holds a control character, or is not UTF-8; rename it")
 
 
 def say_stopped(text: str, where: Console = console) -> None:

@@ -154,7 +154,8 @@ def _csv_of_all(studies: "list[Study]") -> str:
     """Every record of every study, in SI units."""
     import pandas as pd
 
+    from jetbench.reporting.tables.csv import frame_to_csv
     from jetbench.reporting.tables.frame import frame
 
     frames = [frame(study.records, study.quoted).assign(study=study.name) for study in studies]
-    return str(pd.concat(frames, ignore_index=True).to_csv(index=False))
+    return frame_to_csv(pd.concat(frames, ignore_index=True))

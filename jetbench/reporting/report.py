@@ -11,6 +11,7 @@ from jetbench.files import write_whole
 from jetbench.reporting.pictures.plots import AT_THE_END, write_plots
 from jetbench.reporting.studies import Study
 from jetbench.reporting.tables.columns import LAYOUTS, REPORTED, find_columns
+from jetbench.reporting.tables.csv import frame_to_csv
 from jetbench.reporting.tables.frame import frame
 from jetbench.reporting.tables.latex import to_latex
 from jetbench.reporting.tables.markdown import to_markdown
@@ -43,7 +44,7 @@ def write_tables(study: Study, rows: Sequence[Row], show_invalid: bool = False) 
     texts = {
         "table.md": to_markdown(_without_unused_columns(wide, rows)),
         "table.tex": to_latex(brief_table(study, rows, show_invalid).without_empty_columns()),
-        "table.csv": frame(study.records, study.quoted).to_csv(index=False),
+        "table.csv": frame_to_csv(frame(study.records, study.quoted)),
     }
     for name, text in texts.items():
         write_whole(study.folder / name, text)

@@ -6,11 +6,10 @@ from pathlib import Path
 from typing import Protocol
 
 import matplotlib
-import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 
 from jetbench.records.record import Record
-from jetbench.reporting.pictures.drawing import ACCENT, INK, MUTED, STYLE, make_figure, save_figure
+from jetbench.reporting.pictures.drawing import ACCENT, INK, MUTED, house_style, make_figure, save_figure
 from jetbench.search.answer import PICTURE, AnswerRow, title_of
 from jetbench.search.importance import Importance, importances
 from jetbench.search.ledger import Ledger
@@ -58,7 +57,7 @@ def draw_search(
 ) -> list[Path]:
     """Draw networks by cost: the front with labels, trainings ended early as crosses, the base, and the limit."""
     best = sorted((trained[number] for number in front_of([(p.cost, -p.miou) for p in trained])), key=lambda p: p.cost)
-    with plt.rc_context(STYLE):
+    with house_style():
         figure, axis, key = make_figure(*texts)
         axis.scatter(
             [p.cost for p in trained], [p.miou for p in trained], s=22, color=INK, alpha=0.55, linewidths=0, zorder=2
@@ -110,7 +109,7 @@ class Settled:
 
 def draw_answer(path: Path, rows: Sequence[Settled], label: str, texts: tuple[str, str, str]) -> list[Path]:
     """Draw the mean test mIoU by cost with every seed as a dot; the first row is the base and is drawn dark."""
-    with plt.rc_context(STYLE):
+    with house_style():
         figure, axis, key = make_figure(*texts)
         for number, row in enumerate(rows):
             colour, mean = ACCENT if number else INK, sum(row.mious) / len(row.mious)
@@ -144,7 +143,7 @@ def _write_key(key: Axes, lines: Sequence[tuple[str, str]]) -> None:
 
 def draw_importances(path: Path, bars: Sequence[Bar], texts: tuple[str, str, str]) -> list[Path]:
     """Draw a bar for each axis, grey if its share is not above chance."""
-    with plt.rc_context(STYLE):
+    with house_style():
         figure, axis, key = make_figure(*texts)
         places = range(len(bars), 0, -1)
         colours = [ACCENT if bar.share > bar.chance else MUTED for bar in bars]
@@ -163,7 +162,7 @@ def draw_hypervolumes(
 ) -> list[Path]:
     """Draw each group's mean over its seeds as a line, with its range."""
     colours = (ACCENT, INK, "#2b8a3e", "#5f3dc4")
-    with plt.rc_context(STYLE):
+    with house_style():
         figure, axis, key = make_figure(*texts)
         lines = []
         for number, (name, runs) in enumerate(groups.items()):

@@ -20,6 +20,7 @@ from jetbench.network.rules import format_size
 from jetbench.network.variants import describe_changes
 from jetbench.reporting import units
 from jetbench.reporting.tables.columns import BY_NAME
+from jetbench.reporting.tables.csv import frame_to_csv
 from jetbench.search.screen import (
     CountedQuantity,
     Screening,
@@ -159,7 +160,7 @@ def write_screening(
         folder.mkdir(parents=True, exist_ok=True)
         had_sweep = sweep_path.exists()
         sweep_path.unlink(missing_ok=True)
-        write_whole(folder / "survivors.csv", survivor_frame(result.space, kept).to_csv(index=False))
+        write_whole(folder / "survivors.csv", frame_to_csv(survivor_frame(result.space, kept)))
         if chosen:
             write_whole(sweep_path, _sweep_text(result, chosen, by, largest))
         provenance = json.dumps(_provenance(result, by, largest, len(kept)), indent=2)

@@ -2,7 +2,9 @@
 
 import math
 import textwrap
-from collections.abc import Iterable, Sequence
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,8 +17,11 @@ import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
+from matplotlib.text import Text
 from matplotlib.textpath import TextPath
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+from jetbench.errors import visible
 
 INK, MUTED, ACCENT, GRID = "#1f2933", "#616e7c", "#d55e00", "#e4e7eb"
 # Okabe and Ito's colours, which are distinct for every common form of colour blindness.
@@ -30,7 +35,18 @@ STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "jetbench",
     "pdf.fonttype": 42,
+    "text.parse_math": False,  # a name may hold $
 }
+
+
+@contextmanager
+def house_style() -> Iterator[None]:
+    """Draw in our style; a letter that the font lacks is a box, without a word."""
+    with plt.rc_context(STYLE), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from", UserWarning)
+        yield
+
+
 ONE_COLUMN_IN = 3.5
 TITLE_POINTS, LABEL_POINTS, NOTE_POINTS = 7.5, 6.0, 5.5
 FORMATS = ("png", "svg", "pdf")
@@ -267,6 +283,10 @@ def make_figure(title: str, data: str, where: str) -> tuple[Figure, Axes, Axes]:
 def save_figure(figure: Figure, path: Path, formats: Sequence[str] = ("png", "svg"), dpi: int = 160) -> list[Path]:
     """Write and close a figure; the same figure gives the same bytes."""
     paths = [path.with_suffix(f".{name}") for name in formats]
+    for text in figure.findobj(Text):
+        assert isinstance(text, Text)
+        if visible(text.get_text()) != text.get_text():  # XML allows no control character
+            text.set_text(visible(text.get_text()))
     for target in paths:
         dates = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
         figure.savefig(target, dpi=dpi, metadata=dates.get(target.suffix[1:]))

@@ -5,7 +5,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -17,8 +16,8 @@ from jetbench.reporting.pictures.drawing import (
     LABEL_POINTS,
     MUTED,
     PALETTE,
-    STYLE,
     Label,
+    house_style,
     make_panel,
     name_ends,
     name_points,
@@ -82,7 +81,7 @@ def write_plots(
     }
     ended = [row for row in rows if row.records and not all(record.failure for record in row.records)]
     written: list[Path] = []
-    with plt.rc_context(STYLE):
+    with house_style():
         for name in names:
             figure = drawers[name](ended, title)
             if figure is not None:

@@ -25,6 +25,7 @@ from jetbench.reporting.sheets.figures import (
     list_figures,
 )
 from jetbench.reporting.tables.columns import BY_NAME, numbers, words
+from jetbench.reporting.tables.csv import no_formula
 from jetbench.reporting.tables.footnotes import Notes
 from jetbench.reporting.tables.html import to_html
 from jetbench.reporting.tables.latex import to_latex
@@ -218,7 +219,16 @@ def _figures_csv(records: Sequence[Record], device: Device) -> str:
         level, setting = judge(record.measured).level, record.profiling_config.describe()
         for figure in list_figures(record, device):
             value = "" if figure.value is None else figure.value
-            row = (record.variant, setting, device.name, figure.quantity, value, figure.kind, level, figure.how)
+            row = (
+                no_formula(record.variant),
+                setting,
+                device.name,
+                figure.quantity,
+                value,
+                figure.kind,
+                level,
+                no_formula(figure.how),
+            )
             writer.writerow(row)
     return text.getvalue()
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from jetbench.errors import visible
 from jetbench.network.rules import format_size
 from jetbench.records.record import CounterResult, Record
 from jetbench.records.verdict import judge
@@ -156,8 +157,8 @@ def _busiest(records: Sequence[Record]) -> str | None:
 
 
 def on_one_line(text: str) -> str:
-    """The text with all white space as single spaces, for table cells, list entries and LaTeX comments."""
-    return " ".join(text.split())
+    """The text with all white space as single spaces and without control characters: for cells, lists and comments."""
+    return visible(" ".join(text.split()))
 
 
 def describe_trainings(records: Sequence[Record]) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
+from jetbench.errors import visible
 from jetbench.network.variants import SEED, describe_changes
 from jetbench.records.measurement import Latency
 from jetbench.records.record import Profile, Record, TrainingResult
@@ -147,7 +148,7 @@ def _machine(record: Record) -> tuple[Any, ...] | None:
 def _row(group: Sequence[Record], study: str) -> Row:
     first = group[0]
     name = first.variant if len(group) == 1 else name_without_seed(first)
-    return Row(name, first.architecture, tuple(group), study)
+    return Row(visible(" ".join(name.split())), first.architecture, tuple(group), study)
 
 
 def name_without_seed(record: Record) -> str:
