@@ -5,6 +5,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import stat
 import sys
 import time
@@ -101,6 +102,11 @@ def open_plain(path: Path, most: int | None = None) -> BinaryIO:
     except BaseException:
         os.close(descriptor)
         raise
+
+
+def file_name(text: str) -> str:
+    """A text as the name of one file: its letters, digits and . _ -, at most 80, none of the ends a dot."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-.")[:80] or "unnamed"
 
 
 def warn(text: str) -> None:

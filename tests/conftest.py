@@ -1,6 +1,5 @@
 import os
 import sys
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -46,8 +45,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("cache")
     os.environ["JETBENCH_CACHE"] = str(folder)
     # Jobs of these tests lock their own machine: a sweep that runs beside the tests is not waited for.
-    os.environ["TMPDIR"] = str(tmp_path_factory.mktemp("locks"))
-    tempfile.tempdir = None  # it may have been asked for before
+    os.environ["JETBENCH_LOCKS"] = str(tmp_path_factory.mktemp("locks"))
     return folder
 
 

@@ -17,6 +17,7 @@ from rich.segment import Segment
 from jetbench import __version__
 from jetbench.errors import JetbenchError, SpecError, is_disk_trouble, visible
 from jetbench.spec.base import parse_yaml
+from jetbench.spec.bounds import MOST_CLASSES
 from jetbench.spec.values import parse_size, shorten
 
 EXIT_USER_ERROR = 2
@@ -142,7 +143,7 @@ SweepSetOption = Annotated[
     typer.Option("--set", metavar="KEY=VALUE", help="Change a field, such as training.seed=1. Repeatable."),
 ]
 SizeOption = Annotated[str, typer.Option("--size", metavar="HxW", help="Image height and width in pixels.")]
-ClassesOption = Annotated[int, typer.Option("--classes", help="Number of classes.")]
+ClassesOption = Annotated[int, typer.Option("--classes", min=1, max=MOST_CLASSES, help="Number of classes.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 

@@ -14,7 +14,8 @@ from jetbench.cli.app import (
     read_size,
 )
 from jetbench.cli.measuring import PROCESSES, check_saved, list_settings, read_option
-from jetbench.errors import SpecError
+from jetbench.files import file_name
+from jetbench.spec.bounds import MOST_CLASSES, MOST_PROCESSES
 from jetbench.spec.device import load_device
 from jetbench.spec.values import parse_seconds
 
@@ -31,12 +32,13 @@ def bundle(
     size: Annotated[
         str | None, typer.Option("--size", metavar="HxW", help="Image height and width. Default: the device's.")
     ] = None,
-    classes: Annotated[int | None, typer.Option("--classes", help="Number of classes. Default: 11.")] = None,
-    changes: SetOption = None,
-    dtype: Annotated[
-        str | None, typer.Option(metavar="TYPE", help="fp32 only: a bundle's weights are frozen as fp32.")
+    classes: Annotated[
+        int | None, typer.Option("--classes", min=1, max=MOST_CLASSES, help="Number of classes. Default: 11.")
     ] = None,
-    processes: Annotated[int, typer.Option(min=1, help="Time in this many fresh processes.")] = PROCESSES,
+    changes: SetOption = None,
+    processes: Annotated[
+        int, typer.Option(min=1, max=MOST_PROCESSES, help="Time in this many fresh processes.")
+    ] = PROCESSES,
     power: Annotated[str, typer.Option(help="Power sensor, as for `jetbench profile`.")] = "auto",
     idle: Annotated[
         str, typer.Option(metavar="TIME", help="Read idle power for this long before and after the load.")
@@ -46,11 +48,11 @@ def bundle(
 ) -> None:
     """Pack a network for a board that cannot install jetbench (JetPack 4 and 5); the board's own torch measures it.
 
-    Copy the folder to the board, run `python3 -m probe .` in it, and bring result.json back for `jetbench collect`.
+    It runs in fp32, in which its weights are frozen. Copy the folder to the board, run `python3 -m probe .` in it, and
+    bring result.json back for `jetbench collect`.
     """
     target = load_device(device)
     settings = list_settings(
-        dtype=dtype or target.dtype,
         processes=processes,
         power=power,
         idle_seconds=read_option("--idle", idle, parse_seconds),
@@ -58,8 +60,6 @@ def bundle(
     )
     names = [name or target.preset]
     check_saved(names, size, classes, changes)
-    if len(settings) > 1:
-        raise SpecError("a bundle holds one network with one setting; give a single --dtype")
 
     from jetbench.profiling.bundle import write_bundle
     from jetbench.profiling.case import CLASSES, list_cases
@@ -67,7 +67,7 @@ def bundle(
     resolution = read_size(size) if size else target.size
     cases = list_cases(names, settings, resolution, classes or CLASSES, read_changes(changes))
 
-    folder = out or Path(f"bundle-{cases[0].label}")
+    folder = out or Path(f"bundle-{file_name(cases[0].label)}")
     with errors.status("tracing the network"):
         difference = write_bundle(folder, cases[0], target)
     console.print(

@@ -8,12 +8,11 @@ import typer
 from jetbench.cli.app import (
     EXIT_FAILED_ROWS,
     app,
+    check_folder,
     console,
 )
-from jetbench.cli.measuring import keep_profiles
-from jetbench.reporting.sheets.profile import (
-    print_profile,
-)
+from jetbench.cli.measuring import folder_of, keep_profiles
+from jetbench.reporting.sheets.profile import FILES, print_profile
 
 
 @app.command()
@@ -29,10 +28,12 @@ def collect(
     """Read results from a bundle's probe; prints the same figures and verdict as `jetbench profile`, and keeps them."""
     from jetbench.profiling.bundle import collect as read_result
 
-    for result in results:
-        record, device = read_result(result)
+    read = [read_result(result) for result in results]  # all of them, so that an error comes before any row
+    for record, device in read:
+        folder = folder_of(reports, study, device)
+        check_folder(folder, FILES)
         print_profile(console, record, device)
-        written = keep_profiles(reports / (study or f"profile-{device.name}"), [record], device)
+        written = keep_profiles(folder, [record], device)
         if not written:
             raise typer.Exit(EXIT_FAILED_ROWS)
         console.print(f"[dim]{', '.join(str(path) for path in written)}[/]", highlight=False, soft_wrap=True)

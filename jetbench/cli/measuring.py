@@ -1,6 +1,7 @@
 """The options of profile and bundle, and the profiling settings that they make."""
 
 import itertools
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
@@ -13,9 +14,10 @@ from jetbench.errors import SpecError
 from jetbench.execution.executor import check_threads
 from jetbench.reporting.sheets.profile import write_profiles
 from jetbench.spec.base import parse_spec
+from jetbench.spec.bounds import MOST_CLASSES, MOST_PROCESSES
 from jetbench.spec.device import Device
 from jetbench.spec.profiling import Backend, DType, ProfilingConfig
-from jetbench.spec.values import parse_seconds, parse_share
+from jetbench.spec.values import check_folder_name, parse_seconds, parse_share
 
 if TYPE_CHECKING:
     from jetbench.records.record import Record
@@ -33,7 +35,9 @@ Choice = TypeVar("Choice")
 SizeOption = Annotated[
     str | None, typer.Option("--size", metavar="HxW", help="Image height and width. Default: the device's.")
 ]
-ClassesOption = Annotated[int | None, typer.Option("--classes", help="Number of classes. Default: 11.")]
+ClassesOption = Annotated[
+    int | None, typer.Option("--classes", min=1, max=MOST_CLASSES, help="Number of classes. Default: 11.")
+]
 BatchOption = Annotated[str, typer.Option(metavar="N,...", help="Images per pass.", rich_help_panel=AXES)]
 DtypeOption = Annotated[
     str | None,
@@ -78,6 +82,7 @@ ProcessesOption = Annotated[
     int | None,
     typer.Option(
         min=1,
+        max=MOST_PROCESSES,
         help=f"Time in this many fresh processes. Default: {PROCESSES} to {MAX_PROCESSES}.",
         rich_help_panel=EFFORT,
     ),
@@ -248,7 +253,7 @@ def read_list(option: str, text: str, parse: Callable[[str], Choice]) -> list[Ch
 
 def whole_number(text: str) -> int:
     """A count of at least 1."""
-    if not text.isdigit() or int(text) < 1:
+    if not re.fullmatch("[0-9]{1,9}", text) or int(text) < 1:
         raise ValueError(f"{text!r} is not a whole number above 0; write 1 or 1,8")
     return int(text)
 
@@ -262,6 +267,15 @@ def choice_of(choices: dict[str, Choice]) -> Callable[[str], Choice]:
         return choices[text]
 
     return parse
+
+
+def folder_of(reports: Path, study: str | None, device: Device) -> Path:
+    """The report folder: --reports and --name, by default `profile-DEVICE`.
+
+    Raises:
+        SpecError: --name cannot name a folder.
+    """
+    return reports / (f"profile-{device.name}" if study is None else read_option("--name", study, check_folder_name))
 
 
 def keep_profiles(folder: Path, records: "Sequence[Record]", device: Device) -> list[Path]:

@@ -105,7 +105,7 @@ def profile(
     site = find_site(device)
     if site.remark and require_measured:
         raise ProfilingError(f"--device {device} --require-measured: {site.remark}; run it on the device")
-    folder = reports / (study or f"profile-{site.device.name}")
+    folder = measuring.folder_of(reports, study, site.device)
     check_folder(folder, FILES)
     cases = list_cases(
         _in_order(names or [site.device.preset], reference),

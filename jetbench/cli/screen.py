@@ -25,7 +25,7 @@ from jetbench.search.screen import (
     read_space,
     screen,
 )
-from jetbench.spec.bounds import MOST_SAMPLES
+from jetbench.spec.bounds import MOST_CLASSES, MOST_SAMPLES, MOST_THREADS
 from jetbench.spec.values import parse_bytes, parse_count
 
 SWEPT = 12
@@ -60,8 +60,12 @@ def screen_space(
     whole: Annotated[bool, typer.Option("--all", help="Count all variants, however many there are.")] = False,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the sample.")] = 0,
     size: Annotated[str | None, typer.Option(metavar="HxW", help="Image size. Default: the space's.")] = None,
-    classes: Annotated[int | None, typer.Option(help="Number of classes. Default: the space's.")] = None,
-    jobs: Annotated[int | None, typer.Option(min=1, help="Number of processes. Default: one per core.")] = None,
+    classes: Annotated[
+        int | None, typer.Option(min=2, max=MOST_CLASSES, help="Number of classes. Default: the space's.")
+    ] = None,
+    jobs: Annotated[
+        int | None, typer.Option(min=1, max=MOST_THREADS, help="Number of processes. Default: one per core.")
+    ] = None,
     reports: Annotated[Path, typer.Option(help="Folder that holds the report folders.")] = Path("reports"),
 ) -> None:
     """Count every variant of a space in closed form, keep those within the limits, and write them as a sweep.

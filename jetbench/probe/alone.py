@@ -9,11 +9,11 @@ import fcntl
 import os
 import signal
 import sys
-import tempfile
 from pathlib import Path
 from typing import Iterator
 
 PR_SET_PDEATHSIG = 1
+FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK  # a link or a pipe in its place is not followed, nor waited for
 WAITING = "waiting for the machine"
 """What a job reports while it waits for one of these locks. The wait does not count towards its time limit."""
 
@@ -39,7 +39,7 @@ def die_with(parent: int) -> None:
 def machine_to_itself() -> Iterator[None]:
     """Hold the machine for a profile: meanwhile no other profile and no training of any sweep runs.
 
-    Two locks in the machine's temporary folder: a profile locks the gate, so that no new training enters, and then
+    Two locks in `lock_place()`: a profile locks the gate, so that no new training enters, and then
     waits for the room, until all trainings have left it.
     """
     with _locked("gate", fcntl.LOCK_EX), _locked("room", fcntl.LOCK_EX):
@@ -55,9 +55,17 @@ def machine_shared() -> Iterator[None]:
         yield
 
 
+def lock_place() -> Path:
+    """The folder of the machine's locks: one for all users, whatever TMPDIR says; JETBENCH_LOCKS names another.
+
+    Containers that share a machine have folders of their own; mount one folder into all of them and name it.
+    """
+    return Path(os.environ.get("JETBENCH_LOCKS") or "/tmp")
+
+
 @contextlib.contextmanager
 def _locked(name: str, how: int) -> Iterator[None]:
-    path = Path(tempfile.gettempdir()) / "jetbench-{}.lock".format(name)
+    path = lock_place() / "jetbench-{}.lock".format(name)
     while True:
         descriptor = _open(path)
         try:
@@ -76,9 +84,9 @@ def _locked(name: str, how: int) -> Iterator[None]:
 
 def _open(path: Path) -> int:
     try:
-        return os.open(str(path), os.O_RDONLY)  # first without O_CREAT: the kernel may refuse another user's file
+        return os.open(str(path), FLAGS)  # first without O_CREAT: the kernel may refuse another user's file
     except FileNotFoundError:
-        descriptor = os.open(str(path), os.O_RDONLY | os.O_CREAT, 0o644)
+        descriptor = os.open(str(path), FLAGS | os.O_CREAT, 0o644)
         with contextlib.suppress(PermissionError):
             os.fchmod(descriptor, 0o644)  # despite the umask: other users lock it too
         return descriptor

@@ -6,16 +6,16 @@ probe, the same code that measures here. JetPack 4 has Python 3.6 and JetPack 5 
 
 import json
 import shutil
-from collections.abc import Mapping
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
-from pydantic import ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 import jetbench
 from jetbench.errors import SpecError
+from jetbench.files import read_text
 from jetbench.models.build import to_torchscript
 from jetbench.network.operations import add_up
 from jetbench.probe.passes import Normalise, random_pixels
@@ -25,9 +25,12 @@ from jetbench.profiling.findings import Findings, ProcessFindings
 from jetbench.profiling.power import plan_of, read_energy
 from jetbench.records.measurement import ColdStart, LatencyRun, Memory, Watch
 from jetbench.records.record import Environment, Record
-from jetbench.spec.base import first_problem
-from jetbench.spec.device import Device, is_device
+from jetbench.spec.base import describe_value, first_problem
+from jetbench.spec.bounds import MOST_PROCESSES, MOST_SECONDS
+from jetbench.spec.device import Device, SensorName, is_device
 
+MOST_RESULT_BYTES = 256 * 2**20
+LAST_SECOND = 4_102_444_800  # the year 2100
 PROBE = Path(jetbench.__file__).parent / "probe"
 
 
@@ -40,7 +43,7 @@ def write_bundle(folder: Path, case: Case, device: Device) -> float:
     if folder.exists():
         raise SpecError(f"{folder}: already exists; choose another --out")
     if case.config.dtype != "fp32":
-        raise SpecError(f"--dtype {case.config.dtype}: a bundle's weights are frozen as fp32; leave --dtype out")
+        raise SpecError(f"a bundle's weights are frozen as fp32, so it cannot run in {case.config.dtype}")
     case = case.model_copy(update={"config": case.config.model_copy(update={"backend": "traced"})})
     network = case.network()
     model = network.build().eval()
@@ -71,6 +74,76 @@ def write_bundle(folder: Path, case: Case, device: Device) -> float:
     return difference
 
 
+class Open(BaseModel):
+    """Data from a probe of any version: fields that this version does not know are passed over."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
+
+
+class PackedCase(Open):
+    """What the bundle was made of."""
+
+    case: Case
+    device: Device
+
+
+class RawSample(Open):
+    """One reading of a power sensor."""
+
+    t: float
+    power_w: dict[str, float] = Field(default_factory=dict)
+    energy_j: dict[str, float] = Field(default_factory=dict)
+    fresh: bool
+    cpu_s: float | None = None
+
+
+class RawEnergy(Open):
+    """What the probe read of a power sensor (probe/energy.py: capture)."""
+
+    sensor: SensorName
+    meta: dict[str, Any]
+    samples: tuple[RawSample, ...]
+    idle: tuple[tuple[float, float], ...]
+    load: tuple[tuple[float, float, int], ...]
+    errors: tuple[str, ...] = ()
+
+    @field_validator("meta")
+    @classmethod
+    def _has_an_interval(cls, value: dict[str, Any]) -> dict[str, Any]:
+        interval, rails = value.get("interval_s"), value.get("rails", [])
+        if isinstance(interval, bool) or not isinstance(interval, int | float) or not 0 < interval < MOST_SECONDS:
+            raise ValueError(f"interval_s: expected seconds above 0, found {describe_value(interval)}")
+        if not isinstance(rails, list) or not all(isinstance(rail, str) for rail in rails):
+            raise ValueError(f"rails: expected a list of names, found {describe_value(rails)}")
+        if not isinstance(value.get("board", {}), dict):
+            raise ValueError(f"board: expected keys with values, found {describe_value(value['board'])}")
+        return value
+
+
+class ProbeProcess(Open):
+    """The findings of one process of the probe."""
+
+    cold_start: ColdStart
+    model: LatencyRun
+    end_to_end: LatencyRun
+    memory: Memory | None = None
+    finite: bool | None = None
+    energy: RawEnergy | None = None
+    power_notes: tuple[str, ...] = ()
+    difference: Annotated[float, Field(ge=0)]
+    watch: Watch
+    environment: dict[str, Any]
+    identity: dict[str, str]
+
+
+class ProbeResult(Open):
+    """The content of result.json."""
+
+    bundle: PackedCase
+    processes: Annotated[tuple[ProbeProcess, ...], Field(min_length=1, max_length=MOST_PROCESSES)]
+    finished_s: Annotated[float, Field(ge=0, le=LAST_SECOND)]
+
+
 def collect(path: Path) -> tuple[Record, Device]:
     """The record of a result.json that a board's probe wrote, and the device that the bundle was made for.
 
@@ -78,63 +151,53 @@ def collect(path: Path) -> tuple[Record, Device]:
         SpecError: the file cannot be read, or is not a result.json of this version's probe.
     """
     try:
-        payload = json.loads(path.read_text(encoding="utf-8"))
-        case, device = (
-            Case.model_validate(payload["bundle"]["case"]),
-            Device.model_validate(payload["bundle"]["device"]),
-        )
-        processes = [_read_process(process, case, device) for process in payload["processes"]]
-        # A container hides the board's device tree; then the host's jtop identifies the board.
-        meta = (payload["processes"][0].get("energy") or {}).get("meta", {})
-        identity = {**payload["processes"][0]["identity"], **meta.get("board", {})}
+        result = ProbeResult.model_validate_json(read_text(path, MOST_RESULT_BYTES))
+        case, device = result.bundle.case, result.bundle.device
+        processes = [_read_process(process, case, device) for process in result.processes]
     except OSError as error:
         raise SpecError(f"{path}: cannot be read ({error.strerror})") from None
-    except json.JSONDecodeError as error:
-        raise SpecError(f"{path}: not JSON from line {error.lineno} on; give the result.json of a bundle") from None
     except ValidationError as error:
         raise SpecError(f"{path}: not a result.json of this version's probe ({first_problem(error)})") from None
-    except KeyError as error:
-        raise SpecError(f"{path}: not a result.json of this version's probe ({error} is missing)") from None
-    except (ValueError, IndexError, TypeError) as error:
-        raise SpecError(f"{path}: not a result.json of this version's probe ({type(error).__name__})") from None
+    except UnicodeDecodeError:
+        raise SpecError(f"{path}: not a result.json of this version's probe (it is not UTF-8)") from None
+    first = result.processes[0]
+    # A container hides the board's device tree; then the host's jtop identifies the board.
+    board = first.energy.meta.get("board", {}) if first.energy else {}
+    identity = {**first.identity, **{str(key): str(value) for key, value in board.items()}}
     profile = assemble(0, processes, processes[0], case.input_size, case.config, device, case.operations())
-    changes: dict[str, Any] = {"output_difference": max(process["difference"] for process in payload["processes"])}
+    changes: dict[str, Any] = {"output_difference": max(process.difference for process in result.processes)}
     if device.is_board and not is_device(device, identity):
-        machine = identity["model"] or "a machine that does not name itself"
+        machine = identity.get("model") or "a machine that does not name itself"
         note = f"the bundle was made for {device.title}, but was measured on: {machine}"
         changes |= {"runs_on": "another machine", "notes": {**profile.notes, "processor": note}}
-    finished = datetime.fromtimestamp(payload["finished_s"], timezone.utc)
+    finished = datetime.fromtimestamp(result.finished_s, timezone.utc)
     return case.to_record(profile.model_copy(update=changes), finished), device
 
 
-def _read_process(payload: Mapping[str, Any], case: Case, device: Device) -> ProcessFindings:
+def _read_process(process: ProbeProcess, case: Case, device: Device) -> ProcessFindings:
     notes: dict[str, str] = {}
     energy = None
-    if payload.get("energy"):
-        energy = read_energy(payload["energy"], device, case.config.batch_size)
+    if process.energy is not None:
+        energy = read_energy(process.energy.model_dump(), device, case.config.batch_size)
     reasons = [energy.problem] if energy and energy.problem else []
-    if payload.get("power_notes") or reasons:
-        notes["power_w"] = "; ".join([*reasons, *payload.get("power_notes", ())])
+    if process.power_notes or reasons:
+        notes["power_w"] = "; ".join([*reasons, *process.power_notes])
     rest: dict[str, Any] = {}
-    if "memory" in payload:
+    if process.memory is not None:
         cost = add_up(case.operations())
         rest = {
-            "memory": Memory.model_validate(payload["memory"]),
-            "finite": payload["finite"],
+            "memory": process.memory,
+            "finite": process.finite,
             "energy": energy,
             "parameters": cost.parameters,
             "macs": cost.macs,
             "flops": cost.flops,
             "bytes_moved": cost.bytes_moved,
         }
-        if payload["memory"]["allocator_peak_bytes"] is None:
+        if process.memory.allocator_peak_bytes is None:
             notes["peak_memory_bytes"] = "the probe reads torch's allocator on a GPU only"
     findings = Findings(
-        cold_start=ColdStart.model_validate(payload["cold_start"]),
-        model=LatencyRun.model_validate(payload["model"]),
-        end_to_end=LatencyRun.model_validate(payload["end_to_end"]),
-        notes=notes,
-        **rest,
+        cold_start=process.cold_start, model=process.model, end_to_end=process.end_to_end, notes=notes, **rest
     )
-    environment = Environment(**{**payload["environment"], "jetbench": jetbench.__version__, "commit": None})
-    return ProcessFindings(networks=(findings,), watch=Watch.model_validate(payload["watch"]), environment=environment)
+    environment = Environment.model_validate({**process.environment, "jetbench": jetbench.__version__, "commit": None})
+    return ProcessFindings(networks=(findings,), watch=process.watch, environment=environment)

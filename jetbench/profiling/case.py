@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from pydantic import Field
@@ -18,8 +18,10 @@ from jetbench.profiling.listing import list_network
 from jetbench.records.record import Profile, Record, profile_key
 from jetbench.spec.architecture import AnyArchitecture
 from jetbench.spec.base import Spec
+from jetbench.spec.bounds import IS_NUMBER, MOST_CLASSES
 from jetbench.spec.catalog import read_architecture
 from jetbench.spec.profiling import ProfilingConfig
+from jetbench.spec.values import Size
 
 CLASSES = 11
 WEIGHTS, YAML = ".safetensors", (".yaml", ".yml")
@@ -33,8 +35,8 @@ class Case(Spec):
 
     label: str
     architecture: AnyArchitecture
-    num_classes: int
-    input_size: tuple[int, int]
+    num_classes: Annotated[int, IS_NUMBER, Field(ge=1, le=MOST_CLASSES)]
+    input_size: Size
     config: ProfilingConfig
     changes: dict[str, Any] = Field(default_factory=dict)
     weights_file: str | None = None

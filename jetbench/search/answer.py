@@ -11,7 +11,7 @@ from pathlib import Path
 import yaml
 from rich.console import Console
 
-from jetbench.files import write_whole
+from jetbench.files import file_name, write_whole
 from jetbench.network.closed_form import cost_of
 from jetbench.network.rules import format_size
 from jetbench.records.record import Profile, Record
@@ -306,7 +306,7 @@ def write_answer(folder: Path, rows: Sequence[AnswerRow], search: Search, descri
     write_whole(path, yaml.safe_dump(_as_sweep(rows, search), sort_keys=False, allow_unicode=True))
     written = [*(folder / name for name in texts), path]
     for row in rows[1:]:
-        path = folder / FRONT / f"{row.name}.yaml"
+        path = folder / FRONT / f"{file_name(row.name)}.yaml"  # a record may hold any name
         # Fields that are None have default values; the name and the description are the network's own, not the base's.
         raw = row.architecture.model_dump(mode="json", exclude_none=True, exclude={"paper", "reported"})
         raw |= {"name": row.name, "description": f"found by {title}{where}"}

@@ -7,13 +7,13 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from jetbench.spec.base import Spec, parse_spec, read_yaml
 from jetbench.spec.bounds import Name, Positive, Whole
 from jetbench.spec.catalog import PACKAGE, find_yaml
 from jetbench.spec.profiling import DType
-from jetbench.spec.values import Size
+from jetbench.spec.values import Size, check_folder_name
 
 Accelerator = Literal["cuda", "cpu"]
 SensorName = Literal["jtop", "ina3221", "nvml", "rapl"]
@@ -77,6 +77,8 @@ class Device(Spec):
     jetpack: str | None = None
     container: str | None = None
     reported: tuple[DeviceFigure, ...] = ()
+
+    _names_a_folder = field_validator("name")(check_folder_name)
 
     @property
     def is_board(self) -> bool:

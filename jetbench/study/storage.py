@@ -21,6 +21,8 @@ from jetbench.errors import SpecError, StorageError, StudyError
 DATABASE = "study.db"
 ANSWER_S = 10
 DATABASE_ERRORS = (SQLAlchemyError, optuna.exceptions.StorageInternalError)
+DAMAGE = (RuntimeError, ValueError, KeyError, TypeError, AttributeError, IndexError, AssertionError)
+"""What Optuna raises for tables of another version, and for values that it did not write."""
 EXTRAS = {"postgresql": ("psycopg", "jetbench[postgresql]"), "mysql": ("pymysql", "pymysql")}
 
 
@@ -32,6 +34,8 @@ def storage_url(address: str | None, folder: Path) -> URL:
     """
     if address is None:
         return URL.create("sqlite", database=str((folder / DATABASE).resolve()))
+    if address.partition("?")[0].count("@") > 1:
+        raise SpecError(f"{_without_user(address)}: holds two @; write that of the password as %40")
     try:
         url = make_url(address)
         kind = url.get_backend_name()
@@ -47,11 +51,16 @@ def storage_url(address: str | None, folder: Path) -> URL:
         create_engine(url).dispose()  # does not connect yet
     except (ArgumentError, ValueError):
         raise SpecError(
-            f"{re.sub(r':[^@/]*@', ':***@', address)}: not a database address; write for example postgresql://user@host/database"
+            f"{_without_user(address)}: not a database address; write for example postgresql://user@host/database"
         ) from None
     except (NoSuchModuleError, ImportError) as error:
         raise SpecError(f"{hide_password(make_url(address))}: {error}") from None
     return url
+
+
+def _without_user(address: str) -> str:
+    """An address that cannot be parsed, without all that may be a password."""
+    return re.sub("://.*@", "://***@", address[:300])
 
 
 def connect_args(url: URL) -> dict[str, object]:
@@ -83,8 +92,8 @@ def open_storage(url: URL) -> RDBStorage:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
         return RDBStorage(url.render_as_string(hide_password=False), engine_kwargs=engine)
-    except DATABASE_ERRORS as error:
-        raise StorageError(describe_trouble(url, error)) from None
+    except (*DATABASE_ERRORS, *DAMAGE) as error:
+        raise trouble_of(url, error) from None
 
 
 def close_storage(storage: RDBStorage) -> None:
@@ -94,15 +103,22 @@ def close_storage(storage: RDBStorage) -> None:
         storage.engine.dispose()
 
 
-def describe_trouble(url: URL, error: BaseException) -> str:
-    """One line about why a storage cannot be used, and how to fix it."""
+def trouble_of(url: URL, error: BaseException) -> StudyError:
+    """The error that says why a storage cannot be used, and how to fix it; a StorageError if that may pass."""
     cause = error.__cause__ if isinstance(error, optuna.exceptions.StorageInternalError) and error.__cause__ else error
-    reason = str(getattr(cause, "orig", None) or cause).strip().splitlines()[0]
+    reason = (str(getattr(cause, "orig", None) or cause).strip() or type(error).__name__).splitlines()[0]
     if url.get_backend_name() == "sqlite":
         passes = any(word in reason for word in ("full", "locked", "readonly", "I/O", "unable to open"))
-        fix = "fix the cause" if passes else "delete it: it is rebuilt from records.jsonl, and no row is lost"
-        return f"{url.database}: cannot be used ({reason}); {fix}"
-    return f"storage {hide_password(url)}: cannot be used ({reason}); start the database or correct the address"
+        if passes:
+            return StorageError(f"{url.database}: cannot be used ({reason}); fix the cause")
+        return StudyError(
+            f"{url.database}: cannot be used ({reason}); delete it: it is rebuilt from records.jsonl, no row is lost"
+        )
+    if isinstance(error, DAMAGE):
+        return StudyError(f"storage {hide_password(url)}: was not made by this version of Optuna ({reason})")
+    return StorageError(
+        f"storage {hide_password(url)}: cannot be used ({reason}); start the database or correct the address"
+    )
 
 
 class StudyLock:
@@ -127,7 +143,7 @@ class StudyLock:
             try:
                 self.keep()
             except SQLAlchemyError as error:
-                raise StorageError(describe_trouble(url, error)) from None
+                raise trouble_of(url, error) from None
 
     @property
     def is_held(self) -> bool:

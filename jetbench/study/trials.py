@@ -18,13 +18,14 @@ from jetbench.network.variants import Variant
 from jetbench.records.folder import study_id
 from jetbench.records.record import Record
 from jetbench.study.storage import (
+    DAMAGE,
     DATABASE_ERRORS,
     StudyLock,
     close_storage,
-    describe_trouble,
     hide_password,
     open_storage,
     storage_url,
+    trouble_of,
 )
 
 # Seconds: to wait for the thread at each flush, until a storage counts as silent, between checks of the lock, at close.
@@ -74,12 +75,12 @@ class Trials:
         self.lock = StudyLock(self.url, name)
         try:
             self._open()
-        except DATABASE_ERRORS as error:
-            self.lock.release()
-            raise StorageError(describe_trouble(self.url, error)) from None
         except StudyError:
             self.lock.release()
             raise
+        except (*DATABASE_ERRORS, *DAMAGE) as error:
+            self.lock.release()
+            raise trouble_of(self.url, error) from None
 
     def _open(self) -> None:
         self.storage: RDBStorage = open_storage(self.url)
@@ -168,7 +169,7 @@ class Trials:
                 self._waiting.popleft()
                 self._heard = time.monotonic()
         except DATABASE_ERRORS as error:
-            self._is_stale, self._trouble = True, StorageError(describe_trouble(self.url, error))
+            self._is_stale, self._trouble = True, trouble_of(self.url, error)
         except KeyError:
             self._is_stale = True
             self._trouble = StorageError(

@@ -62,7 +62,7 @@ class Study:
                 **os.environ,
                 "MADE_UP": str(self.base),
                 "PYTHONPATH": str(ROOT),
-                "TMPDIR": str(self.base),
+                "JETBENCH_LOCKS": str(self.base),
                 **environment,
             },
             preexec_fn=prepare,

@@ -101,9 +101,9 @@ def left_asleep(study: Study) -> list[int]:
 @pytest.mark.slow
 def test_a_profile_waits_for_trainings_of_another_study_without_its_limit_running_out(tmp_path: Path) -> None:
     long, short = Study(tmp_path / "long"), Study(tmp_path / "short")
-    first = long.start(1, phases=1, MADE_UP_SECONDS=8, TMPDIR=tmp_path)
+    first = long.start(1, phases=1, MADE_UP_SECONDS=8, JETBENCH_LOCKS=tmp_path)
     wait_until(long.working, "a training", process=first)
-    text = short.run(1, timeout=4, MADE_UP_SECONDS=0.2, TMPDIR=tmp_path)
+    text = short.run(1, timeout=4, MADE_UP_SECONDS=0.2, JETBENCH_LOCKS=tmp_path)
     assert "[1/1] seed=0: val mIoU" in text
     assert first.wait(60) == 0
     first.communicate()

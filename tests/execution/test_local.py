@@ -70,7 +70,7 @@ def test_a_job_runs_in_its_own_process_and_gives_its_result(executor: LocalExecu
 
 
 def test_a_loss_that_explodes_is_diverged_and_not_an_error(executor: LocalExecutor, tmp_path: Path) -> None:
-    executor.submit(job(tmp_path, budget="50 steps", learning_rate=1e30))
+    executor.submit(job(tmp_path, budget="50 steps", learning_rate=1e18))
     outcome = wait(executor)
     assert (outcome.status, outcome.result) == ("diverged", None)
     assert "the loss was" in outcome.reason

@@ -64,7 +64,7 @@ class Cluster:
                 **os.environ,
                 "PYTHONPATH": str(ROOT),
                 "MADE_UP": str(self.current),
-                "TMPDIR": str(self.folder),
+                "JETBENCH_LOCKS": str(self.folder),
                 **self.secret,
             },
         )
@@ -111,7 +111,14 @@ def study(cluster: Cluster, tmp_path: Path) -> Iterator[Study]:
 
 
 def settings(cluster: Cluster, **more: Any) -> dict[str, Any]:
-    return {"ray": cluster.address, "board": "agx", "wait": 60, "TMPDIR": cluster.folder, **cluster.secret, **more}
+    return {
+        "ray": cluster.address,
+        "board": "agx",
+        "wait": 60,
+        "JETBENCH_LOCKS": cluster.folder,
+        **cluster.secret,
+        **more,
+    }
 
 
 def test_trainings_run_on_cpus_profiles_one_at_a_time_on_the_board_and_all_comes_back(
@@ -232,7 +239,7 @@ def test_a_real_training_gives_the_same_numbers_and_a_machine_is_not_taken_for_a
     cluster: Cluster, tmp_path: Path
 ) -> None:
     (tmp_path / "tiny.yaml").write_text(SWEEP)
-    secret = {**cluster.secret, "TMPDIR": str(cluster.folder)}
+    secret = {**cluster.secret, "JETBENCH_LOCKS": str(cluster.folder)}
     text = jetbench(
         "sweep",
         "tiny.yaml",
@@ -274,7 +281,7 @@ def test_a_teacher_that_stands_here_teaches_on_another_machine(cluster: Cluster,
     taught = []
     for name, options, secret in (
         ("near", (), {}),
-        ("far", ("--ray", cluster.address), {**cluster.secret, "TMPDIR": str(cluster.folder)}),
+        ("far", ("--ray", cluster.address), {**cluster.secret, "JETBENCH_LOCKS": str(cluster.folder)}),
     ):
         jetbench(
             "sweep",
