@@ -3,10 +3,11 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+CASES ?= 5000
 JOBS ?= $(shell $(PYTHON) -c 'import os; print(min(8, os.cpu_count() or 1))')
 
 .DEFAULT_GOAL := help
-.PHONY: help setup sweep test test-all benchmark tables readmes check format clean
+.PHONY: help setup sweep test test-all fuzz benchmark tables readmes check format clean
 
 help: ## print these targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -31,6 +32,9 @@ test: $(STAMP) ## run the tests that need no server, browser, cluster or quiet m
 test-all: $(STAMP) ## run every test; those that measure, or start a cluster, run alone, after the others
 	$(BIN)/python -m pytest --all -n $(JOBS) --dist worksteal --durations 30 -m 'not benchmarks and not quiet and not ray'
 	$(BIN)/python -m pytest --all -m 'quiet or ray'
+
+fuzz: $(STAMP) ## hostile input on every surface, 5,000 cases, some 15 minutes; CASES=100 for fewer
+	$(BIN)/python -m tests.fuzz --cases $(CASES)
 
 benchmark: $(STAMP) ## how fast counting and running jobs are, and counting at length; needs a quiet machine
 	JETBENCH_EXAMPLES=2000 $(BIN)/python -m pytest --all tests/network/test_closed_form.py

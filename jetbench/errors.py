@@ -61,6 +61,8 @@ _HIDDEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u206
 
 def visible(text: str) -> str:
     """The text with its control characters written out: they would steer a terminal, or hide what a name says."""
+    if text.isprintable():
+        return text
     return _HIDDEN.sub(
         lambda found: f"\\x{ord(found[0]):02x}" if ord(found[0]) < 256 else f"\\u{ord(found[0]):04x}", text
     )

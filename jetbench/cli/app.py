@@ -76,11 +76,11 @@ def main() -> None:
         _discard_output()
         sys.exit(0)
     except OSError as error:
-        if not is_disk_trouble(error):
+        if error.filename is None and not is_disk_trouble(error):
             raise
-        where = f" ({error.filename})" if error.filename else ""
+        where = f"{shorten(str(error.filename))}: " if error.filename is not None else ""
         text = "the disk is full; free some space" if error.errno == errno.ENOSPC else str(error.strerror)
-        errors.print(f"[bold red]error:[/] {escape(text + where)}", highlight=False)
+        errors.print(f"[bold red]error:[/] {escape(where + text)}", highlight=False, soft_wrap=True)
         _discard_output()
         sys.exit(EXIT_USER_ERROR)
 

@@ -10,6 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from jetbench.errors import DataError, DivergedError, JetbenchError, is_disk_trouble, is_out_of_memory
 from jetbench.execution.job_folder import EXIT_UNABLE, REQUEST, failure
 from jetbench.execution.requests import JobRequest, TrainReply
@@ -17,7 +19,7 @@ from jetbench.files import read_json, write_json
 from jetbench.probe.alone import WAITING, die_with
 from jetbench.progress import Report
 from jetbench.records.record import RECORD_VERSION, Profile, Status
-from jetbench.spec.base import Spec
+from jetbench.spec.base import Spec, first_problem
 
 REPORT_EVERY_S = 0.25
 CHECKPOINT = "checkpoint"
@@ -52,7 +54,11 @@ def main(folder: Path, run: RunPhase = run_phase) -> int:
     if raw is None:
         print(f"{folder}: there is no {REQUEST}", file=sys.stderr)
         return 2
-    request = JobRequest.model_validate(raw)
+    try:
+        request = JobRequest.model_validate(raw)
+    except ValidationError as error:
+        print(f"{folder / REQUEST}: {first_problem(error)}", file=sys.stderr)
+        return 2
     reporter = Reporter(folder)
     if request.train is not None:
         # In this job's folder, wherever it runs, so that another attempt in this folder continues from it.

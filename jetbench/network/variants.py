@@ -84,7 +84,7 @@ def expand_sweep(sweep: Sweep, num_classes: int, input_size: tuple[int, int]) ->
         try:
             variant = _build(sweep, name, changes, num_classes, input_size)
         except SpecError as error:
-            problems.append((name, str(error).removeprefix(f"{name}: ")))
+            problems.append((name, str(error).removeprefix(f"{name}:").lstrip()))
             continue
         identity = f"{variant.plan.fingerprint} {variant.training.identity}"
         if identity in variants:

@@ -3,11 +3,12 @@
 import statistics
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from jetbench.spec.base import Spec
+from jetbench.spec.bounds import Duration
 
 # The mean of a window skips this many sensor intervals at its start, because such a reading may predate the window.
 GUARD_INTERVALS = 1.0
@@ -34,16 +35,22 @@ class Energy(Spec):
     """
 
     sensor: str
-    interval_s: float
-    averaging_s: float = 0.0
+    interval_s: Annotated[float, Field(gt=0)]
+    averaging_s: Duration = 0.0
     scope: str
     total_rails: tuple[str, ...] | None
-    images_per_pass: int
+    images_per_pass: Annotated[int, Field(ge=1)]
     samples: tuple[PowerSample, ...]
     idle: tuple[tuple[float, float], ...]
     load: tuple[tuple[float, float, int], ...]
     meta: dict[str, Any] = Field(default_factory=dict)
     errors: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _windows_last(self) -> "Energy":
+        if any(end <= start for start, end, *_ in (*self.idle, *self.load)) or any(w[2] < 1 for w in self.load):
+            raise ValueError("a window ends before it begins, or has no pass")
+        return self
 
     @property
     def is_counter(self) -> bool:
@@ -133,7 +140,9 @@ class Energy(Spec):
     @property
     def idle_w(self) -> float | None:
         """Mean power of the idle windows in watts, with the network loaded."""
-        return None if self.problem else statistics.fmean(self._total_w(*window) for window in self.idle)
+        if self.problem or not self.idle:
+            return None
+        return statistics.fmean(self._total_w(*window) for window in self.idle)
 
     @property
     def idle_drift_w(self) -> float | None:
@@ -172,7 +181,7 @@ class Energy(Spec):
     @property
     def net_energy_j_per_image(self) -> float | None:
         """Net energy per image (above idle), in joules."""
-        return self._per_image(self.idle_w or 0.0)
+        return None if self.idle_w is None else self._per_image(self.idle_w)
 
     def _per_image(self, idle_w: float) -> float | None:
         if self.problem:

@@ -279,18 +279,21 @@ def _check_text(content: bytes, path: Path) -> None:
 
 
 def _read_line(line: bytes) -> RecordRow | Record:
-    # The beginning of a line tells its kind, so that pydantic parses most lines directly, only once.
+    # The beginning of a line tells its kind, so that pydantic parses most lines directly, only once. Strict: true is no
+    # number, and neither is "3".
     for beginning, kind in BEGINNINGS.items():
         if line.startswith(beginning):
-            return _as_row(kind.model_validate_json(line))
+            return _as_row(kind.model_validate_json(line, strict=True))
     raw = json.loads(line)
     if not isinstance(raw, dict):
         raise ValueError("not a record")
     version = raw.get("version")
     if version == RECORD_VERSION:
-        return _as_row((ProfileRow if raw.get("kind") == "profile" else TrainingRow).model_validate(raw))
+        row: type[TrainingRow | ProfileRow] = ProfileRow if raw.get("kind") == "profile" else TrainingRow
+        return _as_row(row.model_validate_json(line, strict=True))
     if version == 2:
-        return _as_row((ProfileRecord2 if "network" in raw else Record2).model_validate(raw))
+        old: type[ProfileRecord2 | Record2] = ProfileRecord2 if "network" in raw else Record2
+        return _as_row(old.model_validate_json(line, strict=True))
     raise ValueError(
         f"a record of version {version!r}; this jetbench ({__version__}) reads versions 2 and "
         f"{RECORD_VERSION}: use the jetbench that wrote it, or a new --name"

@@ -10,14 +10,15 @@ from pydantic import Field, PositiveFloat
 
 from jetbench.probe.timing import median_interval
 from jetbench.spec.base import Spec
+from jetbench.spec.bounds import Amount, Duration
 
 
 class LatencyRun(Spec):
     """The passes of one process: seconds per batch, in the order in which they ran."""
 
     samples_s: Annotated[tuple[PositiveFloat, ...], Field(min_length=1)]
-    cpu_s: tuple[float, ...] = ()
-    warmup_s: tuple[float, ...] = ()
+    cpu_s: tuple[Duration, ...] = ()
+    warmup_s: tuple[Duration, ...] = ()
     settled: bool | None = None
     stopped_by: Literal["precision", "limit"] | None = None
 
@@ -35,8 +36,8 @@ class LatencyRun(Spec):
 class Latency(Spec):
     """Seconds per batch over one or more fresh processes; the main figure is the median of the process medians."""
 
-    batch_size: int
-    runs: tuple[LatencyRun, ...]
+    batch_size: Annotated[int, Field(ge=1)]
+    runs: Annotated[tuple[LatencyRun, ...], Field(min_length=1)]
 
     @property
     def samples_s(self) -> tuple[float, ...]:
@@ -85,15 +86,20 @@ class NetworkPart(Spec):
     """One part of a network: its counts for one image, and its seconds per batch, synchronised before and after."""
 
     name: str
-    parameters: int
-    macs: int
-    bytes_moved: int
-    samples_s: tuple[float, ...] = ()
+    parameters: Amount
+    macs: Amount
+    bytes_moved: Amount
+    samples_s: tuple[Duration, ...] = ()
 
     @property
     def median_s(self) -> float | None:
         """Median seconds per batch; None if the part was not timed."""
         return statistics.median(self.samples_s) if self.samples_s else None
+
+
+Ratios = Annotated[
+    tuple[Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=1)], ...], Field(min_length=1)
+]
 
 
 class Comparison(Spec):
@@ -104,8 +110,8 @@ class Comparison(Spec):
     """
 
     reference: str
-    ratios: tuple[tuple[float, ...], ...]
-    control: tuple[tuple[float, ...], ...]
+    ratios: Ratios
+    control: Ratios
 
     @property
     def medians(self) -> tuple[float, ...]:
@@ -141,18 +147,18 @@ class Comparison(Spec):
 class ColdStart(Spec):
     """Seconds in a fresh process: building the network and moving it to its device, then its first pass."""
 
-    load_s: float
-    first_pass_s: float
+    load_s: Duration
+    first_pass_s: Duration
 
 
 class Paced(Spec):
     """Frames processed from a camera of `rate` frames per second, always the newest (probe/timing.py: run_paced)."""
 
-    rate: float
-    seconds: float
-    frames: int
-    dropped: int
-    latency_s: tuple[float, ...]
+    rate: Annotated[float, Field(gt=0)]
+    seconds: Duration
+    frames: Amount
+    dropped: Amount
+    latency_s: tuple[Duration, ...]
 
     @property
     def late(self) -> int:
@@ -168,9 +174,9 @@ class Paced(Spec):
 class Soak(Spec):
     """Throughput over a long run; `bins` are (seconds, passes) of consecutive stretches."""
 
-    seconds: float
-    batch_size: int
-    bins: tuple[tuple[float, int], ...]
+    seconds: Duration
+    batch_size: Annotated[int, Field(ge=1)]
+    bins: Annotated[tuple[tuple[Annotated[float, Field(gt=0)], Amount], ...], Field(min_length=1)]
 
     def fps(self, start: float, end: float) -> float:
         """Images per second between two shares (0 to 1) of the stretches."""
@@ -198,16 +204,16 @@ class Memory(Spec):
     pairs exist for the shared GPU memory of a board (NvMap) and for the available memory of the whole machine.
     """
 
-    weights_bytes: int
-    image_bytes: int
-    allocator_peak_bytes: int | None = None
-    reserved_bytes: int | None = None
-    process_baseline_bytes: int | None = None
-    process_peak_bytes: int | None = None
-    nvmap_baseline_bytes: int | None = None
-    nvmap_peak_bytes: int | None = None
-    available_baseline_bytes: int | None = None
-    available_least_bytes: int | None = None
+    weights_bytes: Amount
+    image_bytes: Amount
+    allocator_peak_bytes: Amount | None = None
+    reserved_bytes: Amount | None = None
+    process_baseline_bytes: Amount | None = None
+    process_peak_bytes: Amount | None = None
+    nvmap_baseline_bytes: Amount | None = None
+    nvmap_peak_bytes: Amount | None = None
+    available_baseline_bytes: Amount | None = None
+    available_least_bytes: Amount | None = None
 
     @property
     def activations_peak_bytes(self) -> int | None:

@@ -5,7 +5,7 @@ trainings and profiles. `Record` joins a training with one of its profiles, for 
 """
 
 import hashlib
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -22,6 +22,7 @@ from jetbench.records.measurement import (
 )
 from jetbench.spec.architecture import AnyArchitecture
 from jetbench.spec.base import Spec
+from jetbench.spec.bounds import Amount, Duration, Side
 from jetbench.spec.profiling import DType, ProfilingConfig
 from jetbench.spec.training import TrainingConfig
 
@@ -38,10 +39,10 @@ class DatasetInfo(Spec):
     """The data set that a number was measured on."""
 
     name: str
-    size: tuple[int, int]
-    class_names: tuple[str, ...]
+    size: tuple[Side, Side]
+    class_names: Annotated[tuple[str, ...], Field(min_length=1)]
     void_rule: str
-    images: dict[str, int]
+    images: dict[str, Amount]
     digest: str
     constant_miou: dict[str, float]
 
@@ -60,12 +61,14 @@ class DatasetInfo(Spec):
 class ClassCounts(Spec):
     """Pixel counts of each class over one whole split, from one confusion matrix; void pixels are left out."""
 
-    true_positives: tuple[int, ...]
-    false_positives: tuple[int, ...]
-    false_negatives: tuple[int, ...]
+    true_positives: tuple[Amount, ...]
+    false_positives: tuple[Amount, ...]
+    false_negatives: tuple[Amount, ...]
 
     @model_validator(mode="after")
     def _of_labelled_pixels(self) -> "ClassCounts":
+        if not len(self.true_positives) == len(self.false_positives) == len(self.false_negatives):
+            raise ValueError("the counts are of different numbers of classes")
         if sum(self.true_positives) + sum(self.false_negatives) < 1:
             raise ValueError("the counts contain no labelled pixel")
         return self
@@ -86,8 +89,8 @@ class ClassCounts(Spec):
 class Evaluation(Spec):
     """Scores of the validation split during a training."""
 
-    step: int
-    epoch: float
+    step: Amount
+    epoch: Duration
     counts: ClassCounts
 
 
@@ -102,11 +105,11 @@ class TrainingResult(Spec):
     hash of its weights. `data_on_device` is True if a GPU held the whole data set.
     """
 
-    steps: int
-    epochs: float
-    seconds: float
+    steps: Annotated[int, Field(ge=1)]
+    epochs: Duration
+    seconds: Duration
     loss_curve: tuple[tuple[int, float], ...]
-    val: tuple[Evaluation, ...]
+    val: Annotated[tuple[Evaluation, ...], Field(min_length=1)]
     test: ClassCounts
     weights_file: str
     class_weights: tuple[float, ...] | None = None
@@ -114,8 +117,8 @@ class TrainingResult(Spec):
     auxiliary_weights: tuple[float, ...] = ()
     stopped: str | None = None
     resumed: tuple[int, ...] = ()
-    phase_seconds: dict[str, float] = Field(default_factory=dict)
-    processor_seconds: float | None = None
+    phase_seconds: dict[str, Duration] = Field(default_factory=dict)
+    processor_seconds: Duration | None = None
     proxies: dict[str, float] = Field(default_factory=dict)
     teacher: str | None = None
     data_on_device: bool = False
@@ -140,7 +143,7 @@ class CounterResult(Spec):
     tool: str
     version: str
     distribution: str | None = None
-    macs: int | None
+    macs: Amount | None
     by_operation: dict[str, int] = Field(default_factory=dict)
     unsupported: dict[str, int] = Field(default_factory=dict)
 
@@ -150,8 +153,8 @@ class Environment(Spec):
 
     device: str
     cpu: str
-    cores: int
-    memory_bytes: int | None
+    cores: Annotated[int, Field(ge=1)]
+    memory_bytes: Amount | None
     clock_mhz: tuple[float, ...] | None
     load_average: float | None
     system: str
@@ -159,7 +162,7 @@ class Environment(Spec):
     torch: str
     jetbench: str
     commit: str | None
-    threads: int
+    threads: Annotated[int, Field(ge=1)]
     flush_denormals: bool | None
     tf32: bool | None = None
     keeps_freed_memory: bool | None = None
@@ -177,8 +180,8 @@ class Estimate(Spec):
 
     device: str
     dtype: DType
-    batch_size: int
-    seconds: float
+    batch_size: Annotated[int, Field(ge=1)]
+    seconds: Annotated[float, Field(gt=0)]
     memory_bound_share: float
     peaks: dict[str, float]
     sources: tuple[str, ...]
@@ -199,21 +202,21 @@ class Profile(Spec):
     """
 
     device: str = "cpu"
-    input_size: tuple[int, int]
-    parameters: int
-    macs: int
-    flops: int | None = None
-    eq2_flops: float | None = None
-    peak_activation_bytes: int | None = None
-    bytes_moved: int | None = None
+    input_size: tuple[Side, Side]
+    parameters: Amount
+    macs: Amount
+    flops: Amount | None = None
+    eq2_flops: Duration | None = None
+    peak_activation_bytes: Amount | None = None
+    bytes_moved: Amount | None = None
     counters: tuple[CounterResult, ...] = ()
     parts: tuple[NetworkPart, ...] = ()
     estimate: Estimate | None = None
     model_latency: Latency | None = None
     end_to_end_latency: Latency | None = None
-    num_classes: int | None = None
+    num_classes: Annotated[int, Field(ge=1)] | None = None
     runs_on: RunsOn = "device"
-    output_difference: float | None = None
+    output_difference: Duration | None = None
     comparison: Comparison | None = None
     cold_start: ColdStart | None = None
     paced: Paced | None = None
@@ -252,6 +255,16 @@ class Failure(Spec):
     excess: float | None = None
 
 
+def check_classes(training: TrainingResult | None, dataset: DatasetInfo) -> None:
+    """Raise a ValueError if a training has scores for more or fewer classes than its data."""
+    counts = [training.test, *(each.counts for each in training.val)] if training is not None else []
+    if any(len(each.true_positives) != dataset.num_classes for each in counts):
+        raise ValueError(f"scores of another number of classes than the {dataset.num_classes} of its data")
+
+
+Moment = Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d")]
+
+
 class TrainingRow(Spec):
     """A variant of a sweep or search: its configuration and the result of its training.
 
@@ -274,7 +287,12 @@ class TrainingRow(Spec):
     weights: str | None = None
     failure: Failure | None = None
     origin: str | None = None
-    finished: str
+    finished: Moment
+
+    @model_validator(mode="after")
+    def _of_the_classes_of_its_data(self) -> "TrainingRow":
+        check_classes(self.training, self.dataset)
+        return self
 
 
 class ProfileRow(Spec):
@@ -296,7 +314,7 @@ class ProfileRow(Spec):
     weights: str | None = None
     profiling_config: ProfilingConfig
     profile: Profile
-    finished: str
+    finished: Moment
 
 
 RecordRow = TrainingRow | ProfileRow

@@ -105,8 +105,10 @@ class Branch(Spec):
 def _split_words(value: Any) -> Any:
     """The words of `3a 5a 7a` as a list, so that a grid axis fits on one line."""
     if isinstance(value, str):
-        return value.split()
-    return [value] if isinstance(value, int) and not isinstance(value, bool) else value
+        return tuple(value.split())
+    if isinstance(value, int) and not isinstance(value, bool):
+        return (value,)
+    return tuple(value) if isinstance(value, list) else value
 
 
 Branches = Annotated[tuple[Branch, ...], BeforeValidator(_split_words), Field(min_length=1, max_length=6)]

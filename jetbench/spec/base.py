@@ -70,7 +70,7 @@ PLAIN_WORDS = {
 
 
 def _describe_problem(kind: type[Spec], detail: Mapping[str, Any]) -> str:
-    where = ".".join(str(part) for part in detail["loc"])
+    where = ".".join(str(part)[:60] for part in detail["loc"])
     where += ": " if where else ""
     if detail["type"] == "extra_forbidden":
         return f"{where}no such key{_suggest(kind, str(detail['loc'][-1]))}"
@@ -95,6 +95,8 @@ def plain_rule(detail: Mapping[str, Any]) -> str:
         return (
             f"too long: at most {detail['ctx']['max_length']:,} {'letters' if 'string' in detail['type'] else 'values'}"
         )
+    if detail["type"] == "union_tag_invalid":
+        return f"{detail['ctx']['discriminator'].strip(chr(39))}: expected {detail['ctx']['expected_tags']}"
     asked = "expected " if detail["type"] in ("literal_error", "enum") else "must be "
     message = str(detail["msg"]).removeprefix("Value error, ")
     return message.replace("Input should be ", asked).replace(" after validation", "")
@@ -103,7 +105,7 @@ def plain_rule(detail: Mapping[str, Any]) -> str:
 def first_problem(error: ValidationError) -> str:
     """The first thing that is wrong, with its place, and how many more there are."""
     first = error.errors(include_url=False)[0]
-    place = ".".join(map(str, first["loc"]))
+    place = ".".join(str(part)[:60] for part in first["loc"])
     more = f", and {error.error_count() - 1} more" if error.error_count() > 1 else ""
     return f"{place}{': ' if place else ''}{plain_rule(first)}{more}"
 

@@ -75,5 +75,9 @@ Whole = Annotated[int, IS_NUMBER, Field(ge=1, le=int(MOST_NUMBER))]
 Seconds = Annotated[float, IS_NUMBER, Field(gt=0, le=MOST_SECONDS)]
 Positive = Annotated[float, IS_NUMBER, Field(gt=0, le=MOST_NUMBER)]
 NonNegative = Annotated[float, IS_NUMBER, Field(ge=0, le=MOST_NUMBER)]
+Amount = Annotated[int, Field(ge=0, le=2**63)]
+"""A count that a record holds; records are read strictly, so that `true` is no number there either."""
+Duration = Annotated[float, Field(ge=0, le=MOST_NUMBER)]
+"""A duration or a rate that a record holds."""
 Name = Annotated[str, Field(min_length=1, max_length=MOST_NAME)]
 Text = Annotated[str, Field(max_length=MOST_LETTERS)]

@@ -116,7 +116,7 @@ def shorten(text: str, most: int = 80) -> str:
 
 
 def _read_size(value: object) -> object:
-    return parse_size(value) if isinstance(value, str) else value
+    return parse_size(value) if isinstance(value, str) else tuple(value) if isinstance(value, list) else value
 
 
 Size = Annotated[tuple[Side, Side], BeforeValidator(_read_size), AfterValidator(check_pixels)]

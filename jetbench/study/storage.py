@@ -21,7 +21,7 @@ from jetbench.errors import SpecError, StorageError, StudyError
 DATABASE = "study.db"
 ANSWER_S = 10
 DATABASE_ERRORS = (SQLAlchemyError, optuna.exceptions.StorageInternalError)
-DAMAGE = (RuntimeError, ValueError, KeyError, TypeError, AttributeError, IndexError, AssertionError)
+DAMAGE = (RuntimeError, ValueError, LookupError, TypeError, AttributeError, AssertionError)
 """What Optuna raises for tables of another version, and for values that it did not write."""
 EXTRAS = {"postgresql": ("psycopg", "jetbench[postgresql]"), "mysql": ("pymysql", "pymysql")}
 
@@ -247,6 +247,8 @@ def copy_study(source: URL, target: URL, study: str | None, new_name: str | None
                     optuna.delete_study(study_name=new, storage=target_storage)
                 raise
             return new, len(optuna.load_study(study_name=new, storage=target_storage).get_trials(deepcopy=False))
+    except DAMAGE as error:
+        raise trouble_of(source, error) from None
     except DATABASE_ERRORS as error:
         raise StorageError(f"copying {hide_password(source)} to {hide_password(target)}: {error}") from None
     finally:

@@ -121,6 +121,8 @@ def _child(case: Case, base: Path, inside: Path, output: Path) -> None:
         with output.open("wb") as file:
             os.dup2(file.fileno(), 1)
             os.dup2(file.fileno(), 2)
+        # A test runner may have put other objects in their place.
+        sys.stdout, sys.stderr = (open(number, "w", closefd=False) for number in (1, 2))  # noqa: SIM115
         os.close(0)
         os.open(os.devnull, os.O_RDONLY)
         os.chdir(inside)

@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -78,13 +79,18 @@ def make_panel(title: str, notes: Sequence[str], height_in: float = 3.1) -> tupl
 
 def fill(text: str, most: int, width_in: float, points: float, weight: str = "normal") -> str:
     """`text` in lines of at most `most` letters, or fewer until each line fits into a figure `width_in` inches wide."""
-    font = FontProperties(family=STYLE["font.family"], weight=weight)
     for letters in range(most, 10, -1):
         lines = textwrap.wrap(text, letters)
-        widths = (TextPath((0, 0), line, size=points, prop=font).get_extents().width for line in lines)
-        if max(widths, default=0) <= 0.98 * 72 * width_in:
+        if max((_width(line, points, weight) for line in lines), default=0) <= 0.98 * 72 * width_in:
             break
     return "\n".join(lines)
+
+
+@lru_cache(maxsize=1024)  # the same notes are under several pictures
+def _width(line: str, points: float, weight: str) -> float:
+    """The width of a line in points."""
+    font = FontProperties(family=STYLE["font.family"], weight=weight)
+    return float(TextPath((0, 0), line, size=points, prop=font).get_extents().width)
 
 
 def style_axis(axis: Axes) -> None:

@@ -39,7 +39,7 @@ def _number(text: str) -> str:
 
 def no_formula(text: str) -> str:
     """A text that no spreadsheet computes: one that begins as a formula gets a quote before it, as they write it."""
-    text = "" if text == units.MISSING else on_one_line(text)
+    text = "" if text == units.MISSING else text if text.isprintable() else on_one_line(text)
     is_formula = text.startswith(("=", "+", "-", "@")) and not re.fullmatch(r"[-+]?[0-9.]+(?:e[-+]?[0-9]+)?", text)
     return f"'{text}" if is_formula else text
 

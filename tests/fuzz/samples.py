@@ -1,0 +1,93 @@
+"""Whole and true inputs, one of each kind, from which the cases are made."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from jetbench import build_model, load_architecture
+from jetbench.models.weights import SavedNetwork
+from jetbench.network.variants import expand_sweep
+from jetbench.profiling.case import Case
+from jetbench.records.folder import append_records
+from jetbench.spec.device import load_device
+from jetbench.spec.profiling import ProfilingConfig
+from jetbench.spec.sweep import Sweep
+from jetbench.study.jobs import Task
+from jetbench.study.trials import Trials
+from jetbench.training.loop import save_weights
+from tests.made_up import ENVIRONMENT, failed, record, training
+
+SIZE = (32, 48)
+FORMATS = {"png": "PNG", "jpg": "JPEG", "gif": "GIF", "tif": "TIFF", "bmp": "BMP", "webp": "WEBP", "eps": "EPS"}
+
+
+def write_samples(folder: Path) -> None:
+    """Write every sample to a folder."""
+    study = folder / "study"
+    study.mkdir()
+    records = [record(f"v{n}", miou=0.3 + 0.1 * n, latency_s=0.01 * (n + 1)) for n in range(3)]
+    append_records(study, *records, failed("broken"))
+    numbers = np.random.default_rng(0)
+    picture = Image.fromarray(numbers.integers(0, 256, (40, 60, 3), dtype=np.uint8))
+    for suffix, name in FORMATS.items():
+        picture.save(folder / f"image.{suffix}", name)
+    for split in ("train", "val", "test"):
+        for kind in (split, f"{split}annot"):
+            (folder / "camvid" / kind).mkdir(parents=True)
+        for name in ("a.png", "b.png"):
+            Image.fromarray(numbers.integers(0, 256, (*SIZE, 3), dtype=np.uint8)).save(folder / "camvid" / split / name)
+            ids = Image.fromarray(numbers.integers(0, 12, SIZE, dtype=np.uint8))
+            ids.save(folder / "camvid" / f"{split}annot" / name)
+    architecture = load_architecture("jetseg-nano")
+    model = build_model(architecture, 11, (64, 96))
+    saved = SavedNetwork(
+        architecture=architecture, num_classes=11, input_size=(64, 96), mean=(100.0,) * 3, std=(50.0,) * 3
+    )
+    save_weights(folder / "weights.safetensors", model.state_dict(), {"jetbench": saved.model_dump_json()})
+    (folder / "result.json").write_text(json.dumps(_result()))
+    reply = {"training": training(0.5).model_dump(mode="json"), "environment": ENVIRONMENT.model_dump(mode="json")}
+    (folder / "reply.json").write_text(json.dumps({"records": 3, "attempt": 1, "result": reply}))
+    trials = Trials(folder, "study", {}, {"miou": "maximize", "latency": "minimize"}, None)
+    for n, each in enumerate(records):
+        trials.tell(each, {}, (0.3 + 0.1 * n, 0.01))
+    while trials.is_behind:
+        trials.flush()
+    trials.close()
+
+
+def _result() -> dict[str, object]:
+    """What a probe writes, with made-up numbers."""
+    network = load_architecture("jetseg-nano")
+    case = Case(
+        label="jetseg-nano", architecture=network, num_classes=11, input_size=(64, 96), config=ProfilingConfig()
+    )
+    run = {"samples_s": [0.01, 0.011, 0.012], "cpu_s": [], "warmup_s": []}
+    process = {
+        "cold_start": {"load_s": 0.1, "first_pass_s": 0.2},
+        "model": run,
+        "end_to_end": run,
+        "memory": {"weights_bytes": 100, "image_bytes": 10},
+        "finite": True,
+        "energy": None,
+        "power_notes": ["made up"],
+        "difference": 1e-6,
+        "watch": {"before": {"at_s": 0.0}, "after": {"at_s": 1.0}},
+        "environment": ENVIRONMENT.model_dump(mode="json"),
+        "identity": {"model": "NVIDIA Jetson Nano", "compatible": "nvidia,p3450-0000\0nvidia,p3448-0000"},
+    }
+    packed = {"case": case.model_dump(mode="json"), "device": load_device("nano").model_dump(mode="json")}
+    return {"bundle": packed, "processes": [process] * 3, "finished_s": 1.7e9}
+
+
+def task() -> Task:
+    """A variant on its way."""
+    sweep = Sweep(name="x", base="jetseg-nano")
+    (variant,) = expand_sweep(sweep, 3, (64, 96))
+    return Task(variant, "key")
+
+
+if __name__ == "__main__":
+    torch.manual_seed(0)

@@ -1,0 +1,393 @@
+"""The surfaces: every place where a user's or a stranger's data enter. A new one is a function here.
+
+Each surface gets a random generator and two folders, writes hostile data, and returns what runs on them.
+"""
+
+import contextlib
+import json
+import os
+import random
+import shutil
+import sqlite3
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+import typer
+import yaml
+
+from tests.fuzz.harness import command_line
+from tests.fuzz.mutate import HOSTILE_TEXTS, as_json, as_yaml, mutate_bytes, mutate_data, value
+
+FORMATS = ("png", "jpg", "gif", "tif", "bmp", "webp", "eps")
+ROOT = Path(__file__).parents[2]
+Run = Callable[[], int]
+
+
+@dataclass(frozen=True)
+class Ground:
+    """Where a case plays: its folder, and the samples that all cases share."""
+
+    inside: Path
+    samples: Path
+    random: random.Random
+
+    def sample(self, name: str) -> Path:
+        """A copy of a sample in the case's folder."""
+        source, target = self.samples / name, self.inside / name
+        if source.is_dir():
+            shutil.copytree(source, target)
+        else:
+            shutil.copy(source, target)
+        return target
+
+
+def _bundled(ground: Ground, folder: str, pattern: str = "*.yaml") -> Any:
+    path = ground.random.choice(sorted((ROOT / folder).glob(pattern)))
+    return yaml.safe_load(path.read_text())
+
+
+def sweeps(ground: Ground) -> Run:
+    """A sweep's YAML."""
+    data = _bundled(ground, "sweeps", "[!s]*.yaml")
+    (ground.inside / "x.yaml").write_bytes(as_yaml(data, ground.random))
+    return command_line("sweep", "x.yaml", "--dry-run")
+
+
+def searches(ground: Ground) -> Run:
+    """A search's YAML."""
+    data = _bundled(ground, "sweeps", "search-*.yaml")
+    (ground.inside / "x.yaml").write_bytes(as_yaml(data, ground.random))
+    return command_line("search", "x.yaml", "--dry-run")
+
+
+def spaces(ground: Ground) -> Run:
+    """A space's YAML."""
+    data = {**_bundled(ground, "sweeps/spaces"), "size": "64x96"}
+    (ground.inside / "x.yaml").write_bytes(as_yaml(data, ground.random))
+    return command_line("screen", "x.yaml", "--samples", "40", "--jobs", "1")
+
+
+def architectures(ground: Ground) -> Run:
+    """An architecture's YAML."""
+    (ground.inside / "x.yaml").write_bytes(as_yaml(_bundled(ground, "architectures"), ground.random))
+    verb = ground.random.choice((("show",), ("count",), ("show", "--lint"), ("count", "--json"), ("show", "--json")))
+    return command_line(verb[0], "x.yaml", *verb[1:], "--size", "64x96")
+
+
+def devices(ground: Ground) -> Run:
+    """A device's YAML; profiling on a board that this machine is not counts and estimates only."""
+    data = yaml.safe_load(
+        (ROOT / "jetbench/devices" / ground.random.choice(("agx", "nano", "tx2"))).with_suffix(".yaml").read_text()
+    )
+    (ground.inside / "x.yaml").write_bytes(as_yaml(data, ground.random))
+    if ground.random.random() < 0.5:
+        return command_line("devices", "x.yaml")
+    return command_line("profile", "jetseg-nano", "--device", "x.yaml", "--size", "64x96")
+
+
+KEYS = (
+    *("training.batch_size", "training.budget", "training.seed", "dataset.size", "dataset.name", "seeds", "groups"),
+    *(
+        "stages.s2.repeats",
+        "stages.s1.channels",
+        "base",
+        "name",
+        "base_channels",
+        "decoder.taps.s2",
+        "jetconv.branches",
+    ),
+    *("a.b.c.d", "", "stages", "training", "__class__", "variants"),
+)
+
+
+def changes(ground: Ground) -> Run:
+    """Values of --set."""
+    texts = (*HOSTILE_TEXTS, "[" * 1000, "!!int x", "{a: &a [*a]}", "&a [*a]")
+    text = f"{ground.random.choice(KEYS)}={ground.random.choice(texts)}"
+    if ground.random.random() < 0.5:
+        return command_line("show", "jetseg-nano", "--set", text, "--size", "64x96")
+    return command_line("sweep", "nano", "--dry-run", "--set", text)
+
+
+# Verbs that neither train, measure nor serve, with what each needs to be given.
+DRY: dict[str, tuple[str, ...]] = {
+    "list": (),
+    "show": ("jetseg-nano",),
+    "count": ("jetseg-nano",),
+    "screen": ("nano", "--samples", "20", "--jobs", "1"),
+    "sweep": ("nano", "--dry-run"),
+    "search": ("search-quick", "--dry-run"),
+    "table": ("study",),
+    "compare": ("study", "study"),
+    "claims": ("study",),
+    "plot": ("study",),
+    "report": ("study",),
+    "devices": (),
+    "collect": ("result.json",),
+    "predict": ("jetseg-nano", "image.png", "--weights", "weights.safetensors"),
+}
+
+
+ARGUMENTS = ("1", "-1", "0", "1e308", "study", "image.png", ".", "/dev/null", "/")
+
+
+def options(ground: Ground) -> Run:
+    """The options and arguments of every verb that neither trains, measures nor serves."""
+    from jetbench.cli import app
+
+    for name in ("study", "result.json", "image.png", "weights.safetensors"):
+        ground.sample(name)
+    verb = ground.random.choice(sorted(DRY))
+    group = typer.main.get_command(app)
+    assert isinstance(group, click.Group) or hasattr(group, "commands")
+    command = group.commands[verb]
+    given = list(DRY[verb])
+    for _ in range(ground.random.choice((1, 1, 2))):
+        parameter = ground.random.choice(command.params)
+        if parameter.param_type_name == "argument":
+            if given:
+                given[0] = ground.random.choice(HOSTILE_TEXTS)
+        elif getattr(parameter, "is_flag", False):
+            given.append(parameter.opts[0])
+        else:
+            given += [parameter.opts[0], ground.random.choice((*HOSTILE_TEXTS, *ARGUMENTS))]
+    # A text may read as an option of the verb; none of these must begin real work.
+    return command_line(verb, *given)
+
+
+def records(ground: Ground) -> Run:
+    """records.jsonl, read by every verb that reads it."""
+    folder = ground.sample("study")
+    path = folder / "records.jsonl"
+    lines = path.read_bytes().splitlines()
+    at = ground.random.randrange(len(lines))
+    if ground.random.random() < 0.7:
+        lines[at] = as_json(json.loads(lines[at]), ground.random)
+        path.write_bytes(b"\n".join(lines) + b"\n")
+    else:
+        path.write_bytes(mutate_bytes(path.read_bytes(), ground.random))
+    return _read_verb(ground)
+
+
+def _read_verb(ground: Ground) -> Run:
+    verbs = (
+        ("table", "study"),
+        ("table", "study", "--style", "csv"),
+        ("table", "study", "--style", "wide,latex", "--mixed"),
+        ("table", "study", "--per", ground.random.choice(("class", "axis", "evaluation", "budget"))),
+        ("report", "study"),
+        ("claims", "study"),
+        ("compare", "study", "study"),
+        ("plot", "study", "--picture", "latencies"),
+    )
+    return command_line(*ground.random.choice(verbs))
+
+
+FILES = ("sweep.yaml", "records.jsonl", "table.md", "table.csv", "report.html", ".lock", ".study")
+
+
+def study_files(ground: Ground) -> Run:
+    """The other files of a report folder: its sweep, links and folders in place of files."""
+    folder = ground.sample("study")
+    what = ground.random.random()
+    target = folder / ground.random.choice(FILES)
+    if what < 0.5:
+        data = yaml.safe_load((ROOT / "sweeps" / "nano.yaml").read_text())
+        (folder / "sweep.yaml").write_bytes(as_yaml({"name": "study", **data}, ground.random))
+    else:
+        target.unlink(missing_ok=True)
+        if what < 0.6:
+            target.mkdir()
+        elif what < 0.7:
+            target.symlink_to(ground.inside / "nowhere")
+        elif what < 0.8:
+            os.mkfifo(target)
+        elif what < 0.9:
+            target.symlink_to("/dev/zero")
+        else:
+            target.write_bytes(ground.random.randbytes(200))
+    return _read_verb(ground)
+
+
+def results(ground: Ground) -> Run:
+    """The result.json that a board sends."""
+    path = ground.sample("result.json")
+    path.write_bytes(as_json(json.loads(path.read_text()), ground.random))
+    return command_line("collect", "result.json")
+
+
+def weights(ground: Ground) -> Run:
+    """A weights file: its metadata, or its bytes."""
+    path = ground.sample("weights.safetensors")
+    content = path.read_bytes()
+    size = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + size])
+    if ground.random.random() < 0.7:
+        if ground.random.random() < 0.7:
+            saved = json.loads(header["__metadata__"]["jetbench"])
+            header["__metadata__"]["jetbench"] = as_json(saved, ground.random).decode("utf-8", "replace")
+        else:
+            header = mutate_data(header, ground.random)
+        try:
+            text = json.dumps(header).encode()
+        except ValueError:
+            text = b"{}"
+        path.write_bytes(len(text).to_bytes(8, "little") + text + content[8 + size :])
+    else:
+        path.write_bytes(mutate_bytes(content, ground.random))
+    ground.sample("image.png")
+    if ground.random.random() < 0.5:
+        return command_line("predict", "jetseg-nano", "image.png", "--weights", "weights.safetensors")
+    return command_line("profile", "weights.safetensors", "--device", "agx")
+
+
+def images(ground: Ground) -> Run:
+    """An image file of any format, mutated."""
+    name = f"image.{ground.random.choice(sorted(FORMATS))}"
+    path = ground.sample(name)
+    if ground.random.random() < 0.9:
+        path.write_bytes(mutate_bytes(path.read_bytes(), ground.random))
+    ground.sample("weights.safetensors")
+    return command_line("predict", "jetseg-nano", name, "--weights", "weights.safetensors")
+
+
+NAMES = ("x.PNG", "._y.png", "\x1bz.png", "q.eps", "n" * 200 + ".png")
+
+
+def datasets(ground: Ground) -> Run:
+    """Images and labels of a dataset."""
+    folder = ground.sample("camvid")
+    files = sorted(folder.rglob("*.png"))
+    for _ in range(ground.random.choice((1, 1, 3))):
+        path = ground.random.choice([file for file in files if file.is_file() and not file.is_symlink()])
+        what = ground.random.random()
+        if what < 0.6:
+            path.write_bytes(mutate_bytes(path.read_bytes(), ground.random))
+        elif what < 0.7:
+            path.unlink()
+        elif what < 0.8:
+            path.rename(
+                path.with_name(ground.random.choice(("x.PNG", "._y.png", "\x1bz.png", "q.eps", "n" * 200 + ".png")))
+            )
+        elif what < 0.9:
+            path.unlink(missing_ok=True)
+            path.symlink_to(ground.random.choice(("/dev/zero", "nowhere", str(folder))))
+        else:
+            path.unlink(missing_ok=True)
+            path.mkdir()
+    return lambda: load(folder)
+
+
+def load(folder: Path) -> int:
+    """Load a dataset as a sweep does, with an error as the command line shows it."""
+    from jetbench.cli.app import errors
+    from jetbench.data.cache import load_data
+    from jetbench.errors import JetbenchError
+    from jetbench.spec.dataset import CamvidConfig
+
+    try:
+        load_data(CamvidConfig(path=str(folder), size=(32, 48)))
+    except JetbenchError as error:
+        errors.print(f"error: {error}", markup=False, highlight=False)
+        return 2
+    return 0
+
+
+def caches(ground: Ground) -> Run:
+    """A cache of decoded images, mutated; it is made anew, and gives the same data."""
+    folder = ground.sample("camvid")
+
+    def run() -> int:
+        from jetbench.data.cache import cache_folder, load_data
+        from jetbench.spec.dataset import CamvidConfig
+
+        before = load_data(CamvidConfig(path=str(folder), size=(32, 48)))
+        (cache,) = cache_folder().glob("camvid11-*[!k]")
+        path = ground.random.choice(sorted(cache.iterdir()))
+        if path.name == "meta.json" and ground.random.random() < 0.8:
+            path.write_bytes(as_json(json.loads(path.read_text()), ground.random))
+        else:
+            path.write_bytes(mutate_bytes(path.read_bytes(), ground.random))
+        after = load_data(CamvidConfig(path=str(folder), size=(32, 48)))
+        same = (before.mean, before.std, before.class_pixels, before.info) == (
+            after.mean, after.std, after.class_pixels, after.info,
+        )  # fmt: skip
+        return 0 if same else 1
+
+    return run
+
+
+TABLES = ("trials", "studies", "version_info", "trial_params", "study_directions", "alembic_version")
+
+
+def databases(ground: Ground) -> Run:
+    """A study.db, mutated."""
+    path = ground.sample("study") / "study.db"
+    shutil.copy(ground.samples / "study.db", path)
+    what = ground.random.random()
+    if what < 0.5:
+        path.write_bytes(mutate_bytes(path.read_bytes(), ground.random))
+    else:
+        table = ground.random.choice(TABLES)
+        with sqlite3.connect(path) as database:
+            if what < 0.75:
+                database.execute(f"DROP TABLE {table}")
+            else:
+                columns = [row[1] for row in database.execute(f"PRAGMA table_info({table})")]
+                with contextlib.suppress(sqlite3.Error):  # a key cannot be any text
+                    database.execute(f"UPDATE {table} SET {ground.random.choice(columns)} = ?", ("x\x1b",))
+    (ground.inside / "copy").mkdir()
+    return command_line("study", "copy", "study", "copy")
+
+
+def jobs(ground: Ground) -> Run:
+    """The files of a job's folder: its request, as a worker reads it, and its result, as a driver does."""
+    from tests.made_up import job_request
+
+    request = job_request("profile").model_dump(mode="json")
+    content = as_json(request, ground.random)
+    reply = as_json(json.loads((ground.samples / "reply.json").read_text()), ground.random)
+
+    def run() -> int:
+        from jetbench.execution.worker import main
+        from jetbench.files import read_json
+        from tests.fuzz.samples import task
+
+        folder = ground.inside / "job"
+        folder.mkdir()
+        if ground.random.random() < 0.5:
+            (folder / "request.json").write_bytes(content)
+            code = main(folder)
+            return 0 if code in (0, 1) else code
+        (folder / "result.json").write_bytes(reply)
+        raw = read_json(folder / "result.json")
+        task().keep(ground.random.choice(("train", "profile")), (raw or {}).get("result"))
+        return 0
+
+    return run
+
+
+SURFACES: dict[str, Callable[[Ground], Run]] = {
+    "sweep": sweeps,
+    "search": searches,
+    "space": spaces,
+    "architecture": architectures,
+    "device": devices,
+    "--set": changes,
+    "options": options,
+    "records": records,
+    "report folder": study_files,
+    "result.json": results,
+    "weights": weights,
+    "image": images,
+    "dataset": datasets,
+    "cache": caches,
+    "study.db": databases,
+    "job folder": jobs,
+}
+# Files that a case must keep, by its surface: what a read verb reads.
+READ_ONLY = {"records": ("study/records.jsonl",)}
+__all__ = ["READ_ONLY", "SURFACES", "Ground", "value"]
