@@ -10,6 +10,7 @@ from jetbench.spec.base import Spec
 from jetbench.spec.dataset import DatasetConfig
 from jetbench.spec.profiling import ProfilingConfig
 from jetbench.spec.training import Floor, TrainingConfig
+from jetbench.spec.values import Size
 
 Phase = Literal["train", "profile"]
 
@@ -44,7 +45,7 @@ class UntrainedNetwork(Spec):
 
     architecture: AnyArchitecture
     num_classes: int
-    input_size: tuple[int, int]
+    input_size: Size
 
 
 class ProfileRequest(Spec):
