@@ -1,14 +1,17 @@
 """optuna-dashboard for a running study."""
 
+import os
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
 from jetbench.errors import SpecError
+from jetbench.probe.alone import die_with
 
 
 @contextmanager
@@ -35,7 +38,12 @@ def dashboard_of(folder: Path, wanted: bool = True) -> Iterator[str | None]:
     storage = f"sqlite:///{(folder / DATABASE).resolve()}"
     RDBStorage(storage)  # makes the database's tables, without which the dashboard does not start
     command = [sys.executable, "-c", code, storage, "--host", "127.0.0.1", "--port", str(port)]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        preexec_fn=partial(die_with, os.getpid()),  # so that it ends with this command, however that ends
+    )
     try:
         yield f"http://127.0.0.1:{port}/"
     finally:

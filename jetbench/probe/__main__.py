@@ -184,7 +184,7 @@ def describe(device: torch.device, config: Dict[str, Any], flushes: bool, keeps:
     return {
         "device": name,
         "cpu": cpu or platform.machine(),
-        "cores": len(os.sched_getaffinity(0)),
+        "cores": machine.cores(),
         "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         "clock_mhz": [hz / 1e6 for hz in clocks] if clocks else None,
         "load_average": state["load_average"],

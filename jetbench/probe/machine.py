@@ -12,12 +12,34 @@ import time
 from typing import Any, Dict, List, Optional
 
 GPU_NODES = re.compile(r"(gpu|gv11b|gp10b|ga10b|gm20b)$")
+CGROUPS = "/sys/fs/cgroup"
 M_MMAP_MAX, M_TRIM_THRESHOLD = -4, -1
 
 
 def cores() -> int:
-    """Number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Number of cores that this process may use, by its affinity and its container's quota of processor time."""
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min([allowed] + [int(quota) for quota in cpu_quotas(CGROUPS)]))
+
+
+def cpu_quotas(root: str) -> List[float]:
+    """Cores' worth of processor time of each control group of this process that has a quota: version 2, then 1."""
+    quotas = []
+    for line in (read_text("/proc/self/cgroup") or "").splitlines():
+        fields = line.split(":", 2)
+        if len(fields) < 3 or not (fields[1] == "" or "cpu" in fields[1].split(",")):
+            continue
+        base = root if fields[1] == "" else root + "/cpu"
+        folder = os.path.normpath(base + "/" + fields[2].strip("/"))
+        while folder.startswith(base):  # a container sees its own group as the root
+            if fields[1] == "":
+                quota, _, period = (read_text(folder + "/cpu.max") or "").partition(" ")
+            else:
+                quota, period = (read_text(folder + "/cpu.cfs_" + name + "_us") or "" for name in ("quota", "period"))
+            if quota.isdigit() and period.isdigit() and int(period) > 0:
+                quotas.append(int(quota) / int(period))
+            folder = os.path.dirname(folder)
+    return quotas
 
 
 def read_text(path: str) -> Optional[str]:

@@ -6,7 +6,7 @@ from jetbench.probe.machine import board_identity, is_tegra
 from jetbench.probe.sampler import Sampler, SamplerError
 from jetbench.probe.sensors import jtop
 from jetbench.profiling.environment import cpu_name
-from jetbench.spec.device import Device, device_names, is_device, load_device
+from jetbench.spec.device import Device, device_names, is_device, load_device, module_numbers
 
 
 def read_identity() -> dict[str, str]:
@@ -23,13 +23,25 @@ def read_identity() -> dict[str, str]:
 
 
 def host_device(identity: dict[str, str] | None = None) -> Device:
-    """The device that this machine is: a board of the registry, else workstation if torch finds a GPU, else cpu."""
+    """The device that this machine is: a board with a file, another Jetson, workstation if torch has a GPU, or cpu."""
     identity = read_identity() if identity is None else identity
     for name in device_names():
         device = load_device(name)
         if device.is_board and is_device(device, identity):
             return device
-    return load_device("workstation" if torch.cuda.is_available() and not is_tegra() else "cpu")
+    if is_tegra():
+        return load_device("jetson").model_copy(update={"title": _unlisted(identity)})
+    return load_device("workstation" if torch.cuda.is_available() else "cpu")
+
+
+def _unlisted(identity: dict[str, str]) -> str:
+    """What a Jetson without a file of its own says it is, and which device is nearest to it."""
+    numbers = module_numbers(identity)
+    named = ", ".join(sorted(number for number in numbers if "-" in number)) or "no module number"
+    families = {number[:4] for number in numbers}
+    near = [name for name in device_names() if families & {module[:4] for module in load_device(name).modules}]
+    nearest = f"; nearest: {' or '.join(near)}" if near else ""
+    return f"{identity['model'] or 'a Jetson'} ({named}), which has no file of its own{nearest}"
 
 
 def with_card(device: Device) -> Device:
@@ -44,6 +56,8 @@ def is_here(device: Device, identity: dict[str, str]) -> bool:
     """True if this machine is that device."""
     if device.is_board:
         return is_device(device, identity)
+    if device.name == "jetson":
+        return is_tegra()
     return device.accelerator == "cpu" or (torch.cuda.is_available() and not is_tegra())
 
 

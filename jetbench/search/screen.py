@@ -5,6 +5,7 @@ Every variant is validated like any architecture, then counted in closed form; n
 
 import gc
 import math
+import os
 import random
 import signal
 import threading
@@ -26,6 +27,7 @@ from jetbench.network.closed_form import QuickCost, cost_of
 from jetbench.network.operations import BYTES
 from jetbench.network.plan import plan_architecture
 from jetbench.network.rules import format_size
+from jetbench.probe.alone import die_with
 from jetbench.spec.architecture import Architecture
 from jetbench.spec.base import describe_value, override, parse_spec, plain_rule, read_yaml
 from jetbench.spec.catalog import find, load_jetseg
@@ -272,7 +274,8 @@ def _look_at_chunks(
         for number, chunk in enumerate(chunks):
             yield number, _look_at(base, space, limits, chunk)
         return
-    with ProcessPoolExecutor(jobs, get_context("spawn"), initializer=_start_worker) as pool:
+    context = get_context("spawn")
+    with ProcessPoolExecutor(jobs, context, initializer=_start_worker, initargs=(os.getpid(),)) as pool:
         numbers = iter(range(len(chunks)))
         with _interrupts_ignored():  # in the processes that start now, until their initializer runs
             waiting = {pool.submit(_look_at, base, space, limits, chunks[n]): n for n in islice(numbers, 3 * jobs)}
@@ -299,7 +302,8 @@ def _interrupts_ignored() -> Iterator[None]:
         signal.signal(signal.SIGINT, previous)
 
 
-def _start_worker() -> None:
+def _start_worker(parent: int) -> None:
+    die_with(parent)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C signals the whole process group; the parent stops its workers
     # Specs have no reference cycles, and the collector would take a third of the time to traverse the kept results.
     gc.freeze()

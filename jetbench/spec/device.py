@@ -120,7 +120,9 @@ def device_names() -> list[str]:
     """Names of the bundled devices: boards by their peak fp32 rate, then the rest."""
     devices = [load_device(path.stem) for path in DEVICES.glob("*.yaml")]
     fp32 = {d.name: d.peaks["fp32"].value if "fp32" in d.peaks else float("inf") for d in devices}
-    return [d.name for d in sorted(devices, key=lambda d: (not d.is_board, fp32[d.name], d.name != "workstation"))]
+    last = ("workstation", "jetson", "cpu")
+    devices.sort(key=lambda d: (not d.is_board, last.index(d.name) if d.name in last else 0, fp32[d.name]))
+    return [d.name for d in devices]
 
 
 def module_numbers(identity: Mapping[str, str]) -> set[str]:

@@ -1,3 +1,4 @@
+import contextlib
 import json
 import os
 import re
@@ -14,6 +15,7 @@ import pytest
 from jetbench.cli.app import check_folder
 from jetbench.errors import SpecError
 from jetbench.records.folder import read_records
+from tests.execution.made_up import wait_until
 from tests.landed import count_landed
 
 SWEEP = """
@@ -370,6 +372,30 @@ def test_a_command_that_is_ended_before_it_works_says_so(tmp_path: Path) -> None
     process.terminate()
     text, _ = process.communicate(timeout=60)
     assert (process.returncode, text.strip().splitlines()[-1][:7]) == (130, "Stopped"), text
+
+
+def test_the_workers_of_a_screening_end_with_it_however_it_ends(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "jetbench", "screen", "nano", "--jobs", "2", "--samples", "1000000"],
+        cwd=tmp_path,
+        stdout=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    wait_until(lambda: len(of_session(process.pid)) >= 4, "two workers and their tracker", process=process)
+    process.kill()
+    process.wait()
+    wait_until(lambda: not of_session(process.pid), "no process that goes on", seconds=20)
+
+
+def of_session(session: int) -> list[str]:
+    """The processes of a session that are not zombies."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            fields = (folder / "stat").read_text().rpartition(")")[2].split()
+            if int(fields[3]) == session and fields[0] != "Z":
+                found.append(folder.name)
+    return found
 
 
 @pytest.mark.parametrize("delay", [2.5, 6.0])  # while the workers start, and while they work
