@@ -1,13 +1,15 @@
 """Options that several verbs share, and the functions that read them."""
 
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from jetbench.cli.app import TORCH_DEVICES, errors
-from jetbench.errors import SpecError
-from jetbench.spec.values import parse_seconds
+from jetbench.errors import JetbenchError, SpecError
+from jetbench.spec.values import parse_seconds, shorten
 
 if TYPE_CHECKING:
     from jetbench.spec.dataset import DatasetConfig
@@ -84,6 +86,63 @@ WaitOption = Annotated[
         rich_help_panel=PLACES,
     ),
 ]
+
+
+OPTION_OF = {
+    "training.budget": "--budget",
+    "training.loss": "--loss",
+    "name": "--name",
+    "dataset.size": "--size",
+    "limits.parameters": "--max-params",
+    "limits.macs": "--max-macs",
+    "limits.memory": "--max-memory",
+    "limits.latency": "--max-latency",
+    "limits.energy": "--max-energy",
+    "objectives": "--objectives",
+    "sampler": "--sampler",
+    "seed": "--seed",
+    "trainings": "--trainings",
+}
+"""The option that sets a key of a sweep or search."""
+
+
+@contextmanager
+def blaming_options(changes: Mapping[str, Any], settings: list[str] | None) -> Iterator[None]:
+    """Let an error about a key that an option set name that option, and not the file that it changed.
+
+    Args:
+        changes: what the options change, by dotted key.
+        settings: the values of --set.
+    """
+    options = {key: OPTION_OF[key] for key in changes if key in OPTION_OF}
+    options |= {pair.partition("=")[0]: f"--set {shorten(pair)}" for pair in settings or ()}
+    try:
+        yield
+    except SpecError as error:
+        _, *lines = str(error).split("\n")
+        blamed = [line for line in map(str.strip, lines) if _key_of(line, options) is not None]
+        if not blamed:
+            raise
+        named = [f"{options[_key_of(line, options) or '']}: {line.partition(': ')[2]}" for line in blamed]
+        others = [line for line in lines if line.strip() not in blamed]
+        raise SpecError("\n".join([*named, *others])) from None
+
+
+def _key_of(line: str, options: Mapping[str, str]) -> str | None:
+    place = line.partition(":")[0]
+    return next((key for key in options if place == key or place.startswith(f"{key}.")), None)
+
+
+def refused_here(prepare: Callable[[], object]) -> None:
+    """After a dry run: raise what would keep the run from beginning on this machine.
+
+    Raises:
+        SpecError: the run would be refused here.
+    """
+    try:
+        prepare()
+    except JetbenchError as error:
+        raise SpecError(f"the run would be refused here: {error}") from None
 
 
 def read_place(reports: Path, jobs: int | None, ray: str | None, storage: str | None, wait: str) -> "Place":

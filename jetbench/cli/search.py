@@ -25,9 +25,11 @@ from jetbench.cli.options import (
     StorageOption,
     TorchDeviceOption,
     WaitOption,
+    blaming_options,
     dataset_changes,
     device_changes,
     read_place,
+    refused_here,
 )
 from jetbench.errors import SpecError
 
@@ -140,10 +142,13 @@ def search_space(
     from jetbench.search.run import look_at_space, prepare_search
 
     if dry_run:
-        for line in look_at_space(name, changes):
-            console.print(escape(line), highlight=False, soft_wrap=not console.is_terminal)
+        with blaming_options(changes, settings):
+            for line in look_at_space(name, changes):
+                console.print(escape(line), highlight=False, soft_wrap=not console.is_terminal)
+            refused_here(lambda: prepare_search(name, place, changes))
         return
-    prepared = prepare_search(name, place, changes)
+    with blaming_options(changes, settings):
+        prepared = prepare_search(name, place, changes)
     if prepared.remark:
         console.print(f"[bold yellow]Attention:[/] {escape(prepared.remark)}", highlight=False, soft_wrap=True)
     with dashboard_of(prepared.folder, dashboard) as address:

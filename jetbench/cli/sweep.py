@@ -2,7 +2,7 @@
 
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -25,11 +25,16 @@ from jetbench.cli.options import (
     StorageOption,
     TorchDeviceOption,
     WaitOption,
+    blaming_options,
     dataset_changes,
     device_changes,
     read_place,
+    refused_here,
 )
 from jetbench.errors import DataError, StudyError
+
+if TYPE_CHECKING:
+    from jetbench.study.place import Place
 
 
 @app.command()
@@ -71,14 +76,16 @@ def sweep(
     if size is not None:
         changes["dataset.size"] = read_size(size)
     if dry_run:
-        _list_variants(name, changes)
+        with blaming_options(changes, settings):
+            _list_variants(name, place, changes)
         return
 
     from jetbench.reporting.report import print_study
     from jetbench.study.progress import BarView, LineView
     from jetbench.study.run import prepare_sweep
 
-    prepared = prepare_sweep(name, place, changes)
+    with blaming_options(changes, settings):
+        prepared = prepare_sweep(name, place, changes)
     view = BarView(console) if console.is_terminal else LineView(console)
     try:
         with view:
@@ -109,11 +116,14 @@ def _dataset_of(name: str, dataset: str | None) -> dict[str, Any]:
     return dataset_changes(dataset, read_sweep(name).dataset)
 
 
-def _list_variants(name: str, changes: dict[str, Any]) -> None:
+def _list_variants(name: str, place: "Place", changes: dict[str, Any]) -> None:
+    """List the variants, then say what would keep this machine from running them."""
     from jetbench.reporting.sheets.network import print_variants
-    from jetbench.study.run import list_variants
+    from jetbench.study.run import list_variants, prepare_sweep
 
     request, variants, is_assumed = list_variants(name, changes)
     if is_assumed:
         console.print("[dim]CamVid was not found: counted for its 11-class form.[/]")
     print_variants(console, request, variants)
+    if not is_assumed:
+        refused_here(lambda: prepare_sweep(name, place, changes))

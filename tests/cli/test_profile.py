@@ -189,7 +189,7 @@ def test_devices_lists_and_shows_sources() -> None:
     assert "GPU + CPU + SOC + CV + VDDRQ + SYS5V" in shown
     assert "DG-09840" in shown
     assert "39.9" in shown
-    assert len(json.loads(jetbench("devices", "--json"))) == 9
+    assert len(json.loads(jetbench("devices", "--json"))) == 10
 
 
 def test_your_own_device_by_path(tmp_path: Path) -> None:

@@ -100,7 +100,7 @@ def test_a_search_goes_on_grows_and_ends_in_networks_to_build_on(search: Path, t
         ),
         (("search", "nothing"), "nothing: no bundled search has that name"),
         (("search", "nano"), "is a sweep, not a search with axes:"),
-        (("search", "search-quick", "--objectives", "miou,speed"), "objectives.1"),
+        (("search", "search-quick", "--objectives", "miou,speed"), "--objectives: expected 'miou'"),
         (("search", "search-quick", "--max-macs", "1k"), "over the limit of"),
         (("search", "search-quick", "--max-latency", "soon"), "'soon' is not a latency"),
         (("search", "search-quick", "--sampler", "guess"), "sampler"),

@@ -77,6 +77,12 @@ def test_show_prints_blocks_and_json_with_the_same_totals() -> None:
         (("sweep", "nano", "--dataset", "cityscapes"), "expected streets, camvid or camvid:PATH"),
         (("sweep", "nano", "--dataset", "camvid:/nowhere"), "/nowhere: no such folder"),
         (("sweep", "nano", "--budget", "soon"), "'soon' is not a budget"),
+        (("sweep", "nano", "--budget", "2", "--dry-run"), "error: --budget: '2' is not a budget; write 300steps"),
+        (
+            ("sweep", "nano", "--set", "training.batch_size=yes"),
+            "--set training.batch_size=yes: expected a number, found",
+        ),
+        (("sweep", "nano", "--set", "training.batch_size=1:30"), "expected a whole number (given: '1:30')"),
         (("sweep", "nano", "--device", "tpu", "--dry-run"), "tpu: no bundled device has that name"),
         (("sweep", "nano", "--set", "training.teacher=no.safetensors", "--dry-run"), "no.safetensors"),
         (("sweep", "nano", "--name", "a/b", "--dry-run"), "name"),
@@ -347,6 +353,12 @@ def test_screen_hands_its_survivors_to_a_sweep(tmp_path: Path) -> None:
     assert "small-survivors: 2 variants at 64x96" in planned
     again = jetbench("screen", "small.yaml", "--max-params", "60k", "--max-memory", "2MiB", "--top", "2", cwd=tmp_path)
     assert again.splitlines()[-6:] == text.splitlines()[-6:]
+
+
+def test_a_dry_run_lists_and_then_says_what_the_run_would_refuse_here(tmp_path: Path) -> None:
+    text = jetbench("sweep", "nano", "--device", "agx", "--dry-run", cwd=tmp_path, code=2)
+    assert "Nothing was run." in text
+    assert "error: the run would be refused here: --device agx: this machine is not a Jetson AGX Xavier" in text
 
 
 def test_a_screening_that_finds_nothing_ends_with_3(tmp_path: Path) -> None:
