@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -69,7 +70,7 @@ def main() -> None:
             say_stopped("Stopped.")  # before any work began
         raise
     except JetbenchError as error:
-        errors.print(f"[bold red]error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
+        _say_error(str(error))
         sys.exit(EXIT_USER_ERROR)
     except BrokenPipeError:
         # The reader of the pipe (head, less) has ended, which is no error.
@@ -80,7 +81,7 @@ def main() -> None:
             raise
         where = f"{shorten(str(error.filename))}: " if error.filename is not None else ""
         text = "the disk is full; free some space" if error.errno == errno.ENOSPC else str(error.strerror)
-        errors.print(f"[bold red]error:[/] {escape(where + text)}", highlight=False, soft_wrap=True)
+        _say_error(where + text)
         _discard_output()
         sys.exit(EXIT_USER_ERROR)
 
@@ -90,6 +91,11 @@ def _check_arguments(arguments: Sequence[str]) -> None:
     for argument in arguments:
         if visible(argument) != argument:
             raise SpecError(f"{shorten(argument)}: holds a control character, or is not UTF-8; rename it")
+
+
+def _say_error(text: str) -> None:
+    with suppress(OSError):  # stderr may be on the disk that is full; the exit code still says it
+        errors.print(f"[bold red]error:[/] {escape(text)}", highlight=False, soft_wrap=True)
 
 
 def say_stopped(text: str, where: Console = console) -> None:

@@ -74,9 +74,16 @@ def table(
     if plain and len(studies) == 1:
         from jetbench.reporting.report import print_study, print_written, write_files
 
-        paths = write_files(studies[0], show_invalid)
+        paths, reason = [], ""
+        try:
+            paths = write_files(studies[0], show_invalid)
+        except OSError as error:  # a colleague's folder can be read all the same
+            reason = error.strerror or str(error)
         print_study(console, studies[0], show_invalid)
-        print_written(console, studies[0].folder, paths)
+        if reason:
+            console.print(f"Not written to {studies[0].folder}: {reason}.", highlight=False, soft_wrap=True)
+        else:
+            print_written(console, studies[0].folder, paths)
         return
     if form == "csv" and columns is None and per == "network":
         show_text(_csv_of_all(studies), out)

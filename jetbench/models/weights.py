@@ -7,6 +7,7 @@ from safetensors import SafetensorError, safe_open
 from torch import nn
 
 from jetbench.errors import SpecError
+from jetbench.files import describe_start, open_plain
 from jetbench.models.build import build_model
 from jetbench.spec.architecture import AnyArchitecture
 from jetbench.spec.base import Spec, first_problem
@@ -34,6 +35,8 @@ def load_weights(path: Path | str) -> tuple[nn.Module, SavedNetwork]:
     if path.is_dir():
         raise SpecError(f"{path}: is a folder, not a weights file")
     try:
+        with open_plain(path) as start:
+            what = describe_start(start.read(64))
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no dict)
@@ -42,9 +45,8 @@ def load_weights(path: Path | str) -> tuple[nn.Module, SavedNetwork]:
     except OSError as error:
         raise SpecError(f"{path}: cannot be read ({error.strerror or error})") from None
     except SafetensorError as error:
-        raise SpecError(
-            f"{path}: is no whole .safetensors file ({error}); copy it again, or give a file that jetbench saved"
-        ) from None
+        hint = what or "copy it again, or give a file that jetbench saved"
+        raise SpecError(f"{path}: is no whole .safetensors file ({error}); {hint}") from None
     if "jetbench" not in metadata:
         raise SpecError(f"{path}: does not say which network it belongs to; use a weights file that jetbench saved")
     try:

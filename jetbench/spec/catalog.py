@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from jetbench.errors import SpecError
+from jetbench.files import describe_start, open_plain
 from jetbench.spec.architecture import (
     AnyArchitecture,
     Architecture,
@@ -68,12 +69,21 @@ def find_yaml(folder: Path, name: str, what: str, known: Sequence[str], typed: s
     elif Path(name).is_dir():
         problem = f"{name}: is a folder; give a .yaml file, or a bundled name"
     elif Path(name).exists():
-        problem = f"{name}: its name does not end in .yaml; rename it, or give a bundled name"
+        what = _what_it_is(Path(name)) or "its name does not end in .yaml"
+        problem = f"{name}: {what}; give a .yaml file, or a bundled name"
     else:
         problem = f"{name}: {'no such file' if is_path else f'no bundled {what} has that name'}"
     close = get_close_matches(stem, known, n=1)
     hint = f"did you mean {close[0]}? " if close else ""
     raise SpecError(f"{problem}; {hint}bundled: {', '.join(known)}")
+
+
+def _what_it_is(path: Path) -> str:
+    try:
+        with open_plain(path) as file:
+            return describe_start(file.read(64))
+    except OSError:
+        return ""
 
 
 def names(kind: Kind) -> list[str]:

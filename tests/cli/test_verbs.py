@@ -1,4 +1,5 @@
 import contextlib
+import errno
 import json
 import os
 import re
@@ -12,11 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from jetbench.cli.app import check_folder
+from jetbench.cli.app import check_folder, main
 from jetbench.errors import SpecError
-from jetbench.records.folder import read_records
+from jetbench.records.folder import append_records, read_records
 from tests.execution.made_up import wait_until
 from tests.landed import count_landed
+from tests.made_up import record
 
 SWEEP = """
 base: jetseg-nano
@@ -463,3 +465,22 @@ def test_a_folder_that_cannot_be_written_to_is_refused_before_the_work(tmp_path:
         with pytest.raises(SpecError, match="cannot be written to: "):
             check_folder(folder, ("survivors.csv",))
     assert not (tmp_path / "new").exists()
+
+
+def test_a_table_of_a_folder_that_may_only_be_read_is_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A read-only file system, made up: whoever runs the tests may be root, whom no permission stops."""
+    append_records(tmp_path, record("a"))
+
+    def refuse(path: Path, text: str) -> None:
+        raise OSError(errno.EROFS, "Read-only file system", str(path))
+
+    monkeypatch.setattr("jetbench.reporting.report.write_whole", refuse)
+    monkeypatch.setattr("sys.argv", ["jetbench", "table", str(tmp_path)])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 0
+    shown = capsys.readouterr().out.replace("\n", " ")
+    assert "50.0" in shown
+    assert f"Not written to {tmp_path}: Read-only file system." in shown
