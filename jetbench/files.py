@@ -63,7 +63,11 @@ def write_whole(path: Path, text: str) -> None:
         OSError: the file cannot be written; the old content is unchanged.
     """
     if path.exists() and not path.is_file():
-        path.write_text(text, encoding="utf-8")
+        # A pipe that nobody reads would be waited for endlessly; so opened, it is an error.
+        descriptor = os.open(path, os.O_WRONLY | os.O_NONBLOCK)
+        os.set_blocking(descriptor, True)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
         return
     with replaced(path) as partial:
         partial.write_text(text, encoding="utf-8")

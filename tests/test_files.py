@@ -1,9 +1,11 @@
 import os
+import subprocess
+import time
 from pathlib import Path
 
 import pytest
 
-from jetbench.files import write_whole
+from jetbench.files import file_name, read_text, write_whole
 
 
 def test_a_file_is_replaced_whole_and_in_utf_8(tmp_path: Path) -> None:
@@ -38,3 +40,40 @@ def test_a_link_is_followed_and_a_pipe_is_written_to(tmp_path: Path) -> None:
     write_whole(tmp_path / "pipe", "told")
     assert os.read(reader, 10) == b"told"
     os.close(reader)
+
+
+def test_only_plain_files_of_a_size_are_read(tmp_path: Path) -> None:
+    (tmp_path / "plain").write_text("words")
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to("/dev/zero")
+    assert read_text(tmp_path / "plain", 5) == "words"
+    for path, said in (
+        (tmp_path / "plain", "has 5 bytes, and at most 4"),
+        (tmp_path / "pipe", "is a pipe or a device"),
+        (tmp_path / "link", "is a pipe or a device"),
+        (tmp_path, "is a folder"),
+    ):
+        with pytest.raises(OSError, match=said):
+            read_text(path, 4)
+
+
+def test_a_pipe_that_nobody_reads_is_not_waited_for_and_one_that_is_read_gets_its_text(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(OSError, match="No such device"):
+        write_whole(tmp_path / "pipe", "words")
+    with subprocess.Popen(["cat", tmp_path / "pipe"], stdout=subprocess.PIPE, text=True) as reader:
+        for _ in range(200):
+            try:
+                write_whole(tmp_path / "pipe", "words")
+                break
+            except OSError:
+                time.sleep(0.05)  # it has not opened it yet
+        assert reader.communicate(timeout=10)[0] == "words"
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [("../../etc/passwd", "etc-passwd"), ("/abs", "abs"), ("..", "unnamed"), ("a b", "a-b"), ("n" * 300, "n" * 80)],
+)
+def test_a_text_as_a_files_name_stays_in_its_folder(text: str, name: str) -> None:
+    assert file_name(text) == name

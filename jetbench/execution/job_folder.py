@@ -1,5 +1,6 @@
 """The files in a job's folder: request.json, progress.json, log.txt, and result.json or failure.json at the end."""
 
+import shutil
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,6 +11,23 @@ from jetbench.records.record import Status
 EXIT_UNABLE = 74  # EX_IOERR: the machine, not the job, is at fault
 LOG_TAIL_LINES = 12
 REQUEST = "request.json"
+STALE = ("result.json", "failure.json", "progress.json")
+
+
+def make_folder(job: Job) -> None:
+    """Make a job's folder without what an earlier attempt left; what is no file, or no folder, in its place goes.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    if job.folder.is_symlink() or (job.folder.exists() and not job.folder.is_dir()):
+        job.folder.unlink()
+    job.folder.mkdir(exist_ok=True)
+    for path in job.folder.iterdir():
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        elif path.name in STALE or not path.is_file():
+            path.unlink()
 
 
 def write_request(job: Job) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from jetbench.errors import SpecError
 from jetbench.execution.executor import PROFILER, QUEUED, Job, Outcome, Progress
-from jetbench.execution.job_folder import EXIT_UNABLE, log_tail, write_request
+from jetbench.execution.job_folder import EXIT_UNABLE, log_tail, make_folder, write_request
 from jetbench.execution.job_memory import RESERVE_SHARE, available_memory, memory_of, oom_kills
 from jetbench.execution.preload import Forked, Server
 from jetbench.execution.worker import HEAVY
@@ -138,9 +138,7 @@ class LocalExecutor:
             raise SpecError(
                 f"{job.variant}: {job.phase} needs {job.needs[lacking[0]]} {lacking[0]}; this machine has {has}"
             )
-        job.folder.mkdir(exist_ok=True)
-        for stale in ("result.json", "failure.json", "progress.json"):
-            (job.folder / stale).unlink(missing_ok=True)
+        make_folder(job)
         write_request(job)
         self._waiting.append(job)
         self._start_jobs()

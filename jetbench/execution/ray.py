@@ -21,7 +21,7 @@ from typing import Any
 import jetbench
 from jetbench.errors import SpecError, StudyError
 from jetbench.execution.executor import QUEUED, Job, Outcome, Progress
-from jetbench.execution.job_folder import write_request
+from jetbench.execution.job_folder import make_folder, write_request
 from jetbench.execution.local import GRACE_S, WORKER, LocalExecutor
 from jetbench.files import read_json, replaced, write_json
 from jetbench.probe.machine import cores
@@ -321,9 +321,7 @@ class RayExecutor:
 
     def submit(self, job: Job) -> None:
         """See `Executor`."""
-        job.folder.mkdir(exist_ok=True)
-        for stale in ("result.json", "failure.json", "progress.json"):
-            (job.folder / stale).unlink(missing_ok=True)
+        make_folder(job)
         write_request(job)
         (job.folder / "log.txt").touch()
         weights = None

@@ -47,7 +47,7 @@ def write_samples(folder: Path) -> None:
         architecture=architecture, num_classes=11, input_size=(64, 96), mean=(100.0,) * 3, std=(50.0,) * 3
     )
     save_weights(folder / "weights.safetensors", model.state_dict(), {"jetbench": saved.model_dump_json()})
-    (folder / "result.json").write_text(json.dumps(_result()))
+    (folder / "result.json").write_text(json.dumps(probe_result()))
     reply = {"training": training(0.5).model_dump(mode="json"), "environment": ENVIRONMENT.model_dump(mode="json")}
     (folder / "reply.json").write_text(json.dumps({"records": 3, "attempt": 1, "result": reply}))
     trials = Trials(folder, "study", {}, {"miou": "maximize", "latency": "minimize"}, None)
@@ -58,7 +58,7 @@ def write_samples(folder: Path) -> None:
     trials.close()
 
 
-def _result() -> dict[str, object]:
+def probe_result() -> dict[str, object]:
     """What a probe writes, with made-up numbers."""
     network = load_architecture("jetseg-nano")
     case = Case(

@@ -116,7 +116,7 @@ def changes(ground: Ground) -> Run:
 DRY: dict[str, tuple[str, ...]] = {
     "list": (),
     "show": ("jetseg-nano",),
-    "count": ("jetseg-nano",),
+    "count": ("jetseg-nano", "--size", "64x96"),  # --cross-check builds the network and measures it
     "screen": ("nano", "--samples", "20", "--jobs", "1"),
     "sweep": ("nano", "--dry-run"),
     "search": ("search-quick", "--dry-run"),

@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,6 +13,7 @@ from jetbench.errors import SpecError
 from jetbench.profiling.bundle import PROBE, collect
 from jetbench.records.verdict import judge
 from tests.cli.test_verbs import jetbench
+from tests.fuzz.samples import probe_result
 from tests.simulated.boards import need_boards, run_on
 
 SMALL = ("--size", "64x96", "--processes", "1", "--idle", "1s", "--window", "2s")
@@ -92,3 +94,38 @@ def test_bad_input_gets_one_clear_error(tmp_path: Path) -> None:
     )
     assert done.returncode == 2
     assert "no readable bundle" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("where", "value", "said"),
+    [
+        (("bundle", "device", "name"), "x/../../escaped", "bundle.device.name: .* cannot name the report folder"),
+        (("bundle", "case", "input_size"), [10**6, 10**6], "bundle.case.input_size"),
+        (("processes",), [], "processes: Tuple should have at least 1 item"),
+        (("processes", 0, "model", "samples_s"), [-1.0], "processes.0.model.samples_s.0: must be greater than 0"),
+        (("processes", 0, "difference"), float("nan"), "processes.0.difference: expected a finite number"),
+        (("processes", 0, "environment", "cores"), -2, "cores: must be at least 1"),
+        (("finished_s",), 1e300, "finished_s: must be at most"),
+        (("processes", 0, "identity"), None, "processes.0.identity"),
+    ],
+)
+def test_a_result_that_is_none_is_refused_by_its_field(
+    where: tuple[Any, ...], value: object, said: str, tmp_path: Path
+) -> None:
+    payload = json.loads(json.dumps(probe_result()))
+    held = payload
+    for key in where[:-1]:
+        held = held[key]
+    held[where[-1]] = value
+    (tmp_path / "result.json").write_text(json.dumps(payload))
+    with pytest.raises(SpecError, match=said):
+        collect(tmp_path / "result.json")
+
+
+def test_a_result_is_read_whole_before_any_row_is_kept(tmp_path: Path) -> None:
+    (tmp_path / "good.json").write_text(json.dumps(probe_result()))
+    (tmp_path / "bad.json").write_text("{")
+    assert "bad.json: not a result.json" in jetbench("collect", "good.json", "bad.json", cwd=tmp_path, code=2)
+    assert not (tmp_path / "reports").exists()
+    assert "cannot name the report folder" in jetbench("collect", "good.json", "--name", "../x", cwd=tmp_path, code=2)
+    assert "profile-nano" in jetbench("collect", "good.json", cwd=tmp_path)

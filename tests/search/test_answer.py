@@ -129,3 +129,14 @@ def test_a_suspect_latency_is_marked_and_an_invalid_one_left_out() -> None:
     assert [each["ms"] for each in table([base, one], small_search())] == ["20.0", "10.0 (?)"]
     told = " ".join(answer_notes([base, one], small_search(), "made up"))
     assert "(?) one: 2 of 2 profiles suspect or invalid, 1 left out (load average 5.0 on 2 cores" in told
+
+
+@pytest.mark.parametrize("name", ["../../../escaped", "/tmp/escaped", "a/b", "\x1b[31m"])
+def test_the_networks_of_an_answer_stay_in_its_folder_whatever_a_record_calls_them(name: str, tmp_path: Path) -> None:
+    folder = tmp_path / "reports" / "x"
+    folder.mkdir(parents=True)
+    written = write_answer(
+        folder, [row("jetseg-nano", 0.5, 0.01, 0.01), row(name, 0.6, 0.01, 0.01)], small_search(), "x"
+    )
+    assert all(folder in path.resolve().parents for path in written)
+    assert {path.parent for path in tmp_path.rglob("*.yaml")} <= {folder, folder / "front"}

@@ -195,6 +195,15 @@ def test_bad_input_gets_one_clear_error(arguments: tuple[str, ...], message: str
     assert ":b@" not in text
 
 
+@pytest.mark.parametrize(
+    "address", ["postgresql://me:p@ss@host/db", "postgresql://me:p/w@ss@host", "nonsense://a:se@cr@et"]
+)
+def test_an_address_with_two_at_signs_is_refused_and_no_part_of_its_password_is_shown(address: str) -> None:
+    with pytest.raises(SpecError, match="write that of the password as %40") as refused:
+        storage_url(address, Path())
+    assert not re.search("p@|ss@|p/w|se@|cr@", str(refused.value))
+
+
 def test_an_address_is_shown_without_its_password() -> None:
     pytest.importorskip("psycopg")
     url = storage_url("postgresql://me:secret@host:5432/name", Path())

@@ -23,6 +23,7 @@ from matplotlib.textpath import TextPath
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from jetbench.errors import visible
+from jetbench.files import replaced
 
 INK, MUTED, ACCENT, GRID = "#1f2933", "#616e7c", "#d55e00", "#e4e7eb"
 # Okabe and Ito's colours, which are distinct for every common form of colour blindness.
@@ -295,7 +296,8 @@ def save_figure(figure: Figure, path: Path, formats: Sequence[str] = ("png", "sv
             text.set_text(visible(text.get_text()))
     for target in paths:
         dates = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
-        figure.savefig(target, dpi=dpi, metadata=dates.get(target.suffix[1:]))
+        with replaced(target, is_durable=False) as partial:
+            figure.savefig(partial, format=target.suffix[1:], dpi=dpi, metadata=dates.get(target.suffix[1:]))
         figure.set_layout_engine("none")  # layout takes longer than drawing, and the first format has done it
     plt.close(figure)
     return paths
