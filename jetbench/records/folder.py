@@ -246,14 +246,20 @@ def _whole_lines(content: bytes, path: Path) -> Iterator[tuple[int, bytes]]:
     content = content.removeprefix(codecs.BOM_UTF8)
     if b"\r" in content:  # no JSON text holds one as it is
         content = content.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-    *lines, last = content.split(b"\n")
+    number, start, has_rows = 1, 0, False
+    while (
+        end := content.find(b"\n", start)
+    ) >= 0:  # one line at a time: a copy of all lines takes as much memory again
+        line = content[start:end]
+        if not line.isspace() and line:
+            has_rows = True
+            yield number, line
+        number, start = number + 1, end + 1
+    last = content[start:]
     if is_whole_row(last):
-        lines.append(last)
-        last = b""
-    rows = [(number, line) for number, line in enumerate(lines, 1) if line.strip()]
-    if not rows and last.strip() and not last.lstrip().startswith(b'{"'):
+        yield number, last
+    elif not has_rows and last.strip() and not last.lstrip().startswith(b'{"'):
         raise StudyError(f"{path}: holds no record; it was not written by jetbench: remove it, or use another --name")
-    yield from rows
 
 
 def is_whole_row(line: bytes) -> bool:

@@ -97,7 +97,7 @@ BAD_YAML = (
 
 def value(random_: random.Random) -> Any:
     """One hostile value."""
-    return random_.choice(HOSTILE_TEXTS) if random_.random() < 0.5 else random_.choice(HOSTILE_VALUES)
+    return random_.choice(HOSTILE_TEXTS) if random_.random() < 0.5 else copy.deepcopy(random_.choice(HOSTILE_VALUES))
 
 
 def _places(data: Any, above: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
