@@ -41,7 +41,8 @@ SMALLER = {
     "plot reports/nano --picture latency-against-macs,latencies --out figures": "plot reports/nano "
     "--picture accuracy-against-macs,learning-curves --out figures",
     "sweep nano --budget 20epochs": "sweep nano --budget 20epochs --dry-run",
-    "sweep camvid --dataset camvid:/data/camvid": "sweep camvid --dataset camvid:camvid --dry-run",
+    "sweep camvid --dataset camvid:/data/camvid": "sweep camvid --dataset camvid:camvid --dry-run "
+    "--set training.batch_size=2",
     "search search-quick": "search search-quick --dry-run",
     "search search-nano --max-latency 33ms --max-params 40k": "search search-nano --max-params 40k --dry-run",
     "profile jetseg-nano --size 512x512": "profile jetseg-nano --size 64x96 --quick",

@@ -70,6 +70,7 @@ def test_a_quoted_name_that_is_no_baseline_is_refused(tmp_path: Path) -> None:
     assert "quoted: jetseg-nano is not a baseline" in jetbench("sweep", str(path), cwd=tmp_path, code=2)
 
 
+@pytest.mark.slow
 def test_baselines_are_trained_profiled_and_set_beside_what_is_published(tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_text(SWEEP)
     text = jetbench("sweep", "mine.yaml", cwd=tmp_path)

@@ -17,7 +17,12 @@ from tests.fuzz.surfaces import READ_ONLY, SURFACES, Ground
 
 
 def fuzz(
-    cases: int, seed: int = 0, surfaces: Sequence[str] = (), keep: Path | None = None, first: int = 0
+    cases: int,
+    seed: int = 0,
+    surfaces: Sequence[str] = (),
+    keep: Path | None = None,
+    first: int = 0,
+    samples: Path | None = None,
 ) -> list[Outcome]:
     """Run so many cases, the surfaces in turn; returns what they did.
 
@@ -27,15 +32,17 @@ def fuzz(
         surfaces: only these; all by default.
         keep: the folders of cases with a problem are kept here.
         first: the number of the first case.
+        samples: a folder of `write_samples`; made if it is not given.
     """
     from tests.fuzz.samples import write_samples
 
     chosen = list(surfaces) or list(SURFACES)
     outcomes = []
     with tempfile.TemporaryDirectory(prefix="fuzz-") as name:
-        samples = Path(name) / "samples"
-        samples.mkdir()
-        write_samples(samples)
+        if samples is None:
+            samples = Path(name) / "samples"
+            samples.mkdir()
+            write_samples(samples)
         _load()
         for number in range(first, first + cases):
             outcome = _one(number, seed, chosen[number % len(chosen)], Path(name), samples, keep)

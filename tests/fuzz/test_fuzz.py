@@ -9,14 +9,22 @@ import pytest
 
 from tests.fuzz.__main__ import fuzz
 from tests.fuzz.harness import Case, run_case
+from tests.fuzz.samples import write_samples
 from tests.fuzz.surfaces import SURFACES
 
 EACH = 6
 
 
+@pytest.fixture(scope="session")
+def samples(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("samples")
+    write_samples(folder)
+    return folder
+
+
 @pytest.mark.parametrize("surface", SURFACES)
-def test_hostile_input_is_refused_or_used_and_does_no_harm(surface: str) -> None:
-    outcomes = fuzz(EACH, seed=1, surfaces=[surface])
+def test_hostile_input_is_refused_or_used_and_does_no_harm(surface: str, samples: Path) -> None:
+    outcomes = fuzz(EACH, seed=1, surfaces=[surface], samples=samples)
     wrong = [(each.case.number, each.problem, each.output[-500:]) for each in outcomes if each.problem]
     assert not wrong
 
