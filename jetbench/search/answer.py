@@ -18,7 +18,7 @@ from jetbench.records.record import Profile, Record
 from jetbench.records.verdict import judge
 from jetbench.reporting import units
 from jetbench.reporting.tables.columns import BY_NAME, numbers, words
-from jetbench.reporting.tables.csv import to_csv
+from jetbench.reporting.tables.csv import no_formula, to_csv
 from jetbench.reporting.tables.footnotes import Notes
 from jetbench.reporting.tables.html import to_html
 from jetbench.reporting.tables.latex import to_latex
@@ -395,7 +395,8 @@ def write_proposals(folder: Path, fates: Sequence[Fate], axes: Sequence[str]) ->
         outcome = record.failure.status if record.failure else "trained"
         reason = record.failure.reason if record.failure else ""
         about = [record.variant, "; ".join(record.also_named), outcome, fate.limit, fate.excess, reason]
-        writer.writerow([*about, *fate.known.values(), *(record.changes.get(axis) for axis in axes)])
+        row = [*about, *fate.known.values(), *(record.changes.get(axis) for axis in axes)]
+        writer.writerow([no_formula(value) if isinstance(value, str) else value for value in row])
     path = folder / PROPOSALS
     write_whole(path, text.getvalue())
     return path
