@@ -11,6 +11,7 @@ from jetbench.records.record import Status
 EXIT_UNABLE = 74  # EX_IOERR: the machine, not the job, is at fault
 LOG_TAIL_LINES = 12
 REQUEST = "request.json"
+KEPT = (REQUEST, "log.txt", "checkpoint")
 STALE = ("result.json", "failure.json", "progress.json")
 
 
@@ -23,11 +24,11 @@ def make_folder(job: Job) -> None:
     if job.folder.is_symlink() or (job.folder.exists() and not job.folder.is_dir()):
         job.folder.unlink()
     job.folder.mkdir(exist_ok=True)
-    for path in job.folder.iterdir():
+    for path in (job.folder / name for name in (*STALE, *KEPT)):
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
-        elif path.name in STALE or not path.is_file():
-            path.unlink()
+        elif path.name in STALE or (path.exists() and not path.is_file()):
+            path.unlink(missing_ok=True)
 
 
 def write_request(job: Job) -> None:

@@ -159,3 +159,15 @@ def test_json_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
     path.write_text('{"a":')
     assert read_json(path) is None
     assert read_json(tmp_path / "none.json") is None
+
+
+@pytest.mark.parametrize("name", ["result.json", "failure.json", "progress.json", "request.json", "log.txt"])
+def test_a_folder_in_place_of_a_jobs_file_is_removed_and_other_folders_stay(
+    executor: LocalExecutor, tmp_path: Path, name: str
+) -> None:
+    (tmp_path / name).mkdir()
+    (tmp_path / "given").mkdir()
+    (tmp_path / "given" / "teacher").write_text("of another machine")
+    executor.submit(job(tmp_path))
+    assert wait(executor).status == "ok"
+    assert (tmp_path / "given" / "teacher").exists()
