@@ -41,7 +41,7 @@ class _PlainConsole(Console):
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterator[Segment]:
         for segment in super().render(renderable, options):
-            is_text = segment.control is None and segment.text.isprintable() is False
+            is_text = segment.control is None and not segment.text.isprintable()
             yield Segment(visible(segment.text), segment.style) if is_text else segment
 
 

@@ -169,14 +169,8 @@ def _open_cache(folder: Path) -> SegmentationData | None:
             std=tuple(meta["std"]),
             class_pixels=tuple(meta["class_pixels"]),
         )
-    except (
-        OSError,
-        ValueError,
-        KeyError,
-        TypeError,
-        AttributeError,
-        RecursionError,
-    ):  # pydantic's errors are ValueErrors
+    # pydantic's errors are ValueErrors
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
 
 

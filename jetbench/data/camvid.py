@@ -49,6 +49,16 @@ class ImagePair:
     labels: Path
 
 
+@dataclass
+class Palettes:
+    """The palettes of the label files read so far: the colour of each index, and what named the classes."""
+
+    colours: dict[int, tuple[int, ...]] = field(default_factory=dict)
+    by_colour: bool = False
+    by_index: bool = False
+    differ: bool = False
+
+
 @dataclass(frozen=True)
 class Camvid:
     """A CamVid folder whose files are listed but not read; `samples` decodes them."""
@@ -60,8 +70,7 @@ class Camvid:
     identity: str
     pairs: dict[str, tuple[ImagePair, ...]]
     resize: bool
-    palette: dict[int, tuple[int, ...]] = field(default_factory=dict, compare=False)
-    """The colour of each id in the label files read so far, where they are palette images."""
+    palettes: Palettes = field(default_factory=Palettes, compare=False)
 
     @property
     def counts(self) -> dict[str, int]:
@@ -88,7 +97,7 @@ class Camvid:
             )
         height, width = self.size
         if len(self.class_names) == len(CLASSES_11):
-            ids = _read_11(labels, pair.labels, self.palette)
+            ids = _read_11(labels, pair.labels, self.palettes)
         else:
             ids = _read_32(labels, pair.labels)
         # Labels are resized with nearest neighbour, because the mean of two class ids is a third class.
@@ -284,36 +293,41 @@ def _size(image: Image.Image) -> str:
     return f"{image.height}x{image.width}"
 
 
-def _read_11(labels: Image.Image, path: Path, palette: dict[int, tuple[int, ...]]) -> npt.NDArray[np.uint8]:
+def _read_11(labels: Image.Image, path: Path, palettes: Palettes) -> npt.NDArray[np.uint8]:
     if labels.mode not in ("L", "P", "I;16", "I"):
         raise UnusableError(
             f"{path}: labels of mode {labels.mode}; the 11-class form has one channel of class ids 0 to 11"
         )
-    ids = _ids_of_palette(labels, path, palette) if labels.mode == "P" else np.asarray(labels)
+    ids = _ids_of_palette(labels, path, palettes) if labels.mode == "P" else np.asarray(labels)
     wrong = ids[(ids < 0) | ((ids > VOID_11) & (ids != VOID))]
     if wrong.size:
         raise UnusableError(f"{path}: mislabelled: id {int(wrong[0])}; ids are 0 to 10, and 11 or 255 for void")
     return np.where(ids == VOID_11, VOID, ids).astype(np.uint8)
 
 
-def _ids_of_palette(labels: Image.Image, path: Path, palette: dict[int, tuple[int, ...]]) -> npt.NDArray[np.uint8]:
+def _ids_of_palette(labels: Image.Image, path: Path, palettes: Palettes) -> npt.NDArray[np.uint8]:
     """The class ids of a palette image: its grey levels, the classes of its colours, or its indices.
 
-    An optimiser numbers the colours of each file anew, so indices count only if all files have one palette.
+    An optimiser numbers the colours of each file anew, so indices count only if all files have one palette. A
+    file may hold a few colours of a drawing program that are CamVid's by chance: then the files contradict each other.
     """
     colours, indices = palette_of(labels), np.asarray(labels)
     entries = [(int(red), int(green), int(blue)) for red, green, blue in colours]
     if all(red == green == blue for red, green, blue in entries):
         return np.asarray(colours[:, 0][indices])
     if all(colour in IDS_OF_COLOURS_11 for colour in entries):
-        return np.asarray(np.array([IDS_OF_COLOURS_11[colour] for colour in entries], np.uint8)[indices])
-    for index in np.unique(indices).tolist():
-        if palette.setdefault(index, entries[index]) != entries[index]:
-            raise UnusableError(
-                f"{path}: its palette differs from that of other label files, and its colours are not CamVid's, so its "
-                "classes are unknown; save labels with one channel of class ids"
-            )
-    return indices
+        ids = np.asarray(np.array([IDS_OF_COLOURS_11[colour] for colour in entries], np.uint8)[indices])
+        palettes.by_colour |= not np.array_equal(ids, indices)
+    else:
+        ids, palettes.by_index = indices, True
+        for index in np.unique(indices).tolist():
+            palettes.differ |= palettes.colours.setdefault(index, entries[index]) != entries[index]
+    if palettes.differ or (palettes.by_colour and palettes.by_index):
+        raise UnusableError(
+            f"{path}: its palette differs from that of other label files, and not all colours are CamVid's, so its "
+            "classes are unknown; save labels with one channel of class ids"
+        )
+    return ids
 
 
 def _read_32(labels: Image.Image, path: Path) -> npt.NDArray[np.uint8]:

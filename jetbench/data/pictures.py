@@ -123,5 +123,5 @@ def walk(root: Path) -> Iterator[Path]:
                 continue
             if path.is_dir():
                 waiting.append(path)
-            else:
+            elif path.is_file():  # no pipe and no device, which have no end
                 yield path

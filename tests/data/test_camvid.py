@@ -347,4 +347,17 @@ def test_folders_that_are_links_are_followed(
     for folder in camvid_32[0].iterdir():
         (root / folder.name).symlink_to(folder)
     (root / "again").symlink_to(root)
+    os.mkfifo(root / "pipe_L.png")  # has no end, so it is no label file
     assert open_camvid(config(root)).counts == {"train": 2, "val": 1, "test": 2}
+
+
+def test_a_file_whose_few_colours_are_camvids_by_chance_contradicts_the_others(camvid_11: Path) -> None:
+    """In the usual palette of drawing programs 0 is black and 1 is dark red: CamVid's void and building."""
+    usual = [(0, 0, 0), (128, 0, 0), (0, 128, 0), (128, 128, 0), *((number, 9, 200) for number in range(8))]
+    for number, path in enumerate(label_files(camvid_11)):
+        ids = np.asarray(Image.open(path)) % (2 if number == 3 else 11)
+        picture = Image.fromarray(ids.astype(np.uint8), "P")
+        picture.putpalette([level for colour in usual[: ids.max() + 1] for level in colour])
+        picture.save(path)
+    with pytest.raises(DataError, match="so its classes are unknown"):
+        load_data(config(camvid_11))
