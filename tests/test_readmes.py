@@ -67,16 +67,22 @@ variants:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What the commands find: four studies, trained weights, a picture."""
+    """A sweep and a picture."""
     folder = tmp_path_factory.mktemp("house")
     (folder / "own").mkdir()
     (folder / "own" / "nano.yaml").write_text(SWEEP)
+    Image.new("RGB", (96, 64), "gray").save(folder / "street.png")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def studies(folder: Path) -> Path:
+    """Four studies of the sweep and trained weights beside it."""
     run_sweep(folder / "own" / "nano.yaml", Place(folder / "reports"))
     for name in ("camvid", "before", "after"):
         shutil.copytree(folder / "reports" / "nano", folder / "reports" / name)
     weights = min((folder / "reports" / "nano" / "weights").glob("*.safetensors"))
     shutil.copy(weights, weights.with_name("NAME.safetensors"))
-    Image.new("RGB", (96, 64), "gray").save(folder / "street.png")
     return folder
 
 
@@ -124,7 +130,8 @@ def test_the_rule_of_the_rooms_is_the_one_that_the_rooms_are_held_to() -> None:
 @pytest.mark.parametrize(
     "command",
     [
-        pytest.param(each, marks=[pytest.mark.slow] * each.startswith("profile "))
+        # A study takes two trainings; a profile takes its time.
+        pytest.param(each, marks=[pytest.mark.slow] * ("reports/" in each or each.startswith("profile ")))
         for each in COMMANDS
         if each not in ELSEWHERE
     ],
@@ -133,9 +140,12 @@ def test_a_command_of_a_readme_runs(
     command: str,
     folder: Path,
     camvid_11: Path,
+    request: pytest.FixtureRequest,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
+    if "reports/" in command:
+        request.getfixturevalue("studies")
     monkeypatch.chdir(folder)
     Path("camvid").unlink(missing_ok=True)
     Path("camvid").symlink_to(camvid_11)
@@ -165,6 +175,7 @@ def test_a_command_within_a_sentence_has_a_verb_and_options_that_there_are() -> 
             assert {word for word in rest if word.startswith("--")} <= options, words
 
 
+@pytest.mark.slow
 def test_the_script_of_the_readme_runs_a_sweep_and_draws_its_front(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

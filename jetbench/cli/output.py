@@ -30,6 +30,9 @@ FormatOption = Annotated[
         help="Format: terminal, markdown, latex, html or csv. Default: by the ending of --out, else terminal.",
     ),
 ]
+NotesOption = Annotated[
+    bool, typer.Option("--notes", help="Print all notes under the table in place of the most important.")
+]
 OutOption = Annotated[
     Path | None, typer.Option("--out", metavar="FILE", help="Write to this file instead of printing.")
 ]
@@ -55,19 +58,16 @@ def form_of(form: str | None, out: Path | None) -> str:
     return ENDINGS[out.suffix.lower()]
 
 
-def show_table(table: "Table", form: str, out: Path | None) -> None:
-    """Print a table in a format, or write it to a file."""
+def show_table(table: "Table", form: str, out: Path | None, all_notes: bool = True) -> None:
+    """Print a table in a format, or write it to a file; a terminal shows the most important notes or all."""
     from jetbench.reporting.tables.csv import to_csv
     from jetbench.reporting.tables.html import to_html
     from jetbench.reporting.tables.latex import to_latex, what_does_not_fit
     from jetbench.reporting.tables.markdown import to_markdown
-    from jetbench.reporting.tables.terminal import explain_signs, to_terminal
-    from jetbench.reporting.terminal import print_notes, print_whole
+    from jetbench.reporting.tables.terminal import show_on_terminal
 
     if form == "terminal" and out is None:
-        is_plain = not console.is_terminal
-        print_whole(console, to_terminal(table, is_plain))
-        print_notes(console, [*explain_signs(table, is_plain), *table.notes.all])
+        show_on_terminal(console, table, all_notes=all_notes)
         return
     if form == "latex" and (trouble := what_does_not_fit(table)):
         errors.print(f"[yellow]note:[/] {escape(trouble)}", highlight=False, soft_wrap=True)

@@ -10,8 +10,8 @@ from jetbench.cli.output import (
     FORMATS,
     AllOption,
     MixedOption,
+    NotesOption,
     OutOption,
-    StudiesArgument,
     form_of,
     show_table,
     show_text,
@@ -20,6 +20,7 @@ from jetbench.errors import SpecError
 
 if TYPE_CHECKING:
     from jetbench.reporting.studies import Study
+    from jetbench.reporting.tables.rows import Row
     from jetbench.reporting.tables.table import Table
 
 PER = ("network", "class", "evaluation", "axis", "device", "budget")
@@ -27,7 +28,9 @@ PER = ("network", "class", "evaluation", "axis", "device", "budget")
 
 @app.command()
 def table(
-    folders: StudiesArgument,
+    folders: Annotated[
+        list[Path] | None, typer.Argument(metavar="STUDY", help="Report folders, for example reports/nano.")
+    ] = None,
     style: Annotated[
         str | None,
         typer.Option(
@@ -46,11 +49,15 @@ def table(
             "ranking by the first study's longest budget)."
         ),
     ] = "network",
+    sort: Annotated[
+        str | None, typer.Option(metavar="COLUMN", help="Sort the rows by this column, the best first.")
+    ] = None,
     each_seed: Annotated[
         bool, typer.Option("--each-seed", help="Show a row for each seed instead of their mean.")
     ] = False,
     mixed: MixedOption = False,
     show_invalid: AllOption = False,
+    all_notes: NotesOption = False,
     out: OutOption = None,
 ) -> None:
     """Show studies as a table. For one study without options, also write its folder's tables and plots again.
@@ -59,14 +66,20 @@ def table(
     measured in different ways are refused, unless --mixed is given.
     """
     # Each branch imports what it needs: the plain form draws, which loads matplotlib.
-    from jetbench.reporting.studies import read_studies
-    from jetbench.reporting.tables.columns import COLUMNS
+    from jetbench.reporting.studies import read_studies, rows_of_studies
+    from jetbench.reporting.tables.columns import COLUMNS, find_columns
+    from jetbench.reporting.tables.table import sort_rows
 
     if columns == "help":
         for column in COLUMNS:
             console.print(f"{column.name:20} {column.heading}, {column.kind}", highlight=False)
         return
+    if not folders:
+        raise SpecError("give a report folder, such as reports/nano")
     layout, form = _read_style(style, out)
+    if sort is not None and per not in ("network", "class", "evaluation"):
+        raise SpecError(f"--sort: the rows of --per {per} have an order of their own; leave out --sort")
+    by = find_columns([sort])[0] if sort is not None else None
     if per not in PER:
         raise SpecError(f"--per {per}: expected one of {', '.join(PER)}")
     studies = read_studies(folders)
@@ -79,7 +92,7 @@ def table(
             paths = write_files(studies[0], show_invalid)
         except OSError as error:  # a colleague's folder can be read all the same
             reason = error.strerror or str(error)
-        print_study(console, studies[0], show_invalid)
+        print_study(console, studies[0], show_invalid, all_notes, by)
         if reason:
             console.print(f"Not written to {studies[0].folder}: {reason}.", highlight=False, soft_wrap=True)
         else:
@@ -107,7 +120,10 @@ def table(
 
         show_table(build_transfer(studies[0], studies[1], columns or "latency"), form, out)
     else:
-        show_table(_build(studies, layout, columns, per, each_seed, mixed, show_invalid), form, out)
+        rows = rows_of_studies(studies, not each_seed)
+        rows = rows if by is None else sort_rows(rows, by)
+        title = studies[0].title if len(studies) == 1 else " and ".join(study.name for study in studies)
+        show_table(_build(rows, title, layout, columns, per, mixed, show_invalid), form, out, all_notes)
 
 
 def _read_style(style: str | None, out: Path | None) -> tuple[str, str]:
@@ -131,29 +147,27 @@ def _read_style(style: str | None, out: Path | None) -> tuple[str, str]:
 
 
 def _build(
-    studies: "list[Study]",
+    rows: "list[Row]",
+    title: str,
     layout: str,
     columns: str | None,
     per: str,
-    each_seed: bool,
     mixed: bool,
     show_invalid: bool,
 ) -> "Table":
-    from jetbench.reporting.studies import rows_of_studies
-    from jetbench.reporting.tables.columns import LAYOUTS, class_columns, evaluation_columns, find_columns
+    from jetbench.reporting.tables.columns import class_columns, columns_of_layout, evaluation_columns, find_columns
     from jetbench.reporting.tables.table import build_table
 
-    rows = rows_of_studies(studies, not each_seed)
-    title = studies[0].title if len(studies) == 1 else " and ".join(study.name for study in studies)
     if per == "class":
         chosen = class_columns(rows)
         title += ", IoU of each class on test (%)"
     elif per == "evaluation":
         chosen = evaluation_columns([row for row in rows if row.records])
         title += ", as the trainings went on"
+    elif columns is None:
+        return build_table(rows, columns_of_layout(layout, rows), title, mixed, show_invalid).condensed()
     else:
-        names = LAYOUTS[layout] if columns is None else tuple(name.strip() for name in columns.split(","))
-        chosen = find_columns(names)
+        chosen = find_columns([name.strip() for name in columns.split(",")])
     return build_table(rows, chosen, title, mixed, show_invalid)
 
 

@@ -294,7 +294,7 @@ def build_comparison(runs: Sequence[Run], scores: Scores) -> Table:
     notes += _describe_replays([replay(run) for run in runs if not run.search.early_stop])
     title = "Samplers with the same trainings, limits and data"
     table = Table(title, COLUMNS, (Section("", tuple(rows)),), Notes(tuple(notes)), heading="sampler")
-    return table.without_empty_columns()
+    return table.condensed()
 
 
 def _describe_again(scores: Scores) -> list[str]:

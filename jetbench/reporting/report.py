@@ -9,8 +9,9 @@ from rich.table import Table as RichTable
 
 from jetbench.files import write_whole
 from jetbench.reporting.pictures.plots import AT_THE_END, write_plots
+from jetbench.reporting.questions.in_short import SIGNS, Line, answer_in_short, what_next
 from jetbench.reporting.studies import Study
-from jetbench.reporting.tables.columns import LAYOUTS, REPORTED, find_columns
+from jetbench.reporting.tables.columns import CHANGES, REPORTED, SIGN_OF_CHANGE, Column, columns_of_layout, find_columns
 from jetbench.reporting.tables.csv import frame_to_csv
 from jetbench.reporting.tables.frame import frame
 from jetbench.reporting.tables.latex import to_latex
@@ -18,9 +19,9 @@ from jetbench.reporting.tables.markdown import to_markdown
 from jetbench.reporting.tables.protocol import ALL, group_rows
 from jetbench.reporting.tables.published import describe_published
 from jetbench.reporting.tables.rows import Row
-from jetbench.reporting.tables.table import Table, believed, build_table
-from jetbench.reporting.tables.terminal import explain_signs, to_terminal
-from jetbench.reporting.terminal import print_notes, print_whole
+from jetbench.reporting.tables.table import Table, believed, build_table, sort_rows
+from jetbench.reporting.tables.terminal import show_on_terminal
+from jetbench.reporting.terminal import print_notes
 
 
 def write_files(study: Study, show_invalid: bool = False) -> list[Path]:
@@ -40,10 +41,11 @@ def write_files(study: Study, show_invalid: bool = False) -> list[Path]:
 
 def write_tables(study: Study, rows: Sequence[Row], show_invalid: bool = False) -> list[Path]:
     """Write table.md, table.tex and table.csv; returns their paths. The CSV has one row for every record."""
-    wide = build_table(rows, find_columns(_published_or_not(LAYOUTS["wide"], rows)), study.title, True, show_invalid)
+    wide, brief = (_table_of(study, rows, layout, show_invalid) for layout in ("wide", "brief"))
+    answer = [f"**{line.role}**: {line.text}" for line in answer_in_short(study, rows)]
     texts = {
-        "table.md": to_markdown(_without_unused_columns(wide, rows)),
-        "table.tex": to_latex(brief_table(study, rows, show_invalid).without_empty_columns()),
+        "table.md": to_markdown(wide.condensed(), answer),
+        "table.tex": to_latex(brief.without(CHANGES).condensed()),
         "table.csv": frame_to_csv(frame(study.records, study.quoted)),
     }
     for name, text in texts.items():
@@ -51,39 +53,41 @@ def write_tables(study: Study, rows: Sequence[Row], show_invalid: bool = False) 
     return [study.folder / name for name in texts]
 
 
-def brief_table(study: Study, rows: Sequence[Row], show_invalid: bool = False) -> Table:
-    """The study's rows with the columns of the brief layout."""
-    return build_table(rows, find_columns(LAYOUTS["brief"]), study.title, True, show_invalid)
+def _table_of(study: Study, rows: Sequence[Row], layout: str, show_invalid: bool) -> Table:
+    return build_table(rows, columns_of_layout(layout, rows), study.title, True, show_invalid)
 
 
-def _without_unused_columns(table: Table, rows: Sequence[Row]) -> Table:
-    """The table without its empty columns, if the study only trains or only profiles."""
-    is_half = not any(row.profiles for row in rows) or not any(row.trainings for row in rows)
-    return table.without_empty_columns() if is_half else table
-
-
-def _published_or_not(names: Sequence[str], rows: Sequence[Row]) -> list[str]:
-    """Those columns, without the published ones if no row has a published figure."""
-    if any(row.architecture.reported for row in rows):
-        return list(names)
-    return [name for name in names if name not in REPORTED]
-
-
-def print_study(console: Console, study: Study, show_invalid: bool = False) -> None:
-    """Print the study's table, the published figures of its rows, and the notes on both."""
-    rows = study.rows()
-    table = _without_unused_columns(brief_table(study, rows, show_invalid), rows)
-    is_plain = not console.is_terminal
-    print_whole(console, to_terminal(table, is_plain))
+def print_study(
+    console: Console, study: Study, show_invalid: bool = False, all_notes: bool = False, sort: Column | None = None
+) -> None:
+    """Print the study's answer in short, its table, the published figures of its rows, and the notes on both."""
+    rows = study.rows() if sort is None else sort_rows(study.rows(), sort)
+    print_in_short(console, study, rows)
+    show_on_terminal(console, _table_of(study, rows, "brief", show_invalid).condensed(), study.folder, all_notes)
     published = [row for row in rows if row.architecture.reported]
     if published:
         _print_published(console, published)
-    print_notes(console, [*explain_signs(table, is_plain), *table.notes.all])
-    if published:
         print_notes(console, describe_published([(row.name, row.architecture) for row in rows]))
         console.print(
             f"[dim]- {study.folder / 'table.md'} lists the source of each published figure.[/]", highlight=False
         )
+
+
+def print_in_short(console: Console, study: Study, rows: Sequence[Row]) -> None:
+    """Print the answer in short, if the study has one."""
+    lines = answer_in_short(study, rows)
+    if not lines:
+        return
+    shown = RichTable(
+        title="\n[bold]In short", title_justify="left", box=None, pad_edge=False, show_header=False, highlight=False
+    )
+    shown.add_column(no_wrap=True)
+    shown.add_column(overflow="fold")
+    for line in (*lines, Line("next", what_next(study, rows, lines))):
+        shown.add_row(f"[bold]{line.role}[/]", escape(line.text))
+    console.print(shown)
+    if any(sign in line.text for line in lines for sign in SIGN_OF_CHANGE.values() if sign):
+        print_notes(console, [SIGNS])
 
 
 def print_written(console: Console, folder: Path, paths: Sequence[Path]) -> None:

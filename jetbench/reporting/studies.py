@@ -105,7 +105,7 @@ def rows_of_studies(studies: Sequence[Study], merge_seeds: bool = True) -> list[
     quoted = {row.name: row for row in rows if not row.records}
     names = [row.name for row in rows if row.records]
     measured = [
-        Row(f"{row.name} [{row.study}]", row.architecture, row.records, row.study) if names.count(row.name) > 1 else row
+        replace(row, name=f"{row.name} [{row.study}]") if names.count(row.name) > 1 else row
         for row in rows
         if row.records
     ]

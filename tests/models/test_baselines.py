@@ -37,7 +37,11 @@ def outputs_of(model: nn.Module, images: Tensor) -> tuple[Tensor, ...]:
     return found if isinstance(found, tuple) else (found,)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    # FCN-8s has 134 million parameters.
+    "name",
+    [pytest.param(name, marks=[pytest.mark.slow] * (name == "fcn8s")) for name in NAMES],
+)
 def test_a_baseline_segments_images_of_any_size_and_all_of_it_learns(name: BaselineName) -> None:
     torch.manual_seed(0)
     model = build_model(load_architecture(name), CLASSES, (64, 64))

@@ -29,6 +29,7 @@ from jetbench.records.measurement import NetworkPart
 from jetbench.records.record import DatasetInfo, Failure, Record
 from jetbench.records.verdict import judge
 from jetbench.reporting import units
+from jetbench.reporting.questions.in_short import SIGNS, answer_in_short
 from jetbench.reporting.studies import Study
 from jetbench.reporting.tables.columns import COLUMNS, LAYOUTS, Column, Value
 from jetbench.reporting.tables.footnotes import on_one_line
@@ -66,7 +67,7 @@ def render(data: dict[str, Any]) -> str:
         .replace("&", "\\u0026")
     )
     page = TEMPLATE.read_text(encoding="utf-8")
-    return page.replace("{{TITLE}}", escape(data["title"])).replace("{{DATA}}", text)
+    return page.replace("{{TITLE}}", escape(data["title"])).replace("{{SIGNS}}", SIGNS).replace("{{DATA}}", text)
 
 
 def describe_study(study: Study, show_invalid: bool = False) -> dict[str, Any]:
@@ -84,6 +85,7 @@ def describe_study(study: Study, show_invalid: bool = False) -> dict[str, Any]:
     return {
         "title": study.title,
         "subtitle": f"{units.counted(len(rows), 'row')}; {info.describe() if info else 'profiles alone'}",
+        "answer": [[line.role, line.text] for line in answer_in_short(study, study.rows())],
         "columns": [_column(column) for column in columns],
         "rows": [_row(row, columns, axes, *cells[id(row)]) for row in rows],
         "details": {_id_of(row): _details(row, study, whole) for row, whole in zip(rows, every, strict=True)},
@@ -112,7 +114,7 @@ def _column(column: Column) -> dict[str, Any]:
         "short": column.brief,
         "kind": KINDS[column.kind],
         "better": column.better,
-        "numeric": column.text is None,
+        "numeric": column.is_number,
     }
 
 
@@ -124,7 +126,7 @@ def _placed(table: Table, rows: Sequence[Row]) -> dict[int, tuple[str, bool, tup
     """For each row (by id) its group, whether it is on the group's front, and the marks of its cells."""
     waiting: dict[str, list[Row]] = {}
     for row in rows:
-        waiting.setdefault(on_one_line(row.label), []).append(row)
+        waiting.setdefault(on_one_line(row.listed), []).append(row)
     places = {}
     for section in table.sections:
         for placed in section.rows:
@@ -143,15 +145,15 @@ def _row(
 ) -> dict[str, Any]:
     values, texts = {}, {}
     for column, mark in zip(columns, marks, strict=True):
-        if column.text is not None:
-            texts[column.name] = column.cell(row)
-        elif (value := column.read(row)) is not None:
+        if (value := column.value(row)) is not None:
             values[column.name] = _value(column, value, row, mark)
+        elif column.text is not None:
+            texts[column.name] = column.cell(row)
     doubt = "; ".join(filter(None, (_doubt(row), "approximate" if "\N{ALMOST EQUAL TO}" in row.label else "")))
     changes = {key: value for key, value in row.records[0].changes.items() if key != SEED}
     return {
         "id": _id_of(row),
-        "label": row.label,
+        "label": row.listed,
         "kind": describe_kind(row.architecture),
         "family": _family(row),
         "front": is_front,

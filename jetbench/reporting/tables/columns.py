@@ -5,7 +5,7 @@ import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from jetbench.errors import SpecError
 from jetbench.network.operations import BYTES, add_up
@@ -38,6 +38,11 @@ of one network differed by up to 13 % in the ablation (reports/LOG.md, 2026-11-2
 BETWEEN_SESSIONS = 0.15
 """Smallest relative half width of a change of latency between studies: one network, on one processor, was 13 % slower
 an hour later (reports/LOG.md, 2026-11-28). Measuring in turn (`jetbench profile A B`) detects far smaller changes."""
+
+
+Certainty = Literal["significant", "not significant", "undecided"]
+SIGN_OF_CHANGE: dict[Certainty, str] = {"significant": "", "not significant": " =", "undecided": " ?"}
+CHANGES = ("val-change", "latency-change")
 
 
 @dataclass(frozen=True)
@@ -152,10 +157,16 @@ class Column:
         """The text of a table cell: a number with its spread over seeds, words, or a dash."""
         if self.text is not None:
             return self.text(row)
-        value = self.read(row)
+        value = self.value(row)
         if value is None:
             return units.MISSING
         return self.show(value.number) + (f" \N{PLUS-MINUS SIGN} {self.show(value.spread)}" if value.spread else "")
+
+    def value(self, row: Row) -> Value | None:
+        """The value of a row, read once."""
+        if self.name not in row.known:
+            row.known[self.name] = self.read(row)
+        return cast("Value | None", row.known[self.name])
 
     @property
     def brief(self) -> str:
@@ -355,6 +366,49 @@ def _estimated(profile: Profile) -> float | None:
     return profile.estimate.seconds if profile.estimate else None
 
 
+def _change_of(name: str) -> Callable[[Row], Value | None]:
+    """The change of a column against the base of the study: relative, or a difference of mIoU, with its interval.
+
+    None for the base itself, and where one of the two numbers is missing.
+    """
+
+    def read(row: Row) -> Value | None:
+        column = BY_NAME[name]
+        old = column.value(row.base) if row.base is not None and not row.is_base else None
+        new = column.value(row)
+        if old is None or new is None or not old.number:
+            return None
+        over = 1.0 if column.is_score else old.number
+        amount = (new.number - old.number) / over
+        if not (old.has_interval and new.has_interval):
+            return Value(amount)
+        half = half_of_difference(*sorted((old, new), key=lambda each: each.number)) / over
+        return Value(amount, amount - half, amount + half)
+
+    return read
+
+
+def describe_change(change: Value | None, unit: str = "") -> str:
+    """A change against the base, with a sign for one that is not significant or that cannot be decided."""
+    if change is None:
+        return units.MISSING
+    places = 0 if unit else 1
+    amount = round(100 * change.number, places)
+    text = f"{amount:+.{places}f}{unit}" if amount else f"0{unit}"
+    return text + SIGN_OF_CHANGE[certainty_of(change)]
+
+
+def _change_cell(row: Row, name: str, unit: str = "") -> str:
+    return describe_change(BY_NAME[name].value(row), unit)
+
+
+def certainty_of(change: Value) -> Certainty:
+    """Whether the 95 % interval of a change contains 0; `undecided` if the interval is unknown."""
+    if change.low is None or change.high is None:
+        return "undecided"
+    return "not significant" if change.low <= 0 <= change.high else "significant"
+
+
 def _of_first(describe: Callable[[Record], str]) -> Callable[[Row], str]:
     return lambda row: describe(row.records[0]) if row.records else units.MISSING
 
@@ -437,6 +491,17 @@ COLUMNS: tuple[Column, ...] = (
         noun="bytes of memory",
     ),
     _score_column("val", "val mIoU best (%)", lambda t: t.best.counts.miou, short="val %", axis="best validation mIoU"),
+    Column(
+        "val-change",
+        "val mIoU against the base (points)",
+        "measured",
+        "trained",
+        read=_change_of("val"),
+        unit=units.CHANGE,
+        text=lambda row: _change_cell(row, "val-change"),
+        short="vs base",
+        holds_numbers=True,
+    ),
     _score_column("val-last", "val mIoU last (%)", lambda t: t.last.counts.miou),
     _score_column("test", "test mIoU (%)", lambda t: t.test.miou, short="test %"),
     _measured_column(
@@ -448,6 +513,17 @@ COLUMNS: tuple[Column, ...] = (
         short="ms",
         axis="latency of one image, median",
         key="ms",
+    ),
+    Column(
+        "latency-change",
+        "latency against the base (%)",
+        "measured",
+        "measured",
+        read=_change_of("latency"),
+        unit=units.CHANGE,
+        text=lambda row: _change_cell(row, "latency-change", " %"),
+        short="vs base",
+        holds_numbers=True,
     ),
     _measured_column("p90", "p90 (ms)", units.MILLISECONDS, _percentile(90)),
     _measured_column("p99", "p99 (ms)", units.MILLISECONDS, _percentile(99)),
@@ -519,10 +595,14 @@ REPORTED = tuple(f"reported-{name}" for name in QUANTITIES)
 LAYOUTS: dict[str, tuple[str, ...]] = {
     # Table 1 of the paper, plus the accuracy, which it leaves out.
     "paper": ("input", "pretrained", "augmentation", "parameters-m", "eq2-g", "fps", "test"),
-    "brief": ("parameters", "macs", "val", "test", "latency", "fps", "fps-e2e", "memory", "power", "verdict"),
+    "brief": (
+        *("parameters", "macs", "val", "val-change", "test", "latency", "latency-change", "fps", "fps-e2e", "memory"),
+        *("power", "verdict"),
+    ),
     "wide": (
-        *("seeds", "parameters", "macs", "flops", "eq2", "val", "val-last", "test", "latency", "p90", "p99"),
-        *("fps", "fps-e2e", "memory", "power", "energy", "verdict", *REPORTED),
+        *("seeds", "parameters", "macs", "flops", "eq2", "val", "val-change", "val-last", "test"),
+        *("latency", "latency-change", "p90", "p99", "fps", "fps-e2e", "memory", "power", "energy", "verdict"),
+        *REPORTED,
     ),
     # The time of trainings by phase, and how busy their threads were.
     "training": (
@@ -544,6 +624,17 @@ def find_columns(names: Sequence[str]) -> tuple[Column, ...]:
     if len(set(names)) < len(names):
         raise SpecError(f"a column is named twice: {', '.join(names)}; name each once")
     return tuple(BY_NAME[name] for name in names)
+
+
+def columns_of_layout(layout: str, rows: Sequence[Row]) -> tuple[Column, ...]:
+    """The columns of a layout that can have a value: published figures need some, changes need a base."""
+    has_reported = any(row.architecture.reported for row in rows)
+    has_base = any(row.base is not None for row in rows)
+    return tuple(
+        BY_NAME[name]
+        for name in LAYOUTS[layout]
+        if (has_reported or name not in REPORTED) and (has_base or name not in CHANGES)
+    )
 
 
 def class_columns(rows: Sequence[Row]) -> tuple[Column, ...]:

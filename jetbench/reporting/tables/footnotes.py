@@ -21,10 +21,14 @@ from jetbench.reporting.tables.rows import Row
 
 @dataclass(frozen=True)
 class Notes:
-    """The notes under a table, one line each: `essential` ones that every format shows, and further `details`."""
+    """The notes under a table, one line each: `essential` ones that every file shows, and further `details`.
+
+    `brief` are those that a terminal shows, which are shorter; without any it shows the first essential ones.
+    """
 
     essential: tuple[str, ...]
     details: tuple[str, ...] = ()
+    brief: tuple[str, ...] = ()
 
     @property
     def all(self) -> tuple[str, ...]:
@@ -40,14 +44,17 @@ def footnotes(rows: Sequence[Row], columns: Sequence[Column], show_invalid: bool
     named = [(row.name, row.architecture) for row in rows]
     lines: list[str] = []
     details: list[str] = []
+    brief: list[str] = []
     busy = _busiest(records) if measured else None
     if busy is not None:
         lines.append(f"BUSY MACHINE: {busy}. Do not trust the latencies and FPS.")
+        brief.append(lines[-1])
     trainings = [record for record in records if record.dataset is not None]  # the others are profiles alone
     if trained or not measured:
         lines += [f"Data: {data}." for data in dict.fromkeys(record.data.describe() for record in trainings)]
     if trained and trainings:
         lines += _describe_trainings(rows, trainings)
+        brief += _trained_in_brief(rows, trainings)
         details += dict.fromkeys(_describe_scoring(record) for record in trainings)
     if trainings and any(column.name in TRAINING_TIMES for column in columns):
         lines += _describe_training_times(trainings)
@@ -55,6 +62,7 @@ def footnotes(rows: Sequence[Row], columns: Sequence[Column], show_invalid: bool
         details += _describe_counting(records)
     if measured:
         lines += [*_describe_measuring(records), *_describe_unprofiled(records)]
+        brief += _measured_in_brief(records)
         details += _describe_machine_state(records)
     lines += _describe_times(records)
     for row in rows:
@@ -70,7 +78,7 @@ def footnotes(rows: Sequence[Row], columns: Sequence[Column], show_invalid: bool
             "assumptions."
         )
     details += approximate
-    return Notes(tuple(map(on_one_line, lines)), tuple(map(on_one_line, details)))
+    return Notes(*(tuple(map(on_one_line, each)) for each in (lines, details, brief)))
 
 
 def _describe_scoring(record: Record) -> str:
@@ -98,6 +106,26 @@ def _describe_trainings(rows: Sequence[Row], records: Sequence[Record]) -> list[
         f"Training: {describe_trainings(records)}; seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}.",
         f"{spread}All networks were trained from random weights{without}, with this recipe instead of their own.",
     ]
+
+
+def _trained_in_brief(rows: Sequence[Row], records: Sequence[Record]) -> list[str]:
+    """Data, recipe and seeds, for a terminal."""
+    data = " or ".join(dict.fromkeys(f"{r.data.name} {format_size(r.data.size)}" for r in records))
+    counts = sorted({len(row.trainings) for row in rows if row.trainings})
+    if not counts:
+        return []
+    several = f"mean of {' or '.join(map(str, counts))} trainings \N{PLUS-MINUS SIGN} standard deviation"
+    return [f"mIoU on {data}: {several if counts[-1] > 1 else 'one training per row'}; {describe_trainings(records)}."]
+
+
+def _measured_in_brief(records: Sequence[Record]) -> list[str]:
+    """How and where latencies were measured, for a terminal."""
+    profiles = [record.profile for record in records if record.profile]
+    if not profiles:
+        return _describe_unprofiled(records)
+    where = " or ".join(dict.fromkeys(f"{p.environment.device}, {p.environment.cpu}" for p in profiles))
+    how = " or ".join(dict.fromkeys(record.profiling_config.describe() for record in records if record.profile))
+    return [f"Latency: median of one image, {how}, on {where}."]
 
 
 def _describe_training_times(records: Sequence[Record]) -> list[str]:

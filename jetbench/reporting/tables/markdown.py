@@ -8,11 +8,13 @@ from jetbench.reporting.tables.footnotes import on_one_line
 from jetbench.reporting.tables.table import KINDS, Cell, Table
 
 
-def to_markdown(table: Table) -> str:
-    """A page: title, table with the class of each number under its heading, notes, sources."""
+def to_markdown(table: Table, above: Sequence[str] = ()) -> str:
+    """A page: title, the items `above`, table with the class of each number in its heading, notes, sources."""
     headings = [table.heading, *(with_kind(column) for column in table.columns)]
     alignment = [":--", *("--:" if column.is_number else ":--" for column in table.columns)]
-    lines = [f"# {_escape_tags(table.title)}", "", _pipe(headings), _pipe(alignment)]
+    lines = [f"# {_escape_tags(table.title)}", ""]
+    lines += [*(f"- {_escape_tags(on_one_line(item))}" for item in above), ""] if above else []
+    lines += [_pipe(headings), _pipe(alignment)]
     for section in table.sections:
         if section.label:
             lines.append(_pipe([f"*{_escape_markdown(section.label)}*", *[""] * len(table.columns)]))

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -19,12 +19,18 @@ WORST: tuple[Level, ...] = ("valid", "not measured", "suspect", "invalid")
 
 @dataclass(frozen=True)
 class Row:
-    """One network with one training recipe: a record for each seed; no records for a baseline that is only quoted."""
+    """One network with one training recipe: a record for each seed; no records for a baseline that is only quoted.
+
+    `base` is the row that a study's variants change. The base itself has it, too; None if the study has no base or one
+    row alone. `known` holds the values that columns have read: a base is read for each other row.
+    """
 
     name: str
     architecture: AnyArchitecture
     records: tuple[Record, ...] = ()
     study: str = ""
+    base: "Row | None" = field(default=None, compare=False, repr=False)
+    known: dict[str, Any] = field(default_factory=dict, init=False, compare=False, repr=False)
 
     @property
     def trainings(self) -> tuple[TrainingResult, ...]:
@@ -40,6 +46,11 @@ class Row:
     def level(self) -> Level:
         """The worst verdict of the row's profiles; valid if it has none."""
         return max((judge(profile).level for profile in self.profiles), key=WORST.index, default="valid")
+
+    @property
+    def is_base(self) -> bool:
+        """True if the other rows of its study are changes of this one."""
+        return self.base is not None and bool(self.records) and self.base.records[0].key == self.records[0].key
 
     @property
     def is_failed(self) -> bool:
@@ -66,6 +77,11 @@ class Row:
         state = f" ({self._state})" if self._state else ""
         doubt = {"suspect": " (?)", "invalid": " (INVALID)"}.get(self.level, "")
         return self.name + (quoted or mark_of(self.architecture)) + state + doubt
+
+    @property
+    def listed(self) -> str:
+        """The label in a table, which also marks the base."""
+        return f"{self.label} (base)" if self.is_base else self.label
 
     def without_invalid(self) -> "Row":
         """The same row without its invalid profiles; trainings and counts stay."""
@@ -102,7 +118,16 @@ def rows_of(records: Sequence[Record], study: str = "", merge_seeds: bool = True
                 break
         else:
             alike.append([record])
-    return _tell_settings([_row(group, study) for alike in groups.values() for group in alike])
+    return _with_base(_tell_settings([_row(group, study) for alike in groups.values() for group in alike]))
+
+
+def _with_base(rows: Sequence[Row]) -> list[Row]:
+    """The same rows with the one that the others change first; as they are if there is not exactly one."""
+    unchanged = [row for row in rows if all(r.kind == "training" and not set(r.changes) - {SEED} for r in row.records)]
+    if len(unchanged) != 1 or len(rows) < 2:
+        return list(rows)
+    (base,) = unchanged
+    return [replace(row, base=base) for row in (base, *(row for row in rows if row is not base))]
 
 
 def _tell_settings(rows: Sequence[Row]) -> list[Row]:

@@ -9,15 +9,17 @@ from jetbench.reporting import units
 from jetbench.reporting.tables.columns import (
     BETWEEN_SESSIONS,
     BY_NAME,
+    CHANGES,
     ENOUGH_PROCESSES,
     REPEATABILITY,
     REPEATABILITY_OF_FEW,
+    SIGN_OF_CHANGE,
     Column,
     NumberClass,
     Value,
 )
 from jetbench.reporting.tables.footnotes import Notes, footnotes, on_one_line, sources
-from jetbench.reporting.tables.protocol import describe_differences, group_rows
+from jetbench.reporting.tables.protocol import Group, describe_differences, group_rows
 from jetbench.reporting.tables.ranking import Mark, Ranking, front_of_significant, rank
 from jetbench.reporting.tables.rows import Row
 
@@ -98,6 +100,10 @@ class Table:
         """The same table with only the columns of those names."""
         return self._with_columns([n for n, column in enumerate(self.columns) if column.name in names])
 
+    def without(self, names: Sequence[str]) -> "Table":
+        """The same table without the columns of those names."""
+        return self._with_columns([n for n, column in enumerate(self.columns) if column.name not in names])
+
     def _with_columns(self, kept: Sequence[int]) -> "Table":
         sections = tuple(
             Section(s.label, tuple(replace(row, cells=tuple(row.cells[n] for n in kept)) for row in s.rows))
@@ -105,20 +111,42 @@ class Table:
         )
         return replace(self, columns=tuple(self.columns[n] for n in kept), sections=sections)
 
-    def without_empty_columns(self) -> "Table":
-        """The same table without empty columns; a note lists them."""
+    def condensed(self) -> "Table":
+        """The same table without empty columns, which a note lists; columns that are equal in all rows become one."""
         kept = [n for n in range(len(self.columns)) if any(row.cells[n].text != units.MISSING for row in self.rows)]
         dropped = [column.heading for n, column in enumerate(self.columns) if n not in kept]
-        if not dropped:
-            return self
-        note = f"Not measured, so the column is left out: {', '.join(dropped)}."
-        notes = Notes(self.notes.essential, (*self.notes.details, note))
-        return replace(self._with_columns(kept), notes=notes)
+        notes = self.notes
+        if dropped:
+            note = f"Not measured, so the column is left out: {', '.join(dropped)}."
+            notes = replace(notes, details=(*notes.details, note))
+        shown: list[int] = []
+        columns = list(self.columns)
+        for n in kept:
+            twin = next((first for first in shown if self._are_equal(first, n)), None)
+            if twin is None:
+                shown.append(n)
+            else:
+                headings = (
+                    f"{columns[twin].heading} = {columns[n].heading}",
+                    f"{columns[twin].brief} = {columns[n].brief}",
+                )
+                columns[twin] = replace(columns[twin], heading=headings[0], short=headings[1])
+        return replace(self, columns=tuple(columns), notes=notes)._with_columns(shown)
+
+    def _are_equal(self, first: int, second: int) -> bool:
+        """True if two columns of one unit and class have the same numbers in all of several rows."""
+        one, other = self.columns[first], self.columns[second]
+        return (
+            len(self.rows) > 1
+            and (one.unit, one.kind, one.is_number, one.text) == (other.unit, other.kind, True, None)
+            and all(row.cells[first].text == row.cells[second].text for row in self.rows)
+        )
 
 
 def believed(rows: Sequence[Row]) -> list[Row]:
     """Rows without the measurements of invalid profiles; trainings and counts stay."""
-    return [row.without_invalid() for row in rows]
+    bases = {id(row.base): row.base.without_invalid() for row in rows if row.base is not None}
+    return [replace(row.without_invalid(), base=bases.get(id(row.base))) for row in rows]
 
 
 def build_table(
@@ -144,7 +172,7 @@ def build_table(
     needs = list(dict.fromkeys(column.needs for column in columns if column.needs is not None))
     # A baseline that is only quoted has values in reported columns only.
     quoted = [row for row in shown if not row.records and any(column.kind == "reported" for column in columns)]
-    groups = group_rows([row for row in shown if row.records], needs)
+    groups = [_with_own_base(group) for group in group_rows([row for row in shown if row.records], needs)]
     notes = footnotes(rows, columns, show_invalid)
     warning: tuple[str, ...] = ()
     if len(groups) > 1:
@@ -161,9 +189,30 @@ def build_table(
         sections = [*sections[:-1], Section(sections[-1].label, (*sections[-1].rows, *plain))] if sections else []
         sections = sections or [Section("", plain)]
     marks = _describe_marks(sections, columns, problems, len({row.study for row in shown if row.profiles}))
-    notes = Notes((*warning, *marks, *notes.essential), notes.details)
+    brief = (*warning, *_marks_in_brief(sections), *notes.brief)
+    notes = Notes((*warning, *marks, *notes.essential), notes.details, brief)
     cited = sources(rows) if any(column.kind == "reported" for column in columns) else []
     return Table(title, tuple(columns), tuple(sections), notes, tuple(cited))
+
+
+def sort_rows(rows: Sequence[Row], column: Column) -> list[Row]:
+    """Rows by a column, the best first, words by the alphabet; those without a value come last in their order."""
+    if column.text is not None and not column.holds_numbers:
+        return sorted(rows, key=lambda row: (column.cell(row) == units.MISSING, column.cell(row)))
+    sign = -1 if column.better == "high" else 1
+    values = {id(row): column.value(row) for row in rows}
+
+    def place(row: Row) -> tuple[bool, float]:
+        value = values[id(row)]
+        return (value is None, sign * value.number if value is not None else 0.0)
+
+    return sorted(rows, key=place)
+
+
+def _with_own_base(group: Group) -> Group:
+    """The same group; rows whose base is in another group, measured otherwise, do not compare with it."""
+    bases = {id(row.base) for row in group.rows if row.is_base}
+    return replace(group, rows=tuple(row if id(row.base) in bases else replace(row, base=None) for row in group.rows))
 
 
 def _section(label: str, rows: Sequence[Row], columns: Sequence[Column], problems: dict[str, str]) -> Section:
@@ -171,7 +220,7 @@ def _section(label: str, rows: Sequence[Row], columns: Sequence[Column], problem
     for column in columns:
         ranking = Ranking((None,) * len(rows))
         if column.better:
-            ranking = rank([_rankable(row, column) for row in rows], column.better)
+            ranking = rank([rankable(row, column) for row in rows], column.better)
         if ranking.problem:
             problems[column.heading] = ranking.problem
         rankings.append(ranking)
@@ -181,7 +230,7 @@ def _section(label: str, rows: Sequence[Row], columns: Sequence[Column], problem
         label,
         tuple(
             TableRow(
-                on_one_line(row.label),
+                on_one_line(row.listed),
                 tuple(
                     Cell(on_one_line(column.cell(row)), ranking.marks[number])
                     for column, ranking in zip(columns, rankings, strict=True)
@@ -193,21 +242,34 @@ def _section(label: str, rows: Sequence[Row], columns: Sequence[Column], problem
     )
 
 
-def _rankable(row: Row, column: Column) -> Value | None:
+def rankable(row: Row, column: Column) -> Value | None:
     """The value to rank in a column; None for a row that failed, is invalid, or (for accuracies) ended early."""
     if row.level == "invalid" or row.is_failed or (column.needs == "trained" and row.is_stopped):
         return None
-    return column.read(row)
+    return column.value(row)
 
 
 def front(rows: Sequence[Row]) -> set[int]:
     """Numbers of the rows Pareto-optimal in latency and validation mIoU, see `ranking.front_of_significant`."""
     points = []
     for number, row in enumerate(rows):
-        latency, miou = (_rankable(row, BY_NAME[name]) for name in ("latency", "val"))
+        latency, miou = (rankable(row, BY_NAME[name]) for name in ("latency", "val"))
         if latency and miou:
             points.append((number, (latency, miou)))
     return {points[at][0] for at in front_of_significant([values for _, values in points])}
+
+
+def _marks_in_brief(sections: Sequence[Section]) -> list[str]:
+    """The signs that a table has, in one line for a terminal."""
+    rows = [row for section in sections for row in section.rows]
+    texts = [cell.marked for row in rows for cell in row.cells]
+    weights = {cell.weight for row in rows for cell in row.cells}
+    parts = ["Bold: best"] * ("bold" in weights) + ["underlined: second"] * ("underlined" in weights)
+    parts += [f"{TIE}: not significantly different (95 %)"] * any(text.endswith(f" {TIE}") for text in texts)
+    parts += ["?: undecided, from one training"] * any(text.endswith(SIGN_OF_CHANGE["undecided"]) for text in texts)
+    parts += ["bold name: Pareto-optimal in latency and val mIoU"] * any(row.is_on_front for row in rows)
+    parts += ["(?): suspect profile"] * any("(?)" in row.name for row in rows)
+    return [f"{'; '.join(parts)}."] if parts else []
 
 
 def _describe_marks(
@@ -226,6 +288,15 @@ def _describe_marks(
         if any(mark.is_tie for mark in marks):
             line += f"; {TIE}: not significantly different from the other rows of that place (95 %)"
         lines.append(line + ".")
+    changes = [at for at, column in enumerate(columns) if column.name in CHANGES]
+    signs = {row.cells[at].text[-2:] for row in rows for at in changes}
+    if changes:
+        line = "Against the base: the change of a row; of mIoU in points"
+        line += f"; {TIE}: not significant (95 %)" if SIGN_OF_CHANGE["not significant"] in signs else ""
+        line += "; ?: undecided, because a row was trained once" if SIGN_OF_CHANGE["undecided"] in signs else ""
+        lines.append(line + ".")
+    if any("(?)" in row.name for row in rows):
+        lines.append("(?): the profile of the row is suspect, for the reason given below.")
     if profiled_studies and any(column.name in ("latency", "fps", "fps-e2e") for column in columns):
         line = (
             f"The uncertainty of a latency is at least {100 * REPEATABILITY:g} % to each side, and at least "

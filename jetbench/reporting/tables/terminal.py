@@ -1,10 +1,19 @@
 """A table on a terminal."""
 
+from pathlib import Path
+
+from rich.console import Console
 from rich.markup import escape as escape_markup
 from rich.table import Table as RichTable
 
+from jetbench.reporting.tables.columns import CHANGES
 from jetbench.reporting.tables.table import Cell, Table
+from jetbench.reporting.terminal import print_notes, print_whole
 
+MOST_NOTES = 4
+LEAST_NAME = 16  # letters of a name's column; longer names wrap where nothing else is left to leave out
+KEPT = ("val", *CHANGES[:1], "latency", *CHANGES[1:], "test", "parameters", "macs")
+"""The columns that a narrow terminal leaves out last, the last one first."""
 PLAIN = {"bold": " *", "underlined": " +", "": ""}
 
 
@@ -13,6 +22,43 @@ def explain_signs(table: Table, is_plain: bool) -> list[str]:
     weights = {cell.weight for row in table.rows for cell in row.cells}
     signs = [sign for weight, sign in (("bold", "* is bold"), ("underlined", "+ underlined")) if weight in weights]
     return [f"Without colours: {', '.join(signs)}."] if is_plain and signs else []
+
+
+def show_on_terminal(console: Console, table: Table, folder: Path | None = None, all_notes: bool = False) -> None:
+    """Print a table with its notes. On a terminal it has the columns that fit; a pipe gets all of them.
+
+    Args:
+        console: where to print.
+        table: what to print.
+        folder: of the study, whose table.md has every column and note.
+        all_notes: print all notes in place of the four that matter most.
+    """
+    is_plain = not console.is_terminal
+    shown = table if is_plain else _fitted(console, table)
+    print_whole(console, to_terminal(shown, is_plain))
+    left_out = [column.heading for column in table.columns if column.name not in {c.name for c in shown.columns}]
+    where = f"; {folder / 'table.md'} has them" if folder is not None else ""
+    notes = [f"Left out at {console.width} columns: {', '.join(left_out)}{where}."] if left_out else []
+    brief = table.notes.brief or table.notes.essential
+    if all_notes or (len(brief) <= MOST_NOTES and set(table.notes.all) <= set(brief)):
+        notes += table.notes.all
+    else:
+        rest = len(table.notes.all)
+        notes += [*brief[: MOST_NOTES - len(notes)], f"--notes shows all {rest} notes{where.replace('; ', ', ')}."]
+    print_notes(console, [*explain_signs(shown, is_plain), *notes])
+
+
+def _fitted(console: Console, table: Table) -> Table:
+    """The table without the columns that matter least, until a line of it fits the terminal."""
+    shown = table
+    while len(shown.columns) > 1:
+        needed = console.measure(to_terminal(shown), options=console.options.update(width=10_000)).maximum
+        if needed <= console.width:
+            break
+        names = [column.name for column in shown.columns]
+        least = max(names, key=lambda name: (KEPT.index(name) if name in KEPT else len(KEPT), names.index(name)))
+        shown = shown.without((least,))
+    return shown
 
 
 def to_terminal(table: Table, is_plain: bool = False) -> RichTable:

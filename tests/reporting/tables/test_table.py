@@ -14,7 +14,7 @@ from jetbench.records.measurement import Watch
 from jetbench.records.record import Record
 from jetbench.reporting.report import write_tables
 from jetbench.reporting.studies import study_of
-from jetbench.reporting.tables.columns import COLUMNS, LAYOUTS, TRAINING_TIMES, find_columns
+from jetbench.reporting.tables.columns import CHANGES, COLUMNS, LAYOUTS, TRAINING_TIMES, columns_of_layout, find_columns
 from jetbench.reporting.tables.csv import to_csv
 from jetbench.reporting.tables.footnotes import Notes
 from jetbench.reporting.tables.frame import frame
@@ -22,8 +22,8 @@ from jetbench.reporting.tables.html import to_html
 from jetbench.reporting.tables.latex import to_latex
 from jetbench.reporting.tables.markdown import to_markdown
 from jetbench.reporting.tables.rows import rows_of
-from jetbench.reporting.tables.table import Section, Table, TableRow, build_table, front
-from jetbench.reporting.tables.terminal import to_terminal
+from jetbench.reporting.tables.table import Section, Table, TableRow, build_table, front, sort_rows
+from jetbench.reporting.tables.terminal import show_on_terminal, to_terminal
 from jetbench.spec.profiling import ProfilingConfig
 from jetbench.spec.training import TrainingConfig
 from tests.made_up import DATASET, ENVIRONMENT, failed, latency, profile, record, training
@@ -341,7 +341,7 @@ def test_the_frame_is_in_si_units_with_nothing_for_what_was_not_measured() -> No
 
 
 def latex(records: list[Record], title: str = "title", names: tuple[str, ...] = LAYOUTS["brief"]) -> str:
-    return to_latex(build_table(rows_of(records), find_columns(names), title, True).without_empty_columns())
+    return to_latex(build_table(rows_of(records), find_columns(names), title, True).without(CHANGES).condensed())
 
 
 NASTY = 'a_b & 50% $x$ #1 {c} ~d ^e \\f <g> |h| "i" \N{EM DASH} \N{GREEK SMALL LETTER TAU} \N{SNOWMAN}'
@@ -499,3 +499,63 @@ def test_each_format_heads_the_names_of_the_rows_with_what_they_name() -> None:
     assert '<th scope="col">claim &amp; more</th>' in to_html(table)
     assert r"claim \& more \\" in to_latex(table)
     assert to_csv(table).startswith("group,claim & more\n")
+
+
+def test_the_base_stands_first_and_the_others_say_how_they_differ_from_it() -> None:
+    def changed(name: str, miou: float, latency_s: float) -> Record:
+        return record(name, miou, latency_s, changes={"groups": name}, fingerprint=name)
+
+    rows = rows_of([changed("fast", 0.4, 0.005), record("base", 0.5, 0.01), changed("same", 0.5, 0.0101)])
+    names = ("val", "val-change", "latency", "latency-change")
+    table = build_table(rows, find_columns(names), "title")
+    assert [row.name for row in table.rows] == ["base (base)", "fast", "same"]
+    assert [[cell.text for cell in row.cells] for row in table.rows] == [
+        ["50.0", "\N{EM DASH}", "10.0", "\N{EM DASH}"],
+        ["40.0", "-10.0 ?", "5.00", "-50 %"],
+        ["50.0", "0 ?", "10.1", "+1 % ="],
+    ]
+    assert any(note.startswith("Against the base: ") for note in table.notes.essential)
+    alone = rows_of([changed("fast", 0.4, 0.005), changed("same", 0.5, 0.01)])
+    assert not {"val-change", "latency-change"} & {column.name for column in columns_of_layout("brief", alone)}
+
+
+def test_a_row_does_not_compare_with_a_base_of_another_machine() -> None:
+    elsewhere = profile(0.005, environment=ENVIRONMENT.model_copy(update={"cpu": "another processor"}))
+    rows = rows_of([record("base"), record("there", changes={"groups": 1}, fingerprint="there", profile=elsewhere)])
+    table = build_table(rows, find_columns(("latency", "latency-change")), "title", mixed=True)
+    assert [row.cells[1].text for row in table.rows] == ["\N{EM DASH}", "\N{EM DASH}"]
+
+
+def test_empty_columns_go_and_equal_ones_become_one() -> None:
+    made = different(record("a", 0.5), record("b", 0.6))
+    table = build_table(rows_of(made), find_columns(("val", "val-last", "power", "test")), "title").condensed()
+    assert [column.heading for column in table.columns] == ["val mIoU best (%) = val mIoU last (%) = test mIoU (%)"]
+    assert "power (W)" in table.notes.details[-1]
+    apart = build_table(rows_of(made[:1]), find_columns(("val", "val-last")), "title").condensed()
+    assert len(apart.columns) == 2
+
+
+def test_rows_are_sorted_by_a_column_the_best_first() -> None:
+    rows = rows_of(different(record("slow", 0.6, 0.02), record("fast", 0.5, 0.01), failed("neither")))
+    names = [[row.name for row in sort_rows(rows, find_columns([name])[0])] for name in ("latency", "val")]
+    assert names == [["fast", "slow", "neither"], ["slow", "fast", "neither"]]
+
+
+@pytest.mark.parametrize("width", [60, 80, 100, 200])
+def test_a_terminal_gets_the_columns_that_fit_and_no_broken_row(width: int) -> None:
+    made = different(
+        *(record(f"groups={n}", 0.5, 0.01 * n, changes={"groups": n}) for n in range(1, 4)), record("base")
+    )
+    rows = rows_of(made)
+    table = build_table(rows, columns_of_layout("brief", rows), "title").condensed()
+    screen = StringIO()
+    console = Console(file=screen, width=width, force_terminal=True, color_system=None)
+    show_on_terminal(console, table)
+    lines = screen.getvalue().splitlines()
+    assert max(map(len, lines)) <= width
+    assert sum(line.startswith("groups=") for line in lines) == 3
+    assert all("10.0" in line or "20.0" in line or "30.0" in line for line in lines if line.startswith("groups="))
+    said = [line for line in lines if line.startswith("- ")]
+    assert len(said) <= 5
+    assert said[-1].startswith("- --notes shows all")
+    assert any("Left out at" in line for line in said) == (width < 200)
