@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.markup import escape
 
 from jetbench.cli.app import (
     EXIT_FAILED_ROWS,
@@ -31,9 +32,10 @@ from jetbench.cli.options import (
     read_place,
     refused_here,
 )
-from jetbench.errors import DataError, StudyError
+from jetbench.errors import DataError, SpecError, StudyError
 
 if TYPE_CHECKING:
+    from jetbench.records.verdict import Level
     from jetbench.study.place import Place
 
 
@@ -64,12 +66,20 @@ def sweep(
         bool, typer.Option("--dry-run", help="List the variants with their counts; run nothing.")
     ] = False,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Run failed rows again.")] = False,
+    remeasure: Annotated[
+        str | None,
+        typer.Option(
+            metavar="VERDICTS",
+            help="Profile rows again whose profile is invalid, or invalid,suspect; nothing is trained.",
+        ),
+    ] = None,
 ) -> None:
     """Train and profile every variant of a sweep, then write tables and plots to reports/NAME.
 
     Run the same command again to continue a stopped sweep; finished rows are not repeated.
     """
     place = read_place(reports, jobs, ray, storage, wait)
+    levels = _read_verdicts(remeasure)
     changes = _dataset_of(name, dataset) | read_changes(settings) | device_changes(device, torch_device)
     plain = {"training.budget": budget, "training.loss": loss, "name": study}
     changes |= {key: value for key, value in plain.items() if value is not None}
@@ -80,7 +90,7 @@ def sweep(
             _list_variants(name, place, changes)
         return
 
-    from jetbench.reporting.report import print_study
+    from jetbench.reporting.report import describe_verdicts, print_study
     from jetbench.study.progress import BarView, LineView
     from jetbench.study.run import prepare_sweep
 
@@ -89,13 +99,14 @@ def sweep(
     view = BarView(console) if console.is_terminal else LineView(console)
     try:
         with view:
-            finished = prepared.run(view, retry_failed)
+            finished = prepared.run(view, retry_failed, levels)
     except (KeyboardInterrupt, StudyError) as error:
         with suppress(KeyboardInterrupt, StudyError, DataError, OSError):  # Ctrl-C again, or unreadable records
             if (partial := prepared.landed()) is not None:
                 print_study(console, partial)
             elif isinstance(error, KeyboardInterrupt):
                 console.print(f"No row has finished in {prepared.folder} yet.")
+            console.print(f"\n{prepared.tally()}.", highlight=False, soft_wrap=True)
         if isinstance(error, StudyError):
             raise
         say_stopped(f"\nStopped. Finished rows are kept in {prepared.folder}; run the same command again to continue.")
@@ -104,8 +115,20 @@ def sweep(
     console.print(
         f"\nWritten to {finished.folder}: table.md, table.tex, table.csv, records.jsonl and plots", soft_wrap=True
     )
-    if any(record.failure for record in finished.records):
+    doubt, all_are_invalid = describe_verdicts(finished.records)
+    if doubt:
+        console.print(f"[bold yellow]{escape(doubt)}[/]", highlight=False, soft_wrap=True)
+    if all_are_invalid or any(record.failure for record in finished.records):
         raise typer.Exit(EXIT_FAILED_ROWS)
+
+
+def _read_verdicts(text: str | None) -> tuple["Level", ...]:
+    """The verdicts of --remeasure."""
+    known: dict[str, Level] = {"invalid": "invalid", "suspect": "suspect"}
+    words = [word.strip() for word in text.split(",")] if text is not None else []
+    if any(word not in known for word in words):
+        raise SpecError(f"--remeasure {text}: expected invalid, suspect, or both: invalid,suspect")
+    return tuple(known[word] for word in words)
 
 
 def _dataset_of(name: str, dataset: str | None) -> dict[str, Any]:

@@ -93,6 +93,10 @@ class Executor(Protocol):
         """Number of variants that are worth running at once."""
 
     @property
+    def profiles_alone(self) -> bool:
+        """True if no training runs during a profile, because they share a machine."""
+
+    @property
     def wave(self) -> int:
         """Number of profiles that may wait to collect before they run, while trainings continue."""
 

@@ -120,6 +120,11 @@ class LocalExecutor:
         return min(PROFILES_A_SLOT * self._width, LARGEST_WAVE) if self._width > 1 else 0
 
     @property
+    def profiles_alone(self) -> bool:
+        """See `Executor`."""
+        return True
+
+    @property
     def width(self) -> int:
         """See `Executor`."""
         return self._width

@@ -307,6 +307,11 @@ class RayExecutor:
         return self._nodes
 
     @property
+    def profiles_alone(self) -> bool:
+        """See `Executor`: the device that profiles is a machine of its own."""
+        return False
+
+    @property
     def wave(self) -> int:
         """See `Executor`: profiles usually have a machine for themselves, so they do not wait for each other."""
         return 0

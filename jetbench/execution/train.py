@@ -45,7 +45,7 @@ def run_training(request: TrainRequest, report: Report) -> TrainReply:
     )
     metadata = {"jetbench": saved.model_dump_json(), **({"teacher": taught_by} if taught_by else {})}
     report(0.0, WAITING)
-    with machine_shared():
+    with machine_shared(lambda text: report(0.0, text)):
         report(0.0, "begins")
         # Not earlier: a waiting training would disturb the GPU that another job profiles meanwhile.
         model = model.to(device)

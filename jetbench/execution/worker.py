@@ -107,7 +107,7 @@ class Reporter:
 
     def __call__(self, share: float, text: str) -> None:
         """Report progress; on a full disk it is not written, and the job continues."""
-        now, waits = time.monotonic(), text == WAITING
+        now, waits = time.monotonic(), text.startswith(WAITING)
         changes = waits != (self._waits_since is not None)
         if self._waits_since is not None and not waits:
             self.waited_s += now - self._waits_since

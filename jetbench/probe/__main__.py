@@ -54,7 +54,7 @@ def main() -> int:
         threading.Thread(target=end_with_input, daemon=True).start()
     report = tell_json if arguments.progress_json else tell
     report(0.0, WAITING)
-    with machine_to_itself():
+    with machine_to_itself(lambda text: report(0.0, text)):
         findings = measure_all(arguments.bundle, arguments.processes or request["config"]["processes"], report)
     if findings is None:
         return 1

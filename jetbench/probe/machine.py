@@ -201,6 +201,16 @@ def keep_freed_memory() -> bool:
         return False
 
 
+def foreign_load(over_s: float) -> Optional[float]:
+    """Number of cores that other programs use now, measured over so many seconds; None if it cannot be known."""
+    before = (time.monotonic(), _busy_seconds(), own_seconds())
+    time.sleep(over_s)
+    after = (time.monotonic(), _busy_seconds(), own_seconds())
+    if before[1] is None or after[1] is None:
+        return None
+    return max(0.0, (after[1] - before[1] - (after[2] - before[2])) / (after[0] - before[0]))
+
+
 def own_seconds() -> float:
     """CPU seconds of this process and of all processes that it has started, both ended and live.
 

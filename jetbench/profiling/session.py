@@ -150,7 +150,7 @@ def profile_cases(
     for name in dict.fromkeys(case.config.power for case in cases):
         check_sensor(name)
     report(0.0, WAITING)
-    with machine_to_itself():
+    with machine_to_itself(lambda text: report(0.0, text)):
         report(0.0, "begins")
         profiles: dict[int, Profile] = {}
         groups: dict[tuple[object, ...], list[int]] = {}

@@ -269,6 +269,7 @@ class TrainingRow(Spec):
     """A variant of a sweep or search: its configuration and the result of its training.
 
     `weights` is the SHA-256 of its weights file. `origin` is the folder from which a search took the row over.
+    `job_seconds` is how long the job of each phase took, start-up included: for forecasts, no measurement of a network.
     """
 
     kind: Literal["training"] = "training"
@@ -287,6 +288,7 @@ class TrainingRow(Spec):
     weights: str | None = None
     failure: Failure | None = None
     origin: str | None = None
+    job_seconds: dict[Literal["train", "profile"], Duration] = Field(default_factory=dict)
     finished: Moment
 
     @model_validator(mode="after")
@@ -343,6 +345,7 @@ class Record(Spec):
     profile: Profile | None = None
     failure: Failure | None = None
     origin: str | None = None
+    job_seconds: dict[Literal["train", "profile"], Duration] = Field(default_factory=dict)
     finished: str
 
     @property

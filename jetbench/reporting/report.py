@@ -1,5 +1,6 @@
 """The report of a sweep: writes its tables and plots to the folder, and prints the table and the paths."""
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -8,6 +9,8 @@ from rich.markup import escape
 from rich.table import Table as RichTable
 
 from jetbench.files import write_whole
+from jetbench.records.record import Record
+from jetbench.records.verdict import judge
 from jetbench.reporting.pictures.plots import AT_THE_END, write_plots
 from jetbench.reporting.questions.in_short import SIGNS, Line, answer_in_short, what_next
 from jetbench.reporting.studies import Study
@@ -22,6 +25,7 @@ from jetbench.reporting.tables.rows import Row
 from jetbench.reporting.tables.table import Table, believed, build_table, sort_rows
 from jetbench.reporting.tables.terminal import show_on_terminal
 from jetbench.reporting.terminal import print_notes
+from jetbench.reporting.units import counted
 
 
 def write_files(study: Study, show_invalid: bool = False) -> list[Path]:
@@ -88,6 +92,32 @@ def print_in_short(console: Console, study: Study, rows: Sequence[Row]) -> None:
     console.print(shown)
     if any(sign in line.text for line in lines for sign in SIGN_OF_CHANGE.values() if sign):
         print_notes(console, [SIGNS])
+
+
+def describe_verdicts(records: Sequence[Record]) -> tuple[str, bool]:
+    """How many profiles are valid, with the reason that most of the others share, and True if all are invalid.
+
+    The text is empty if all are valid, or if there is no profile.
+    """
+    verdicts = [judge(record.profile) for record in records if record.profile is not None]
+    verdicts = [verdict for verdict in verdicts if verdict.level != "not measured"]
+    doubtful = [verdict for verdict in verdicts if verdict.level != "valid"]
+    if not doubtful:
+        return "", False
+    reasons = Counter(_kind_of(reason) for verdict in doubtful for reason in verdict.reasons[:1])
+    valid = len(verdicts) - len(doubtful)
+    levels = ",".join(level for level in ("invalid", "suspect") if any(v.level == level for v in doubtful))
+    verb, reason = "is" if valid == 1 else "are", reasons.most_common(1)[0][0]
+    return (
+        f"{valid} of {counted(len(verdicts), 'profile')} {verb} valid: {reason}. The same command with --remeasure "
+        f"{levels} profiles the others again, without training.",
+        all(verdict.level == "invalid" for verdict in verdicts),
+    )
+
+
+def _kind_of(reason: str) -> str:
+    """A reason without its amount, so that equal ones can be counted."""
+    return "the machine was busy" if reason.startswith(("other programs used", "load average")) else reason
 
 
 def print_written(console: Console, folder: Path, paths: Sequence[Path]) -> None:

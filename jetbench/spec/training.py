@@ -168,6 +168,16 @@ class TrainingConfig(Spec):
     """Weights file of a network to distil from."""
     distillation: DistillationConfig = DistillationConfig()
 
+    def total_steps(self, images: int) -> int | None:
+        """Steps of the whole training on so many images; None if the budget is a time."""
+        match self.budget.unit:
+            case "steps":
+                return int(self.budget.amount)
+            case "epochs":
+                return max(1, round(self.budget.amount * images / self.batch_size))
+            case "seconds":
+                return None
+
     @property
     def identity(self) -> str:
         """Text that two configs share only if they train alike; JetLoss settings count only if JetLoss is the loss."""

@@ -41,10 +41,10 @@ class View(Protocol):
     def begin(self, total: int, landed: int) -> None:
         """The study begins; `landed` of its `total` variants already have a record."""
 
-    def show(self, landed: int, running: Sequence[Progress]) -> None:
-        """Show the present state; called several times a second."""
+    def show(self, landed: int, running: Sequence[Progress], left_s: float | None) -> None:
+        """Show the present state, with the forecast of the time left (None: unknown); called several times a second."""
 
-    def land(self, record: Record, landed: int) -> None:
+    def land(self, record: Record, landed: int, left_s: float | None) -> None:
         """One more variant has a record."""
 
     def note(self, text: str) -> None:
@@ -60,10 +60,10 @@ class SilentView:
     def begin(self, total: int, landed: int) -> None:
         """See `View`."""
 
-    def show(self, landed: int, running: Sequence[Progress]) -> None:
+    def show(self, landed: int, running: Sequence[Progress], left_s: float | None) -> None:
         """See `View`."""
 
-    def land(self, record: Record, landed: int) -> None:
+    def land(self, record: Record, landed: int, left_s: float | None) -> None:
         """See `View`."""
 
     def note(self, text: str) -> None:
@@ -79,15 +79,15 @@ class SuppressedView:
     def __init__(self, view: View) -> None:
         self._view = view
 
-    def show(self, landed: int, running: Sequence[Progress]) -> None:
+    def show(self, landed: int, running: Sequence[Progress], left_s: float | None) -> None:
         """See `View`."""
         with contextlib.suppress(OSError):
-            self._view.show(landed, running)
+            self._view.show(landed, running, left_s)
 
-    def land(self, record: Record, landed: int) -> None:
+    def land(self, record: Record, landed: int, left_s: float | None) -> None:
         """See `View`."""
         with contextlib.suppress(OSError):
-            self._view.land(record, landed)
+            self._view.land(record, landed, left_s)
 
     def note(self, text: str) -> None:
         """See `View`."""

@@ -7,15 +7,17 @@ Optuna's study gets the same records.
 import contextlib
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 
 from jetbench.errors import StorageError, StudyError
-from jetbench.execution.executor import Executor, Outcome
+from jetbench.execution.executor import Executor, Outcome, Progress
 from jetbench.execution.requests import Phase
 from jetbench.files import read_json
 from jetbench.records.folder import append_records, is_worth_a_retry, read_landed
 from jetbench.records.record import RECORD_VERSION, Failure, Record
+from jetbench.records.verdict import Level, judge
 from jetbench.study.chooser import Chooser, SuppressedView, View
+from jetbench.study.forecast import Forecast
 from jetbench.study.jobs import Jobs, Task, variant_key
 from jetbench.study.trials import Trials
 from jetbench.study.trouble import Trouble
@@ -25,6 +27,7 @@ MAX_ATTEMPTS = 2
 POLL_S = 0.1
 POLL_WHILE_PROFILING_S = 0.5
 STORAGE_WAIT_S = 600.0
+TELL_EVERY_S = 1.0
 SPACE = 2**16  # bytes that must fit on the disk before a failed write is tried again
 
 
@@ -44,6 +47,7 @@ class Driver:
         trials: Trials | None = None,
         storage_wait_s: float = STORAGE_WAIT_S,
         check_folder: Callable[[], None] = lambda: None,
+        forecast: Forecast | None = None,
     ) -> None:
         """A driver that has not begun.
 
@@ -55,21 +59,53 @@ class Driver:
             trials: the study's Optuna side, if it has one.
             storage_wait_s: seconds to wait for a folder or a storage that cannot be written.
             check_folder: raises an OSError if the folder is no longer the one that was locked.
+            forecast: tells the time left.
         """
         self.jobs, self.folder, self.chooser, self.executor = jobs, jobs.folder, chooser, executor
         self.view, self.trials, self._check_folder = SuppressedView(view), trials, check_folder
         self.landed: dict[str, Record] = {}
+        self._forecast = forecast
         self._known: dict[str, Record] = {}
+        self._earlier: dict[str, Record] = {}
         self._busy: dict[str, Task] = {}
         self._to_submit: deque[Task] = deque()
         self._to_write: deque[Record] = deque()
         self._trouble = Trouble(storage_wait_s)
+        self._told: tuple[float, float | None] = (-TELL_EVERY_S, None)
 
-    def recall(self, retry_failed: bool = False) -> set[str]:
-        """Read the records of earlier runs, whose variants are not run again; returns their keys."""
+    def recall(self, retry_failed: bool = False, remeasure: Collection[Level] = ()) -> set[str]:
+        """Read the records of earlier runs, whose variants are not run again; returns their keys.
+
+        Args:
+            retry_failed: run failed variants again.
+            remeasure: profile variants again whose profile has one of these verdicts; their trainings are kept.
+        """
         records = read_landed(self.folder)
         self._known = {r.key: r for r in records if not (retry_failed and is_worth_a_retry(r))}
+        for record in list(self._known.values()):
+            if record.failure is None and record.profile is not None and judge(record.profile).level in remeasure:
+                self._earlier[record.key] = self._known.pop(record.key)
+        if self._forecast is not None:
+            for record in records:
+                self._count(record)
         return set(self._known)
+
+    def _count(self, record: Record) -> None:
+        """Let the forecast know how long the jobs of an earlier record took, and which of them are run again."""
+        assert self._forecast
+        training = record.training
+        if training is not None and not training.stopped:
+            usual = sum(training.phase_seconds.values()) or training.seconds
+            self._forecast.took(record.key, "train", record.job_seconds.get("train", usual))
+        if record.profile is not None:
+            self._forecast.took(record.key, "profile", record.job_seconds.get("profile"))
+        if record.key in self._known:
+            self._forecast.drop(record.key)
+        elif record.key in self._earlier:
+            self._forecast.again(record.key, "profile")
+        else:
+            self._forecast.again(record.key, "train")
+            self._forecast.again(record.key, "profile")
 
     def run(self) -> None:
         """Run until the chooser has no more variants and all have records; ends all jobs, also after an exception.
@@ -92,7 +128,7 @@ class Driver:
                 for outcome in self.executor.poll():
                     self._receive(outcome)
                 running = self.executor.running()
-                self.view.show(len(self.landed), running)
+                self.view.show(len(self.landed), running, self._left(running))
                 is_profiling = any(progress.job.phase == "profile" and progress.has_begun for progress in running)
                 time.sleep(POLL_WHILE_PROFILING_S if is_profiling else POLL_S)
         except KeyboardInterrupt:
@@ -104,6 +140,12 @@ class Driver:
                     self._write_records()  # records of jobs that ended while the driver was stopped
             finally:
                 self.executor.stop()
+
+    def _left(self, running: Sequence[Progress]) -> float | None:
+        """Seconds left, computed anew once a second."""
+        if self._forecast is not None and time.monotonic() - self._told[0] >= TELL_EVERY_S:
+            self._told = time.monotonic(), self._forecast.left(running)
+        return self._told[1]
 
     def _write_down(self) -> bool:
         """Write all records that wait; returns True if that succeeded."""
@@ -140,7 +182,10 @@ class Driver:
                 self.jobs.result_file(record.key, "profile").unlink()
             self.landed[record.key] = record
             self.chooser.learn(record)
-            self.view.land(record, len(self.landed))
+            if self._forecast is not None:
+                self._forecast.drop(record.key)
+                self._told = (-TELL_EVERY_S, None)
+            self.view.land(record, len(self.landed), self._left(self.executor.running()))
 
     def _try_folder(self) -> None:
         self._check_folder()
@@ -178,6 +223,8 @@ class Driver:
                 record = self.landed.get(task.key) or self._known[task.key]
                 self.landed[task.key] = record
                 self.chooser.learn(record)
+            elif task.key in self._earlier:
+                self._measure_again(task)
             elif failure := self.chooser.stop(variant, None):
                 self._land(task, failure)
                 if not self._write_down():
@@ -185,6 +232,23 @@ class Driver:
             else:
                 self._advance(task)
         return has_asked
+
+    def _measure_again(self, task: Task) -> None:
+        """Profile a variant again whose earlier training is kept; without its weights its row stays as it was."""
+        if not self.jobs.weights_file(task).is_file():
+            self._keep_earlier(task, f"{self.jobs.weights_file(task)} is gone")
+            return
+        task.take_training(self._earlier[task.key])
+        with contextlib.suppress(OSError):
+            self.jobs.result_file(task.key, "profile").unlink()
+        self._advance(task)
+
+    def _keep_earlier(self, task: Task, reason: str) -> None:
+        self.view.note(f"{task.variant.name}: not profiled again, its row stays as it was: {reason}")
+        record = self.landed[task.key] = self._known[task.key] = self._earlier.pop(task.key)
+        self.chooser.learn(record)
+        if self._forecast is not None:
+            self._forecast.drop(task.key)
 
     def _under_way(self) -> int:
         """Number of variants without a record yet, without a wave of those whose profile may wait."""
@@ -220,7 +284,15 @@ class Driver:
             return False
         if phase == "train" and not self.jobs.weights_file(task).is_file():
             return False
+        took = envelope.get("seconds")
+        if isinstance(took, int | float) and took >= 0:
+            self._took(task, phase, float(took))
         return task.keep(phase, envelope.get("result"))
+
+    def _took(self, task: Task, phase: Phase, seconds: float) -> None:
+        task.seconds[phase] = seconds
+        if self._forecast is not None:
+            self._forecast.took(task.key, phase, seconds)
 
     def _submit_jobs(self) -> None:
         """Submit waiting jobs: profiles first, because their trainings are done; profiles that may wait come last."""
@@ -259,10 +331,14 @@ class Driver:
         elif outcome.result is None:
             self._land(task, Failure(phase=phase, status=outcome.status, reason=outcome.reason))
         elif task.keep(phase, outcome.result):
+            self._took(task, phase, outcome.seconds)
             self._advance(task)
         else:
             reason = "its result has a form that this version of jetbench cannot read"
             self._land(task, Failure(phase=phase, status="error", reason=reason))
 
     def _land(self, task: Task, failure: Failure | None) -> None:
+        if failure is not None and task.key in self._earlier:
+            self._keep_earlier(task, f"{failure.status}, {failure.reason}")
+            return
         self._to_write.append(task.to_record(self.jobs.dataset, self.jobs.asked.profiling, failure))

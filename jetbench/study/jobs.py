@@ -40,6 +40,8 @@ class Task:
     training_environment: Environment | None = None
     weights: str | None = None
     profile: Profile | None = None
+    seconds: dict[Phase, float] = field(default_factory=dict)
+    """How long the job of each finished phase took."""
 
     def has(self, phase: Phase) -> bool:
         """True if that phase has a result."""
@@ -61,6 +63,11 @@ class Task:
             return False
         return True
 
+    def take_training(self, record: Record) -> None:
+        """Keep the training of an earlier record of this variant, so that only its profile is made again."""
+        self.training, self.training_environment = record.training, record.training_environment
+        self.weights, self.seconds = record.weights, {k: s for k, s in record.job_seconds.items() if k == "train"}
+
     def to_record(self, dataset: DatasetInfo, profiling: ProfilingConfig, failure: Failure | None) -> Record:
         """The record of a variant that has finished or failed."""
         return Record(
@@ -78,6 +85,7 @@ class Task:
             weights=self.weights,
             profile=self.profile,
             failure=failure,
+            job_seconds=dict(self.seconds),
             finished=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         )
 

@@ -1,6 +1,5 @@
 """Shows a study's progress while it runs: bars on a terminal, plain lines elsewhere."""
 
-import time
 from collections.abc import Callable, Sequence
 from types import TracebackType
 
@@ -11,32 +10,23 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from jetbench.execution.executor import QUEUED
 from jetbench.execution.executor import Progress as JobProgress
 from jetbench.records.record import Record
+from jetbench.records.verdict import judge
 from jetbench.reporting import units
 
 JOB_SHARE = {"train": (0.0, 0.85), "profile": (0.85, 0.15)}
 """For each phase: its start and its share within a variant's progress (a guess, for the bar)."""
 
 
-class TimeLeft:
-    """An estimate of the remaining time from the pace since the start. It is rough, so it is shown with "about"."""
+def describe_left(left_s: float | None, landed: int, total: int) -> str:
+    """`about 4 min left`; `estimating the time left` until a job of each phase has finished; `done` at the end."""
+    if landed >= total:
+        return "done"
+    return "estimating the time left" if left_s is None else f"{units.roughly(left_s)} left"
 
-    def __init__(self, total: int, landed: int) -> None:
-        self.total, self.first, self.started = total, landed, time.monotonic()
 
-    def share(self, landed: int, running: Sequence[JobProgress]) -> float:
-        """Number of variants done, with fractions for those under way."""
-        partial = sum(JOB_SHARE[job.job.phase][0] + JOB_SHARE[job.job.phase][1] * job.share for job in running)
-        return landed + partial
-
-    def text(self, landed: int, running: Sequence[JobProgress]) -> str:
-        """`about 4 min left`; `estimating` while too little is done; `done` at the end."""
-        if landed >= self.total:
-            return "done"
-        done = self.share(landed, running) - self.first
-        if done < 0.05:
-            return "estimating"
-        seconds = (time.monotonic() - self.started) / done * (self.total - self.first - done)
-        return f"{units.roughly(seconds)} left"
+def _share(landed: int, running: Sequence[JobProgress]) -> float:
+    """Number of variants done, with fractions for those under way."""
+    return landed + sum(JOB_SHARE[job.job.phase][0] + JOB_SHARE[job.job.phase][1] * job.share for job in running)
 
 
 def describe_landing(record: Record) -> str:
@@ -48,7 +38,18 @@ def describe_landing(record: Record) -> str:
     parts = [f"val mIoU {units.score(record.training.best.counts.miou)} %"]
     parts += [f"{units.milliseconds(model.median_s)} ms"] if model else []
     parts += [f"{units.count(record.profile.parameters)} parameters"] if record.profile else []
+    verdict = judge(record.profile) if record.profile else None
+    if verdict is not None and verdict.level in ("suspect", "invalid"):
+        parts.append(f"profile {'INVALID' if verdict.level == 'invalid' else 'suspect'}: {'; '.join(verdict.reasons)}")
     return ", ".join(parts)
+
+
+def _mark(record: Record) -> str:
+    """A sign for a new row: failed, with a profile in doubt, or sound."""
+    if record.failure:
+        return "[red]x[/]"
+    doubtful = record.profile is not None and judge(record.profile).level in ("suspect", "invalid")
+    return "[yellow]![/]" if doubtful else "[green]\N{CHECK MARK}[/]"
 
 
 class _Follows:
@@ -103,15 +104,15 @@ class BarView:
 
     def begin(self, total: int, landed: int) -> None:
         """See `chooser.View`."""
-        self.left = TimeLeft(total, landed)
+        self.total = total
         self.whole = self.progress.add_task(f"[bold]{self.unit}", total=total, completed=landed, state="")
         if landed:
             self.note(f"{landed} of {total} {self.unit} have finished already and are not run again")
 
-    def show(self, landed: int, running: Sequence[JobProgress]) -> None:
+    def show(self, landed: int, running: Sequence[JobProgress], left_s: float | None) -> None:
         """See `chooser.View`."""
-        state = f"{landed}/{self.left.total} {self.unit}, {self.left.text(landed, running)}"
-        self.progress.update(self.whole, completed=self.left.share(landed, running), state=state)
+        state = f"{landed}/{self.total} {self.unit}, {describe_left(left_s, landed, self.total)}"
+        self.progress.update(self.whole, completed=_share(landed, running), state=state)
         present = {f"{job.job.phase} {job.job.variant}": job for job in running if job.has_begun or job.text != QUEUED}
         hidden = len(present) - self.most_bars
         if hidden > 0:
@@ -126,12 +127,10 @@ class BarView:
             left = f", {units.roughly(job.seconds * (1 - job.share) / job.share)} left" if job.share > 0.1 else ""
             self.progress.update(self.jobs[name], completed=job.share, state=escape(f"{job.text}{left}"))
 
-    def land(self, record: Record, landed: int) -> None:
+    def land(self, record: Record, landed: int, left_s: float | None) -> None:
         """See `chooser.View`."""
-        mark = "[red]x[/]" if record.failure else "[green]\N{CHECK MARK}[/]"
-        self.progress.console.print(
-            f"{mark} {escape(f'{record.variant}: {describe_landing(record)}')}", highlight=False
-        )
+        text = escape(f"{record.variant}: {describe_landing(record)}")
+        self.progress.console.print(f"{_mark(record)} {text}", highlight=False)
 
     def note(self, text: str) -> None:
         """See `chooser.View`."""
@@ -149,14 +148,14 @@ class SearchBarView(BarView, _Follows):
         if landed:
             self.say_state()
 
-    def show(self, landed: int, running: Sequence[JobProgress]) -> None:
+    def show(self, landed: int, running: Sequence[JobProgress], left_s: float | None) -> None:
         """See `chooser.View`."""
-        super().show(self.finished(), running)
+        super().show(self.finished(), running, left_s)
 
-    def land(self, record: Record, landed: int) -> None:
+    def land(self, record: Record, landed: int, left_s: float | None) -> None:
         """See `chooser.View`; a network that is over a limit is counted but not shown."""
         if record.failure is None or record.failure.phase != "limits":
-            super().land(record, landed)
+            super().land(record, landed, left_s)
             self.say_state()
 
 
@@ -183,12 +182,12 @@ class LineView:
 
     def begin(self, total: int, landed: int) -> None:
         """See `chooser.View`."""
-        self.left = TimeLeft(total, landed)
+        self.total = total
         self.started: set[str] = set()
         finished = f", {landed} of them finished already" if landed else ""
         self.note(f"{units.counted(total, self.unit.removesuffix('s'))}{finished}")
 
-    def show(self, landed: int, running: Sequence[JobProgress]) -> None:
+    def show(self, landed: int, running: Sequence[JobProgress], left_s: float | None) -> None:
         """See `chooser.View`."""
         for job in running:
             name = f"{job.job.phase} {job.job.variant}"
@@ -198,10 +197,10 @@ class LineView:
                 self.started.add(line)
                 self.note(line)
 
-    def land(self, record: Record, landed: int) -> None:
+    def land(self, record: Record, landed: int, left_s: float | None) -> None:
         """See `chooser.View`."""
-        left = "" if landed == self.left.total else f" ({self.left.text(landed, ())})"
-        self.note(f"[{landed}/{self.left.total}] {record.variant}: {describe_landing(record)}{left}")
+        left = "" if landed == self.total else f" ({describe_left(left_s, landed, self.total)})"
+        self.note(f"[{landed}/{self.total}] {record.variant}: {describe_landing(record)}{left}")
 
     def note(self, text: str) -> None:
         """See `chooser.View`."""
@@ -219,8 +218,8 @@ class SearchLineView(LineView, _Follows):
         if landed:
             self.say_state()
 
-    def land(self, record: Record, landed: int) -> None:
+    def land(self, record: Record, landed: int, left_s: float | None) -> None:
         """See `chooser.View`; a network that is over a limit is counted but not shown."""
         if record.failure is None or record.failure.phase != "limits":
-            super().land(record, self.finished())
+            super().land(record, self.finished(), left_s)
             self.say_state()

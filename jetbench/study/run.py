@@ -1,7 +1,7 @@
 """run_sweep: runs a sweep from its YAML to its tables, in a report folder."""
 
 import contextlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,19 +12,25 @@ from jetbench.errors import DataError, SpecError, StudyError
 from jetbench.execution.executor import Executor, check_threads
 from jetbench.execution.requests import Phase
 from jetbench.network.variants import Variant, expand_sweep, read_quoted, read_sweep
+from jetbench.probe.machine import cores, foreign_load
 from jetbench.records.folder import keep_sweep, lock_folder, read_landed
 from jetbench.records.record import DatasetInfo, Profile, Record
+from jetbench.records.verdict import MAX_FOREIGN_LOAD, Level
 from jetbench.reporting.report import write_files
 from jetbench.reporting.studies import Study, study_of
+from jetbench.reporting.units import counted
 from jetbench.spec.architecture import Baseline
 from jetbench.spec.device import load_device
 from jetbench.spec.sweep import Sweep
 from jetbench.spec.training import Floor
 from jetbench.study.chooser import TRAIN_AND_PROFILE, SilentView, View
 from jetbench.study.driver import STORAGE_WAIT_S, Driver
+from jetbench.study.forecast import Forecast, list_work
 from jetbench.study.jobs import Jobs, variant_key
 from jetbench.study.place import Place
 from jetbench.study.trials import sweep_trials
+
+LOOK_S = 0.5  # how long the load of other programs is watched before a sweep
 
 
 def run_sweep(
@@ -33,6 +39,7 @@ def run_sweep(
     view: View | None = None,
     retry_failed: bool = False,
     changes: Mapping[str, Any] | None = None,
+    remeasure: Collection[Level] = (),
 ) -> Study:
     """Train and profile every variant of a sweep, and write its tables and plots. Finished variants are not run again.
 
@@ -42,6 +49,7 @@ def run_sweep(
         view: shows the progress; by default nothing is shown.
         retry_failed: run failed rows again.
         changes: fields of the sweep with other values, dotted: `{"training.budget": "60 steps"}`.
+        remeasure: verdicts of profiles that are made again; the trainings are kept.
 
     Returns:
         The study: its records, in the order of the sweep.
@@ -52,7 +60,7 @@ def run_sweep(
         StudyError: another driver uses the folder, or it holds another sweep, or it cannot be written.
         KeyboardInterrupt: jobs were stopped and tables of the finished rows written; the same call continues.
     """
-    return prepare_sweep(sweep, place, changes).run(view or SilentView(), retry_failed)
+    return prepare_sweep(sweep, place, changes).run(view or SilentView(), retry_failed, remeasure)
 
 
 @dataclass(frozen=True)
@@ -72,8 +80,10 @@ class SweepRun:
         """The sweep's name, with its description if it has one."""
         return f"{self.asked.name}: {self.asked.description}" if self.asked.description else self.asked.name
 
-    def run(self, view: View, retry_failed: bool = False) -> Study:
+    def run(self, view: View, retry_failed: bool = False, remeasure: Collection[Level] = ()) -> Study:
         """See `run_sweep`."""
+        if self.asked.profile and self.place.ray is None and (busy := describe_load()):
+            view.note(busy)
         executor = self.make_executor()
         info = load_data(self.asked.dataset, view.prepare).info
         try:
@@ -88,6 +98,7 @@ class SweepRun:
                 retry_failed=retry_failed,
                 storage=self.place.storage,
                 storage_wait_s=self.place.wait_s,
+                remeasure=remeasure,
             )
         except (KeyboardInterrupt, StudyError):
             with contextlib.suppress(
@@ -96,6 +107,22 @@ class SweepRun:
                 self._write(self._landed(info))
             raise
         return self._write(records)
+
+    def tally(self) -> str:
+        """What is kept: `10 of 21 variants are trained, 4 of them profiled`."""
+        info = load_data(self.asked.dataset).info
+        landed = {record.key: record for record in self._landed(info)}
+        jobs = Jobs(self.folder, self.asked, info, self.device)
+        trained = profiled = 0
+        for variant in self.variants:
+            key = variant_key(variant, self.asked, info, self.device)
+            record = landed.get(key)
+            trained += (record is not None and record.training is not None) or jobs.result_file(key, "train").is_file()
+            profiled += record is not None and record.profile is not None
+        text = (
+            f"{trained} of {counted(len(self.variants), 'variant')} {'is' if trained == 1 else 'are'} trained and kept"
+        )
+        return f"{text}, {profiled} profiled" if self.asked.profile else text
 
     def landed(self) -> Study | None:
         """The finished rows of exactly this sweep, these data and this device; None if there are no such rows."""
@@ -173,6 +200,17 @@ def _open_or_assume(asked: Sweep) -> tuple[Source, bool]:
     return assumed_camvid(asked.dataset), True
 
 
+def describe_load() -> str:
+    """A warning if other programs use this machine now, which makes profiles suspect or invalid; else empty."""
+    foreign = foreign_load(LOOK_S)
+    if foreign is None or foreign <= MAX_FOREIGN_LOAD:
+        return ""
+    return (
+        f"This machine is busy: other programs use about {foreign:.1f} of its {cores()} cores. Profiles measured "
+        "beside them are suspect or invalid. Stop them, or profile again later with --remeasure invalid,suspect."
+    )
+
+
 def check_board(name: str) -> None:
     """Raise if this machine is not the board.
 
@@ -236,6 +274,7 @@ def run_study(
     phases: tuple[Phase, ...] | None = None,
     storage: str | None = None,
     storage_wait_s: float = STORAGE_WAIT_S,
+    remeasure: Collection[Level] = (),
 ) -> list[Record]:
     """Run the variants that have no record yet, and return the records of all variants in their order.
 
@@ -251,6 +290,7 @@ def run_study(
         phases: phases of each variant; by default those of the sweep.
         storage: address of the database of the Optuna study; study.db in the folder by default.
         storage_wait_s: seconds to wait for a folder or storage that cannot be written.
+        remeasure: verdicts of profiles that are made again, of trainings that are kept.
 
     Raises:
         StudyError: another driver uses the folder, or it holds another sweep, or it cannot be written.
@@ -262,16 +302,19 @@ def run_study(
         keys = [variant_key(variant, sweep, dataset, device) for variant in variants]
         trials, tell = sweep_trials(folder, sweep.name, dict(zip(keys, variants, strict=True)), storage)
         stack.callback(trials.close)
+        phases = phases or (TRAIN_AND_PROFILE if sweep.profile else ("train",))
+        works = dict(zip(keys, list_work(variants, dataset), strict=True))
         driver = Driver(
             jobs=Jobs(folder, sweep, dataset, device),
-            chooser=Listed(variants, tell, phases or (TRAIN_AND_PROFILE if sweep.profile else ("train",))),
+            chooser=Listed(variants, tell, phases),
             executor=executor,
             view=view,
             trials=trials,
             storage_wait_s=storage_wait_s,
             check_folder=check_folder,
+            forecast=Forecast(works, phases, executor.width, executor.profiles_alone),
         )
-        finished = driver.recall(retry_failed)
+        finished = driver.recall(retry_failed, remeasure)
         view.begin(len(variants), len(finished.intersection(keys)))
         driver.run()
         return [driver.landed[key] for key in keys]

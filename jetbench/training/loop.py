@@ -56,14 +56,7 @@ class Schedule:
     @property
     def total_steps(self) -> int | None:
         """Steps of the whole training; None if the budget is a time."""
-        budget = self.config.budget
-        match budget.unit:
-            case "steps":
-                return int(budget.amount)
-            case "epochs":
-                return max(1, round(budget.amount * self.images / self.config.batch_size))
-            case "seconds":
-                return None
+        return self.config.total_steps(self.images)
 
     @property
     def progress(self) -> float:

@@ -28,6 +28,7 @@ class PaperCluster:
 
     def __init__(self, slots: int, boards: int, seed: int = 0, polls: int = 3) -> None:
         self.width, self.wave, self.boards, self.polls = slots, 0, boards, polls
+        self.profiles_alone = False
         self.chance = random.Random(seed)
         self.jobs: dict[tuple[str, str], tuple[Job, int]] = {}
         self.late: list[Outcome] = []
@@ -84,10 +85,10 @@ class Clock:
     def begin(self, total: int, landed: int) -> None:
         self.begun = time.perf_counter()
 
-    def show(self, landed: int, running: object) -> None:
+    def show(self, landed: int, running: object, left_s: float | None) -> None:
         self.shows += 1
 
-    def land(self, record: Record, landed: int) -> None:
+    def land(self, record: Record, landed: int, left_s: float | None) -> None:
         self.landed.append(time.perf_counter())
 
     def note(self, text: str) -> None:

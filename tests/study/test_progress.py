@@ -24,14 +24,14 @@ def shown(make: Callable[[Console], View], terminal: bool) -> str:
         view.prepare(1, 2)
         view.prepare(2, 2)
         view.begin(4, 1)
-        view.show(1, [job(0.5)])
+        view.show(1, [job(0.5)], 250.0)
         if isinstance(view, BarView):
             view.progress.refresh()  # it draws a few times a second by itself
-        view.show(1, [job(0.5, "profile")])
-        view.land(record("groups=1"), 2)
-        view.land(failed("groups=[gcd]", "the loss was nan at step 3 in [/usr/lib]"), 3)
+        view.show(1, [job(0.5, "profile")], None)
+        view.land(record("groups=1"), 2, 130.0)
+        view.land(failed("groups=[gcd]", "the loss was nan at step 3 in [/usr/lib]"), 3, None)
         view.note("lost [/x]; trying once more")
-        view.show(3, [])
+        view.show(3, [], 0.0)
     return text.getvalue()
 
 
@@ -49,11 +49,12 @@ def test_lines_have_no_control_codes_and_count() -> None:
     assert "\x1b" not in text
     assert "[2/4] groups=1" in text
     assert "[3/4] groups=[gcd]" in text
-    assert "left)" in text
+    assert "(about 2 min left)" in text
+    assert "(estimating the time left)" in text
 
 
 def test_bars_show_the_running_job_and_the_time_left() -> None:
     text = shown(BarView, terminal=True)
     assert "train groups=1" in text
     assert "step 5, loss 1.2" in text
-    assert "left" in text
+    assert "about 4 min left" in text

@@ -14,7 +14,9 @@ from jetbench.errors import StudyError
 from jetbench.execution.executor import Job, Outcome, Progress
 from jetbench.network.variants import Variant, expand_sweep
 from jetbench.records.folder import append_records, keep_sweep, lock_folder, read_records
+from jetbench.records.measurement import Watch
 from jetbench.records.record import RECORD_VERSION, Record
+from jetbench.records.verdict import Level, judge
 from jetbench.spec.base import parse_spec
 from jetbench.spec.sweep import Sweep
 from jetbench.study.place import Place
@@ -31,10 +33,10 @@ class SilentView:
     def begin(self, total: int, landed: int) -> None:
         self.total, self.already = total, landed
 
-    def show(self, landed: int, running: Sequence[Progress]) -> None:
+    def show(self, landed: int, running: Sequence[Progress], left_s: float | None) -> None:
         pass
 
-    def land(self, record: Record, landed: int) -> None:
+    def land(self, record: Record, landed: int, left_s: float | None) -> None:
         pass
 
     def note(self, text: str) -> None:
@@ -49,7 +51,7 @@ class ScriptedExecutor:
 
     def __init__(self, script: dict[tuple[str, str], list[str]] | None = None, polls: int = 2, width: int = 2) -> None:
         self.script = script or {}
-        self.polls, self.width, self.wave = polls, width, 0
+        self.polls, self.width, self.wave, self.profiles_alone = polls, width, 0, True
         self.jobs: list[tuple[Job, int]] = []
         self.submitted: list[tuple[str, str]] = []
         self.stopped = False
@@ -436,3 +438,70 @@ def test_trouble_that_a_thousand_jobs_meet_at_once_is_one_try(monkeypatch: pytes
     assert not trouble.may_try()
     now += 1
     assert trouble.may_try()  # after the first pause, not the longest
+
+
+SWAPPED = {"before": {"at_s": 0.0, "swapped_pages": 0}, "after": {"at_s": 1.0, "swapped_pages": 10**6}}
+
+
+class Swapping(ScriptedExecutor):
+    """Profiles the named variants on a machine that swaps, which makes a profile invalid."""
+
+    def __init__(self, *names: str, script: dict[tuple[str, str], list[str]] | None = None) -> None:
+        super().__init__(script)
+        self.names = names
+
+    def outcome(self, job: Job) -> Outcome:
+        outcome = super().outcome(job)
+        if job.phase == "train" or outcome.result is None or job.variant not in self.names:
+            return outcome
+        invalid = profile(0.01, watches=(Watch.model_validate(SWAPPED),))
+        return Outcome(job, "ok", "", invalid.model_dump(mode="json"), 1.0)
+
+
+def remeasure(folder: Path, executor: ScriptedExecutor, *levels: Level) -> dict[str, Record]:
+    view, sweep = SilentView(), asked()
+    records = run_study(
+        folder, sweep, variants(sweep), DATASET, "cpu", executor, view, remeasure=levels or ("invalid", "suspect")
+    )
+    return {record.variant: record for record in records}
+
+
+def level(record: Record) -> Level:
+    assert record.profile is not None
+    return judge(record.profile).level
+
+
+def test_an_invalid_profile_is_made_again_and_its_training_is_kept(tmp_path: Path) -> None:
+    before = {record.variant: record for record in run(tmp_path, Swapping("groups=1", "groups=gcd"))}
+    assert level(before["groups=1"]) == "invalid"
+    executor = Swapping("groups=gcd")
+    after = remeasure(tmp_path, executor)
+    assert executor.submitted == [("groups=1", "profile"), ("groups=gcd", "profile")]
+    assert [level(record) for record in after.values()] == ["valid", "valid", "invalid"]
+    assert {name: record.training for name, record in after.items()} == {n: r.training for n, r in before.items()}
+    read = {record.variant: record for record in read_records(tmp_path)}
+    assert {name: level(record) for name, record in read.items()} == {n: level(r) for n, r in after.items()}
+
+
+def test_a_valid_or_suspect_profile_stays_where_only_invalid_ones_are_made_again(tmp_path: Path) -> None:
+    run(tmp_path, ScriptedExecutor())
+    executor = ScriptedExecutor()
+    remeasure(tmp_path, executor, "invalid")
+    assert executor.submitted == []
+
+
+def test_a_row_stays_as_it_was_if_it_cannot_be_profiled_again(tmp_path: Path) -> None:
+    run(tmp_path, Swapping("groups=1", "groups=gcd"))
+    (gone,) = (tmp_path / "weights").glob("groups-gcd-*")
+    gone.unlink()
+    content = (tmp_path / "records.jsonl").read_text()
+    executor = ScriptedExecutor({("groups=1", "profile"): ["error"]})
+    after = remeasure(tmp_path, executor)
+    assert executor.submitted == [("groups=1", "profile")]
+    assert all(record.failure is None and record.training for record in after.values())
+    assert (tmp_path / "records.jsonl").read_text() == content
+
+
+def test_a_record_knows_how_long_its_jobs_took(tmp_path: Path) -> None:
+    run(tmp_path, ScriptedExecutor())
+    assert all(record.job_seconds == {"train": 1.0, "profile": 1.0} for record in read_records(tmp_path))
