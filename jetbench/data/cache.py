@@ -24,10 +24,9 @@ from jetbench.data.labels import VOID, Sample
 from jetbench.errors import DataError
 from jetbench.files import read_text
 from jetbench.records.record import DatasetInfo
-from jetbench.spec.dataset import CamvidConfig, DatasetConfig, StreetsConfig
+from jetbench.spec.dataset import SPLITS, CamvidConfig, DatasetConfig, StreetsConfig
 
 CACHE_VERSION = 3
-SPLITS = ("train", "val", "test")
 BYTES_PER_PIXEL = 4  # three colours and a class
 MOST_META_BYTES = 2**20
 BUILDING = ".building-"
@@ -87,8 +86,8 @@ class SegmentationData:
     info: DatasetInfo
     images: dict[str, Array]
     labels: dict[str, Array]
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
     class_pixels: tuple[int, ...]
 
 

@@ -27,9 +27,8 @@ from jetbench.data.labels import (
 )
 from jetbench.data.pictures import SUFFIXES, UnusableError, is_hidden, open_picture, open_rgb, palette_of, walk
 from jetbench.errors import DataError
-from jetbench.spec.dataset import CamvidConfig
+from jetbench.spec.dataset import SPLITS, CamvidConfig
 
-SPLITS = ("train", "val", "test")
 VOID_11 = 11
 TAIL = 32  # bytes at the end of a file that its identity knows
 VOID_32 = CLASSES_32.index("Void")

@@ -11,16 +11,17 @@ from jetbench.files import describe_start, open_plain
 from jetbench.models.build import build_model
 from jetbench.spec.architecture import AnyArchitecture
 from jetbench.spec.base import Spec, first_problem
+from jetbench.spec.bounds import Classes, Positive, Side
 
 
 class SavedNetwork(Spec):
     """The metadata of a weights file: what is needed to rebuild the network and normalise its input."""
 
     architecture: AnyArchitecture
-    num_classes: int
-    input_size: tuple[int, int]
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
+    num_classes: Classes
+    input_size: tuple[Side, Side]
+    mean: tuple[float, float, float]
+    std: tuple[Positive, Positive, Positive]
 
 
 def load_weights(path: Path | str) -> tuple[nn.Module, SavedNetwork]:

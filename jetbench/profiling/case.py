@@ -41,8 +41,8 @@ class Case(Spec):
     changes: dict[str, Any] = Field(default_factory=dict)
     weights_file: str | None = None
     weights: str | None = None
-    mean: tuple[float, ...] = GREY_MEAN
-    std: tuple[float, ...] = GREY_STD
+    mean: tuple[float, float, float] = GREY_MEAN
+    std: tuple[float, float, float] = GREY_STD
 
     def network(self) -> Network:
         """The network to measure; it is built only when it is measured."""

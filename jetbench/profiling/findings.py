@@ -33,8 +33,8 @@ class Network:
     build: Callable[[], nn.Module]
     input_size: tuple[int, int]
     config: ProfilingConfig
-    mean: tuple[float, ...] = GREY_MEAN
-    std: tuple[float, ...] = GREY_STD
+    mean: tuple[float, float, float] = GREY_MEAN
+    std: tuple[float, float, float] = GREY_STD
 
 
 class Findings(Spec):

@@ -374,8 +374,8 @@ def profile_model(
     config: ProfilingConfig,
     device: torch.device,
     target: Device,
-    mean: tuple[float, ...] = GREY_MEAN,
-    std: tuple[float, ...] = GREY_STD,
+    mean: tuple[float, float, float] = GREY_MEAN,
+    std: tuple[float, float, float] = GREY_STD,
     report: Callable[[float, str], None] = lambda share, text: None,
 ) -> Profile:
     """Profile a copy of `model` in this one process.

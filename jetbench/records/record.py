@@ -7,7 +7,7 @@ trainings and profiles. `Record` joins a training with one of its profiles, for 
 import hashlib
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from jetbench.records.energy import Energy
 from jetbench.records.measurement import (
@@ -23,6 +23,7 @@ from jetbench.records.measurement import (
 from jetbench.spec.architecture import AnyArchitecture
 from jetbench.spec.base import Spec
 from jetbench.spec.bounds import Amount, Duration, Side
+from jetbench.spec.dataset import SPLITS
 from jetbench.spec.profiling import DType, ProfilingConfig
 from jetbench.spec.training import TrainingConfig
 
@@ -35,6 +36,16 @@ RunsOn = Literal["device", "its processor", "another machine"]
 Status = Literal["ok", "error", "diverged", "timeout", "lost", "oom", "over a limit", "stopped"]
 
 
+def _of_every_split(value: dict[str, Any]) -> dict[str, Any]:
+    missing = [split for split in SPLITS if split not in value]
+    if missing:
+        raise ValueError(f"has no entry for {', '.join(missing)}")
+    return value
+
+
+OfEverySplit = AfterValidator(_of_every_split)
+
+
 class DatasetInfo(Spec):
     """The data set that a number was measured on."""
 
@@ -42,9 +53,9 @@ class DatasetInfo(Spec):
     size: tuple[Side, Side]
     class_names: Annotated[tuple[str, ...], Field(min_length=1)]
     void_rule: str
-    images: dict[str, Amount]
+    images: Annotated[dict[str, Amount], OfEverySplit]
     digest: str
-    constant_miou: dict[str, float]
+    constant_miou: Annotated[dict[str, float], OfEverySplit]
 
     @property
     def num_classes(self) -> int:

@@ -8,6 +8,7 @@ from jetbench.spec.base import Spec
 from jetbench.spec.bounds import IS_NUMBER, MOST_DRAWN_PIXELS, Seed
 from jetbench.spec.values import Size
 
+SPLITS = ("train", "val", "test")
 ImageCount = Annotated[int, IS_NUMBER, Field(ge=1, le=100_000)]
 
 

@@ -1,8 +1,9 @@
 import pytest
+from pydantic import ValidationError
 
 from jetbench.records.measurement import Latency, LatencyRun
-from jetbench.records.record import ClassCounts, Record
-from tests.made_up import failed, record
+from jetbench.records.record import ClassCounts, DatasetInfo, Record
+from tests.made_up import DATASET, failed, record
 
 
 def test_records_survive_json() -> None:
@@ -27,3 +28,11 @@ def test_the_first_of_equal_evaluations_is_the_best() -> None:
     twice = made.model_copy(update={"val": (first, first.model_copy(update={"step": 20}))})
     assert twice.best.step == 10
     assert twice.last.step == 20
+
+
+@pytest.mark.parametrize("field", ["images", "constant_miou"])
+def test_a_dataset_without_one_of_its_splits_is_refused(field: str) -> None:
+    raw = DATASET.model_dump(mode="json")
+    del raw[field]["val"]
+    with pytest.raises(ValidationError, match="has no entry for val"):
+        DatasetInfo.model_validate(raw)

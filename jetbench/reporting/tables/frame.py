@@ -10,6 +10,7 @@ from jetbench.reporting import units
 from jetbench.reporting.tables.columns import counts_of
 from jetbench.reporting.tables.published import reported_cell
 from jetbench.spec.architecture import AnyArchitecture, Baseline
+from jetbench.spec.dataset import SPLITS
 from jetbench.spec.published import QUANTITIES
 
 
@@ -94,7 +95,7 @@ def _row(record: Record) -> dict[str, object]:
     row |= {
         "dataset": dataset.name if dataset else None,
         "dataset_digest": dataset.digest if dataset else None,
-        **{f"{split}_images": dataset.images[split] if dataset else None for split in ("train", "val", "test")},
+        **{f"{split}_images": dataset.images[split] if dataset else None for split in SPLITS},
         "image_height": record.input_size[0],
         "image_width": record.input_size[1],
         "classes": record.num_classes,
