@@ -31,6 +31,11 @@ class Variant:
     plan: AnyPlan
     also_named: tuple[str, ...] = ()
 
+    @property
+    def identity(self) -> str:
+        """Equal for variants that are the same network with the same training."""
+        return f"{self.plan.fingerprint} {self.training.identity}"
+
 
 def read_sweep(name: str, changes: Mapping[str, Any] | None = None) -> Sweep:
     """The sweep of that bundled name or .yaml path, with dotted keys replaced.
@@ -82,11 +87,11 @@ def expand_sweep(sweep: Sweep, num_classes: int, input_size: tuple[int, int]) ->
             raise SpecError(f"{sweep.name}: two variants are called {name!r}; give each value once, or rename one")
         names.add(name)
         try:
-            variant = _build(sweep, name, changes, num_classes, input_size)
+            variant = build_variant(sweep, name, changes, num_classes, input_size)
         except SpecError as error:
             problems.append((name, str(error).removeprefix(f"{name}:").lstrip()))
             continue
-        identity = f"{variant.plan.fingerprint} {variant.training.identity}"
+        identity = variant.identity
         if identity in variants:
             first = variants[identity]
             variants[identity] = Variant(
@@ -166,9 +171,14 @@ def describe_changes(changes: Mapping[str, Any]) -> str:
     return ", ".join(parts)
 
 
-def _build(
+def build_variant(
     sweep: Sweep, name: str, changes: Mapping[str, Any], num_classes: int, input_size: tuple[int, int]
 ) -> Variant:
+    """One variant of a sweep, checked and planned.
+
+    Raises:
+        SpecError: it cannot be built.
+    """
     of_training = {key.removeprefix(TRAINING): value for key, value in changes.items() if key.startswith(TRAINING)}
     of_network = {key: value for key, value in changes.items() if not key.startswith(TRAINING) and key != "base"}
     base = str(changes.get("base", sweep.base))

@@ -121,6 +121,8 @@ class SearchRun:
 
     def search(self, view: "SearchView", others: Sequence[Path] = (), retry_failed: bool = False) -> SearchResult:
         """Propose, check and train networks until the trainings are spent; see `run_search`."""
+        for line in SearchSpace(self.asked, len(self.source.class_names), self.source.size).idle():
+            view.note(line)
         executor = self.make_executor()
         info = load_data(self.asked.dataset, view.prepare).info
         proposer = search_study(
@@ -226,7 +228,7 @@ def look_at_space(search: Search | str | Path, changes: Mapping[str, Any] | None
     space = SearchSpace(asked, len(source.class_names), source.size)
     look = space.look(asked.seed)
     look.check()
-    return [*space.describe(), look.describe(asked.limits)]
+    return [*space.describe(), look.describe(asked.limits), *space.idle()]
 
 
 def find_board(asked: Search) -> tuple[Device, bool, str]:

@@ -12,6 +12,7 @@ import optuna
 
 from jetbench.errors import SpecError
 from jetbench.network.closed_form import QuickCost, cost_of
+from jetbench.network.idle import MOST_LOOKED_AT, idle_axes
 from jetbench.network.plan import plan_architecture
 from jetbench.network.rules import format_size
 from jetbench.network.variants import Variant
@@ -262,6 +263,25 @@ class SearchSpace:
             f"{search.trainings} networks chosen by {search.sampler}, {search.training.budget} each; then the base and "
             f"up to {search.final.most} of the front, {search.final.budget} and {seeds} each.",
         ]
+
+    def idle(self) -> list[str]:
+        """A sentence for each axis that changes nothing in any of some random networks."""
+        architecture = parse_spec(Architecture, self.base, self.search.base)
+        plan = plan_architecture(architecture, self.num_classes, self.input_size)
+        generator = random.Random(0)
+        drawn = [
+            {axis: json.loads(value) for axis, value in self.draw(generator).items()} for _ in range(MOST_LOOKED_AT)
+        ]
+
+        def identity(changes: Mapping[str, Any]) -> str | None:
+            try:
+                return self.variant({axis: json.dumps(value) for axis, value in changes.items()}, "").identity
+            except SpecError:
+                return None
+
+        base = Variant(self.search.base, {}, architecture, self.search.training, plan)
+        axes = {name: axis.values for name, axis in self.search.axes.items()}
+        return [f"{line}." for line in idle_axes(axes, drawn, identity, base)]
 
     def look(self, seed: int = 0) -> "Look":
         """Count the base and random networks, to find out before anything is run whether any are within the limits."""

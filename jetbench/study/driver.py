@@ -67,6 +67,7 @@ class Driver:
         self._forecast = forecast
         self._known: dict[str, Record] = {}
         self._earlier: dict[str, Record] = {}
+        self._first_profile: str | None = None
         self._busy: dict[str, Task] = {}
         self._to_submit: deque[Task] = deque()
         self._to_write: deque[Record] = deque()
@@ -98,7 +99,10 @@ class Driver:
             usual = sum(training.phase_seconds.values()) or training.seconds
             self._forecast.took(record.key, "train", record.job_seconds.get("train", usual))
         if record.profile is not None:
-            self._forecast.took(record.key, "profile", record.job_seconds.get("profile"))
+            seconds = record.job_seconds.get("profile")
+            self._forecast.took(record.key, "profile", seconds)
+            if seconds is not None:
+                self._first_profile = ""  # how long one takes is known, so none is made early
         if record.key in self._known:
             self._forecast.drop(record.key)
         elif record.key in self._earlier:
@@ -257,7 +261,8 @@ class Driver:
         return len(tasks) + len(self._to_write) - min(patient, self.executor.wave)
 
     def _may_wait(self, task: Task) -> bool:
-        return task.phase == "profile" and self.chooser.may_wait
+        """True for a profile that may be made later, with others. The first shows a row early."""
+        return task.phase == "profile" and self.chooser.may_wait and task.key != self._first_profile
 
     def _advance(self, task: Task) -> None:
         """Move a variant to its next phase, or record it. Results that an earlier driver left are adopted."""
@@ -274,6 +279,8 @@ class Driver:
                     return
             if not self._adopt(task, phase):
                 task.phase = phase
+                if phase == "profile" and self._first_profile is None:
+                    self._first_profile = task.key
                 self._to_submit.append(task)
                 return
 

@@ -11,6 +11,7 @@ from jetbench.data.camvid import assumed_camvid
 from jetbench.errors import DataError, SpecError, StudyError
 from jetbench.execution.executor import Executor, check_threads
 from jetbench.execution.requests import Phase
+from jetbench.network.idle import describe_idle
 from jetbench.network.variants import Variant, expand_sweep, read_quoted, read_sweep
 from jetbench.probe.machine import cores, foreign_load
 from jetbench.records.folder import keep_sweep, lock_folder, read_landed
@@ -82,6 +83,8 @@ class SweepRun:
 
     def run(self, view: View, retry_failed: bool = False, remeasure: Collection[Level] = ()) -> Study:
         """See `run_sweep`."""
+        for line in describe_idle(self.asked, self.variants):
+            view.note(line)
         if self.asked.profile and self.place.ray is None and (busy := describe_load()):
             view.note(busy)
         executor = self.make_executor()

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from jetbench.network.idle import describe_idle
 from jetbench.network.list_operations import list_operations
 from jetbench.network.operations import Operation, add_up
 from jetbench.network.plan import BaselinePlan, Plan
@@ -254,6 +255,8 @@ def print_variants(console: Console, asked: Sweep, variants: Sequence[Variant]) 
             variant.plan.fingerprint,
         )
     print_whole(console, table)
+    for line in describe_idle(asked, variants):
+        console.print(f"[yellow]{escape(line)}[/]", highlight=False)
     for quoted in asked.quoted:
         console.print(f"[dim]{escape(quoted)}: only published figures[/]", highlight=False)
     console.print("[dim]Nothing was run.[/]")

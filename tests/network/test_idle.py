@@ -1,0 +1,48 @@
+from typing import Any
+
+import pytest
+
+from jetbench.network.idle import describe_idle
+from jetbench.network.variants import expand_sweep
+from jetbench.spec.base import parse_spec
+from jetbench.spec.sweep import Sweep
+
+SMALL, LARGE = (96, 128), (96, 288)
+
+
+def told(groups: list[dict[str, Any]], size: tuple[int, int] = SMALL, **more: Any) -> list[str]:
+    sweep = parse_spec(Sweep, {"name": "t", "base": "jetseg-nano", "variants": groups, **more}, "t.yaml")
+    return describe_idle(sweep, expand_sweep(sweep, 3, size))
+
+
+def test_an_axis_of_a_stage_without_a_block_is_named_with_the_size_that_has_one() -> None:
+    grid = [{"grid": {"stages.s1.attention": ["none", "cbam"], "groups": [1, "gcd"]}}]
+    assert told(grid) == [
+        "stages.s1.attention changes nothing: S1 has no block at 96x128 (a longer side over 256 has one)."
+    ]
+    assert told(grid, LARGE) == []
+
+
+def test_a_case_that_is_the_base_again_is_named() -> None:
+    cases = [{"cases": {"ECA in S1": {"stages.s1.attention": "eca"}, "relu": {"activation": "relu"}}}]
+    assert [line.split(":")[0] for line in told(cases)] == ["ECA in S1 changes nothing"]
+    assert told(cases, LARGE) == []
+
+
+@pytest.mark.parametrize("seeds", [[], [1, 2]])
+def test_a_setting_of_a_loss_that_is_not_used_is_named(seeds: list[int]) -> None:
+    grid = [{"grid": {"training.jetloss.recall": [0, 1]}}]
+    assert told(grid, training={"loss": "dice"}, seeds=seeds) == [
+        "training.jetloss.recall changes nothing: the loss is dice."
+    ]
+    assert told(grid, training={"loss": "jetloss"}, seeds=seeds) == []
+
+
+def test_a_null_that_repeats_the_base_is_named() -> None:
+    assert told([{"grid": {"decoder.fusion": [None, "released"]}}]) == [
+        "decoder.fusion: null means as jetseg-nano has it, so that value is the base again."
+    ]
+
+
+def test_the_value_of_the_base_itself_among_others_is_no_idle_axis() -> None:
+    assert told([{"grid": {"activation": ["reu", "relu"]}}]) == []
