@@ -5,24 +5,26 @@ from jetbench.cli import show  # isort: skip
 from jetbench.cli import count  # isort: skip
 from jetbench.cli import screen  # isort: skip
 from jetbench.cli import sweep  # isort: skip
-from jetbench.cli import table  # isort: skip
-from jetbench.cli import compare  # isort: skip
-from jetbench.cli import claims  # isort: skip
-from jetbench.cli import plot  # isort: skip
-from jetbench.cli import report  # isort: skip
 from jetbench.cli import search  # isort: skip
-from jetbench.cli import study  # isort: skip
-from jetbench.cli import predict  # isort: skip
 from jetbench.cli import profile  # isort: skip
 from jetbench.cli import bundle  # isort: skip
 from jetbench.cli import collect  # isort: skip
+from jetbench.cli import table  # isort: skip
+from jetbench.cli import compare  # isort: skip
+from jetbench.cli import plot  # isort: skip
+from jetbench.cli import report  # isort: skip
+from jetbench.cli import claims  # isort: skip
+from jetbench.cli import predict  # isort: skip
 from jetbench.cli import devices  # isort: skip
 from jetbench.cli import doctor  # isort: skip
+from jetbench.cli import cache  # isort: skip
+from jetbench.cli import study  # isort: skip
 from jetbench.cli.app import app, main
 
 __all__ = [
     "app",
     "bundle",
+    "cache",
     "claims",
     "collect",
     "compare",

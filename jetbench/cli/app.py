@@ -5,15 +5,16 @@ import io
 import os
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import typer
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.markup import escape
 from rich.segment import Segment
+from typer.core import TyperCommand, TyperGroup
 
 from jetbench import __version__
 from jetbench.errors import JetbenchError, SpecError, is_disk_trouble, visible
@@ -21,19 +22,62 @@ from jetbench.spec.base import parse_yaml
 from jetbench.spec.bounds import MOST_CLASSES
 from jetbench.spec.values import parse_size, shorten
 
+Function = TypeVar("Function", bound=Callable[..., Any])
 EXIT_USER_ERROR = 2
 EXIT_FAILED_ROWS = 3
 EXIT_WORSE = 4
 EXIT_INTERRUPTED = 130
 TORCH_DEVICES = ("auto", "cpu", "cuda")
 
+NETWORKS, RUNS = "Networks (nothing is run)", "Train and measure"
+RESULTS, MACHINES = "Results", "Machines and files"
+"""The groups of verbs in --help."""
+
+ENVIRONMENT = {
+    "JETBENCH_DATA": "folder that holds camvid/",
+    "JETBENCH_CACHE": "decoded images (~/.cache/jetbench)",
+    "JETBENCH_LOCKS": "locks of the machine (/tmp)",
+    "JETBENCH_GATEWAY": "ssh command that reaches a board; JETBENCH_GATEWAY_PYTHON its Python",
+    "NO_COLOR": "no colours",
+}
+"""Environment variables that the commands read."""
+
+
+class Verb(TyperCommand):
+    """A command whose flags are shown without a type."""
+
+    def get_params(self, ctx: Any) -> Any:
+        """See `TyperCommand`."""
+        return _with_plain_flags(super().get_params(ctx))
+
+
+class _Verbs(TyperGroup):
+    def get_params(self, ctx: Any) -> Any:
+        """See `TyperGroup`."""
+        return _with_plain_flags(super().get_params(ctx))
+
+
+def _with_plain_flags(parameters: Sequence[Any]) -> Sequence[Any]:
+    for parameter in parameters:
+        if getattr(parameter, "is_flag", False) and parameter.metavar is None:
+            parameter.metavar = ""
+    return parameters
+
+
 app = typer.Typer(
     help="Compare variants of JetSeg: train each briefly, profile it, and write tables and plots.",
+    epilog="Environment: " + "; ".join(f"[bold]{name}[/]: {text}" for name, text in ENVIRONMENT.items()) + ".",
+    cls=_Verbs,
     no_args_is_help=True,
-    add_completion=False,
+    context_settings={"help_option_names": ["--help", "-h"]},
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
+
+
+def verb(group: str, name: str | None = None) -> "Callable[[Function], Function]":
+    """Make a function a verb, shown in that group of --help; its name is that of the function by default."""
+    return app.command(name, cls=Verb, rich_help_panel=group)
 
 
 class _PlainConsole(Console):

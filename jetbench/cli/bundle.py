@@ -5,14 +5,8 @@ from typing import Annotated
 
 import typer
 
-from jetbench.cli.app import (
-    SetOption,
-    app,
-    console,
-    errors,
-    read_changes,
-    read_size,
-)
+from jetbench.cli.app import RUNS, SetOption, console, errors, read_changes, read_size, verb
+from jetbench.cli.completion import architectures
 from jetbench.cli.measuring import PROCESSES, check_saved, list_settings, read_option
 from jetbench.files import file_name
 from jetbench.spec.bounds import MOST_CLASSES, MOST_PROCESSES
@@ -20,11 +14,15 @@ from jetbench.spec.device import load_device
 from jetbench.spec.values import parse_seconds
 
 
-@app.command()
+@verb(RUNS)
 def bundle(
     name: Annotated[
         str | None,
-        typer.Argument(metavar="NAME", help="An architecture, or a .safetensors file. Default: the device's preset."),
+        typer.Argument(
+            metavar="NAME",
+            autocompletion=architectures,
+            help="An architecture, or a .safetensors file. Default: the device's preset.",
+        ),
     ] = None,
     device: Annotated[
         str, typer.Option(help="The board: a name from `jetbench devices`, or a path to a .yaml file.")

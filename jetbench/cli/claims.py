@@ -6,14 +6,18 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from jetbench.cli.app import app, console
+from jetbench.cli.app import RESULTS, console, verb
+from jetbench.cli.completion import studies
 from jetbench.cli.output import FormatOption, OutOption, read_format, show_table
 
 
-@app.command()
+@verb(RESULTS)
 def claims(
     folders: Annotated[
-        list[Path] | None, typer.Argument(metavar="[STUDY...]", help="Report folders whose records serve as evidence.")
+        list[Path] | None,
+        typer.Argument(
+            metavar="[STUDY...]", autocompletion=studies, help="Report folders whose records serve as evidence."
+        ),
     ] = None,
     style: FormatOption = None,
     out: OutOption = None,

@@ -5,17 +5,12 @@ from typing import Annotated
 
 import typer
 
-from jetbench.cli.app import (
-    EXIT_FAILED_ROWS,
-    app,
-    check_folder,
-    console,
-)
+from jetbench.cli.app import EXIT_FAILED_ROWS, RUNS, check_folder, console, verb
 from jetbench.cli.measuring import folder_of, keep_profiles
 from jetbench.reporting.sheets.profile import FILES, print_profile
 
 
-@app.command()
+@verb(RUNS)
 def collect(
     results: Annotated[
         list[Path], typer.Argument(metavar="RESULT.JSON...", help="Files that the probe wrote on boards.")

@@ -6,7 +6,8 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from jetbench.cli.app import EXIT_WORSE, app, errors
+from jetbench.cli.app import EXIT_WORSE, RESULTS, errors, verb
+from jetbench.cli.completion import studies
 from jetbench.cli.output import (
     AllOption,
     FormatOption,
@@ -17,10 +18,15 @@ from jetbench.cli.output import (
 from jetbench.errors import SpecError
 
 
-@app.command()
+@verb(RESULTS)
 def compare(
-    before: Annotated[Path, typer.Argument(metavar="A", help="The report folder to compare with: the baseline.")],
-    after: Annotated[Path, typer.Argument(metavar="B", help="The report folder whose changes are shown.")],
+    before: Annotated[
+        Path,
+        typer.Argument(metavar="A", autocompletion=studies, help="The report folder to compare with: the baseline."),
+    ],
+    after: Annotated[
+        Path, typer.Argument(metavar="B", autocompletion=studies, help="The report folder whose changes are shown.")
+    ],
     fail_on: Annotated[
         str | None,
         typer.Option(

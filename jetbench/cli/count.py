@@ -6,15 +6,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from jetbench.cli.app import (
+    NETWORKS,
     ClassesOption,
     JsonOption,
     SetOption,
     SizeOption,
-    app,
     console,
     errors,
     read_size,
+    verb,
 )
+from jetbench.cli.completion import architectures
 from jetbench.cli.naming import read_network
 from jetbench.errors import ProfilingError, is_out_of_memory
 from jetbench.network.plan import AnyPlan, plan_network
@@ -25,9 +27,12 @@ if TYPE_CHECKING:
     from jetbench.profiling.crosscheck import CrossCheck
 
 
-@app.command()
+@verb(NETWORKS)
 def count(
-    name: Annotated[str, typer.Argument(help="A name from `jetbench list`, or a path to a .yaml file.")],
+    name: Annotated[
+        str,
+        typer.Argument(autocompletion=architectures, help="A name from `jetbench list`, or a path to a .yaml file."),
+    ],
     size: SizeOption = "512x512",
     classes: ClassesOption = 11,
     changes: SetOption = None,

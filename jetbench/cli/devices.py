@@ -7,15 +7,19 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from jetbench.cli.app import JsonOption, app, console
+from jetbench.cli import completion
+from jetbench.cli.app import MACHINES, JsonOption, console, verb
 from jetbench.network.rules import format_size
 from jetbench.reporting.terminal import print_whole
 from jetbench.spec.device import Device, device_names, load_device
 
 
-@app.command()
+@verb(MACHINES)
 def devices(
-    name: Annotated[str | None, typer.Argument(help="Show all figures of this device, or of a .yaml file.")] = None,
+    name: Annotated[
+        str | None,
+        typer.Argument(autocompletion=completion.devices, help="Show all figures of this device, or of a .yaml file."),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """List the devices that networks are profiled on or estimated for, or show one with the source of each figure."""

@@ -6,10 +6,10 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from jetbench.cli.app import JsonOption, app, console, errors
+from jetbench.cli.app import MACHINES, JsonOption, console, errors, verb
 
 
-@app.command()
+@verb(MACHINES)
 def doctor(as_json: JsonOption = False) -> None:
     """Show what this machine can measure, and how to fix what it cannot."""
     from jetbench.profiling.doctor import examine

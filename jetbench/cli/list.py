@@ -7,14 +7,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from jetbench.cli.app import (
-    ClassesOption,
-    JsonOption,
-    SizeOption,
-    app,
-    console,
-    read_size,
-)
+from jetbench.cli.app import NETWORKS, ClassesOption, JsonOption, SizeOption, console, read_size, verb
 from jetbench.network.closed_form import cost_of
 from jetbench.reporting import units
 from jetbench.reporting.terminal import print_whole
@@ -24,7 +17,7 @@ from jetbench.spec.base import read_yaml
 from jetbench.spec.catalog import Kind, find, names, read_architecture
 
 
-@app.command("list")
+@verb(NETWORKS, "list")
 def list_names(
     size: SizeOption = "512x512",
     classes: ClassesOption = 11,

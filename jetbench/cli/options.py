@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from jetbench.cli.app import TORCH_DEVICES, errors
+from jetbench.cli.completion import devices
 from jetbench.errors import JetbenchError, SpecError
+from jetbench.spec.bounds import MOST_VARIANTS
 from jetbench.spec.values import parse_seconds, shorten
 
 if TYPE_CHECKING:
@@ -40,12 +42,27 @@ def dataset_changes(asked: str, own: "DatasetConfig") -> dict[str, Any]:
 DeviceOption = Annotated[
     str | None,
     typer.Option(
-        "--device", metavar="NAME", help="Profile on this device, from `jetbench devices`. Default: this machine."
+        "--device",
+        metavar="NAME",
+        autocompletion=devices,
+        help="Profile on this device, from `jetbench devices`. Default: this machine.",
     ),
 ]
 TorchDeviceOption = Annotated[
     str | None,
     typer.Option("--torch-device", metavar="NAME", help="Train on auto, cpu or cuda. Default: the file's."),
+]
+QuietOption = Annotated[
+    bool, typer.Option("--quiet", "-q", help="Print the answer in short alone: no progress, no table.")
+]
+VerboseOption = Annotated[
+    bool, typer.Option("--verbose", "-v", help="Print a line for each thing that happens, and all notes.")
+]
+SeedsOption = Annotated[
+    str | None,
+    typer.Option(
+        "--seeds", metavar="N", help="Train each variant with N seeds (3: 0, 1, 2), or with those of a list: 4,5,6."
+    ),
 ]
 PLACES = "Many jobs, many machines"
 WAIT = "10min"
@@ -90,6 +107,7 @@ WaitOption = Annotated[
 
 OPTION_OF = {
     "training.budget": "--budget",
+    "seeds": "--seeds",
     "training.loss": "--loss",
     "name": "--name",
     "dataset.size": "--size",
@@ -143,6 +161,22 @@ def refused_here(prepare: Callable[[], object]) -> None:
         prepare()
     except JetbenchError as error:
         raise SpecError(f"the run would be refused here: {error}") from None
+
+
+def read_seeds(text: str) -> list[int]:
+    """The value of --seeds: so many seeds from 0 on, or a list.
+
+    Raises:
+        SpecError: it is neither.
+    """
+    words = [word.strip() for word in text.split(",")]
+    if not all(word.isdecimal() and len(word) < 10 for word in words) or words == ["0"]:
+        raise SpecError(f"--seeds {shorten(text)}: expected a number of seeds, such as 3, or a list such as 4,5,6")
+    if len(words) > 1:
+        return [int(word) for word in words]
+    if int(words[0]) > MOST_VARIANTS:
+        raise SpecError(f"--seeds {shorten(text)}: at most {MOST_VARIANTS:,}")
+    return list(range(int(words[0])))
 
 
 def read_place(reports: Path, jobs: int | None, ray: str | None, storage: str | None, wait: str) -> "Place":

@@ -7,6 +7,7 @@ import typer
 from rich.markup import escape
 
 from jetbench.cli.app import console, errors
+from jetbench.cli.completion import studies
 from jetbench.errors import SpecError
 from jetbench.files import write_whole
 
@@ -16,7 +17,8 @@ if TYPE_CHECKING:
 FORMATS = ("terminal", "markdown", "latex", "html", "csv")
 ENDINGS = {".md": "markdown", ".tex": "latex", ".html": "html", ".htm": "html", ".csv": "csv", ".txt": "markdown"}
 StudiesArgument = Annotated[
-    list[Path], typer.Argument(metavar="STUDY", help="Report folders, for example reports/nano.")
+    list[Path],
+    typer.Argument(metavar="STUDY", autocompletion=studies, help="Report folders, for example reports/nano."),
 ]
 MixedOption = Annotated[
     bool, typer.Option("--mixed", help="Show rows of different protocols in groups, each ranked separately.")

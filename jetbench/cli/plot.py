@@ -5,12 +5,12 @@ from typing import Annotated
 
 import typer
 
-from jetbench.cli.app import app, check_folder, console
+from jetbench.cli.app import RESULTS, check_folder, console, verb
 from jetbench.cli.output import AllOption, StudiesArgument
 from jetbench.errors import SpecError
 
 
-@app.command()
+@verb(RESULTS)
 def plot(
     folders: StudiesArgument,
     pictures: Annotated[

@@ -1,54 +1,110 @@
-"""predict: segment images with a trained network; writes class ids and colour overlays."""
+"""predict: segment images and videos with a trained network; writes class ids and colour overlays."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.markup import escape
 
-from jetbench.cli.app import app, check_folder, console
+from jetbench.cli.app import RESULTS, check_folder, console, errors, verb
 from jetbench.errors import SpecError
 
+if TYPE_CHECKING:
+    from torch import nn
 
-@app.command()
+    from jetbench.models.weights import SavedNetwork
+
+
+@verb(RESULTS)
 def predict(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="The network of the weights, such as jetseg-nano.")],
-    images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="PNG or JPEG files.")],
-    weights: Annotated[
-        Path, typer.Option("--weights", metavar="W", help="A .safetensors file that a sweep or search saved.")
+    network: Annotated[
+        str,
+        typer.Argument(
+            metavar="WEIGHTS", help="A .safetensors file that a sweep or search saved; it knows its network."
+        ),
     ],
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Images, folders of images, or videos.")],
+    weights: Annotated[
+        Path | None,
+        typer.Option("--weights", metavar="W", help="The weights, if the first argument is the network's name."),
+    ] = None,
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Write the pictures to this folder.")] = Path(
         "predictions"
     ),
     opacity: Annotated[float, typer.Option(min=0.0, max=1.0, help="Opacity of the colours over the image.")] = 0.55,
 ) -> None:
-    """Segment images with a trained network: writes each image with its classes in colour, and the class ids as PNG.
+    """Segment images and videos with a trained network: writes each with its classes in colour, and class ids as PNG.
 
-    Images are resized to the network's training size, and the classes back to the size of the image.
+    Images are resized to the network's training size, and the classes back to the size of the image. Videos need
+    OpenCV (`pip install 'jetbench[video]'`); their frames show the time that the network took, which is no benchmark.
     """
     from jetbench.data.pictures import count_frames, open_rgb
     from jetbench.models.weights import load_weights
-    from jetbench.training.predict import predict_image, write_overlay
+    from jetbench.training.predict import is_video, predict_image, write_overlay
 
-    network, saved = load_weights(weights)
-    if saved.architecture.name != name:
-        raise SpecError(f"{weights}: holds weights of {saved.architecture.name}, not of {name}; give that name")
-    stems = [path.stem for path in images]
-    twice = sorted({stem for stem in stems if stems.count(stem) > 1})
+    if weights is None and not network.endswith(".safetensors"):
+        raise SpecError(
+            f"{network}: not a weights file; give one, such as reports/nano/weights/NAME.safetensors, or --weights"
+        )
+    model, saved = load_weights(weights or network)
+    if weights is not None and saved.architecture.name != network:
+        raise SpecError(f"{weights}: holds weights of {saved.architecture.name}, not of {network}; give that name")
+    found = _find(images)
+    targets = [name for name, _ in found]
+    twice = sorted({name for name in targets if targets.count(name) > 1})
     if twice:
         raise SpecError(
             f"several images are called {', '.join(twice)}, and their pictures would overwrite each other; rename them"
         )
-    for path in images:  # all of them, so that an error comes before any file
+    for path in (
+        path for _, path in found if not is_video(path)
+    ):  # all of them, so that an error comes before any file
         open_rgb(path)
         if (frames := count_frames(path)) > 1:
             console.print(f"{path}: has {frames} frames; the first is read", highlight=False, markup=False)
     check_folder(out, [], option="--out")
-    out.mkdir(parents=True, exist_ok=True)
-    for path in images:
-        image = open_rgb(path)
-        ids = predict_image(network, saved, image)
-        written = write_overlay(out, path.stem, image, ids, saved.num_classes, opacity)
-        console.print(
-            f"{path}: {', '.join(file.name for file in written)}", highlight=False, soft_wrap=True, markup=False
-        )
+    for name, path in found:
+        (out / name).parent.mkdir(parents=True, exist_ok=True)
+        if is_video(path):
+            told = _predict_video(model, saved, path, out / f"{name}.mp4", opacity)
+        else:
+            image = open_rgb(path)
+            ids = predict_image(model, saved, image)
+            written = write_overlay((out / name).parent, Path(name).name, image, ids, saved.num_classes, opacity)
+            told = ", ".join(file.name for file in written)
+        console.print(f"{path}: {told}", highlight=False, soft_wrap=True, markup=False)
     console.print(f"Written to {out}.", highlight=False, soft_wrap=True, markup=False)
+
+
+def _find(given: Sequence[Path]) -> list[tuple[str, Path]]:
+    """Each image and video with the name of its pictures: its own without the ending."""
+    from jetbench.data.pictures import SUFFIXES, walk
+    from jetbench.training.predict import is_video
+
+    found: list[tuple[str, Path]] = []
+    for path in given:
+        if not path.is_dir():
+            found.append((path.stem, path))
+            continue
+        inside = [each for each in walk(path) if each.suffix.lower() in SUFFIXES or is_video(each)]
+        if not inside:
+            raise SpecError(f"{path}: this folder holds no image ({', '.join(SUFFIXES)}) and no video")
+        found += [(str(each.relative_to(path).with_suffix("")), each) for each in inside]
+    return found
+
+
+def _predict_video(model: "nn.Module", saved: "SavedNetwork", path: Path, target: Path, opacity: float) -> str:
+    from jetbench.reporting.units import counted, milliseconds
+    from jetbench.training.predict import predict_video
+
+    with errors.status(escape(path.name)) as status:
+        video = predict_video(
+            model,
+            saved,
+            path,
+            target,
+            opacity,
+            lambda frame, frames: status.update(f"{escape(path.name)}: frame {frame} of {frames or '?'}"),
+        )
+    return f"{video.path.name}, {counted(video.frames, 'frame')}, {milliseconds(video.seconds)} ms each (median, here)"

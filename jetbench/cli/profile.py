@@ -10,19 +10,20 @@ import typer
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from jetbench.cli import measuring
+from jetbench.cli import completion, measuring
 from jetbench.cli.app import (
     EXIT_FAILED_ROWS,
     EXIT_INTERRUPTED,
+    RUNS,
     JsonOption,
     SetOption,
-    app,
     check_folder,
     console,
     errors,
     read_changes,
     read_size,
     say_stopped,
+    verb,
 )
 from jetbench.errors import ProfilingError
 from jetbench.reporting.sheets.profile import FILES, describe_profile, print_profile, print_summary
@@ -33,19 +34,23 @@ if TYPE_CHECKING:
     from jetbench.records.record import Record
 
 
-@app.command()
+@verb(RUNS)
 def profile(
     names: Annotated[
         list[str] | None,
         typer.Argument(
             metavar="NAME",
+            autocompletion=completion.architectures,
             help="Architectures, or .safetensors files that a sweep saved. Default: the device's preset. "
             "Several are compared with the first.",
         ),
     ] = None,
     device: Annotated[
         str,
-        typer.Option(help="Device: a name from `jetbench devices`, a path to a .yaml file, or auto (this machine)."),
+        typer.Option(
+            autocompletion=completion.devices,
+            help="Device: a name from `jetbench devices`, a path to a .yaml file, or auto (this machine).",
+        ),
     ] = "auto",
     size: measuring.SizeOption = None,
     classes: measuring.ClassesOption = None,

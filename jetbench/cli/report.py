@@ -5,14 +5,17 @@ from typing import Annotated
 
 import typer
 
-from jetbench.cli.app import app, console
+from jetbench.cli.app import RESULTS, console, verb
+from jetbench.cli.completion import studies
 from jetbench.cli.output import AllOption
 from jetbench.errors import SpecError
 
 
-@app.command()
+@verb(RESULTS)
 def report(
-    folder: Annotated[Path, typer.Argument(metavar="STUDY", help="A report folder, for example reports/nano.")],
+    folder: Annotated[
+        Path, typer.Argument(metavar="STUDY", autocompletion=studies, help="A report folder, for example reports/nano.")
+    ],
     show_invalid: AllOption = False,
     out: Annotated[
         Path | None, typer.Option("--out", metavar="FILE", help="Write to this file. Default: STUDY/report.html.")

@@ -8,12 +8,14 @@ import typer
 from jetbench.cli.app import (
     EXIT_FAILED_ROWS,
     EXIT_INTERRUPTED,
-    app,
+    NETWORKS,
     check_folder,
     console,
     read_size,
     say_stopped,
+    verb,
 )
+from jetbench.cli.completion import spaces
 from jetbench.errors import SpecError
 from jetbench.probe.machine import cores
 from jetbench.search.screen import (
@@ -31,10 +33,13 @@ from jetbench.spec.values import parse_bytes, parse_count
 SWEPT = 12
 
 
-@app.command("screen")
+@verb(NETWORKS, "screen")
 def screen_space(
     name: Annotated[
-        str, typer.Argument(metavar="SPACE", help="A space from `jetbench list`, or a path to a .yaml file.")
+        str,
+        typer.Argument(
+            metavar="SPACE", autocompletion=spaces, help="A space from `jetbench list`, or a path to a .yaml file."
+        ),
     ],
     max_params: Annotated[str | None, typer.Option(metavar="COUNT", help="Most parameters, such as 40k.")] = None,
     max_macs: Annotated[str | None, typer.Option(metavar="COUNT", help="Most MACs, such as 1.2G.")] = None,

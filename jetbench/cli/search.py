@@ -9,12 +9,14 @@ from rich.markup import escape
 from jetbench.cli.app import (
     EXIT_FAILED_ROWS,
     EXIT_INTERRUPTED,
+    RUNS,
     SweepSetOption,
-    app,
     console,
     read_changes,
     say_stopped,
+    verb,
 )
+from jetbench.cli.completion import searches
 from jetbench.cli.dashboard import dashboard_of
 from jetbench.cli.options import (
     WAIT,
@@ -83,10 +85,13 @@ WarmStartOption = Annotated[
 ]
 
 
-@app.command("search")
+@verb(RUNS, "search")
 def search_space(
     name: Annotated[
-        str, typer.Argument(metavar="SEARCH", help="A search from `jetbench list`, or a path to a .yaml file.")
+        str,
+        typer.Argument(
+            metavar="SEARCH", autocompletion=searches, help="A search from `jetbench list`, or a path to a .yaml file."
+        ),
     ],
     max_params: ParamsOption = None,
     max_macs: MacsOption = None,

@@ -5,15 +5,8 @@ from typing import Annotated
 
 import typer
 
-from jetbench.cli.app import (
-    ClassesOption,
-    JsonOption,
-    SetOption,
-    SizeOption,
-    app,
-    console,
-    read_size,
-)
+from jetbench.cli.app import NETWORKS, ClassesOption, JsonOption, SetOption, SizeOption, console, read_size, verb
+from jetbench.cli.completion import architectures
 from jetbench.cli.naming import read_network
 from jetbench.errors import SpecError
 from jetbench.network.lint import lint_plan
@@ -28,9 +21,12 @@ from jetbench.reporting.sheets.network import (
 from jetbench.spec.architecture import Baseline
 
 
-@app.command()
+@verb(NETWORKS)
 def show(
-    name: Annotated[str, typer.Argument(help="A name from `jetbench list`, or a path to a .yaml file.")],
+    name: Annotated[
+        str,
+        typer.Argument(autocompletion=architectures, help="A name from `jetbench list`, or a path to a .yaml file."),
+    ],
     size: SizeOption = "512x512",
     classes: ClassesOption = 11,
     changes: SetOption = None,

@@ -1,18 +1,21 @@
-"""study: work with a study as a whole; `copy` copies its Optuna study to another database."""
+"""study: work with a study as a whole; `copy` copies its Optuna study, `merge` joins the rows of two machines."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from jetbench.cli.app import app, console
+from jetbench.cli.app import MACHINES, Verb, app, console
+from jetbench.cli.completion import studies
 from jetbench.errors import SpecError
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import URL
 
-study = typer.Typer(help="Work with a study as a whole.", no_args_is_help=True)
-app.add_typer(study, name="study")
+study = typer.Typer(
+    help="Work with a study as a whole: copy its database, or merge the rows of two machines.", no_args_is_help=True
+)
+app.add_typer(study, name="study", rich_help_panel=MACHINES)
 
 
 @study.callback()
@@ -20,7 +23,7 @@ def _studies() -> None:
     pass
 
 
-@study.command("copy")
+@study.command("copy", cls=Verb)
 def copy(
     source: Annotated[str, typer.Argument(metavar="FROM", help="A report folder, or the address of a database.")],
     target: Annotated[
@@ -42,6 +45,29 @@ def copy(
     copied, trials = copy_study(origin, destination, name, new_name)
     message = f"{copied}: {counted(trials, 'trial')} copied to {hide_password(destination)}"
     console.print(message, highlight=False, markup=False, soft_wrap=True)
+
+
+@study.command("merge", cls=Verb)
+def merge(
+    first: Annotated[Path, typer.Argument(metavar="A", autocompletion=studies, help="A report folder.")],
+    second: Annotated[
+        Path, typer.Argument(metavar="B", autocompletion=studies, help="One of the same sweep, from another machine.")
+    ],
+    into: Annotated[Path, typer.Option("--into", metavar="C", help="The new report folder.")],
+) -> None:
+    """Write the rows and weights of two report folders of one sweep to a new one, in which the sweep can continue.
+
+    The sweeps may differ in their variants, seeds and budgets. Of a row that both have, that of A is kept.
+    """
+    from jetbench.reporting.units import counted
+    from jetbench.study.merge import merge_studies
+
+    merged = merge_studies(first, second, into)
+    text = f"{into}: {counted(merged.first, 'row')} of {first}, {merged.second} of {second}"
+    if merged.repeated:
+        names = ", ".join(merged.repeated[:6]) + (", ..." if len(merged.repeated) > 6 else "")
+        text += f"; {counted(len(merged.repeated), 'row')} in both, of which those of {first} are kept: {names}"
+    console.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
 def _address(text: str) -> "URL":

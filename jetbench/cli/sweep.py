@@ -1,6 +1,6 @@
 """sweep: train and profile every variant of a sweep."""
 
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,39 +10,49 @@ from rich.markup import escape
 from jetbench.cli.app import (
     EXIT_FAILED_ROWS,
     EXIT_INTERRUPTED,
+    RUNS,
     SweepSetOption,
-    app,
     console,
     read_changes,
     read_size,
     say_stopped,
+    verb,
 )
+from jetbench.cli.completion import sweeps
 from jetbench.cli.options import (
     WAIT,
     DeviceOption,
     JobsOption,
     LossOption,
+    QuietOption,
     RayOption,
+    SeedsOption,
     StorageOption,
     TorchDeviceOption,
+    VerboseOption,
     WaitOption,
     blaming_options,
     dataset_changes,
     device_changes,
     read_place,
+    read_seeds,
     refused_here,
 )
 from jetbench.errors import DataError, SpecError, StudyError
 
 if TYPE_CHECKING:
     from jetbench.records.verdict import Level
+    from jetbench.study.chooser import View
     from jetbench.study.place import Place
 
 
-@app.command()
+@verb(RUNS)
 def sweep(
     name: Annotated[
-        str, typer.Argument(metavar="SWEEP", help="A sweep from `jetbench list`, or a path to a .yaml file.")
+        str,
+        typer.Argument(
+            metavar="SWEEP", autocompletion=sweeps, help="A sweep from `jetbench list`, or a path to a .yaml file."
+        ),
     ],
     dataset: Annotated[
         str | None,
@@ -53,6 +63,7 @@ def sweep(
         str | None, typer.Option(help="Train each variant for this long: 300steps, 20epochs, 60s or 2min.")
     ] = None,
     loss: LossOption = None,
+    seeds: SeedsOption = None,
     study: Annotated[str | None, typer.Option("--name", help="Name of the report folder.")] = None,
     reports: Annotated[Path, typer.Option(help="Folder that holds the report folders.")] = Path("reports"),
     device: DeviceOption = None,
@@ -73,6 +84,8 @@ def sweep(
             help="Profile rows again whose profile is invalid, or invalid,suspect; nothing is trained.",
         ),
     ] = None,
+    quiet: QuietOption = False,
+    verbose: VerboseOption = False,
 ) -> None:
     """Train and profile every variant of a sweep, then write tables and plots to reports/NAME.
 
@@ -83,6 +96,8 @@ def sweep(
     changes = _dataset_of(name, dataset) | read_changes(settings) | device_changes(device, torch_device)
     plain = {"training.budget": budget, "training.loss": loss, "name": study}
     changes |= {key: value for key, value in plain.items() if value is not None}
+    if seeds is not None:
+        changes["seeds"] = read_seeds(seeds)
     if size is not None:
         changes["dataset.size"] = read_size(size)
     if dry_run:
@@ -90,20 +105,23 @@ def sweep(
             _list_variants(name, place, changes)
         return
 
-    from jetbench.reporting.report import describe_verdicts, print_study
+    from jetbench.reporting.report import describe_verdicts, print_in_short, print_study
+    from jetbench.study.chooser import SilentView
     from jetbench.study.progress import BarView, LineView
     from jetbench.study.run import prepare_sweep
 
     with blaming_options(changes, settings):
         prepared = prepare_sweep(name, place, changes)
-    view = BarView(console) if console.is_terminal else LineView(console)
+    view: View = SilentView() if quiet else LineView(console)
+    if console.is_terminal and not (quiet or verbose):
+        view = BarView(console)
     try:
-        with view:
+        with view if isinstance(view, AbstractContextManager) else nullcontext():
             finished = prepared.run(view, retry_failed, levels)
     except (KeyboardInterrupt, StudyError) as error:
         with suppress(KeyboardInterrupt, StudyError, DataError, OSError):  # Ctrl-C again, or unreadable records
             if (partial := prepared.landed()) is not None:
-                print_study(console, partial)
+                print_study(console, partial, all_notes=verbose)
             elif isinstance(error, KeyboardInterrupt):
                 console.print(f"No row has finished in {prepared.folder} yet.")
             console.print(f"\n{prepared.tally()}.", highlight=False, soft_wrap=True)
@@ -111,7 +129,10 @@ def sweep(
             raise
         say_stopped(f"\nStopped. Finished rows are kept in {prepared.folder}; run the same command again to continue.")
         raise typer.Exit(EXIT_INTERRUPTED) from None
-    print_study(console, finished)
+    if quiet:
+        print_in_short(console, finished, finished.rows())
+    else:
+        print_study(console, finished, all_notes=verbose)
     console.print(
         f"\nWritten to {finished.folder}: table.md, table.tex, table.csv, records.jsonl and plots", soft_wrap=True
     )

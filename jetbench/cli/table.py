@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from jetbench.cli.app import app, console
+from jetbench.cli import completion
+from jetbench.cli.app import RESULTS, console, verb
 from jetbench.cli.output import (
     FORMATS,
     AllOption,
@@ -26,10 +27,13 @@ if TYPE_CHECKING:
 PER = ("network", "class", "evaluation", "axis", "device", "budget")
 
 
-@app.command()
+@verb(RESULTS)
 def table(
     folders: Annotated[
-        list[Path] | None, typer.Argument(metavar="STUDY", help="Report folders, for example reports/nano.")
+        list[Path] | None,
+        typer.Argument(
+            metavar="STUDY", autocompletion=completion.studies, help="Report folders, for example reports/nano."
+        ),
     ] = None,
     style: Annotated[
         str | None,
@@ -39,7 +43,12 @@ def table(
         ),
     ] = None,
     columns: Annotated[
-        str | None, typer.Option(metavar="NAME,...", help="Show these columns in this order; 'help' lists them.")
+        str | None,
+        typer.Option(
+            metavar="NAME,...",
+            autocompletion=completion.columns,
+            help="Show these columns in this order; 'help' lists them.",
+        ),
     ] = None,
     per: Annotated[
         str,
@@ -50,7 +59,10 @@ def table(
         ),
     ] = "network",
     sort: Annotated[
-        str | None, typer.Option(metavar="COLUMN", help="Sort the rows by this column, the best first.")
+        str | None,
+        typer.Option(
+            metavar="COLUMN", autocompletion=completion.columns, help="Sort the rows by this column, the best first."
+        ),
     ] = None,
     each_seed: Annotated[
         bool, typer.Option("--each-seed", help="Show a row for each seed instead of their mean.")

@@ -58,7 +58,9 @@ class Job:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a job ended. `result` is None unless the status is ok; otherwise `reason` says what happened.
+    """How a job ended, after so many `seconds` without its wait for the machine.
+
+    `result` is None unless the status is ok; otherwise `reason` says what happened.
 
     `unable`: the machine, not the job, is at fault: a full disk, other data, a process that could not start. The job
     is run again.

@@ -354,7 +354,8 @@ def read_outcome(running: _Running, code: int) -> Outcome:
     payload = read_json(job.folder / "result.json")
     if payload is not None:
         # It is written last and atomically, so it is valid however the interpreter ended afterwards.
-        return Outcome(job, "ok", "", payload["result"], seconds)
+        waited = payload.get("waited_s", 0.0)
+        return Outcome(job, "ok", "", payload["result"], max(0.0, seconds - waited))
     report = read_json(job.folder / "failure.json")
     if report is not None:
         return Outcome(job, report["status"], report["reason"], None, seconds)

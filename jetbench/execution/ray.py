@@ -397,7 +397,7 @@ class RayExecutor:
         if envelope is not None:
             if job.phase == "profile" and (other := self._other_profiler(envelope)):
                 return Outcome(job, "error", other, None, seconds)
-            return Outcome(job, "ok", "", envelope["result"], seconds)
+            return Outcome(job, "ok", "", envelope["result"], max(0.0, seconds - envelope.get("waited_s", 0.0)))
         return Outcome(job, reply["status"], reply["reason"], None, seconds)
 
     def _other_profiler(self, envelope: Mapping[str, Any]) -> str | None:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from io import FileIO
 from pathlib import Path
+from typing import Any
 
 import yaml
 from pydantic import ValidationError
@@ -112,15 +113,7 @@ def keep_sweep(folder: Path, sweep: Sweep | Search) -> None:
     kind = "search" if isinstance(sweep, Search) else "sweep"
     if path.exists():
         stored = read_yaml(path)
-        free: tuple[str, ...] = FREE_TO_CHANGE
-        several = bool(stored.get("budgets")), bool(requested.get("budgets"))
-        if all(several):
-            free = (*free, "training.budget.")  # no variant uses it then
-        values = list(_differences("", stored, requested))
-        differences = [f"  {where}: {text}" for where, text in values if not f"{where}:".startswith(free)]
-        if several[0] != several[1]:
-            differences += [f"  {where}: {text}" for where, text in values if where == "budgets"]
-        if differences:
+        if differences := sweep_differences(stored, requested):
             raise StudyError(
                 f"{folder}: holds another {kind}; rows of both in one table would not be comparable. It differs in\n"
                 + "\n".join(differences[:8])
@@ -129,6 +122,19 @@ def keep_sweep(folder: Path, sweep: Sweep | Search) -> None:
         if stored == requested:
             return
     write_whole(path, yaml.safe_dump(requested, sort_keys=False, allow_unicode=True))
+
+
+def sweep_differences(stored: dict[str, Any], requested: dict[str, Any]) -> list[str]:
+    """A line for each difference of two sweeps or searches after which their rows no longer compare."""
+    free: tuple[str, ...] = FREE_TO_CHANGE
+    several = bool(stored.get("budgets")), bool(requested.get("budgets"))
+    if all(several):
+        free = (*free, "training.budget.")  # no variant uses it then
+    values = list(_differences("", stored, requested))
+    differences = [f"  {where}: {text}" for where, text in values if not f"{where}:".startswith(free)]
+    if several[0] != several[1]:
+        differences += [f"  {where}: {text}" for where, text in values if where == "budgets"]
+    return differences
 
 
 def _differences(where: str, stored: object, requested: object) -> Iterator[tuple[str, str]]:

@@ -291,9 +291,9 @@ class Driver:
             return False
         if phase == "train" and not self.jobs.weights_file(task).is_file():
             return False
-        took = envelope.get("seconds")
-        if isinstance(took, int | float) and took >= 0:
-            self._took(task, phase, float(took))
+        took, waited = envelope.get("seconds"), envelope.get("waited_s")
+        if isinstance(took, int | float) and isinstance(waited, int | float) and took >= waited >= 0:
+            self._took(task, phase, float(took - waited))
         return task.keep(phase, envelope.get("result"))
 
     def _took(self, task: Task, phase: Phase, seconds: float) -> None:

@@ -1,6 +1,13 @@
-"""Prediction of one image of any size by a trained network: its class ids, and an overlay picture."""
+"""Prediction of an image or a video of any size by a trained network: class ids, and pictures with the classes."""
 
+import os
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -8,10 +15,13 @@ import torch
 from PIL import Image, ImageDraw
 from torch import nn
 
+from jetbench.errors import DataError, SpecError
 from jetbench.models.weights import SavedNetwork
 from jetbench.training.samples import class_names_of, colours_of
 
 LEGEND_ROW, LEGEND_COLUMN, MARGIN = 14, 110, 4
+BAND = LEGEND_ROW + 2 * MARGIN  # below each frame of a video; even, as video formats ask
+VIDEOS = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v")
 
 
 def predict_image(network: nn.Module, saved: SavedNetwork, image: Image.Image) -> npt.NDArray[np.uint8]:
@@ -32,14 +42,18 @@ def write_overlay(
     """Write STEM-overlay.png, with a legend of its classes, and STEM-classes.png, whose pixels are class ids."""
     colours = colours_of(num_classes)
     blended = Image.blend(image, Image.fromarray(colours[ids]), opacity)
-    present = [int(number) for number in np.argsort(-np.bincount(ids.ravel(), minlength=num_classes))]
-    present = [number for number in present if (ids == number).any()]
     paths = [folder / f"{stem}-overlay.png", folder / f"{stem}-classes.png"]
-    _with_legend(blended, present, num_classes, ids).save(paths[0])
+    _with_legend(blended, _present(ids, num_classes), num_classes, ids).save(paths[0])
     indexed = Image.fromarray(ids, "P")
     indexed.putpalette(colours.ravel().tolist())
     indexed.save(paths[1])
     return paths
+
+
+def _present(ids: npt.NDArray[np.uint8], num_classes: int) -> list[int]:
+    """The classes in a picture, the largest first."""
+    counts = np.bincount(ids.ravel(), minlength=num_classes)
+    return [int(number) for number in np.argsort(-counts) if counts[number]]
 
 
 def _with_legend(picture: Image.Image, present: list[int], num_classes: int, ids: npt.NDArray[np.uint8]) -> Image.Image:
@@ -57,4 +71,100 @@ def _with_legend(picture: Image.Image, present: list[int], num_classes: int, ids
         share = (ids == number).mean()
         percent = f"{100 * share:.0f} %" if share >= 0.01 else "under 1 %"
         draw.text((x + 14, y - 1), f"{names[number]} {percent}", fill="black")
+    return whole
+
+
+@dataclass(frozen=True)
+class Video:
+    """What was made of a video: its frames, and the median seconds of the network for one of them."""
+
+    path: Path
+    frames: int
+    seconds: float
+
+
+def is_video(path: Path) -> bool:
+    """True for the name of a video file."""
+    return path.suffix.lower() in VIDEOS
+
+
+def predict_video(
+    network: nn.Module,
+    saved: SavedNetwork,
+    source: Path,
+    target: Path,
+    opacity: float,
+    report: Callable[[int, int], None] = lambda frame, frames: None,
+) -> Video:
+    """Write a video as .mp4 with the classes in colour, their names, and the time of the network for each frame.
+
+    Args:
+        network: a trained network.
+        saved: the metadata of its weights.
+        source: the video; OpenCV reads it.
+        target: the .mp4 file to write; removed if this fails.
+        opacity: of the colours over the frames.
+        report: called with the number of frames done, and of all (0 if the video does not say).
+
+    Raises:
+        SpecError: OpenCV is not installed.
+        DataError: the video cannot be read or written.
+    """
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # quiet: what is wrong with a file is said by our error
+    try:
+        import cv2
+    except ImportError:
+        raise SpecError(f"{source}: videos need OpenCV: pip install 'jetbench[video]'") from None
+    times: list[float] = []
+    with _closing(cv2.VideoCapture(str(source))) as reader:
+        if not reader.isOpened():
+            raise DataError(f"{source}: OpenCV cannot read this video")
+        width, height, count = (
+            int(reader.get(key))
+            for key in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT, cv2.CAP_PROP_FRAME_COUNT)
+        )
+        rate = reader.get(cv2.CAP_PROP_FPS)
+        size = (width, height + BAND)
+        with _closing(cv2.VideoWriter(str(target), cv2.VideoWriter.fourcc(*"mp4v"), rate or 25.0, size)) as writer:
+            if not writer.isOpened():
+                raise DataError(f"{target}: OpenCV cannot write a video here")
+            while True:
+                there, frame = reader.read()
+                if not there:
+                    break
+                image = Image.fromarray(np.ascontiguousarray(frame[:, :, ::-1]))
+                begun = time.perf_counter()
+                ids = predict_image(network, saved, image)
+                times.append(time.perf_counter() - begun)
+                shown = _video_frame(image, ids, saved.num_classes, opacity, times[-1])
+                writer.write(np.ascontiguousarray(np.asarray(shown)[:, :, ::-1]))
+                report(len(times), max(0, count))
+    if not times:
+        target.unlink(missing_ok=True)
+        raise DataError(f"{source}: holds no frame that OpenCV can read")
+    return Video(target, len(times), statistics.median(times))
+
+
+@contextmanager
+def _closing(stream: Any) -> Iterator[Any]:
+    try:
+        yield stream
+    finally:
+        stream.release()
+
+
+def _video_frame(
+    image: Image.Image, ids: npt.NDArray[np.uint8], num_classes: int, opacity: float, seconds: float
+) -> Image.Image:
+    """A frame with its classes in colour; below it the time of the network and the largest classes that fit."""
+    colours, names = colours_of(num_classes), class_names_of(num_classes)
+    whole = Image.new("RGB", (image.width, image.height + BAND), "white")
+    whole.paste(Image.blend(image, Image.fromarray(colours[ids]), opacity), (0, 0))
+    draw = ImageDraw.Draw(whole)
+    y = image.height + MARGIN
+    draw.text((MARGIN, y - 1), f"{1e3 * seconds:.1f} ms", fill="black")
+    for place, number in enumerate(_present(ids, num_classes)[: max(0, image.width // LEGEND_COLUMN - 1)], 1):
+        x = MARGIN + place * LEGEND_COLUMN
+        draw.rectangle((x, y, x + 10, y + 10), fill=tuple(int(value) for value in colours[number]))
+        draw.text((x + 14, y - 1), names[number], fill="black")
     return whole

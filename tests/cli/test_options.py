@@ -1,6 +1,9 @@
+from pathlib import Path
+
 import pytest
 
-from jetbench.cli.options import dataset_changes, device_changes
+from jetbench.cli import app
+from jetbench.cli.options import dataset_changes, device_changes, read_seeds
 from jetbench.errors import SpecError
 from jetbench.spec.dataset import StreetsConfig
 
@@ -33,3 +36,42 @@ def test_another_dataset_keeps_the_size() -> None:
     for wrong in ("cityscapes", "streets:/x"):
         with pytest.raises(SpecError, match="expected streets, camvid or camvid:PATH"):
             dataset_changes(wrong, own)
+
+
+def test_so_many_seeds_begin_at_0_and_a_list_is_taken_as_it_is() -> None:
+    assert read_seeds("3") == [0, 1, 2]
+    assert read_seeds("1") == [0]
+    assert read_seeds("4, 5,6") == [4, 5, 6]
+
+
+@pytest.mark.parametrize("text", ["", "0", "-1", "three", "1,x", "1.5", "99999", "1e3", "٣,"])
+def test_what_is_no_number_of_seeds_is_refused(text: str) -> None:
+    with pytest.raises(SpecError, match="--seeds"):
+        read_seeds(text)
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("jetbench sweep na", "nano"),
+        ("jetbench search search-q", "search-quick"),
+        ("jetbench show jetseg-na", "jetseg-nano"),
+        ("jetbench screen na", "nano"),
+        ("jetbench profile --device agx-", "agx-orin"),
+        ("jetbench table x --columns val,late", "val,latency"),
+        ("jetbench table reports/m", "reports/mine"),
+    ],
+)
+def test_a_shell_completes_names(
+    words: str, expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "reports" / "mine").mkdir(parents=True)
+    (tmp_path / "reports" / "mine" / "records.jsonl").touch()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", ["jetbench"])
+    monkeypatch.setenv("_JETBENCH_COMPLETE", "complete_bash")
+    monkeypatch.setenv("COMP_WORDS", words)
+    monkeypatch.setenv("COMP_CWORD", str(len(words.split()) - 1))
+    with pytest.raises(SystemExit):
+        app(prog_name="jetbench")
+    assert expected in capsys.readouterr().out.split()
