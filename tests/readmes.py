@@ -3,8 +3,6 @@
 `make readmes` writes them; tests/test_readmes.py holds them.
 """
 
-import ast
-import inspect
 import re
 import types
 from collections.abc import Iterator
@@ -23,6 +21,7 @@ from jetbench.spec.architecture import Architecture
 from jetbench.spec.bounds import BOUNDS
 from jetbench.spec.dataset import CamvidConfig, StreetsConfig
 from jetbench.spec.profiling import ProfilingConfig
+from jetbench.spec.schema import field_docs
 from jetbench.spec.search import Search, Space
 from jetbench.spec.sweep import Sweep
 from jetbench.spec.training import Budget, TrainingConfig
@@ -74,7 +73,7 @@ def study_table() -> str:
 
 
 def _keys(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, str, str, str]]:
-    docs = _field_docs(model)
+    docs = field_docs(model)
     groups: dict[type[BaseModel] | None, list[str]] = {}  # fields of one kind, of which the keys are listed once
     for name, field in model.model_fields.items():
         groups.setdefault(_inner(field.annotation), []).append(name)
@@ -135,21 +134,6 @@ def _default(field: FieldInfo) -> str:
             else (", ".join(map(str, value)))
         )
     return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def _field_docs(model: type[BaseModel]) -> dict[str, str]:
-    """The string below each field in the source of its class."""
-    docs: dict[str, str] = {}
-    for parent in reversed(model.__mro__):
-        if not (isinstance(parent, type) and issubclass(parent, BaseModel)) or parent is BaseModel:
-            continue
-        (node,) = ast.parse(inspect.cleandoc("\n" + inspect.getsource(parent))).body
-        assert isinstance(node, ast.ClassDef)
-        for field, below in zip(node.body, node.body[1:], strict=False):
-            is_field = isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)
-            if is_field and isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant):
-                docs[field.target.id] = " ".join(str(below.value.value).split())  # type: ignore[attr-defined]
-    return docs
 
 
 def made(text: str) -> str:

@@ -4,6 +4,8 @@ from jetbench.cli import list  # isort: skip  # the order in which --help lists 
 from jetbench.cli import show  # isort: skip
 from jetbench.cli import count  # isort: skip
 from jetbench.cli import screen  # isort: skip
+from jetbench.cli import init  # isort: skip
+from jetbench.cli import schema  # isort: skip
 from jetbench.cli import sweep  # isort: skip
 from jetbench.cli import search  # isort: skip
 from jetbench.cli import profile  # isort: skip
@@ -31,12 +33,14 @@ __all__ = [
     "count",
     "devices",
     "doctor",
+    "init",
     "list",
     "main",
     "plot",
     "predict",
     "profile",
     "report",
+    "schema",
     "screen",
     "search",
     "show",

@@ -11,6 +11,7 @@ from jetbench.cli.app import TORCH_DEVICES, errors
 from jetbench.cli.completion import devices
 from jetbench.errors import JetbenchError, SpecError
 from jetbench.spec.bounds import MOST_VARIANTS
+from jetbench.spec.catalog import Kind
 from jetbench.spec.values import parse_seconds, shorten
 
 if TYPE_CHECKING:
@@ -51,6 +52,13 @@ DeviceOption = Annotated[
 TorchDeviceOption = Annotated[
     str | None,
     typer.Option("--torch-device", metavar="NAME", help="Train on auto, cpu or cuda. Default: the file's."),
+]
+KIND_NAMES: tuple[Kind, ...] = ("sweep", "search", "space", "architecture")
+KindArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="KIND", autocompletion=lambda: list(KIND_NAMES), help=f"What file: {', '.join(KIND_NAMES)}."
+    ),
 ]
 QuietOption = Annotated[
     bool, typer.Option("--quiet", "-q", help="Print the answer in short alone: no progress, no table.")
@@ -161,6 +169,18 @@ def refused_here(prepare: Callable[[], object]) -> None:
         prepare()
     except JetbenchError as error:
         raise SpecError(f"the run would be refused here: {error}") from None
+
+
+def read_kind(text: str) -> Kind:
+    """The kind of a YAML file.
+
+    Raises:
+        SpecError: there is no such kind.
+    """
+    for kind in KIND_NAMES:
+        if text == kind:
+            return kind
+    raise SpecError(f"{shorten(text)}: expected one of {', '.join(KIND_NAMES)}")
 
 
 def read_seeds(text: str) -> list[int]:

@@ -130,7 +130,7 @@ def sweep(
         say_stopped(f"\nStopped. Finished rows are kept in {prepared.folder}; run the same command again to continue.")
         raise typer.Exit(EXIT_INTERRUPTED) from None
     if quiet:
-        print_in_short(console, finished, finished.rows())
+        print_in_short(console, finished, finished.labelled_rows())
     else:
         print_study(console, finished, all_notes=verbose)
     console.print(

@@ -3,13 +3,14 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
+from types import MappingProxyType
 from typing import Any
 
 from jetbench.errors import SpecError, list_by_cause
 from jetbench.network.plan import AnyPlan, plan_network
 from jetbench.spec.architecture import AnyArchitecture, Baseline
-from jetbench.spec.base import override, parse_spec, read_yaml
-from jetbench.spec.catalog import find, read_architecture
+from jetbench.spec.base import override, parse_spec
+from jetbench.spec.catalog import find, read_architecture, read_extended
 from jetbench.spec.sweep import Sweep, VariantGroup
 from jetbench.spec.training import TrainingConfig
 
@@ -46,7 +47,7 @@ def read_sweep(name: str, changes: Mapping[str, Any] | None = None) -> Sweep:
         SpecError: no such sweep exists, or a key breaks a rule.
     """
     path = find("sweep", name)
-    raw = {"name": path.stem, **read_yaml(path)}
+    raw = {"name": path.stem, **read_extended("sweep", path)}
     if "axes" in raw:
         raise SpecError(f"{path}: is a search or a space, not a sweep; run `jetbench search` or `jetbench screen`")
     changes = dict(changes or {})
@@ -158,17 +159,30 @@ def _members(group: VariantGroup) -> Iterator[tuple[str, dict[str, Any]]]:
             yield describe_changes(changes), changes
 
 
-def describe_changes(changes: Mapping[str, Any]) -> str:
-    """A short name for a set of changes: `branches=3a 5a, groups=4`; a changed base appears by its name alone."""
+def describe_changes(changes: Mapping[str, Any], labels: Mapping[str, str] = MappingProxyType({})) -> str:
+    """A short name for a set of changes: `branches=3a 5a, groups=4`; a changed base appears by its name alone.
+
+    Args:
+        changes: values by dotted key.
+        labels: other words for a key (`groups`), for a key with its value (`groups=gcd`), or for a base.
+    """
     parts = []
     for key, value in changes.items():
+        text = " ".join(str(item) for item in value) if isinstance(value, list) else str(value)
         if key == "base":
-            parts.append(str(value))
+            parts.append(labels.get(text, text))
             continue
         short = next((key.removeprefix(prefix) for prefix in SHORTENED if key.startswith(prefix)), key)
-        text = " ".join(str(item) for item in value) if isinstance(value, list) else str(value)
-        parts.append(f"{short}={text}")
+        whole = next((labels[name] for name in (f"{key}={text}", f"{short}={text}") if name in labels), None)
+        parts.append(whole or f"{labels.get(key, labels.get(short, short))}={text}")
     return ", ".join(parts)
+
+
+def label_of(name: str, changes: Mapping[str, Any], labels: Mapping[str, str]) -> str:
+    """What tables and pictures call a variant: its own label, else its changes in the words of the labels."""
+    if name in labels or not labels:
+        return labels.get(name, name)
+    return describe_changes(changes, labels) if name == describe_changes(changes) else name
 
 
 def build_variant(

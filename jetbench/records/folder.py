@@ -40,8 +40,8 @@ from jetbench.spec.sweep import Sweep
 # Fields that may change on resume, because they change no result: the key of a variant identifies its results.
 # A search may resume with more trainings and another final training of its front.
 FREE_TO_CHANGE = (
-    "description:", "timeout_s:", "memory_limit:", "variants:", "include_base:", "quoted:", "seeds:", "budgets:",
-    "trainings:", "final."
+    "description:", "labels", "timeout_s:", "memory_limit:", "variants:", "include_base:", "quoted:", "seeds:",
+    "budgets:", "trainings:", "final."
 )  # fmt: skip
 TAIL = 2**16
 NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)

@@ -33,7 +33,7 @@ def write_files(study: Study, show_invalid: bool = False) -> list[Path]:
 
     Rows with an invalid profile are left out, unless `show_invalid`. Rows with different protocols form groups.
     """
-    rows = study.rows()
+    rows = study.labelled_rows()
     kept = rows if show_invalid else believed(rows)
     # A picture shows rows of one protocol only: the largest group.
     groups = group_rows([row for row in kept if row.records], ALL)
@@ -65,7 +65,7 @@ def print_study(
     console: Console, study: Study, show_invalid: bool = False, all_notes: bool = False, sort: Column | None = None
 ) -> None:
     """Print the study's answer in short, its table, the published figures of its rows, and the notes on both."""
-    rows = study.rows() if sort is None else sort_rows(study.rows(), sort)
+    rows = study.labelled_rows() if sort is None else sort_rows(study.labelled_rows(), sort)
     print_in_short(console, study, rows)
     show_on_terminal(console, _table_of(study, rows, "brief", show_invalid).condensed(), study.folder, all_notes)
     published = [row for row in rows if row.architecture.reported]

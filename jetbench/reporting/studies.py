@@ -9,7 +9,7 @@ from jetbench.errors import SpecError
 from jetbench.network.variants import read_quoted, variant_names
 from jetbench.records.folder import RECORDS, SWEEP, read_records
 from jetbench.records.record import Record
-from jetbench.reporting.tables.rows import Row, quoted_rows, rows_of
+from jetbench.reporting.tables.rows import Row, label_rows, quoted_rows, rows_of
 from jetbench.spec.architecture import Baseline
 from jetbench.spec.base import parse_spec, read_yaml
 from jetbench.spec.sweep import Sweep
@@ -38,9 +38,20 @@ class Study:
 
         return frame(self.records, self.quoted)
 
+    @property
+    def labels(self) -> dict[str, str]:
+        """What tables and pictures call axes, values and variants, from `labels:` of the sweep."""
+        labels = self.asked.get("labels")
+        return {str(key): str(value) for key, value in labels.items()} if isinstance(labels, dict) else {}
+
     def rows(self, merge_seeds: bool = True) -> list[Row]:
-        """The study's rows, then those of baselines with only published figures."""
+        """The study's rows by their own names, then those of baselines with only published figures."""
         return [*rows_of(self.records, self.name, merge_seeds), *quoted_rows(self.quoted)]
+
+    def labelled_rows(self, merge_seeds: bool = True) -> list[Row]:
+        """The rows by the names that tables and pictures show."""
+        labels = self.labels
+        return label_rows(self.rows(merge_seeds), labels) if labels else self.rows(merge_seeds)
 
 
 def read_study(folder: Path | str) -> Study:
@@ -99,7 +110,7 @@ def read_studies(folders: Sequence[Path]) -> list[Study]:
 
 def rows_of_studies(studies: Sequence[Study], merge_seeds: bool = True) -> list[Row]:
     """All rows of several studies; a name that occurs in more than one is followed by its study."""
-    rows = [row for study in studies for row in study.rows(merge_seeds)]
+    rows = [row for study in studies for row in study.labelled_rows(merge_seeds)]
     if len(studies) == 1:
         return rows
     quoted = {row.name: row for row in rows if not row.records}

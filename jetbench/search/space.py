@@ -22,7 +22,7 @@ from jetbench.reporting.tables.columns import BY_NAME, Column
 from jetbench.search.screen import axis_problems
 from jetbench.spec.architecture import AnyArchitecture, Architecture
 from jetbench.spec.base import override, parse_spec, read_yaml
-from jetbench.spec.catalog import find, load_jetseg
+from jetbench.spec.catalog import find, load_jetseg, read_extended
 from jetbench.spec.search import Limits, Objective, Search
 from jetbench.spec.values import Size
 from jetbench.study.trials import distributions
@@ -38,7 +38,7 @@ def read_search(name: str, changes: Mapping[str, Any] | None = None) -> Search:
         SpecError: the search does not exist, or a key or value breaks a rule.
     """
     path = find("search", name)
-    raw = {"name": path.stem, **read_yaml(path)}
+    raw = {"name": path.stem, **read_extended("search", path)}
     if "axes" not in raw:
         raise SpecError(f"{path}: is a sweep, not a search with axes: and limits:. Run it with `jetbench sweep`")
     source = f"{path}, with the options of the command line" if changes else str(path)

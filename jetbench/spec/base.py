@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from jetbench.errors import SpecError
 from jetbench.files import read_text
 from jetbench.spec.bounds import MOST_YAML_BYTES, MOST_YAML_DEPTH, MOST_YAML_VALUES
+from jetbench.spec.words import hint_of
 
 
 class Spec(BaseModel):
@@ -118,6 +119,8 @@ def _suggest(kind: type[Spec], key: str) -> str:
         places.setdefault(place.rpartition(".")[2], []).append(place)
     if key in places:
         return f" here; {key} belongs at {' or '.join(places[key][:3])}"
+    if hint := hint_of(key):
+        return f"; write {hint}"
     close = get_close_matches(key, places, n=1)
     return f"; did you mean {close[0]}?" if close else ""
 

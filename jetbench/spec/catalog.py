@@ -86,6 +86,47 @@ def _what_it_is(path: Path) -> str:
         return ""
 
 
+def read_extended(kind: Kind, path: Path) -> dict[str, Any]:
+    """The mapping in a YAML file; `extends:` names another of its kind, whose keys it has where it does not set them.
+
+    A name with .yaml is looked up beside the file first. Keys within keys are replaced one by one, lists as a whole,
+    and `dataset:` as a whole if its name is another.
+
+    Raises:
+        SpecError: a file cannot be read, or files extend each other in a circle.
+    """
+    raw, seen = read_yaml(path), [path.resolve()]
+    chain = [raw]
+    while (other := chain[-1].pop("extends", None)) is not None:
+        if not isinstance(other, str):
+            raise SpecError(f"{path}: extends: expected the name of another {kind}, or the path of its .yaml file")
+        beside = seen[-1].parent / other
+        found = beside if other.endswith((".yaml", ".yml")) and beside.is_file() else find(kind, other)
+        if found.resolve() in seen:
+            raise SpecError(f"{path}: extends: {other} extends this file in turn; remove one of the two")
+        seen.append(found.resolve())
+        chain.append(read_yaml(found))
+    merged: dict[str, Any] = {}
+    for layer in reversed(chain):
+        own = {key: value for key, value in merged.items() if key not in ("name", "description")}
+        merged = _laid_over(own, layer)
+    return merged
+
+
+def _laid_over(lower: Mapping[str, Any], upper: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(lower)
+    for key, value in upper.items():
+        below = merged.get(key)
+        merged[key] = value
+        if (
+            isinstance(below, dict)
+            and isinstance(value, dict)
+            and value.get("name", below.get("name")) == (below.get("name"))
+        ):
+            merged[key] = _laid_over(below, value)
+    return merged
+
+
 def names(kind: Kind) -> list[str]:
     """Names of the bundled files of a kind, sorted."""
     stems = sorted(path.stem for path in (SHELF / FOLDERS[kind]).glob("*.yaml"))

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from jetbench.spec.base import Spec
+from jetbench.spec.base import Spec, later
 from jetbench.spec.bounds import MOST_AXES, MOST_VALUES, MOST_VARIANTS, Name, Seconds, Seed, Text
 from jetbench.spec.dataset import DatasetConfig, StreetsConfig
 from jetbench.spec.profiling import ProfilingConfig
@@ -55,6 +55,8 @@ class Sweep(Spec):
     """Each variant is trained once with each seed."""
     budgets: tuple[Budget, ...] = ()
     """Each variant is trained once with each budget."""
+    labels: Annotated[dict[Text, Name], Field(max_length=MOST_VALUES)] = later({})
+    """What tables and pictures call an axis, a value (`groups=gcd`) or a variant."""
     dataset: DatasetConfig = StreetsConfig()
     training: TrainingConfig = TrainingConfig()
     profiling: ProfilingConfig = ProfilingConfig()

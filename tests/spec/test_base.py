@@ -5,8 +5,10 @@ import pytest
 from jetbench.errors import SpecError
 from jetbench.spec.architecture import Architecture
 from jetbench.spec.base import override, parse_spec, read_yaml
+from jetbench.spec.search import Search
 from jetbench.spec.sweep import Sweep
 from jetbench.spec.values import parse_bytes, parse_count, parse_size
+from jetbench.spec.words import ELSEWHERE
 
 
 def test_a_size_is_height_then_width() -> None:
@@ -122,3 +124,25 @@ def test_bytes_without_their_unit_are_refused(text: str) -> None:
 def test_a_wrong_key_or_value_is_said_in_plain_words(raw: dict[str, object], said: str) -> None:
     with pytest.raises(SpecError, match=said):
         parse_spec(Sweep, {"name": "x", "base": "jetseg-nano", **raw}, "x.yaml")
+
+
+@pytest.mark.parametrize(
+    ("raw", "said"),
+    [
+        ({"lr": 0.1}, "lr: no such key; write training.learning_rate"),
+        ({"epochs": 3}, "epochs: no such key; write training.budget: N epochs"),
+        ({"architecture": "jetseg-nano"}, "architecture: no such key; write base: NAME"),
+        ({"attention": "eca"}, "attention: no such key; write stages.s1.attention, and so for s2 and s3"),
+        ({"image-size": 3}, "image-size: no such key; write dataset.size"),
+        ({"budget": "3 steps"}, "budget: no such key here; budget belongs at training.budget"),
+    ],
+)
+def test_the_words_of_other_tools_are_answered_with_ours(raw: dict[str, object], said: str) -> None:
+    with pytest.raises(SpecError) as error:
+        parse_spec(Sweep, {"name": "t", "base": "jetseg-nano", **raw}, "t.yaml")
+    assert said in str(error.value)
+
+
+def test_a_word_of_ours_is_not_in_the_list_of_others() -> None:
+    for kind in (Sweep, Search):
+        assert not set(ELSEWHERE) & set(kind.model_fields) - {"parameters"}

@@ -4,7 +4,7 @@ import pytest
 
 from jetbench import SpecError, load_architecture
 from jetbench.spec.base import read_yaml
-from jetbench.spec.catalog import Kind, find, load_jetseg, names
+from jetbench.spec.catalog import Kind, find, load_jetseg, names, read_extended
 
 
 def test_bundled_names_are_there() -> None:
@@ -69,3 +69,38 @@ def test_searches_are_those_files_that_have_axes() -> None:
     for kind in kinds:
         for name in names(kind):
             assert ("axes" in read_yaml(find(kind, name))) == (kind == "search"), name
+
+
+def write(folder: Path, **files: str) -> None:
+    for name, text in files.items():
+        (folder / f"{name}.yaml").write_text(text)
+
+
+def test_a_file_has_the_keys_of_the_one_that_it_extends_where_it_sets_none(tmp_path: Path) -> None:
+    write(
+        tmp_path,
+        grand="name: grand\ndescription: old\nbase: jetseg-nano\ntraining: {loss: dice, budget: 9 steps}\nseeds: [1]\n",
+        parent="extends: grand.yaml\ntraining: {budget: 5 steps}\ndataset: {name: streets, size: 64x96}\n",
+        child="extends: parent.yaml\nseeds: [2, 3]\ndataset: {name: camvid}\n",
+    )
+    assert read_extended("sweep", tmp_path / "child.yaml") == {
+        "base": "jetseg-nano",
+        "training": {"loss": "dice", "budget": "5 steps"},  # key by key
+        "seeds": [2, 3],  # a list as a whole
+        "dataset": {"name": "camvid"},  # other data
+    }
+
+
+def test_a_bundled_file_is_extended_by_name_and_a_circle_is_refused(tmp_path: Path) -> None:
+    write(tmp_path, mine="extends: nano\ntraining: {budget: 5 steps}\n", a="extends: b.yaml\n", b="extends: a.yaml\n")
+    raw = read_extended("sweep", tmp_path / "mine.yaml")
+    assert raw["base"] == "jetseg-nano"
+    assert raw["training"]["budget"] == "5 steps"
+    assert raw["training"]["loss"] == "jetloss"
+    with pytest.raises(SpecError, match="extends this file in turn"):
+        read_extended("sweep", tmp_path / "a.yaml")
+    write(tmp_path, c="extends: 5\n", d="extends: nowhere\n")
+    with pytest.raises(SpecError, match="extends: expected the name"):
+        read_extended("sweep", tmp_path / "c.yaml")
+    with pytest.raises(SpecError, match="no bundled sweep has that name"):
+        read_extended("sweep", tmp_path / "d.yaml")

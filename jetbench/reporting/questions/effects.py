@@ -180,6 +180,7 @@ def build_effects(study: Study) -> Table:
     values = list_effects(records)
     if not values:
         raise SpecError(f"{study.folder}: no two variants differ in one key only, so no effect can be computed")
+    labels = study.labels
     columns = tuple(_as_text(BY_NAME[metric]) for metric in METRICS)
     sections = []
     for axis in dict.fromkeys(each.axis for each in values):
@@ -188,7 +189,9 @@ def build_effects(study: Study) -> Table:
         instead = describe_changes({axis: usual}).partition("=")[2] or str(usual)
         if usual is None:
             instead = "the base's own"  # the one that a rule of its form gives
-        sections.append(Section(f"{axis}, instead of {instead}", tuple(_row(each) for each in members)))
+        instead = labels.get(f"{axis}={instead}", instead)
+        title = f"{labels.get(axis, axis)}, instead of {instead}"
+        sections.append(Section(title, tuple(_row(each, labels) for each in members)))
     notes = footnotes(rows, [BY_NAME[metric] for metric in METRICS])
     pairs = sorted({effect.pairs for each in values for effect in each.effects.values() if effect})
     first = (
@@ -209,8 +212,9 @@ def _pairs(counts: Sequence[int]) -> str:
     return units.counted(counts[0], "pair") if len(counts) == 1 else f"{counts[0]} to {counts[-1]} pairs"
 
 
-def _row(value: AxisValue) -> TableRow:
-    name = describe_changes({value.axis: value.value}).partition("=")[2] or str(value.value)
+def _row(value: AxisValue, labels: Mapping[str, str]) -> TableRow:
+    text = describe_changes({value.axis: value.value}).partition("=")[2] or str(value.value)
+    name = labels.get(f"{value.axis}={text}", labels.get(text, text) if value.axis == CASES else text)
     return TableRow(name, tuple(_cell(metric, value.effects[metric]) for metric in METRICS))
 
 

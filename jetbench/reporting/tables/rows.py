@@ -1,13 +1,13 @@
 """Rows of a table: the records of one network and recipe, all seeds together; and baselines only quoted."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
 from jetbench.errors import visible
-from jetbench.network.variants import SEED, describe_changes
+from jetbench.network.variants import SEED, describe_changes, label_of
 from jetbench.records.measurement import Latency
 from jetbench.records.record import Profile, Record, TrainingResult
 from jetbench.records.verdict import Level, judge
@@ -143,6 +143,20 @@ def _tell_settings(rows: Sequence[Row]) -> list[Row]:
 
 def _setting(record: Record) -> str:
     return f"{record.measured.device}, {record.profiling_config.describe()}"
+
+
+def label_rows(rows: Sequence[Row], labels: Mapping[str, str]) -> list[Row]:
+    """The same rows by the names that `labels:` of their sweep gives them."""
+    named = [replace(row, name=visible(" ".join(_label(row, labels).split()))) for row in rows]
+    base = next((row for row in named if row.is_base), None)
+    return [row if row.base is None else replace(row, base=base) for row in named]
+
+
+def _label(row: Row, labels: Mapping[str, str]) -> str:
+    if not row.records:
+        return labels.get(row.name, row.name)
+    changes = {key: value for key, value in row.records[0].changes.items() if key != SEED or len(row.records) == 1}
+    return label_of(row.name, changes, labels)
 
 
 def quoted_rows(baselines: Sequence[Baseline]) -> list[Row]:

@@ -559,3 +559,22 @@ def test_a_terminal_gets_the_columns_that_fit_and_no_broken_row(width: int) -> N
     assert len(said) <= 5
     assert said[-1].startswith("- --notes shows all")
     assert any("Left out at" in line for line in said) == (width < 200)
+
+
+def test_labels_are_what_tables_call_axes_values_and_variants() -> None:
+    labels = {
+        "base": "ours",
+        "groups=gcd": "shared",
+        "jetconv.branches": "kernels",
+        "branches=3": "unused",
+        "case": "C",
+    }
+    records = [
+        record("base"),
+        record("groups=gcd", changes={"groups": "gcd"}, fingerprint="a"),
+        record("branches=3a 5a, groups=1", changes={"jetconv.branches": ["3a", "5a"], "groups": 1}, fingerprint="b"),
+        record("case", changes={"groups": 2}, fingerprint="c"),
+    ]
+    study = study_of(Path("x"), records, {"labels": labels})
+    assert [row.listed for row in study.labelled_rows()] == ["ours (base)", "shared", "kernels=3a 5a, groups=1", "C"]
+    assert [row.name for row in study.rows()] == [record.variant for record in records]  # as comparisons pair them

@@ -1,0 +1,42 @@
+"""init: write a commented template of a YAML file, and its schema."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from jetbench.cli.app import NETWORKS, console, verb
+from jetbench.cli.options import KindArgument, read_kind
+from jetbench.errors import SpecError
+
+
+@verb(NETWORKS)
+def init(
+    kind: KindArgument,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the file, without .yaml; a path is allowed.")],
+) -> None:
+    """Write NAME.yaml, a commented sweep, search, space or architecture that runs as it is, and its schema beside it.
+
+    The file names the schema, so that editors with a YAML language server complete and check its keys.
+    """
+    from jetbench.files import write_whole
+    from jetbench.spec.schema import json_schema
+    from jetbench.spec.templates import USES, template_of
+    from jetbench.spec.values import check_folder_name
+
+    asked = read_kind(kind)
+    path = Path(name if name.endswith((".yaml", ".yml")) else f"{name}.yaml")
+    try:
+        check_folder_name(path.stem)
+    except ValueError:
+        raise SpecError(f"{name}: a name takes only letters, digits, . _ -") from None
+    if not path.parent.is_dir():
+        raise SpecError(f"{path}: the folder {path.parent} does not exist")
+    if path.exists() or path.is_symlink():
+        raise SpecError(f"{path}: exists already; give another name")
+    schema = path.with_name(f"{asked}.schema.json")
+    write_whole(schema, json.dumps(json_schema(asked), indent=2) + "\n")
+    write_whole(path, template_of(asked, schema.name))
+    use = USES[asked].format(file=path)
+    console.print(f"Written: {path} and {schema}. Next: {use}", highlight=False, markup=False, soft_wrap=True)
