@@ -108,6 +108,7 @@ def main() -> None:
             stream.reconfigure(errors="replace")  # a terminal that lacks a character shows ? instead of an error
     try:
         _check_arguments(sys.argv[1:])
+        sys.argv[1:] = _with_levels(sys.argv[1:])
         app()
     except SystemExit as end:
         if end.code == EXIT_INTERRUPTED and signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
@@ -135,6 +136,18 @@ def _check_arguments(arguments: Sequence[str]) -> None:
     for argument in arguments:
         if visible(argument) != argument:
             raise SpecError(f"{shorten(argument)}: holds a control character, or is not UTF-8; rename it")
+
+
+def _with_levels(arguments: Sequence[str]) -> list[str]:
+    """The arguments with `--notes` of a table alone as `--notes full`: what follows it may be a report folder."""
+    if "table" not in arguments[:2]:
+        return list(arguments)
+    spelt_out: list[str] = []
+    for argument, after in zip(arguments, [*arguments[1:], ""], strict=True):
+        spelt_out.append(argument)
+        if argument == "--notes" and after not in ("none", "short", "full"):
+            spelt_out.append("full")
+    return spelt_out
 
 
 def _say_error(text: str) -> None:

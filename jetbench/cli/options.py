@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
@@ -65,6 +65,15 @@ QuietOption = Annotated[
 ]
 VerboseOption = Annotated[
     bool, typer.Option("--verbose", "-v", help="Print a line for each thing that happens, and all notes.")
+]
+LogOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--log",
+        metavar="TRACKER",
+        autocompletion=lambda: ["tensorboard", "mlflow"],
+        help="Write each row for tensorboard or mlflow, too, in the report folder. Repeatable.",
+    ),
 ]
 SeedsOption = Annotated[
     str | None,
@@ -159,14 +168,17 @@ def _key_of(line: str, options: Mapping[str, str]) -> str | None:
     return next((key for key in options if place == key or place.startswith(f"{key}.")), None)
 
 
-def refused_here(prepare: Callable[[], object]) -> None:
-    """After a dry run: raise what would keep the run from beginning on this machine.
+Prepared = TypeVar("Prepared")
+
+
+def refused_here(prepare: Callable[[], Prepared]) -> Prepared:
+    """After a dry run: what would run, or what would keep it from beginning on this machine.
 
     Raises:
         SpecError: the run would be refused here.
     """
     try:
-        prepare()
+        return prepare()
     except JetbenchError as error:
         raise SpecError(f"the run would be refused here: {error}") from None
 

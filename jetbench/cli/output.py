@@ -1,5 +1,6 @@
 """The output of tables: on the terminal, or in a format to a file."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,6 +13,8 @@ from jetbench.errors import SpecError
 from jetbench.files import write_whole
 
 if TYPE_CHECKING:
+    from jetbench.reporting.tables.footnotes import NoteLevel
+    from jetbench.reporting.tables.latex import LatexOptions
     from jetbench.reporting.tables.table import Table
 
 FORMATS = ("terminal", "markdown", "latex", "html", "csv")
@@ -33,11 +36,32 @@ FormatOption = Annotated[
     ),
 ]
 NotesOption = Annotated[
-    bool, typer.Option("--notes", help="Print all notes under the table in place of the most important.")
+    str | None,
+    typer.Option(
+        "--notes",
+        metavar="[LEVEL]",
+        help="Notes under the table: none, short or full; --notes alone means full. Default: short on a terminal.",
+    ),
 ]
 OutOption = Annotated[
     Path | None, typer.Option("--out", metavar="FILE", help="Write to this file instead of printing.")
 ]
+
+
+def read_notes(text: str | None, default: "NoteLevel") -> "NoteLevel":
+    """The value of --notes.
+
+    Raises:
+        SpecError: it is no level.
+    """
+    from jetbench.reporting.tables.footnotes import NOTE_LEVELS
+
+    for level in NOTE_LEVELS:
+        if text == level:
+            return level
+    if text is not None:
+        raise SpecError(f"--notes {text}: expected {', '.join(NOTE_LEVELS)}")
+    return default
 
 
 def read_format(style: str | None, out: Path | None) -> str:
@@ -60,23 +84,33 @@ def form_of(form: str | None, out: Path | None) -> str:
     return ENDINGS[out.suffix.lower()]
 
 
-def show_table(table: "Table", form: str, out: Path | None, all_notes: bool = True) -> None:
-    """Print a table in a format, or write it to a file; a terminal shows the most important notes or all."""
+def show_table(
+    table: "Table", form: str, out: Path | None, notes: "NoteLevel" = "full", options: "LatexOptions | None" = None
+) -> None:
+    """Print a table in a format, or write it to a file.
+
+    Args:
+        table: what to show.
+        form: one of `FORMATS`.
+        out: the file to write; None prints.
+        notes: how many notes a terminal shows.
+        options: how LaTeX looks.
+    """
     from jetbench.reporting.tables.csv import to_csv
     from jetbench.reporting.tables.html import to_html
-    from jetbench.reporting.tables.latex import to_latex, what_does_not_fit
+    from jetbench.reporting.tables.latex import LatexOptions, to_latex, what_does_not_fit
     from jetbench.reporting.tables.markdown import to_markdown
     from jetbench.reporting.tables.terminal import show_on_terminal
 
     if form == "terminal" and out is None:
-        show_on_terminal(console, table, all_notes=all_notes)
+        show_on_terminal(console, table, notes=notes)
         return
     if form == "latex" and (trouble := what_does_not_fit(table)):
         errors.print(f"[yellow]note:[/] {escape(trouble)}", highlight=False, soft_wrap=True)
-    make = {
+    make: dict[str, Callable[[Table], str]] = {
         "terminal": to_markdown,  # a file has no colours
         "markdown": to_markdown,
-        "latex": to_latex,
+        "latex": lambda table: to_latex(table, options or LatexOptions()),
         "html": to_html,
         "csv": to_csv,
     }

@@ -20,14 +20,18 @@ def plot(
         bool, typer.Option("--each-seed", help="Draw a point for each seed instead of their mean.")
     ] = False,
     show_invalid: AllOption = False,
+    columns: Annotated[int, typer.Option(min=1, max=2, help="Width, in columns of a paper.")] = 1,
+    with_title: Annotated[bool, typer.Option("--title", help="Keep the title in SVG and PDF, too.")] = False,
+    with_notes: Annotated[bool, typer.Option("--notes", help="Write data and machine below each picture.")] = False,
     out: Annotated[
         Path | None, typer.Option("--out", metavar="DIR", help="Write to this folder. Default: the study's.")
     ] = None,
 ) -> None:
     """Draw studies as PNG, SVG and PDF, one paper column wide: accuracy against cost, latencies, learning curves.
 
-    All rows must be measured in the same way.
+    Rows of one study must be measured in the same way. Each of several studies, such as two devices, has a shape.
     """
+    from jetbench.reporting.pictures.drawing import Look
     from jetbench.reporting.pictures.plots import PICTURES, write_plots
     from jetbench.reporting.studies import read_studies, rows_of_studies
     from jetbench.reporting.tables.columns import find_columns
@@ -45,12 +49,15 @@ def plot(
     rows = rows_of_studies(studies, not each_seed)
     kept = rows if show_invalid else believed(rows)
     title = " and ".join(study.name for study in studies)
-    build_table(kept, find_columns(["val", "latency", "macs"]), title, show_invalid=True)  # refuses rows that differ
+    for study in studies:  # refuses rows that differ
+        own = [row for row in kept if row.study == study.name]
+        build_table(own, find_columns(["val", "latency", "macs"]), title, show_invalid=True)
+    build_table(kept, find_columns(["val", "macs"]), title, show_invalid=True)
     folder = out or studies[0].folder
     check_folder(folder, [], option="--out")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        written = write_plots(folder, kept, title, names)
+        written = write_plots(folder, kept, title, names, look=Look(with_title, with_notes, 2 if columns == 2 else 1))
     except OSError as error:
         raise SpecError(f"--out {folder}: cannot be written to ({error.strerror})") from None
     if not written:

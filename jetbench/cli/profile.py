@@ -41,8 +41,8 @@ def profile(
         typer.Argument(
             metavar="NAME",
             autocompletion=completion.architectures,
-            help="Architectures, or .safetensors files that a sweep saved. Default: the device's preset. "
-            "Several are compared with the first.",
+            help="Architectures, or .safetensors files that a sweep saved; all: every bundled network, as one table. "
+            "Default: the device's preset. Several are compared with the first.",
         ),
     ] = None,
     device: Annotated[
@@ -112,8 +112,9 @@ def profile(
         raise ProfilingError(f"--device {device} --require-measured: {site.remark}; run it on the device")
     folder = measuring.folder_of(reports, study, site.device)
     check_folder(folder, FILES)
+    every = names == ["all"]
     cases = list_cases(
-        _in_order(names or [site.device.preset], reference),
+        _in_order(_every_network() if every else names or [site.device.preset], reference),
         measuring.with_dtype_of(settings, site.device, dtype),
         read_size(size) if size else site.device.size,
         classes or CLASSES,
@@ -122,9 +123,46 @@ def profile(
     _say_what_is_measured(site, as_json)
     records = _measure(lambda report: profile_cases_at(site, cases, report))
     written = measuring.keep_profiles(folder, records, site.device)
-    _print(records, site, written, as_json)
+    if every and not as_json:
+        _print_as_one_table(records, site, written)
+    else:
+        _print(records, site, written, as_json)
     if not written:
         raise typer.Exit(EXIT_FAILED_ROWS)
+
+
+def _every_network() -> list[str]:
+    """The bundled architectures and baselines that can be built."""
+    from jetbench.spec.architecture import Baseline
+    from jetbench.spec.catalog import names, read_architecture
+
+    found = [(name, read_architecture(name, {})) for name in names("architecture")]
+    return [name for name, each in found if not isinstance(each, Baseline) or each.network is not None]
+
+
+def _print_as_one_table(records: "Sequence[Record]", site: "Site", written: Sequence[Path]) -> None:
+    """One row per network, by latency where it was measured, else by its estimate."""
+    from dataclasses import replace
+
+    from jetbench.reporting.tables.columns import BY_NAME, find_columns
+    from jetbench.reporting.tables.rows import rows_of
+    from jetbench.reporting.tables.table import build_table, sort_rows
+    from jetbench.reporting.tables.terminal import show_on_terminal
+
+    rows = rows_of(records)
+    is_timed = any(record.measured.model_latency for record in records)
+    rows = sort_rows(rows, BY_NAME["latency" if is_timed else "estimate"])
+    columns = find_columns(("parameters-m", "macs", "latency", "fps", "memory", "estimate", "verdict"))
+    title = f"{site.device.name}: {site.device.title}"
+    table = build_table(rows, columns, title, mixed=True, show_invalid=True).condensed().without_constants()
+    said = (
+        f"Latency at best: a roofline from the data sheet of {site.device.name}, with the peaks of its highest power "
+        "mode; nothing is fused. A network may be slower by a factor."
+    )
+    notes = replace(table.notes, essential=(said, *table.notes.essential), brief=(said, *table.notes.brief))
+    show_on_terminal(console, replace(table, notes=notes), hint=f"{written[2].name if written else '--json'} has")
+    if written:
+        console.print(f"[dim]{', '.join(str(path) for path in written)}[/]", highlight=False, soft_wrap=True)
 
 
 def _in_order(names: Sequence[str], reference: str | None) -> list[str]:

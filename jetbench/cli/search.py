@@ -198,11 +198,13 @@ def _run(prepared: "SearchRun", others: "list[Path] | tuple[()]", retry_failed: 
 
 
 def _print(result: "SearchResult") -> None:
+    from jetbench.reporting.report import print_lines
     from jetbench.reporting.units import counted
-    from jetbench.search.answer import print_answer
+    from jetbench.search.answer import print_answer, shorten_answer
 
     ledger = result.ledger
     if result.answer:
+        print_lines(console, shorten_answer(result.answer, result.asked.name))
         print_answer(console, result.table)
     else:
         console.print(

@@ -23,6 +23,7 @@ from jetbench.cli.options import (
     WAIT,
     DeviceOption,
     JobsOption,
+    LogOption,
     LossOption,
     QuietOption,
     RayOption,
@@ -84,6 +85,7 @@ def sweep(
             help="Profile rows again whose profile is invalid, or invalid,suspect; nothing is trained.",
         ),
     ] = None,
+    log: LogOption = None,
     quiet: QuietOption = False,
     verbose: VerboseOption = False,
 ) -> None:
@@ -109,19 +111,21 @@ def sweep(
     from jetbench.study.chooser import SilentView
     from jetbench.study.progress import BarView, LineView
     from jetbench.study.run import prepare_sweep
+    from jetbench.study.trackers import TrackedView, open_trackers
 
     with blaming_options(changes, settings):
         prepared = prepare_sweep(name, place, changes)
+    trackers = open_trackers(log or (), prepared.folder)
     view: View = SilentView() if quiet else LineView(console)
     if console.is_terminal and not (quiet or verbose):
         view = BarView(console)
     try:
         with view if isinstance(view, AbstractContextManager) else nullcontext():
-            finished = prepared.run(view, retry_failed, levels)
+            finished = prepared.run(TrackedView(view, trackers) if trackers else view, retry_failed, levels)
     except (KeyboardInterrupt, StudyError) as error:
         with suppress(KeyboardInterrupt, StudyError, DataError, OSError):  # Ctrl-C again, or unreadable records
             if (partial := prepared.landed()) is not None:
-                print_study(console, partial, all_notes=verbose)
+                print_study(console, partial, notes="full" if verbose else "short")
             elif isinstance(error, KeyboardInterrupt):
                 console.print(f"No row has finished in {prepared.folder} yet.")
             console.print(f"\n{prepared.tally()}.", highlight=False, soft_wrap=True)
@@ -132,7 +136,7 @@ def sweep(
     if quiet:
         print_in_short(console, finished, finished.labelled_rows())
     else:
-        print_study(console, finished, all_notes=verbose)
+        print_study(console, finished, notes="full" if verbose else "short")
     console.print(
         f"\nWritten to {finished.folder}: table.md, table.tex, table.csv, records.jsonl and plots", soft_wrap=True
     )
@@ -170,4 +174,7 @@ def _list_variants(name: str, place: "Place", changes: dict[str, Any]) -> None:
         console.print("[dim]CamVid was not found: counted for its 11-class form.[/]")
     print_variants(console, request, variants)
     if not is_assumed:
-        refused_here(lambda: prepare_sweep(name, place, changes))
+        from jetbench.data.cache import open_source
+
+        prepared = refused_here(lambda: prepare_sweep(name, place, changes))
+        console.print(prepared.estimate(open_source(request.dataset).counts), highlight=False, soft_wrap=True)

@@ -1,5 +1,6 @@
 """table: show studies as a table."""
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,6 +15,7 @@ from jetbench.cli.output import (
     NotesOption,
     OutOption,
     form_of,
+    read_notes,
     show_table,
     show_text,
 )
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from jetbench.reporting.tables.rows import Row
     from jetbench.reporting.tables.table import Table
 
+LATEX = "For a paper"
 PER = ("network", "class", "evaluation", "axis", "device", "budget")
 
 
@@ -69,7 +72,23 @@ def table(
     ] = False,
     mixed: MixedOption = False,
     show_invalid: AllOption = False,
-    all_notes: NotesOption = False,
+    notes: NotesOption = None,
+    caption: Annotated[str | None, typer.Option(help="Caption of a LaTeX table.", rich_help_panel=LATEX)] = None,
+    label: Annotated[
+        str | None, typer.Option(help="Label of a LaTeX table, such as tab:nano.", rich_help_panel=LATEX)
+    ] = None,
+    digits: Annotated[
+        int | None, typer.Option(min=1, max=9, help="Significant digits of numbers.", rich_help_panel=LATEX)
+    ] = None,
+    cite: Annotated[
+        Path | None,
+        typer.Option(
+            "--cite",
+            metavar="BIB",
+            help="Cite the baselines, and write their entries to this .bib.",
+            rich_help_panel=LATEX,
+        ),
+    ] = None,
     out: OutOption = None,
 ) -> None:
     """Show studies as a table. For one study without options, also write its folder's tables and plots again.
@@ -79,7 +98,9 @@ def table(
     """
     # Each branch imports what it needs: the plain form draws, which loads matplotlib.
     from jetbench.reporting.studies import read_studies, rows_of_studies
-    from jetbench.reporting.tables.columns import COLUMNS, find_columns
+    from jetbench.reporting.tables.citations import to_bibtex
+    from jetbench.reporting.tables.columns import CHANGES, COLUMNS, find_columns
+    from jetbench.reporting.tables.latex import LatexOptions
     from jetbench.reporting.tables.table import sort_rows
 
     if columns == "help":
@@ -89,13 +110,18 @@ def table(
     if not folders:
         raise SpecError("give a report folder, such as reports/nano")
     layout, form = _read_style(style, out)
+    level = read_notes(notes, "full" if form != "terminal" else "short")
+    if form != "latex" and any(each is not None for each in (caption, label, cite)):
+        raise SpecError("--caption, --label and --cite: only a LaTeX table has them; add --style latex")
+    if label is not None and not re.fullmatch(r"[A-Za-z0-9:._-]{1,80}", label):
+        raise SpecError(f"--label {label}: takes only letters, digits, : . _ -")
     if sort is not None and per not in ("network", "class", "evaluation"):
         raise SpecError(f"--sort: the rows of --per {per} have an order of their own; leave out --sort")
     by = find_columns([sort])[0] if sort is not None else None
     if per not in PER:
         raise SpecError(f"--per {per}: expected one of {', '.join(PER)}")
     studies = read_studies(folders)
-    plain = style is None and columns is None and per == "network" and out is None and not each_seed
+    plain = style is None and columns is None and per == "network" and out is None and not (each_seed or digits)
     if plain and len(studies) == 1:
         from jetbench.reporting.report import print_study, print_written, write_files
 
@@ -104,7 +130,7 @@ def table(
             paths = write_files(studies[0], show_invalid)
         except OSError as error:  # a colleague's folder can be read all the same
             reason = error.strerror or str(error)
-        print_study(console, studies[0], show_invalid, all_notes, by)
+        print_study(console, studies[0], show_invalid, level, by)
         if reason:
             console.print(f"Not written to {studies[0].folder}: {reason}.", highlight=False, soft_wrap=True)
         else:
@@ -135,7 +161,12 @@ def table(
         rows = rows_of_studies(studies, not each_seed)
         rows = rows if by is None else sort_rows(rows, by)
         title = studies[0].title if len(studies) == 1 else " and ".join(study.name for study in studies)
-        show_table(_build(rows, title, layout, columns, per, mixed, show_invalid), form, out, all_notes)
+        table = _build(rows, title, layout, columns, per, mixed, show_invalid, digits)
+        if form == "latex" and columns is None:
+            table = table.without(CHANGES).without_constants()
+        show_table(table, form, out, level, LatexOptions(caption, label, level, cite is not None))
+        if cite is not None:
+            show_text(to_bibtex([row.paper for row in table.rows if row.paper is not None]), cite)
 
 
 def _read_style(style: str | None, out: Path | None) -> tuple[str, str]:
@@ -166,6 +197,7 @@ def _build(
     per: str,
     mixed: bool,
     show_invalid: bool,
+    digits: int | None,
 ) -> "Table":
     from jetbench.reporting.tables.columns import class_columns, columns_of_layout, evaluation_columns, find_columns
     from jetbench.reporting.tables.table import build_table
@@ -177,10 +209,10 @@ def _build(
         chosen = evaluation_columns([row for row in rows if row.records])
         title += ", as the trainings went on"
     elif columns is None:
-        return build_table(rows, columns_of_layout(layout, rows), title, mixed, show_invalid).condensed()
+        return build_table(rows, columns_of_layout(layout, rows), title, mixed, show_invalid, digits).condensed()
     else:
         chosen = find_columns([name.strip() for name in columns.split(",")])
-    return build_table(rows, chosen, title, mixed, show_invalid)
+    return build_table(rows, chosen, title, mixed, show_invalid, digits)
 
 
 def _csv_of_all(studies: "list[Study]") -> str:

@@ -16,6 +16,7 @@ from jetbench.reporting.questions.in_short import SIGNS, Line, answer_in_short, 
 from jetbench.reporting.studies import Study
 from jetbench.reporting.tables.columns import CHANGES, REPORTED, SIGN_OF_CHANGE, Column, columns_of_layout, find_columns
 from jetbench.reporting.tables.csv import frame_to_csv
+from jetbench.reporting.tables.footnotes import NoteLevel
 from jetbench.reporting.tables.frame import frame
 from jetbench.reporting.tables.latex import to_latex
 from jetbench.reporting.tables.markdown import to_markdown
@@ -46,7 +47,7 @@ def write_files(study: Study, show_invalid: bool = False) -> list[Path]:
 def write_tables(study: Study, rows: Sequence[Row], show_invalid: bool = False) -> list[Path]:
     """Write table.md, table.tex and table.csv; returns their paths. The CSV has one row for every record."""
     wide, brief = (_table_of(study, rows, layout, show_invalid) for layout in ("wide", "brief"))
-    answer = [f"**{line.role}**: {line.text}" for line in answer_in_short(study, rows)]
+    answer = [f"**{line.role}**: {line.text}" for line in answer_in_short(rows)]
     texts = {
         "table.md": to_markdown(wide.condensed(), answer),
         "table.tex": to_latex(brief.without(CHANGES).condensed()),
@@ -62,12 +63,12 @@ def _table_of(study: Study, rows: Sequence[Row], layout: str, show_invalid: bool
 
 
 def print_study(
-    console: Console, study: Study, show_invalid: bool = False, all_notes: bool = False, sort: Column | None = None
+    console: Console, study: Study, show_invalid: bool = False, notes: NoteLevel = "short", sort: Column | None = None
 ) -> None:
     """Print the study's answer in short, its table, the published figures of its rows, and the notes on both."""
     rows = study.labelled_rows() if sort is None else sort_rows(study.labelled_rows(), sort)
     print_in_short(console, study, rows)
-    show_on_terminal(console, _table_of(study, rows, "brief", show_invalid).condensed(), study.folder, all_notes)
+    show_on_terminal(console, _table_of(study, rows, "brief", show_invalid).condensed(), study.folder, notes)
     published = [row for row in rows if row.architecture.reported]
     if published:
         _print_published(console, published)
@@ -79,15 +80,19 @@ def print_study(
 
 def print_in_short(console: Console, study: Study, rows: Sequence[Row]) -> None:
     """Print the answer in short, if the study has one."""
-    lines = answer_in_short(study, rows)
-    if not lines:
-        return
+    lines = answer_in_short(rows)
+    if lines:
+        print_lines(console, (*lines, Line("next", what_next(study, rows, lines))))
+
+
+def print_lines(console: Console, lines: Sequence[Line]) -> None:
+    """Print the lines of an answer in short, and what its signs mean."""
     shown = RichTable(
         title="\n[bold]In short", title_justify="left", box=None, pad_edge=False, show_header=False, highlight=False
     )
     shown.add_column(no_wrap=True)
     shown.add_column(overflow="fold")
-    for line in (*lines, Line("next", what_next(study, rows, lines))):
+    for line in lines:
         shown.add_row(f"[bold]{line.role}[/]", escape(line.text))
     console.print(shown)
     if any(sign in line.text for line in lines for sign in SIGN_OF_CHANGE.values() if sign):

@@ -1,5 +1,6 @@
 """Units for people (ms, M, MiB, %), and how numbers are written in them."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -26,6 +27,14 @@ def three_digits(value: float) -> str:
         return significant(value)
     decimals = next((places for places in range(3, 9) if round(value * 10**places) >= 100), 9)
     return f"{value:.{decimals}f}"
+
+
+def with_digits(value: float, digits: int) -> str:
+    """So many significant digits without an exponent: 1,235 with four, 0.0123 with three."""
+    if value == 0 or value != value:
+        return f"{value:.0f}"
+    places = digits - 1 - math.floor(math.log10(abs(value)))
+    return f"{round(value, places):,.{max(0, places)}f}"
 
 
 @dataclass(frozen=True)

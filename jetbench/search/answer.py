@@ -5,7 +5,7 @@ import io
 import shutil
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import yaml
@@ -17,6 +17,7 @@ from jetbench.network.rules import format_size
 from jetbench.records.record import Profile, Record
 from jetbench.records.verdict import judge
 from jetbench.reporting import units
+from jetbench.reporting.questions.in_short import Line, answer_in_short
 from jetbench.reporting.tables.columns import BY_NAME, numbers, words
 from jetbench.reporting.tables.csv import no_formula, to_csv
 from jetbench.reporting.tables.footnotes import Notes
@@ -24,7 +25,7 @@ from jetbench.reporting.tables.html import to_html
 from jetbench.reporting.tables.latex import to_latex
 from jetbench.reporting.tables.markdown import to_markdown
 from jetbench.reporting.tables.protocol import describe_machine
-from jetbench.reporting.tables.rows import name_without_seed
+from jetbench.reporting.tables.rows import Row, name_without_seed
 from jetbench.reporting.tables.table import Cell, Section, Table, TableRow
 from jetbench.reporting.tables.terminal import to_terminal
 from jetbench.reporting.terminal import print_notes, print_whole
@@ -278,6 +279,13 @@ def title_of(search: Search) -> str:
     return f"{search.name}: {search.description}" if search.description else search.name
 
 
+def shorten_answer(rows: Sequence[AnswerRow], study: str) -> tuple[Line, ...]:
+    """The answer in short: the networks of the answer beside the base, which comes first."""
+    made = [Row(row.name, row.architecture, tuple(row.kept), study) for row in rows if row.kept]
+    base = made[0] if made and rows[0].kept else None
+    return answer_in_short([replace(row, base=base) for row in made])
+
+
 def write_answer(folder: Path, rows: Sequence[AnswerRow], search: Search, described: str) -> list[Path]:
     """Write answer.md, and each network of the front as a YAML with the weights of its best seed."""
     # Networks of an earlier answer, which are still in its records, must not be mixed with those of this one.
@@ -287,7 +295,8 @@ def write_answer(folder: Path, rows: Sequence[AnswerRow], search: Search, descri
     table = build_answer(rows, search, described)
     trained = next((record for row in rows for record in row.kept), None)
     where = ""
-    page = [to_markdown(table), f"![mIoU of the networks by cost]({PICTURE}.png)", ""]
+    above = [f"**{line.role}**: {line.text}" for line in shorten_answer(rows, search.name)]
+    page = [to_markdown(table, above), f"![mIoU of the networks by cost]({PICTURE}.png)", ""]
     for row in rows[1:]:
         changed = ", ".join(f"{axis} {value}" for axis, value in row.changes.items())
         page.append(f"- **{row.name}**: {changed}")

@@ -15,12 +15,14 @@ from jetbench.files import write_whole
 from jetbench.network.list_operations import list_operations
 from jetbench.network.plan import plan_architecture
 from jetbench.network.variants import Variant
+from jetbench.probe.machine import cores
 from jetbench.profiling.roofline import estimate
 from jetbench.records.folder import append_records, keep_sweep, lock_folder, read_landed
 from jetbench.records.record import DatasetInfo, Record
 from jetbench.reporting.tables.table import Table
 from jetbench.reporting.units import counted, roughly
 from jetbench.search.answer import AnswerRow, build_answer, gather, write_answer, write_proposals
+from jetbench.search.forecast import SearchForecast
 from jetbench.search.ledger import Ledger
 from jetbench.search.pictures import write_answer_picture, write_pictures
 from jetbench.search.proposer import Proposer
@@ -32,6 +34,7 @@ from jetbench.spec.sweep import Sweep
 from jetbench.spec.training import TrainingConfig
 from jetbench.study.chooser import SilentView, View
 from jetbench.study.driver import STORAGE_WAIT_S, Driver
+from jetbench.study.forecast import USUAL_MACHINE, USUAL_PACE, list_work, profile_guess
 from jetbench.study.jobs import Jobs, variant_key
 from jetbench.study.place import Place
 from jetbench.study.run import run_study
@@ -228,7 +231,22 @@ def look_at_space(search: Search | str | Path, changes: Mapping[str, Any] | None
     space = SearchSpace(asked, len(source.class_names), source.size)
     look = space.look(asked.seed)
     look.check()
-    return [*space.describe(), look.describe(asked.limits), *space.idle()]
+    return [*space.describe(), look.describe(asked.limits), *space.idle(), _describe_time(asked, source, space)]
+
+
+def _describe_time(asked: Search, source: Source, space: SearchSpace) -> str:
+    """How long the search and its final trainings take at the pace of a machine that is known."""
+    architecture = load_architecture(asked.base)
+    plan = plan_architecture(architecture, space.num_classes, space.input_size)
+    base = Variant(asked.base, {}, architecture, asked.training, plan)
+    work = list_work([base], source.counts)[0]
+    forecast = SearchForecast(asked, lambda: 0, max(1, cores() // asked.training.threads), True)
+    forecast.took("", "train", work.seconds + USUAL_PACE * work.amount)
+    forecast.took("", "profile", profile_guess(asked.profiling))
+    return (
+        f"The trainings and the final ones take {roughly(forecast.left([]) or 0.0)} at the pace of {USUAL_MACHINE}; "
+        "yours may be three times as fast or as slow. --budget shortens the trainings."
+    )
 
 
 def find_board(asked: Search) -> tuple[Device, bool, str]:
@@ -471,6 +489,7 @@ def search_study(
             trials=trials,
             storage_wait_s=storage_wait_s,
             check_folder=check_folder,
+            forecast=SearchForecast(search, lambda: proposer.ledger.finished, executor.width, executor.profiles_alone),
         )
         driver.recall(retry_failed)
         ledger = proposer.ledger

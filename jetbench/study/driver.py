@@ -17,7 +17,7 @@ from jetbench.records.folder import append_records, is_worth_a_retry, read_lande
 from jetbench.records.record import RECORD_VERSION, Failure, Record
 from jetbench.records.verdict import Level, judge
 from jetbench.study.chooser import Chooser, SuppressedView, View
-from jetbench.study.forecast import Forecast
+from jetbench.study.forecast import Forecaster
 from jetbench.study.jobs import Jobs, Task, variant_key
 from jetbench.study.trials import Trials
 from jetbench.study.trouble import Trouble
@@ -47,7 +47,7 @@ class Driver:
         trials: Trials | None = None,
         storage_wait_s: float = STORAGE_WAIT_S,
         check_folder: Callable[[], None] = lambda: None,
-        forecast: Forecast | None = None,
+        forecast: Forecaster | None = None,
     ) -> None:
         """A driver that has not begun.
 

@@ -14,19 +14,19 @@ from jetbench.execution.requests import Phase
 from jetbench.network.idle import describe_idle
 from jetbench.network.variants import Variant, expand_sweep, read_quoted, read_sweep
 from jetbench.probe.machine import cores, foreign_load
-from jetbench.records.folder import keep_sweep, lock_folder, read_landed
+from jetbench.records.folder import RECORDS, keep_sweep, lock_folder, read_landed
 from jetbench.records.record import DatasetInfo, Profile, Record
 from jetbench.records.verdict import MAX_FOREIGN_LOAD, Level
 from jetbench.reporting.report import write_files
 from jetbench.reporting.studies import Study, study_of
-from jetbench.reporting.units import counted
+from jetbench.reporting.units import counted, roughly
 from jetbench.spec.architecture import Baseline
 from jetbench.spec.device import load_device
 from jetbench.spec.sweep import Sweep
 from jetbench.spec.training import Floor
 from jetbench.study.chooser import TRAIN_AND_PROFILE, SilentView, View
 from jetbench.study.driver import STORAGE_WAIT_S, Driver
-from jetbench.study.forecast import Forecast, list_work
+from jetbench.study.forecast import USUAL_MACHINE, Forecast, list_work, profile_guess
 from jetbench.study.jobs import Jobs, variant_key
 from jetbench.study.place import Place
 from jetbench.study.trials import sweep_trials
@@ -110,6 +110,40 @@ class SweepRun:
                 self._write(self._landed(info))
             raise
         return self._write(records)
+
+    def estimate(self, images: Mapping[str, int]) -> str:
+        """How long this will take, by the seconds of rows that have finished, or by those of a machine that is known.
+
+        Args:
+            images: the number of images of each split.
+        """
+        works = list_work(self.variants, images)
+        places = {variant.identity: str(number) for number, variant in enumerate(self.variants)}
+        named = {str(number): work for number, work in enumerate(works)}
+        width = self.place.jobs or (1 if self.device == "cuda" else cores() // self.variants[0].training.threads)
+        phases = TRAIN_AND_PROFILE if self.asked.profile else ("train",)
+        forecast = Forecast(named, phases, width, self.place.ray is None)
+        finished = 0
+        for record in read_landed(self.folder) if (self.folder / RECORDS).exists() else ():
+            identity = f"{record.fingerprint} {record.training_config.identity}" if record.training_config else ""
+            if (place := places.get(identity)) is None or record.training is None or record.training.stopped:
+                continue
+            finished += 1
+            usual = sum(record.training.phase_seconds.values()) or record.training.seconds
+            forecast.took(place, "train", record.job_seconds.get("train", usual))
+            forecast.took(place, "profile", record.job_seconds.get("profile"))
+            forecast.drop(place)
+        left = forecast.left([])
+        if left is not None:
+            return f"It will take {roughly(left)}, by the seconds of {counted(finished, 'finished row')}."
+        if self.device == "cuda":
+            return "How long it takes on a GPU is told when the first variant has finished."
+        forecast.guess(self.asked.profiling)
+        guess = roughly(forecast.left([]) or 0.0)
+        return (
+            f"It will take {guess} at the pace of {USUAL_MACHINE}; yours may be three times as fast or as slow. The "
+            "true time is told when the first variant has finished."
+        )
 
     def tally(self) -> str:
         """What is kept: `10 of 21 variants are trained, 4 of them profiled`."""
@@ -306,7 +340,7 @@ def run_study(
         trials, tell = sweep_trials(folder, sweep.name, dict(zip(keys, variants, strict=True)), storage)
         stack.callback(trials.close)
         phases = phases or (TRAIN_AND_PROFILE if sweep.profile else ("train",))
-        works = dict(zip(keys, list_work(variants, dataset), strict=True))
+        works = dict(zip(keys, list_work(variants, dataset.images), strict=True))
         driver = Driver(
             jobs=Jobs(folder, sweep, dataset, device),
             chooser=Listed(variants, tell, phases),
@@ -315,7 +349,7 @@ def run_study(
             trials=trials,
             storage_wait_s=storage_wait_s,
             check_folder=check_folder,
-            forecast=Forecast(works, phases, executor.width, executor.profiles_alone),
+            forecast=Forecast(works, phases, executor.width, executor.profiles_alone, profile_guess(sweep.profiling)),
         )
         finished = driver.recall(retry_failed, remeasure)
         view.begin(len(variants), len(finished.intersection(keys)))

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import matplotlib
 
@@ -21,6 +21,7 @@ from matplotlib.font_manager import FontProperties
 from matplotlib.text import Text
 from matplotlib.textpath import TextPath
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.transforms import Bbox
 
 from jetbench.errors import visible
 from jetbench.files import replaced
@@ -49,15 +50,42 @@ def house_style() -> Iterator[None]:
         yield
 
 
-ONE_COLUMN_IN = 3.5
+ONE_COLUMN_IN, TWO_COLUMNS_IN = 3.5, 7.16
 TITLE_POINTS, LABEL_POINTS, NOTE_POINTS = 7.5, 6.0, 5.5
 FORMATS = ("png", "svg", "pdf")
 DPI = 300
 
 
 @dataclass(frozen=True)
+class Look:
+    """What stands beside a plot. By default a PNG has its title and its key; SVG and PDF, for papers, have neither.
+
+    Args:
+        title: every format has the title.
+        notes: every format has all notes.
+        columns: width of the picture, in columns of a paper.
+    """
+
+    title: bool = False
+    notes: bool = False
+    columns: Literal[1, 2] = 1
+
+    @property
+    def width_in(self) -> float:
+        """Width in inches."""
+        return ONE_COLUMN_IN if self.columns == 1 else TWO_COLUMNS_IN
+
+
+Segment = tuple[tuple[float, float], tuple[float, float]]
+"""A line from one point to another, in data coordinates."""
+
+
+@dataclass(frozen=True)
 class Label:
-    """A name to write near a point in data coordinates; bold if it is important. Lower `order` is placed first."""
+    """A name to write near a point in data coordinates; bold if it is important. Lower `order` is placed first.
+
+    Where the name does not fit, its `rank` is written.
+    """
 
     x: float
     y: float
@@ -65,15 +93,20 @@ class Label:
     colour: str = INK
     is_important: bool = False
     order: int = 0
+    rank: int = 0
 
 
-def make_panel(title: str, notes: Sequence[str], height_in: float = 3.1) -> tuple[Figure, Axes]:
-    """A figure one column wide: title, one plot, notes below it."""
-    figure, axis = plt.subplots(figsize=(ONE_COLUMN_IN, height_in), layout="constrained")
+def make_panel(
+    title: str, key: str, notes: Sequence[str] = (), height_in: float = 2.9, look: Look = Look()
+) -> tuple[Figure, Axes]:
+    """A figure one or two columns wide: title, one plot, and below it the key and, if `look` says so, the notes."""
+    figure, axis = plt.subplots(figsize=(look.width_in, height_in), layout="constrained")
     style_axis(axis)
-    heading = fill(title, 62, ONE_COLUMN_IN, TITLE_POINTS, "bold")
+    letters = 62 * look.columns
+    heading = fill(title, letters, look.width_in, TITLE_POINTS, "bold")
     figure.suptitle(heading, x=0.01, ha="left", fontsize=TITLE_POINTS, color=INK, fontweight="bold")
-    below = "\n".join(fill(note, 84, ONE_COLUMN_IN, NOTE_POINTS) for note in notes)
+    told = [each for each in (key, *(notes if look.notes else ())) if each]
+    below = "\n".join(fill(each, 84 * look.columns, look.width_in, NOTE_POINTS) for each in told)
     figure.supxlabel(below, x=0.01, ha="left", fontsize=NOTE_POINTS, color=MUTED)
     return figure, axis
 
@@ -116,48 +149,73 @@ def use_log_scale(axis: Axes, which: str, values: Iterable[float], always: bool 
 
 
 Box = tuple[float, float, float, float]
-LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+KEY_DROP_POINTS = 29.0  # from the plot to the names of the numbers, below the label of the axis
 NEAR_POINTS = 6.0
 """A name further from its point than this gets a line to it."""
 
 
-def name_points(figure: Figure, axis: Axes, labels: Sequence[Label], marks: Sequence[tuple[float, float]]) -> None:
-    """Write names beside their points; where one does not fit, write a letter and its name below the plot."""
-    plain = {text for text in axis.texts}
+def name_points(
+    figure: Figure,
+    axis: Axes,
+    labels: Sequence[Label],
+    marks: Sequence[tuple[float, float]],
+    bars: Sequence[Segment] = (),
+) -> None:
+    """Write names beside their points; where one does not fit, write its rank, and the name below the plot.
+
+    Args:
+        figure: the figure.
+        axis: its plot.
+        labels: the names.
+        marks: the points, which no name covers.
+        bars: lines that no name covers.
+    """
+    plain, height_in = set(axis.texts), figure.get_figheight()
     spelt: list[Label] = []
-    for _ in range(8):  # a longer text below makes the plot smaller, so that another name may not fit
+    while True:  # a longer key makes the plot smaller, so that another name may not fit
         for text in [text for text in axis.texts if text not in plain]:
             text.remove()
-        lettered = [_with_letter(label, spelt) for label in labels]
-        left_out = place_labels(figure, axis, lettered, marks)
-        fresh = [label for label in labels if _with_letter(label, spelt) in left_out and label not in spelt]
+        _write_key(figure, axis, spelt, height_in)
+        left_out = place_labels(figure, axis, [_with_number(label, spelt) for label in labels], marks, bars)
+        fresh = [label for label in labels if label in left_out and label not in spelt]
         if not fresh:
             break
-        count = len(spelt)
-        spelt += fresh[: len(LETTERS) - count]
-        key = "; ".join(f"{LETTERS[number]}\N{NO-BREAK SPACE}{label.text}" for number, label in enumerate(spelt))
-        _set_key(figure, key)
+        spelt += fresh
 
 
-def _with_letter(label: Label, spelt: Sequence[Label]) -> Label:
-    return replace(label, text=LETTERS[spelt.index(label)], order=-1) if label in spelt else label
+def _with_number(label: Label, spelt: Sequence[Label]) -> Label:
+    return replace(label, text=str(label.rank), order=-1) if label in spelt else label
 
 
-def _set_key(figure: Figure, key: str) -> None:
-    """Write the names of the letters above the notes."""
-    notes = figure.get_supxlabel()
-    kept = notes[notes.index(END_OF_KEY) + 1 :] if END_OF_KEY in notes else notes
-    spelt = fill(key, 84, ONE_COLUMN_IN, NOTE_POINTS)
-    figure.supxlabel(f"{spelt}{END_OF_KEY}{kept}", x=0.01, ha="left", fontsize=NOTE_POINTS, color=MUTED)
-
-
-END_OF_KEY = "\n\N{ZERO WIDTH SPACE}"
+def _write_key(figure: Figure, axis: Axes, spelt: Sequence[Label], height_in: float) -> None:
+    """Write the names of the numbers below the label of the axis, in a figure that grows by their lines."""
+    if not spelt:
+        return
+    named = sorted(spelt, key=lambda label: label.rank)
+    key = "; ".join(f"{label.rank}\N{NO-BREAK SPACE}{label.text}" for label in named)
+    text = fill(key, int(24 * figure.get_figwidth()), 0.86 * figure.get_figwidth(), NOTE_POINTS)
+    figure.set_figheight(height_in + 1.35 * NOTE_POINTS / 72 * (text.count("\n") + 1))
+    axis.annotate(
+        text,
+        (0, 0),
+        xycoords="axes fraction",
+        xytext=(0, -KEY_DROP_POINTS),
+        textcoords="offset points",
+        va="top",
+        fontsize=NOTE_POINTS,
+        color=INK,
+        annotation_clip=False,
+    )
 
 
 def place_labels(
-    figure: Figure, axis: Axes, labels: Sequence[Label], marks: Sequence[tuple[float, float]]
+    figure: Figure,
+    axis: Axes,
+    labels: Sequence[Label],
+    marks: Sequence[tuple[float, float]],
+    bars: Sequence[Segment] = (),
 ) -> list[Label]:
-    """Write names where they cover no mark, no other name and no line to one; returns those that do not fit.
+    """Write names where they cover no mark, no bar, no other name and no line to one; returns those that do not fit.
 
     A name is nearer to its own point than to any other, or has a line to it.
     """
@@ -165,12 +223,15 @@ def place_labels(
     scale = figure.dpi / 72
     points = [axis.transData.transform(mark) for mark in marks]
     taken = [_around(point, 3.0 * scale) for point in points]
-    lines: list[tuple[Any, Any]] = []
+    lines: list[tuple[Any, Any]] = [
+        (axis.transData.transform(bar[0]), axis.transData.transform(bar[1])) for bar in bars
+    ]
     frame = axis.get_window_extent()
     left_out = []
     for label in sorted(labels, key=lambda each: (each.order, not each.is_important, each.x)):
         centre = axis.transData.transform((label.x, label.y))
-        width, height = 0.6 * LABEL_POINTS * scale * len(label.text), 1.15 * LABEL_POINTS * scale
+        weight = "bold" if label.is_important else "normal"
+        width, height = scale * (_width(label.text, LABEL_POINTS, weight) + 1.0), 1.15 * LABEL_POINTS * scale
         others = [point for point in points if abs(point[0] - centre[0]) + abs(point[1] - centre[1]) > scale]
         for distance, across, up in _spots():
             x, y = centre[0] + across * distance * scale, centre[1] + up * distance * scale
@@ -197,7 +258,7 @@ def place_labels(
 
 def _spots() -> Iterable[tuple[float, float, float]]:
     """Candidate positions of a name: distance in points, and direction across and up."""
-    for distance in (5.0, 9.0, 14.0, 20.0, 28.0, 38.0, 50.0):
+    for distance in (5.0, 9.0, 14.0, 20.0, 28.0, 38.0, 50.0, 66.0):
         for across, up in ((1, 0), (-1, 0), (1, 0.7), (-1, 0.7), (1, -0.7), (-1, -0.7), (0, 1.1), (0, -1.1)):
             yield distance, across, up
 
@@ -287,8 +348,18 @@ def make_figure(title: str, data: str, where: str) -> tuple[Figure, Axes, Axes]:
     return figure, axis, key
 
 
-def save_figure(figure: Figure, path: Path, formats: Sequence[str] = ("png", "svg"), dpi: int = 160) -> list[Path]:
-    """Write and close a figure; the same figure gives the same bytes."""
+def save_figure(
+    figure: Figure, path: Path, formats: Sequence[str] = ("png", "svg"), dpi: int = 160, look: Look | None = None
+) -> list[Path]:
+    """Write and close a figure; the same figure gives the same bytes.
+
+    Args:
+        figure: the figure.
+        path: of the files, without an ending.
+        formats: the endings.
+        dpi: dots per inch of a PNG.
+        look: what SVG and PDF keep beside the plot; None keeps all of it.
+    """
     paths = [path.with_suffix(f".{name}") for name in formats]
     for text in figure.findobj(Text):
         assert isinstance(text, Text)
@@ -296,8 +367,24 @@ def save_figure(figure: Figure, path: Path, formats: Sequence[str] = ("png", "sv
             text.set_text(visible(text.get_text()))
     for target in paths:
         dates = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
+        box = _hide_beside(figure, look if target.suffix != ".png" else None)
         with replaced(target, is_durable=False) as partial:
-            figure.savefig(partial, format=target.suffix[1:], dpi=dpi, metadata=dates.get(target.suffix[1:]))
+            figure.savefig(
+                partial, format=target.suffix[1:], dpi=dpi, metadata=dates.get(target.suffix[1:]), bbox_inches=box
+            )
         figure.set_layout_engine("none")  # layout takes longer than drawing, and the first format has done it
     plt.close(figure)
     return paths
+
+
+def _hide_beside(figure: Figure, look: Look | None) -> Bbox | None:
+    """Hide the title and the notes unless `look` keeps them; returns what is left of the figure, None for all of it."""
+    above, below = figure._suptitle, figure._supxlabel  # type: ignore[attr-defined]
+    for text, is_kept in ((above, look is None or look.title), (below, look is None or look.notes)):
+        if text is not None:
+            text.set_visible(is_kept)
+    if look is None or (look.title and look.notes):
+        return None
+    figure.canvas.draw()  # the layout of the whole, if no other format has made it
+    box = figure.get_tightbbox()
+    return Bbox.from_extents(0.0, box.y0 - 0.03, figure.get_figwidth(), box.y1 + 0.03)

@@ -17,6 +17,8 @@ from jetbench.reporting.pictures.drawing import (
     MUTED,
     PALETTE,
     Label,
+    Look,
+    Segment,
     house_style,
     make_panel,
     name_ends,
@@ -34,6 +36,13 @@ from jetbench.stats import front_of
 JETSEG, RELEASED, BASELINE = PALETTE[0], PALETTE[5], INK
 AT_THE_END = ("accuracy-against-latency", "accuracy-against-macs", "latency-against-macs", "learning-curves")
 """The pictures that a sweep draws at its end; `jetbench plot` draws all of them, also as PDF."""
+COLOURS = {
+    JETSEG: "blue: JetSeg, paper form",
+    RELEASED: "light blue: released form",
+    BASELINE: "black triangles: baselines",
+}
+SHAPES = ("o", "s", "D", "v", "P")
+NAMES_OF_SHAPES = ("circles", "squares", "diamonds", "triangles", "crosses")
 MOST_CURVES = 12
 MOST_BOXES = 40
 
@@ -68,13 +77,17 @@ def write_plots(
     title: str,
     names: Sequence[str] = PICTURES,
     formats: Sequence[str] = FORMATS,
+    look: Look = Look(),
 ) -> list[Path]:
-    """Draw the named pictures in each format; returns the paths. A picture without data is not written."""
-    drawers: dict[str, Callable[[Sequence[Row], str], Figure | None]] = {
-        "accuracy-against-latency": lambda rows, title: _draw_marks(rows, title, LATENCY, VAL),
-        "accuracy-against-energy": lambda rows, title: _draw_marks(rows, title, ENERGY, VAL),
-        "accuracy-against-macs": lambda rows, title: _draw_marks(rows, title, MACS, VAL),
-        "latency-against-macs": lambda rows, title: _draw_marks(rows, title, MACS, LATENCY),
+    """Draw the named pictures in each format; returns the paths. A picture without data is not written.
+
+    Rows of several studies have a shape for each study; only rows of one study are compared.
+    """
+    drawers: dict[str, Callable[[Sequence[Row], str, Look], Figure | None]] = {
+        "accuracy-against-latency": lambda rows, title, look: _draw_marks(rows, title, LATENCY, VAL, look),
+        "accuracy-against-energy": lambda rows, title, look: _draw_marks(rows, title, ENERGY, VAL, look),
+        "accuracy-against-macs": lambda rows, title, look: _draw_marks(rows, title, MACS, VAL, look),
+        "latency-against-macs": lambda rows, title, look: _draw_marks(rows, title, MACS, LATENCY, look),
         "roofline": _draw_roofline,
         "latencies": _draw_latencies,
         "learning-curves": _draw_curves,
@@ -83,14 +96,14 @@ def write_plots(
     written: list[Path] = []
     with house_style():
         for name in names:
-            figure = drawers[name](ended, title)
+            figure = drawers[name](ended, title, look)
             if figure is not None:
-                written += save_figure(figure, folder / name, formats, DPI)
+                written += save_figure(figure, folder / name, formats, DPI, look)
     return written
 
 
 def _value(row: Row, axis: Column) -> Value | None:
-    value = axis.read(row)
+    value = axis.value(row)
     if value is None or value.number <= 0:
         return None
     latency = row.pooled() if axis is LATENCY else None
@@ -99,46 +112,79 @@ def _value(row: Row, axis: Column) -> Value | None:
     return replace(value, number=scale * value.number, low=low, high=high, spread=spread)
 
 
-def _draw_marks(rows: Sequence[Row], title: str, across: Column, up: Column) -> Figure | None:
+def _draw_marks(rows: Sequence[Row], title: str, across: Column, up: Column, look: Look) -> Figure | None:
     marks = [
         Dot(row, x, y) for row in rows if (x := _value(row, across)) is not None and (y := _value(row, up)) is not None
     ]
     if not marks:
         return None
-    best = front_of_significant([(mark.x, mark.y) for mark in marks]) if up is VAL else set()
-    # If an accuracy has no interval, the front is drawn by the numbers alone, and no name is bold.
-    by_numbers = set(front_of([(mark.x.number, -mark.y.number) for mark in marks])) if up is VAL else set()
-    figure, axis = make_panel(title, _notes([mark.row for mark in marks], across, up, bool(best)))
+    studies = list(dict.fromkeys(mark.row.study for mark in marks))
+    fronts = [_Front.of([mark for mark in marks if mark.row.study == study], up) for study in studies]
+    best = {id(mark.row) for front in fronts for mark in front.significant}
+    shown = [mark.row for mark in marks]
+    key = _key(shown, studies, across, up, bool(best), any(len(front.plain) > 1 for front in fronts))
+    figure, axis = make_panel(title, key, _notes(shown, across, up), look=look)
     use_log_scale(axis, "x", [mark.x.number for mark in marks])
-    if by_numbers:
-        line = sorted((marks[number] for number in best or by_numbers), key=lambda mark: mark.x.number)
-        axis.step(
-            [mark.x.number for mark in line],
-            [mark.y.number for mark in line],
-            where="post",
-            color=ACCENT,
-            linewidth=1.0,
-            linestyle="-" if best else (0, (3, 2)),
-            alpha=0.7,
-            zorder=1,
-        )
-    for mark in marks:
-        _draw_mark(axis, mark)
-    if up is not VAL:
+    for front in fronts:
+        _draw_line(axis, front.plain, MUTED, 0.5)
+        _draw_line(axis, front.significant, ACCENT, 1.0)
+    bars = [
+        bar for mark in marks for bar in _draw_mark(axis, mark, SHAPES[studies.index(mark.row.study) % len(SHAPES)])
+    ]
+    if up is VAL:
+        low, high = axis.get_ylim()
+        axis.set_ylim(max(0.0, low), min(100.0, high))  # an interval may reach beyond what mIoU can be
+    else:
         use_log_scale(axis, "y", [mark.y.number for mark in marks])
         _draw_paces(axis, marks)
     axis.set_xlabel(across.axis_label)
     axis.set_ylabel(up.axis_label)
+    ranked = sorted(marks, key=lambda mark: -mark.y.number if up is VAL else mark.y.number)
+    places = {id(mark): place for place, mark in enumerate(ranked, 1)}
     labels = [
-        Label(mark.x.number, mark.y.number, mark.row.label, _ink_of(mark.row), number in best, _order_of(mark.row))
-        for number, mark in enumerate(marks)
+        Label(
+            mark.x.number,
+            mark.y.number,
+            mark.row.listed,
+            _ink_of(mark.row),
+            id(mark.row) in best,
+            _order_of(mark.row, id(mark.row) in best),
+            places[id(mark)],
+        )
+        for mark in marks
     ]
-    name_points(figure, axis, labels, [(mark.x.number, mark.y.number) for mark in marks])
+    name_points(figure, axis, labels, [(mark.x.number, mark.y.number) for mark in marks], bars)
     return figure
 
 
-def _order_of(row: Row) -> int:
-    """JetSeg's networks get their labels before the baselines, since they are the subject of a picture."""
+@dataclass(frozen=True)
+class _Front:
+    """The Pareto-optimal marks of one study: by 95 % intervals, and by the plain numbers."""
+
+    significant: tuple[Dot, ...]
+    plain: tuple[Dot, ...]
+
+    @staticmethod
+    def of(marks: Sequence[Dot], up: Column) -> "_Front":
+        """Both fronts; empty if accuracy is not on the axis."""
+        if up is not VAL:
+            return _Front((), ())
+        significant = front_of_significant([(mark.x, mark.y) for mark in marks])
+        plain = set(front_of([(mark.x.number, -mark.y.number) for mark in marks]))
+        return _Front(tuple(marks[n] for n in sorted(significant)), tuple(marks[n] for n in sorted(plain)))
+
+
+def _draw_line(axis: Axes, marks: Sequence[Dot], colour: str, width: float) -> None:
+    line = sorted(marks, key=lambda mark: mark.x.number)
+    if len(line) > 1:
+        x, y = [mark.x.number for mark in line], [mark.y.number for mark in line]
+        axis.step(x, y, where="post", color=colour, linewidth=width, alpha=0.8, zorder=1)
+
+
+def _order_of(row: Row, is_on_front: bool) -> int:
+    """The base and the front get their labels first, then JetSeg's networks, then the baselines."""
+    if row.is_base or is_on_front:
+        return -3 if row.is_base else -2
     return int(isinstance(row.architecture, Baseline))
 
 
@@ -154,15 +200,20 @@ def _ink_of(row: Row) -> str:
     return BASELINE if isinstance(row.architecture, Baseline) else JETSEG
 
 
-def _draw_mark(axis: Axes, mark: Dot) -> None:
+def _draw_mark(axis: Axes, mark: Dot, shape: str) -> list[Segment]:
+    """Draw a mark with its intervals, and return those."""
+    bars: list[Segment] = []
     colour = colour_of(mark.row)
     for value, line in ((mark.x, axis.hlines), (mark.y, axis.vlines)):
         if value.low is not None and value.high is not None and value.low != value.high:
             other = mark.y if value is mark.x else mark.x
             line(other.number, value.low, value.high, color=colour, linewidth=0.7, alpha=0.6, zorder=2)
+            ends = ((value.low, other.number), (value.high, other.number))
+            bars.append(ends if value is mark.x else (ends[0][::-1], ends[1][::-1]))
     # Hollow: an approximate network, an early end or a suspect profile.
     doubtful = mark.row.label != mark.row.name
-    shape = "^" if isinstance(mark.row.architecture, Baseline) else "o"
+    if shape == SHAPES[0] and isinstance(mark.row.architecture, Baseline):
+        shape = "^"
     axis.scatter(
         mark.x.number,
         mark.y.number,
@@ -173,6 +224,7 @@ def _draw_mark(axis: Axes, mark: Dot) -> None:
         linewidths=0.8,
         zorder=3,
     )
+    return bars
 
 
 def _draw_paces(axis: Axes, marks: Sequence[Dot]) -> None:
@@ -197,20 +249,31 @@ def _draw_paces(axis: Axes, marks: Sequence[Dot]) -> None:
     axis.set(xlim=(low, high), ylim=ends)
 
 
-def _notes(rows: Sequence[Row], across: Column, up: Column, is_significant: bool) -> list[str]:
-    """Notes on the key, and on the data and machine if the picture's numbers depend on them."""
-    axes = (across, up)
-    key = ["blue: JetSeg, paper form"] if any(colour_of(row) == JETSEG for row in rows) else []
-    key += ["light blue: released form"] if any(colour_of(row) == RELEASED for row in rows) else []
-    key += ["black triangles: baselines"] if any(colour_of(row) == BASELINE for row in rows) else []
-    if VAL in axes and is_significant:
-        key += ["orange, bold: Pareto-optimal by 95 % intervals"]
-    elif VAL in axes:
-        key += ["dashed: Pareto front of one training each; other seeds may change it"]
+def _key(
+    rows: Sequence[Row], studies: Sequence[str], across: Column, up: Column, is_significant: bool, has_plain: bool
+) -> str:
+    """What colours, shapes and lines mean."""
+    colours = {colour_of(row) for row in rows}
+    key = [text for colour, text in COLOURS.items() if colour in colours and (len(colours) > 1 or colour != JETSEG)]
+    if len(studies) > 1:
+        key += [f"{NAMES_OF_SHAPES[n % len(SHAPES)]}: {study}" for n, study in enumerate(studies)]
+    if up is VAL:
+        key += ["orange, bold: Pareto-optimal by 95 % intervals"] if is_significant else []
+        key += ["thin: Pareto front of the plain numbers"] if has_plain else []
     key += ["hollow: approximate, ended early or suspect"] if any(row.label != row.name for row in rows) else []
-    key += ["bars: 95 % intervals, at least the machine's repeatability"] if LATENCY in axes else []
-    notes = ["; ".join(key)] if key else []
+    has_seeds = VAL in (across, up) and any(len(row.trainings) > 1 for row in rows)
+    if LATENCY in (across, up) or has_seeds:
+        key.append(
+            "bars: 95 % intervals" + (", of latency at least what a machine repeats" * (LATENCY in (across, up)))
+        )
+    return "; ".join(key)
+
+
+def _notes(rows: Sequence[Row], across: Column, up: Column) -> list[str]:
+    """The data and the machine, if the picture's numbers depend on them."""
+    axes = (across, up)
     records = [record for row in rows for record in row.records]
+    notes = []
     if VAL in axes:
         notes += list(dict.fromkeys(record.dataset.describe() for record in records if record.dataset))[:2]
     if LATENCY in axes or ENERGY in axes:
@@ -222,8 +285,8 @@ def _machines(rows: Sequence[Row]) -> list[str]:
     return list(dict.fromkeys(describe_machine(profile.environment) for row in rows for profile in row.profiles))[:2]
 
 
-def _draw_roofline(rows: Sequence[Row], title: str) -> Figure | None:
-    """FLOPs per second reached against FLOPs per byte, with the device's roof if its data sheet is known."""
+def _draw_roofline(rows: Sequence[Row], title: str, look: Look) -> Figure | None:
+    """FLOPs per second reached against FLOPs per byte, below the device's roof; None if its data sheet is unknown."""
     points = []
     roofs: dict[tuple[float, float], str] = {}
     for row in rows:
@@ -236,11 +299,10 @@ def _draw_roofline(rows: Sequence[Row], title: str) -> Figure | None:
         arithmetic = [peaks[name] for name in ("fp16_tensor", "fp16", "fp32") if name in peaks]
         if profile.estimate and arithmetic and "bandwidth" in peaks:
             roofs[max(arithmetic), peaks["bandwidth"]] = profile.estimate.device
-    if not points:
+    if not points or not roofs:
         return None
-    roof = "; ".join(roofs.values()) or "not drawn, because the data sheet of this machine is not known"
-    notes = [f"FLOPs and minimum bytes are counted, seconds are measured; roof: {roof}", *_machines(rows)]
-    figure, axis = make_panel(f"{title}: roofline", notes)
+    key = f"FLOPs and minimum bytes are counted, seconds are measured; roof: {'; '.join(roofs.values())}"
+    figure, axis = make_panel(f"{title}: roofline", key, _machines(rows), look=look)
     for _, intensity, reached in points:
         axis.scatter(intensity, reached, s=0)
     use_log_scale(axis, "x", [intensity for _, intensity, _ in points], always=True)
@@ -258,25 +320,26 @@ def _draw_roofline(rows: Sequence[Row], title: str) -> Figure | None:
         axis.scatter(intensity, reached, s=14, color=colour_of(row), zorder=3)
     axis.set_xlabel("FLOPs per byte moved (counted)")
     axis.set_ylabel("GFLOP/s reached")
-    labels = [Label(x, y, row.label, _ink_of(row), order=_order_of(row)) for row, x, y in points]
+    ranked = sorted(points, key=lambda point: -point[2])
+    labels = [
+        Label(x, y, row.listed, _ink_of(row), order=_order_of(row, False), rank=place)
+        for place, (row, x, y) in enumerate(ranked, 1)
+    ]
     name_points(figure, axis, labels, [(x, y) for _, x, y in points])
     return figure
 
 
-def _draw_latencies(rows: Sequence[Row], title: str) -> Figure | None:
+def _draw_latencies(rows: Sequence[Row], title: str, look: Look) -> Figure | None:
     """All passes of each network: box from the 25th to the 75th percentile, whiskers 5th and 95th, worst as a dot."""
     timed = [(row, latency) for row in rows if (latency := row.pooled()) is not None]
     timed.sort(key=lambda item: item[1].median_s)
     if not timed:
         return None
     shown = timed[:MOST_BOXES]
-    notes = [
-        "box: 25th to 75th percentile of all passes, line: 5th to 95th, tick: median, dot: worst",
-        *_machines(rows),
-    ]
+    key = "box: 25th to 75th percentile of all passes, line: 5th to 95th, tick: median, dot: worst"
     if len(timed) > len(shown):
-        notes.insert(0, f"the {len(shown)} fastest of {len(timed)}")
-    figure, axis = make_panel(f"{title}: spread of latencies", notes, 1.3 + 0.13 * len(shown))
+        key += f"; the {len(shown)} fastest of {len(timed)}"
+    figure, axis = make_panel(f"{title}: spread of latencies", key, _machines(rows), 1.2 + 0.13 * len(shown), look)
     for number, (row, latency) in enumerate(reversed(shown)):
         at = [1e3 * latency.percentile_s(percent) for percent in (5, 25, 50, 75, 95, 100)]
         colour = colour_of(row)
@@ -284,7 +347,7 @@ def _draw_latencies(rows: Sequence[Row], title: str) -> Figure | None:
         axis.barh(number, at[3] - at[1], left=at[1], height=0.55, color=colour, alpha=0.45)
         axis.vlines(at[2], number - 0.35, number + 0.35, color=colour, linewidth=1.2)
         axis.scatter(at[5], number, s=3, color=colour)
-    axis.set_yticks(range(len(shown)), [row.label for row, _ in reversed(shown)], fontsize=LABEL_POINTS)
+    axis.set_yticks(range(len(shown)), [row.listed for row, _ in reversed(shown)], fontsize=LABEL_POINTS)
     axis.set_ylim(-0.7, len(shown) - 0.3)
     use_log_scale(axis, "x", [1e3 * latency.median_s for _, latency in shown])
     batch = {latency.batch_size for _, latency in shown}
@@ -292,7 +355,7 @@ def _draw_latencies(rows: Sequence[Row], title: str) -> Figure | None:
     return figure
 
 
-def _draw_curves(rows: Sequence[Row], title: str) -> Figure | None:
+def _draw_curves(rows: Sequence[Row], title: str, look: Look) -> Figure | None:
     """Validation mIoU at each evaluation: the budget was too small to rank networks whose curve still rises."""
     trained = [row for row in rows if row.trainings]
     if not trained:
@@ -301,11 +364,12 @@ def _draw_curves(rows: Sequence[Row], title: str) -> Figure | None:
     shown = {id(row): number for number, row in enumerate(best[:MOST_CURVES])}
     several = any(len(row.trainings) > 1 for row in trained)
     what = "network: the mean of its seeds, in a band of their standard deviation" if several else "training"
-    notes = [f"one line per {what}; scored on the whole validation split; a line that still rises needs more budget"]
+    key = f"one line per {what}; a line that still rises needs more budget"
     if len(trained) > MOST_CURVES:
-        notes.append(f"named: the {MOST_CURVES} best of {len(trained)}; grey: the rest")
+        key += f"; named: the {MOST_CURVES} best of {len(trained)}; grey: the rest"
+    notes = ["scored on the whole validation split"]
     notes += list(dict.fromkeys(record.data.describe() for row in trained for record in row.records))[:2]
-    figure, axis = make_panel(f"{title}: learning curves", notes)
+    figure, axis = make_panel(f"{title}: learning curves", key, notes, look=look)
     labels = []
     for row in trained:
         at = shown.get(id(row))
@@ -327,7 +391,7 @@ def _draw_curves(rows: Sequence[Row], title: str) -> Figure | None:
         if at is not None:
             low, high = ([mean + sign * deviation for _, mean, deviation in curve] for sign in (-1, 1))
             axis.fill_between(x, low, high, color=colour, alpha=0.12, linewidth=0, zorder=2)
-            labels.append(Label(x[-1], y[-1], row.label, colour))
+            labels.append(Label(x[-1], y[-1], row.listed, colour))
     axis.set_xlabel("passes over the training images")
     axis.set_ylabel("validation mIoU (%)")
     axis.set_ylim(bottom=0)

@@ -103,11 +103,10 @@ class _Rows:
         return f" ({100 * (new.number / old.number - 1):+.0f} %)" if old and new and old.number else ""
 
 
-def answer_in_short(study: Study, rows: Sequence[Row]) -> tuple[Line, ...]:
+def answer_in_short(rows: Sequence[Row]) -> tuple[Line, ...]:
     """What a study found, a line for each role; empty if it has fewer than two rows with a number.
 
     Args:
-        study: the study, for the commands that it suggests.
         rows: its rows, invalid profiles included: they are counted, and never named.
     """
     measured = [row for row in rows if row.records]

@@ -85,7 +85,7 @@ def describe_study(study: Study, show_invalid: bool = False) -> dict[str, Any]:
     return {
         "title": study.title,
         "subtitle": f"{units.counted(len(rows), 'row')}; {info.describe() if info else 'profiles alone'}",
-        "answer": [[line.role, line.text] for line in answer_in_short(study, study.labelled_rows())],
+        "answer": [[line.role, line.text] for line in answer_in_short(study.labelled_rows())],
         "columns": [_column(column) for column in columns],
         "rows": [_row(row, columns, axes, *cells[id(row)]) for row in rows],
         "details": {_id_of(row): _details(row, study, whole) for row, whole in zip(rows, every, strict=True)},

@@ -3,7 +3,7 @@
 import csv
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +46,11 @@ STYLES: dict[Class, str] = {
 }
 VERDICT_STYLES = {"valid": "green", "suspect": "yellow", "invalid": "bold red", "not measured": "dim"}
 FIGURES = "figures.csv"
-SHEETS = {"profiles.md": to_markdown, "profiles.tex": to_latex, "profiles.html": to_html}
+SHEETS: dict[str, Callable[[Table], str]] = {
+    "profiles.md": to_markdown,
+    "profiles.tex": to_latex,
+    "profiles.html": to_html,
+}
 FILES = (RECORDS, FIGURES, *SHEETS)
 
 

@@ -3,7 +3,7 @@
 import math
 import statistics
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, Literal, cast
 
@@ -147,11 +147,17 @@ class Column:
     @property
     def is_score(self) -> bool:
         """True if differences are given in points instead of percent."""
-        return self.unit is units.PERCENT
+        return self.unit.symbol == units.PERCENT.symbol and self.text is None
 
     def show(self, number: float | None) -> str:
         """The number, converted to the column's unit, without the symbol."""
         return self.unit.show(number)
+
+    def with_digits(self, digits: int) -> "Column":
+        """The same column with so many significant digits."""
+        if self.text is not None:
+            return self
+        return replace(self, unit=replace(self.unit, write=lambda value: units.with_digits(value, digits)))
 
     def cell(self, row: Row) -> str:
         """The text of a table cell: a number with its spread over seeds, words, or a dash."""

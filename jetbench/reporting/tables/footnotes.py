@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from jetbench.errors import visible
 from jetbench.network.rules import format_size
@@ -17,6 +18,9 @@ from jetbench.reporting.tables.published import (
     describe_sources,
 )
 from jetbench.reporting.tables.rows import Row
+
+NoteLevel = Literal["none", "short", "full"]
+NOTE_LEVELS: tuple[NoteLevel, ...] = ("none", "short", "full")
 
 
 @dataclass(frozen=True)
@@ -123,6 +127,9 @@ def _measured_in_brief(records: Sequence[Record]) -> list[str]:
     profiles = [record.profile for record in records if record.profile]
     if not profiles:
         return _describe_unprofiled(records)
+    profiles = [profile for profile in profiles if profile.model_latency]
+    if not profiles:
+        return ["Nothing was measured."]
     where = " or ".join(dict.fromkeys(f"{p.environment.device}, {p.environment.cpu}" for p in profiles))
     how = " or ".join(dict.fromkeys(record.profiling_config.describe() for record in records if record.profile))
     return [f"Latency: median of one image, {how}, on {where}."]

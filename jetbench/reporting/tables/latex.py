@@ -1,10 +1,12 @@
 """A table as LaTeX with booktabs, in the largest type that fits a two-column article."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from itertools import groupby
 
+from jetbench.reporting.tables.citations import cite_key
 from jetbench.reporting.tables.columns import Column
-from jetbench.reporting.tables.footnotes import on_one_line
+from jetbench.reporting.tables.footnotes import NoteLevel, on_one_line
 from jetbench.reporting.tables.published import APPROXIMATE
 from jetbench.reporting.tables.table import KINDS, TIE, Cell, Section, Table, TableRow
 
@@ -37,14 +39,64 @@ SPECIAL = {
 }
 
 
-def to_latex(table: Table) -> str:
+PAPER_HEADINGS = {
+    "parameters": "Params",
+    "parameters-m": "Params|(M)",
+    "macs": "MACs|(M)",
+    "macs-g": "MACs|(G)",
+    "flops": "FLOPs|(M)",
+    "eq2": "Eq. 2|(M)",
+    "eq2-g": "FLOPs,|eq. 2 (G)",
+    "val": "Val.|mIoU (%)",
+    "val-last": "Last val.|mIoU (%)",
+    "test": "Test|mIoU (%)",
+    "val-change": "Val. change|(points)",
+    "latency": "Latency|(ms)",
+    "latency-change": "Latency|change",
+    "p90": "90th pct.|(ms)",
+    "p99": "99th pct.|(ms)",
+    "worst": "Worst|(ms)",
+    "fps": "FPS",
+    "fps-e2e": "FPS,|end to end",
+    "memory": "Memory|(MiB)",
+    "power": "Power|(W)",
+    "energy": "Energy|(mJ)",
+    "estimate": "Est. latency|(ms)",
+    "input": "Input",
+    "pretrained": "Pretr.",
+    "augmentation": "Augm.",
+    "verdict": "Verdict",
+}
+"""Headings as papers spell them; a bar begins a second line."""
+
+
+@dataclass(frozen=True)
+class LatexOptions:
+    """How a table looks in a paper.
+
+    Args:
+        caption: in place of the title.
+        label: the key by which the text refers to it.
+        notes: the notes below the table: all essential ones, those of a terminal, or none.
+        cites: cite the paper of each baseline behind its name.
+    """
+
+    caption: str | None = None
+    label: str | None = None
+    notes: NoteLevel = "full"
+    cites: bool = False
+
+
+def to_latex(table: Table, options: LatexOptions = LatexOptions()) -> str:
     """The table for a paper (it needs booktabs): essential notes below it, details as comments above it.
 
     It is set in the largest type that fits one column of a two-column article, else both columns (`table*`). Its first
     comment says which, or by how much the table is too wide.
     """
-    size, width, star = _fit(table)
-    if (trouble := what_does_not_fit(table)) is not None:
+    sized = _as_cited(table) if options.cites else table
+    notes = {"none": (), "short": table.notes.brief or table.notes.essential[:4], "full": table.notes.essential}
+    size, width, star = _fit(sized)
+    if (trouble := what_does_not_fit(sized)) is not None:
         fit = trouble
     elif star:
         fit = f"some {width:.0f} pt wide, so it spans both columns; one has {ONE_COLUMN:g} pt"
@@ -58,18 +110,48 @@ def to_latex(table: Table) -> str:
     letters = _letters(table, size)
     head = [f"  \\{size}", f"  \\setlength{{\\tabcolsep}}{{{COLUMN_GAP:g}pt}}"]
     head += [f"  \\begin{{tabular}}{{l{letters}}}", r"    \toprule", *_kind_lines(table.columns)]
-    head.append("    " + " & ".join([_tex(table.heading), *(_tex(column.brief) for column in table.columns)]) + r" \\")
+    head.append(
+        "    "
+        + " & ".join([_tex(table.heading.capitalize()), *(_heading(column) for column in table.columns)])
+        + r" \\"
+    )
     for number, sections in enumerate(_pages(table, size)):
         if number:
             lines += [r"    \bottomrule", r"  \end{tabular}", f"\\end{{{environment}}}"]
-        title = f"{_tex(table.title)}{' (continued)' if number else ''}"
-        lines += [f"\\begin{{{environment}}}", r"  \centering", f"  \\caption{{{title}.}}", *head]
-        lines += _body(sections, len(table.columns))
-    lines += [r"    \bottomrule", r"  \end{tabular}", r"  \par\smallskip"]
-    lines.append(r"  \parbox{\linewidth}{\scriptsize\raggedright")
-    lines += [f"    {_tex(note)}" for note in (*_spelt_out(table.columns), *table.notes.essential)]
-    lines += ["  }", f"\\end{{{environment}}}", ""]
+        caption = _tex(f"{table.title}." if options.caption is None else options.caption)
+        caption += " (continued)" if number else ""
+        lines += [f"\\begin{{{environment}}}", r"  \centering", f"  \\caption{{{caption}}}"]
+        lines += [f"  \\label{{{options.label}}}"] if options.label and not number else []
+        lines += head
+        lines += _body(sections, len(table.columns), options.cites)
+    lines += [r"    \bottomrule", r"  \end{tabular}"]
+    if below := notes[options.notes]:
+        lines += [r"  \par\smallskip", r"  \parbox{\linewidth}{\scriptsize\raggedright"]
+        spelt_out = _spelt_out(table.columns) if options.notes == "full" else []
+        lines += [*(f"    {_tex(note)}" for note in (*spelt_out, *below)), "  }"]
+    lines += [f"\\end{{{environment}}}", ""]
     return "\n".join(lines)
+
+
+def _as_cited(table: Table) -> Table:
+    """The table with room behind the names for their citations: only its width matters."""
+    sections = (
+        replace(s, rows=tuple(replace(row, name=f"{row.name} [00]") if row.paper else row for row in s.rows))
+        for s in table.sections
+    )
+    return replace(table, sections=tuple(sections))
+
+
+def _heading(column: Column) -> str:
+    """A heading, on two lines where that makes its column narrower."""
+    words = _heading_lines(column)
+    if len(words) == 1:
+        return _tex(words[0])
+    return f"\\shortstack[r]{{{_tex(words[0])}\\\\{_tex(words[1])}}}"
+
+
+def _heading_lines(column: Column) -> list[str]:
+    return PAPER_HEADINGS[column.name].split("|") if column.name in PAPER_HEADINGS else [column.brief]
 
 
 def what_does_not_fit(table: Table) -> str | None:
@@ -103,7 +185,7 @@ def _pages(table: Table, size: str) -> list[tuple[Section, ...]]:
     return [tuple(page) for page in pages]
 
 
-def _body(sections: Sequence[Section], columns: int) -> list[str]:
+def _body(sections: Sequence[Section], columns: int, cites: bool) -> list[str]:
     lines = []
     for section in sections:
         lines.append(r"    \midrule")
@@ -113,13 +195,18 @@ def _body(sections: Sequence[Section], columns: int) -> list[str]:
         for row in section.rows:
             # Braces: LaTeX would read a name that begins with [ or * as an argument of the \\ before it.
             name = f"\\textbf{{{_tex(row.name)}}}" if row.is_on_front else f"{{{_tex(row.name)}}}"
+            name += f"~\\cite{{{cite_key(row.paper)}}}" if cites and row.paper is not None else ""
             lines.append("    " + " & ".join([name, *(_tex_cell(cell) for cell in row.cells)]) + r" \\")
     return lines
 
 
 def _spelt_out(columns: Sequence[Column]) -> list[str]:
     """A note with the full heading of each short one."""
-    headings = [f"{column.brief}, {column.heading}" for column in columns if column.brief != column.heading]
+    headings = [
+        f"{column.brief}, {column.heading}"
+        for column in columns
+        if column.brief != column.heading and column.name not in PAPER_HEADINGS
+    ]
     return [f"Columns: {'; '.join(headings)}."] if headings else []
 
 
@@ -151,7 +238,8 @@ def _fit(table: Table) -> tuple[str, float, bool]:
 
 def _widest(table: Table) -> list[float]:
     """The width of each column in em, starting with the names."""
-    rows = [[table.heading, *(column.brief for column in table.columns)]]
+    heads = [_heading_lines(column) for column in table.columns]
+    rows = [[table.heading, *(max(lines, key=_ems) for lines in heads)]]
     rows += [[row.name, *(cell.marked for cell in row.cells)] for row in table.rows]
     return [max(_ems(row[at]) for row in rows) for at in range(len(table.columns) + 1)]
 

@@ -22,6 +22,7 @@ from jetbench.reporting.tables.footnotes import Notes, footnotes, on_one_line, s
 from jetbench.reporting.tables.protocol import Group, describe_differences, group_rows
 from jetbench.reporting.tables.ranking import Mark, Ranking, front_of_significant, rank
 from jetbench.reporting.tables.rows import Row
+from jetbench.spec.published import Paper
 
 TIE = "="
 KINDS: dict[NumberClass, str] = {
@@ -56,11 +57,15 @@ class Cell:
 
 @dataclass(frozen=True)
 class TableRow:
-    """A row's name and cells; `is_on_front` if it is Pareto-optimal in accuracy and latency."""
+    """A row's name and cells; `is_on_front` if it is Pareto-optimal in accuracy and latency.
+
+    `paper` is where the network was published.
+    """
 
     name: str
     cells: tuple[Cell, ...]
     is_on_front: bool = False
+    paper: Paper | None = None
 
 
 @dataclass(frozen=True)
@@ -133,6 +138,19 @@ class Table:
                 columns[twin] = replace(columns[twin], heading=headings[0], short=headings[1])
         return replace(self, columns=tuple(columns), notes=notes)._with_columns(shown)
 
+    def without_constants(self) -> "Table":
+        """The same table without columns of words that are equal in all of several rows; a note says them."""
+        equal = [
+            n
+            for n, column in enumerate(self.columns)
+            if not column.is_number and len(self.rows) > 1 and len({row.cells[n].text for row in self.rows}) == 1
+        ]
+        if not equal:
+            return self
+        told = "; ".join(f"{self.columns[n].heading} {self.rows[0].cells[n].text}" for n in equal)
+        notes = replace(self.notes, essential=(f"All rows: {told}.", *self.notes.essential))
+        return replace(self, notes=notes)._with_columns([n for n in range(len(self.columns)) if n not in equal])
+
     def _are_equal(self, first: int, second: int) -> bool:
         """True if two columns of one unit and class have the same numbers in all of several rows."""
         one, other = self.columns[first], self.columns[second]
@@ -155,6 +173,7 @@ def build_table(
     title: str,
     mixed: bool = False,
     show_invalid: bool = False,
+    digits: int | None = None,
 ) -> Table:
     """Rows and columns as a table, ranked within each protocol.
 
@@ -164,11 +183,13 @@ def build_table(
         title: the caption.
         mixed: show rows of different protocols in groups, each ranked separately.
         show_invalid: include the measurements of invalid profiles, marked.
+        digits: write numbers with so many significant digits, instead of as many as suit the unit.
 
     Raises:
         SpecError: rows differ in facts on which the columns' numbers depend, and `mixed` is False.
     """
     shown = list(rows) if show_invalid else believed(rows)
+    columns = columns if digits is None else [column.with_digits(digits) for column in columns]
     needs = list(dict.fromkeys(column.needs for column in columns if column.needs is not None))
     # A baseline that is only quoted has values in reported columns only.
     quoted = [row for row in shown if not row.records and any(column.kind == "reported" for column in columns)]
@@ -185,7 +206,10 @@ def build_table(
     problems: dict[str, str] = {}
     sections = [_section(group.label, group.rows, columns, problems) for group in groups if group.rows]
     if quoted:
-        plain = tuple(TableRow(row.label, tuple(Cell(column.cell(row)) for column in columns)) for row in quoted)
+        plain = tuple(
+            TableRow(row.label, tuple(Cell(column.cell(row)) for column in columns), paper=row.architecture.paper)
+            for row in quoted
+        )
         sections = [*sections[:-1], Section(sections[-1].label, (*sections[-1].rows, *plain))] if sections else []
         sections = sections or [Section("", plain)]
     marks = _describe_marks(sections, columns, problems, len({row.study for row in shown if row.profiles}))
@@ -236,6 +260,7 @@ def _section(label: str, rows: Sequence[Row], columns: Sequence[Column], problem
                     for column, ranking in zip(columns, rankings, strict=True)
                 ),
                 number in best,
+                row.architecture.paper,
             )
             for number, row in enumerate(rows)
         ),

@@ -7,10 +7,12 @@ from rich.markup import escape as escape_markup
 from rich.table import Table as RichTable
 
 from jetbench.reporting.tables.columns import CHANGES
+from jetbench.reporting.tables.footnotes import NoteLevel
 from jetbench.reporting.tables.table import Cell, Table
 from jetbench.reporting.terminal import print_notes, print_whole
 
 MOST_NOTES = 4
+HINT = "--notes shows"
 LEAST_NAME = 16  # letters of a name's column; longer names wrap where nothing else is left to leave out
 KEPT = ("val", *CHANGES[:1], "latency", *CHANGES[1:], "test", "parameters", "macs")
 """The columns that a narrow terminal leaves out last, the last one first."""
@@ -24,28 +26,34 @@ def explain_signs(table: Table, is_plain: bool) -> list[str]:
     return [f"Without colours: {', '.join(signs)}."] if is_plain and signs else []
 
 
-def show_on_terminal(console: Console, table: Table, folder: Path | None = None, all_notes: bool = False) -> None:
+def show_on_terminal(
+    console: Console, table: Table, folder: Path | None = None, notes: NoteLevel = "short", hint: str = HINT
+) -> None:
     """Print a table with its notes. On a terminal it has the columns that fit; a pipe gets all of them.
 
     Args:
         console: where to print.
         table: what to print.
         folder: of the study, whose table.md has every column and note.
-        all_notes: print all notes in place of the four that matter most.
+        notes: all, the four that matter most, or none.
+        hint: how the reader sees the other notes.
     """
     is_plain = not console.is_terminal
     shown = table if is_plain else _fitted(console, table)
     print_whole(console, to_terminal(shown, is_plain))
     left_out = [column.heading for column in table.columns if column.name not in {c.name for c in shown.columns}]
     where = f"; {folder / 'table.md'} has them" if folder is not None else ""
-    notes = [f"Left out at {console.width} columns: {', '.join(left_out)}{where}."] if left_out else []
+    lines = [f"Left out at {console.width} columns: {', '.join(left_out)}{where}."] if left_out else []
     brief = table.notes.brief or table.notes.essential
-    if all_notes or (len(brief) <= MOST_NOTES and set(table.notes.all) <= set(brief)):
-        notes += table.notes.all
+    if notes == "full" or (len(brief) <= MOST_NOTES and set(table.notes.all) <= set(brief)):
+        lines += table.notes.all
     else:
-        rest = len(table.notes.all)
-        notes += [*brief[: MOST_NOTES - len(notes)], f"--notes shows all {rest} notes{where.replace('; ', ', ')}."]
-    print_notes(console, [*explain_signs(shown, is_plain), *notes])
+        lines += [
+            *brief[: MOST_NOTES - len(lines)],
+            f"{hint} all {len(table.notes.all)} notes{where.replace(';', ',')}.",
+        ]
+    if notes != "none":
+        print_notes(console, [*explain_signs(shown, is_plain), *lines])
 
 
 def _fitted(console: Console, table: Table) -> Table:

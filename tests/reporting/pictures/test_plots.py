@@ -1,5 +1,6 @@
 import math
 import re
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from PIL import Image
 
 from jetbench.records.energy import Energy, PowerSample
 from jetbench.records.record import Record
-from jetbench.reporting.pictures.drawing import Label, make_panel, name_ends, name_points, place_labels
+from jetbench.reporting.pictures.drawing import Label, Look, make_panel, name_ends, name_points, place_labels
 from jetbench.reporting.pictures.plots import ENERGY, PICTURES, _draw_curves, _value, write_plots
 from jetbench.reporting.tables.rows import Row, rows_of
 from jetbench.spec.training import TrainingConfig
@@ -42,8 +43,8 @@ def words(path: Path) -> str:
 
 def test_each_picture_in_three_formats_names_its_rows_beside_their_points(tmp_path: Path) -> None:
     paths = write_plots(tmp_path, rows(8), "title")
-    # Nothing here has a sensor, so there is no picture of energy.
-    there = [name for name in PICTURES if name != "accuracy-against-energy"]
+    # Nothing here has a sensor or a data sheet, so there is no picture of energy, and no roofline.
+    there = [name for name in PICTURES if name not in ("accuracy-against-energy", "roofline")]
     assert [path.name for path in paths] == [f"{name}.{ending}" for name in there for ending in ("png", "svg", "pdf")]
     for name in there:
         with Image.open(tmp_path / f"{name}.png") as image:
@@ -52,7 +53,6 @@ def test_each_picture_in_three_formats_names_its_rows_beside_their_points(tmp_pa
         assert all(f"variant {n}" in text for n in range(8)), name
         assert "broken" not in text
     assert "latency of one image, median (ms)" in words(tmp_path / "accuracy-against-latency.svg")
-    assert "the data sheet of this" in words(tmp_path / "roofline.svg")
 
 
 def test_energy_is_drawn_in_millijoules_with_the_interval_of_its_windows(tmp_path: Path) -> None:
@@ -89,7 +89,7 @@ def test_a_curve_is_the_mean_of_its_seeds_and_no_two_names_share_a_colour_and_da
             for s in range(3)
         )
     ]
-    figure = _draw_curves(rows_of(made), "title")
+    figure = _draw_curves(rows_of(made), "title", Look())
     assert figure
     lines = figure.axes[0].get_lines()
     assert len(lines) == 12
@@ -113,29 +113,26 @@ def test_without_a_measured_row_there_is_no_picture(tmp_path: Path) -> None:
     assert write_plots(tmp_path, rows_of([failed("broken")]), "title") == []
 
 
-def test_names_that_find_no_place_are_letters_that_the_note_spells_out() -> None:
-    figure, axis = make_panel("title", ["a note"])
+def test_names_that_find_no_place_are_ranks_that_a_key_spells_out() -> None:
+    figure, axis = make_panel("title", "a note")
     axis.set(xlim=(0, 1), ylim=(0, 1))
     grid = [(x / 10, y / 10) for x in range(2, 9) for y in range(3, 8)]
-    crowd = [
-        Label(
-            x,
-            y,
-            f"a network with a long name {n}",
-        )
-        for n, (x, y) in enumerate(grid)
-    ]
+    crowd = [Label(x, y, f"a network with a long name {n}", rank=n + 1) for n, (x, y) in enumerate(grid)]
+    crowd[0] = replace(crowd[0], text="the base", order=-3)
     name_points(figure, axis, crowd, grid)
     figure.canvas.draw()
-    key = figure.get_supxlabel()
-    assert "a note" in key
-    told = {text.get_text() for text in axis.texts}
-    named = {word for word in told if len(word) > 1}
-    letters = told - named
-    spelt = dict(re.findall(r"(\w)\N{NO-BREAK SPACE}([\w\s]+?)(?:;|\N{ZERO WIDTH SPACE})", key))
-    assert letters == set(spelt)
-    assert named | {" ".join(name.split()) for name in spelt.values()} == {label.text for label in crowd}
-    boxes = [Text.get_window_extent(text) for text in axis.texts]  # without the line to its point
+    told = [text.get_text() for text in axis.texts]
+    (key,) = (text for text in told if "\N{NO-BREAK SPACE}" in text)
+    written = set(told) - {key}
+    ranks = {word for word in written if word.isdecimal()}
+    spelt = dict(re.findall(r"(\d+)\N{NO-BREAK SPACE}([\w\s]+?)(?:;|$)", key))
+    assert ranks == set(spelt)
+    assert "the base" in written  # it is placed first
+    assert {number: " ".join(name.split()) for number, name in spelt.items()} == {
+        str(label.rank): label.text for label in crowd if str(label.rank) in ranks
+    }
+    assert (written - ranks) | {crowd[int(rank) - 1].text for rank in ranks} == {label.text for label in crowd}
+    boxes = [Text.get_window_extent(text) for text in axis.texts if text.get_text() != key]  # without the leader lines
     plt.close(figure)
     for number, one in enumerate(boxes):
         for other in boxes[:number]:
@@ -143,8 +140,68 @@ def test_names_that_find_no_place_are_letters_that_the_note_spells_out() -> None
             assert across <= 1 or min(one.y1, other.y1) - max(one.y0, other.y0) <= 1
 
 
+def test_a_name_lies_on_no_error_bar() -> None:
+    figure, axis = make_panel("title", "")
+    axis.set(xlim=(0, 1), ylim=(0, 1))
+    bars = [((0.2, 0.5), (0.8, 0.5)), ((0.5, 0.2), (0.5, 0.8))]
+    place_labels(figure, axis, [Label(0.5, 0.5, "a name")], [(0.5, 0.5)], bars)
+    figure.canvas.draw()
+    (text,) = axis.texts
+    box = Text.get_window_extent(text)
+    plt.close(figure)
+    for start, end in bars:
+        (x0, y0), (x1, y1) = axis.transData.transform(start), axis.transData.transform(end)
+        for n in range(101):
+            x, y = x0 + (x1 - x0) * n / 100, y0 + (y1 - y0) * n / 100
+            assert not (box.x0 < x < box.x1 and box.y0 < y < box.y1)
+
+
+def test_svg_and_pdf_have_neither_title_nor_notes_unless_asked_for(tmp_path: Path) -> None:
+    def told(look: Look) -> tuple[str, str]:
+        write_plots(tmp_path, rows(3), "The title", ["accuracy-against-latency"], ("png", "svg"), look)
+        return words(tmp_path / "accuracy-against-latency.svg"), "latency of one image, median (ms)"
+
+    text, axis = told(Look())
+    assert axis in text
+    assert "The title" not in text
+    assert "bars:" not in text
+    text, _ = told(Look(title=True))
+    assert "The title" in text
+    assert "bars:" not in text
+    text, _ = told(Look(title=True, notes=True))
+    assert "bars: 95 % intervals" in text
+    assert "processor" in text
+    write_plots(tmp_path, rows(3), "t", ["accuracy-against-latency"], ("png",), Look(columns=2))
+    with Image.open(tmp_path / "accuracy-against-latency.png") as image:
+        assert image.size[0] == 2148  # 7.16 inches
+
+
+def test_accuracy_ends_at_zero_and_each_study_has_a_shape(tmp_path: Path) -> None:
+    low = [
+        replace(row, study=study)
+        for study in ("one", "two")
+        for row in rows_of(
+            [
+                record(
+                    f"seed={n}",
+                    0.01 + 0.2 * n,
+                    key=f"{study}{n}",
+                    changes={"training.seed": n},
+                    fingerprint=study,
+                    training_config=TrainingConfig(seed=n),
+                )
+                for n in range(2)
+            ]
+        )
+    ]
+    write_plots(tmp_path, low, "title", ["accuracy-against-latency"], ("svg",), Look(notes=True))
+    text = words(tmp_path / "accuracy-against-latency.svg")
+    assert "circles: one; squares: two" in text
+    assert "\N{MINUS SIGN}" not in text  # no negative mIoU at the axis
+
+
 def test_a_name_is_nearer_to_its_own_point_than_to_another_or_has_a_line_to_it() -> None:
-    figure, axis = make_panel("title", [])
+    figure, axis = make_panel("title", "")
     axis.set(xlim=(0, 1), ylim=(0, 1))
     points = [(0.5, 0.5), (0.5, 0.56), (0.53, 0.5), (0.2, 0.8)]
     place_labels(figure, axis, [Label(x, y, f"n{n}") for n, (x, y) in enumerate(points)], points)
@@ -166,7 +223,7 @@ def test_a_name_is_nearer_to_its_own_point_than_to_another_or_has_a_line_to_it()
 
 
 def test_names_at_the_ends_of_lines_do_not_meet() -> None:
-    figure, axis = make_panel("title", [])
+    figure, axis = make_panel("title", "")
     axis.set(xlim=(0, 2), ylim=(0, 1))
     name_ends(figure, axis, [Label(1, 0.5 + n / 1e3, f"line {n}") for n in range(6)])
     figure.canvas.draw()

@@ -16,7 +16,7 @@ def study(records: list[Record], folder: Path = Path("reports/mine")) -> Study:
 
 def answer(records: list[Record]) -> dict[str, str]:
     made = study(records)
-    return {line.role: line.text for line in answer_in_short(made, made.rows())}
+    return {line.role: line.text for line in answer_in_short(made.rows())}
 
 
 def network(
@@ -105,7 +105,7 @@ def test_the_next_commands_name_the_folder_and_the_weights_of_the_pick(tmp_path:
     made = study(records, tmp_path)
     (tmp_path / "weights").mkdir()
     (tmp_path / "weights" / "groups-1-10.safetensors").touch()
-    lines = answer_in_short(made, made.rows())
+    lines = answer_in_short(made.rows())
     assert what_next(made, made.rows(), lines) == (
         f"jetbench report {tmp_path}; jetbench table {tmp_path} --per axis; "
         f"jetbench profile {tmp_path}/weights/groups-1-10.safetensors"
@@ -113,6 +113,6 @@ def test_the_next_commands_name_the_folder_and_the_weights_of_the_pick(tmp_path:
 
 
 def test_an_answer_has_eight_lines_at_most() -> None:
-    lines = answer_in_short(made := study([*network("", 0.4, 0.03), *network("a", 0.3, 0.02, 1)]), made.rows())
+    lines = answer_in_short(study([*network("", 0.4, 0.03), *network("a", 0.3, 0.02, 1)]).rows())
     assert all(isinstance(line, Line) for line in lines)
     assert len(lines) + 1 <= 8

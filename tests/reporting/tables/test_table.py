@@ -12,14 +12,15 @@ from rich.console import Console
 from jetbench.errors import SpecError
 from jetbench.records.measurement import Watch
 from jetbench.records.record import Record
+from jetbench.reporting import units
 from jetbench.reporting.report import write_tables
-from jetbench.reporting.studies import study_of
+from jetbench.reporting.studies import read_study, study_of
 from jetbench.reporting.tables.columns import CHANGES, COLUMNS, LAYOUTS, TRAINING_TIMES, columns_of_layout, find_columns
 from jetbench.reporting.tables.csv import to_csv
-from jetbench.reporting.tables.footnotes import Notes
+from jetbench.reporting.tables.footnotes import NOTE_LEVELS, NoteLevel, Notes
 from jetbench.reporting.tables.frame import frame
 from jetbench.reporting.tables.html import to_html
-from jetbench.reporting.tables.latex import to_latex
+from jetbench.reporting.tables.latex import LatexOptions, to_latex
 from jetbench.reporting.tables.markdown import to_markdown
 from jetbench.reporting.tables.rows import rows_of
 from jetbench.reporting.tables.table import Section, Table, TableRow, build_table, front, sort_rows
@@ -389,6 +390,56 @@ def test_latex_compiles_and_is_as_wide_as_it_says(names: tuple[str, ...], tmp_pa
     assert 0.8 * float(told[1]) <= float(width[1]) <= 1.02 * float(told[1])
 
 
+PREAMBLE = (
+    r"\documentclass[10pt,twocolumn]{article}\textwidth=516pt\columnsep=12pt\usepackage{booktabs}"
+    r"\begin{document}Table~\ref{tab:x}."
+)
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="needs pdflatex (texlive-latex-base)")
+@pytest.mark.parametrize("level", NOTE_LEVELS)
+@pytest.mark.parametrize("layout", ["paper", "brief"])
+def test_a_table_for_a_paper_compiles_without_an_overfull_box(layout: str, level: NoteLevel, tmp_path: Path) -> None:
+    study = read_study(Path(__file__).parents[3] / "reports" / "paper" / "realtime")
+    rows = study.rows()
+    made = build_table(rows, columns_of_layout(layout, rows), "title", True, digits=3).without(CHANGES)
+    made = made.condensed().without_constants()
+    text = to_latex(made, LatexOptions("A caption with 50 %", "tab:x", level, cites=True))
+    assert r"\caption{A caption with 50 \%}" in text
+    assert r"\label{tab:x}" in text
+    assert r"{linknet}~\cite{chaurasia2017linknet}" in text
+    assert ("\\parbox" in text) == (level != "none")
+    (tmp_path / "table.tex").write_text(text)
+    (tmp_path / "paper.tex").write_text(PREAMBLE + "\\input{table.tex}\\end{document}\n")
+    for _ in range(2):  # the second run knows the label
+        ran = subprocess.run(
+            ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "paper.tex"],
+            cwd=tmp_path,
+            capture_output=True,
+            encoding="latin-1",
+        )
+        assert ran.returncode == 0, ran.stdout[-2000:]
+    assert "Overfull" not in ran.stdout
+    assert "Reference `tab:x'" not in ran.stdout
+
+
+def test_headings_for_papers_have_their_unit_and_constant_words_become_a_note() -> None:
+    made = different(record("a", 0.5, 0.01), record("b", 0.6, 0.02))
+    table = build_table(rows_of(made), find_columns(("input", "val", "latency", "verdict")), "t").without_constants()
+    text = to_latex(table)
+    assert r"\shortstack[r]{Latency\\(ms)}" in text
+    assert r"\shortstack[r]{Val.\\mIoU (\%)}" in text
+    assert "Verdict" not in text.split(r"\midrule")[0].split(r"\toprule")[1]
+    assert table.notes.essential[0] == "All rows: input (HxW) 64x96; verdict valid."
+
+
+@pytest.mark.parametrize(("digits", "shown"), [(2, "0.012"), (3, "0.0123"), (5, "0.012346")])
+def test_digits_are_significant_ones(digits: int, shown: str) -> None:
+    assert units.with_digits(0.0123456, digits) == shown
+    assert units.with_digits(1234.56, digits) == {2: "1,200", 3: "1,230", 5: "1,234.6"}[digits]
+    assert units.with_digits(0.0, digits) == "0"
+
+
 def test_html_is_escaped_and_whole() -> None:
     from html.parser import HTMLParser
 
@@ -497,7 +548,7 @@ def test_each_format_heads_the_names_of_the_rows_with_what_they_name() -> None:
     assert "claim & more" in shown.getvalue()
     assert "| claim & more |" in to_markdown(table)
     assert '<th scope="col">claim &amp; more</th>' in to_html(table)
-    assert r"claim \& more \\" in to_latex(table)
+    assert r"Claim \& more \\" in to_latex(table)
     assert to_csv(table).startswith("group,claim & more\n")
 
 
