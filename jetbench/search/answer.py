@@ -283,7 +283,11 @@ def shorten_answer(rows: Sequence[AnswerRow], study: str) -> tuple[Line, ...]:
     """The answer in short: the networks of the answer beside the base, which comes first."""
     made = [Row(row.name, row.architecture, tuple(row.kept), study) for row in rows if row.kept]
     base = made[0] if made and rows[0].kept else None
-    return answer_in_short([replace(row, base=base) for row in made])
+    return answer_in_short([replace(row, base=base) for row in made], _seeds_of_the_final)
+
+
+def _seeds_of_the_final(count: int) -> str:
+    return f"--set final.seeds=[{','.join(map(str, range(1, count + 1)))}]"
 
 
 def write_answer(folder: Path, rows: Sequence[AnswerRow], search: Search, described: str) -> list[Path]:

@@ -194,8 +194,12 @@ def _write_key(figure: Figure, axis: Axes, spelt: Sequence[Label], height_in: fl
     named = sorted(spelt, key=lambda label: label.rank)
     key = "; ".join(f"{label.rank}\N{NO-BREAK SPACE}{label.text}" for label in named)
     text = fill(key, int(24 * figure.get_figwidth()), 0.86 * figure.get_figwidth(), NOTE_POINTS)
-    figure.set_figheight(height_in + 1.35 * NOTE_POINTS / 72 * (text.count("\n") + 1))
-    axis.annotate(
+    height_points = 1.35 * NOTE_POINTS * (text.count("\n") + 1)
+    figure.set_figheight(height_in + height_points / 72)
+    # Blank lines below the label keep the room: a text wider than the plot would make the layout shrink the plot.
+    blank = math.ceil(height_points / (1.2 * STYLE["font.size"]))
+    axis.set_xlabel(axis.get_xlabel().rstrip("\n") + "\n" * blank)
+    written = axis.annotate(
         text,
         (0, 0),
         xycoords="axes fraction",
@@ -206,6 +210,7 @@ def _write_key(figure: Figure, axis: Axes, spelt: Sequence[Label], height_in: fl
         color=INK,
         annotation_clip=False,
     )
+    written.set_in_layout(False)
 
 
 def place_labels(
@@ -365,6 +370,9 @@ def save_figure(
         assert isinstance(text, Text)
         if visible(text.get_text()) != text.get_text():  # XML allows no control character
             text.set_text(visible(text.get_text()))
+    if look is not None:
+        figure.canvas.draw()  # the layout is that of the whole, also where less of it is shown
+        figure.set_layout_engine("none")
     for target in paths:
         dates = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
         box = _hide_beside(figure, look if target.suffix != ".png" else None)
@@ -385,6 +393,5 @@ def _hide_beside(figure: Figure, look: Look | None) -> Bbox | None:
             text.set_visible(is_kept)
     if look is None or (look.title and look.notes):
         return None
-    figure.canvas.draw()  # the layout of the whole, if no other format has made it
     box = figure.get_tightbbox()
     return Bbox.from_extents(0.0, box.y0 - 0.03, figure.get_figwidth(), box.y1 + 0.03)

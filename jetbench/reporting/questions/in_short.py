@@ -5,7 +5,7 @@ Only rows of one protocol are compared: those measured like the base, or else th
 
 import math
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from jetbench.network.variants import BUDGET, SEED
@@ -103,11 +103,14 @@ class _Rows:
         return f" ({100 * (new.number / old.number - 1):+.0f} %)" if old and new and old.number else ""
 
 
-def answer_in_short(rows: Sequence[Row]) -> tuple[Line, ...]:
+def answer_in_short(
+    rows: Sequence[Row], seeds_option: Callable[[int], str] = lambda count: f"--seeds {count}"
+) -> tuple[Line, ...]:
     """What a study found, a line for each role; empty if it has fewer than two rows with a number.
 
     Args:
         rows: its rows, invalid profiles included: they are counted, and never named.
+        seeds_option: the option that asks for so many seeds.
     """
     measured = [row for row in rows if row.records]
     kept = believed([row for row in measured if not row.is_failed])
@@ -122,7 +125,7 @@ def answer_in_short(rows: Sequence[Row]) -> tuple[Line, ...]:
     lines = [Line("base", it.describe(base, it.gain, it.cost))] if base is not None else []
     cheapest, accurate = it.best(it.cost), it.best(it.gain)
     lines += _best_lines(it, cheapest, accurate)
-    lines += _undecided(it, cheapest, accurate)
+    lines += _undecided(it, cheapest, accurate, seeds_option)
     lines += _left_out(measured, len(kept) - len(members))
     return tuple(lines)
 
@@ -162,15 +165,15 @@ def _best_lines(it: _Rows, cheapest: _Best | None, accurate: _Best | None) -> li
     return lines
 
 
-def _undecided(it: _Rows, cheapest: _Best | None, accurate: _Best | None) -> list[Line]:
+def _undecided(it: _Rows, cheapest: _Best | None, accurate: _Best | None, option: Callable[[int], str]) -> list[Line]:
     """What cannot be decided, and the one option that decides it; accuracy before latency."""
     trained = [row for row in it.rows if row.trainings]
     if accurate is not None and len(trained) > 1 and not accurate.is_known:
-        return [Line("undecided", "which is the most accurate, from one training each: `--seeds 3` decides it")]
+        return [Line("undecided", f"which is the most accurate, from one training each: `{option(3)}` decides it")]
     if accurate is not None and accurate.ties:
         seeds = max(len(row.trainings) for row in trained)
         rows = f"which of {accurate.ties + 1} is the most accurate, from {seeds} trainings each"
-        return [Line("undecided", f"{rows}: `--seeds {2 * seeds}` narrows it")]
+        return [Line("undecided", f"{rows}: `{option(2 * seeds)}` narrows it")]
     if cheapest is not None and cheapest.ties and it.cost.name == "latency":
         rows = f"which of {cheapest.ties + 1} is the fastest"
         return [Line("undecided", f"{rows}: `jetbench profile A B` measures them in turn")]
