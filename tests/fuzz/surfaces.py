@@ -49,9 +49,17 @@ def _bundled(ground: Ground, folder: str, pattern: str = "*.yaml") -> Any:
     return yaml.safe_load(path.read_text())
 
 
+EXTENDED = ("nano", "x.yaml", "search-nano", "/dev/zero", ".", "nowhere", "")
+
+
 def sweeps(ground: Ground) -> Run:
     """A sweep's YAML."""
     data = _bundled(ground, "sweeps", "[!s]*.yaml")
+    if ground.random.random() < 0.2:
+        data |= {
+            "extends": ground.random.choice(EXTENDED),
+            "labels": {"groups=gcd": ground.random.choice(HOSTILE_TEXTS)},
+        }
     (ground.inside / "x.yaml").write_bytes(as_yaml(data, ground.random))
     return command_line("sweep", "x.yaml", "--dry-run")
 
@@ -127,7 +135,10 @@ DRY: dict[str, tuple[str, ...]] = {
     "report": ("study",),
     "devices": (),
     "collect": ("result.json",),
-    "predict": ("jetseg-nano", "image.png", "--weights", "weights.safetensors"),
+    "predict": ("weights.safetensors", "image.png"),
+    "init": ("sweep", "mine"),
+    "schema": ("sweep",),
+    "cache": (),
 }
 
 
@@ -172,9 +183,18 @@ def records(ground: Ground) -> Run:
     return _read_verb(ground)
 
 
+def _not_plain(folder: str, names: list[str]) -> list[str]:
+    """Pipes and devices, which have no end."""
+    return [name for name in names if not (Path(folder) / name).is_file() and not (Path(folder) / name).is_dir()]
+
+
 def _read_verb(ground: Ground) -> Run:
+    shutil.copytree(ground.inside / "study", ground.inside / "other", symlinks=True, ignore=_not_plain)
     verbs = (
         ("table", "study"),
+        ("table", "study", "--sort", "latency", "--notes", "full", "--digits", "3"),
+        ("study", "merge", "study", "other", "--into", "both"),
+        ("sweep", "nano", "--name", "study", "--reports", ".", "--dry-run"),
         ("table", "study", "--style", "csv"),
         ("table", "study", "--style", "wide,latex", "--mixed"),
         ("table", "study", "--per", ground.random.choice(("class", "axis", "evaluation", "budget"))),
@@ -251,7 +271,9 @@ def images(ground: Ground) -> Run:
     if ground.random.random() < 0.9:
         path.write_bytes(mutate_bytes(path.read_bytes(), ground.random))
     ground.sample("weights.safetensors")
-    return command_line("predict", "jetseg-nano", name, "--weights", "weights.safetensors")
+    if ground.random.random() < 0.1:
+        path = path.rename(path.with_suffix(ground.random.choice((".mp4", ".avi", ".mkv"))))
+    return command_line("predict", "weights.safetensors", path.name)
 
 
 NAMES = ("x.PNG", "._y.png", "\x1bz.png", "q.eps", "n" * 200 + ".png")
