@@ -171,7 +171,10 @@ def test_a_command_within_a_sentence_has_a_verb_and_options_that_there_are() -> 
     for text in TEXTS.values():
         for words in re.findall(r"`jetbench ([a-z]+ [^`]*)`", text):
             verb, *rest = words.split()
-            options = {option for parameter in verbs[verb].params for option in parameter.opts}
+            command = verbs[verb]
+            if hasattr(command, "commands"):  # a group, such as study
+                command = command.commands[rest[0]]
+            options = {option for parameter in command.params for option in parameter.opts}
             assert {word for word in rest if word.startswith("--")} <= options, words
 
 

@@ -36,6 +36,7 @@ def test_an_overlay_and_class_ids_at_the_images_own_size(weights: Path, image: P
         assert overlay.size[1] > 120  # the legend below
 
 
+@pytest.mark.slow
 def test_what_cannot_be_shown_is_refused_before_anything_is_written(weights: Path, image: Path, tmp_path: Path) -> None:
     out = tmp_path / "seen"
     broken, text = tmp_path / "broken.png", tmp_path / "text.jpg"

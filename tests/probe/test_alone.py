@@ -36,7 +36,7 @@ def test_who_waits_is_told_who_holds_the_machine(tmp_path: Path, monkeypatch: py
             pass
     (text,) = told
     assert text.startswith(f"{WAITING}, held by pid {holder.pid} (")
-    assert text.endswith(f"holder.py, in {os.path.realpath(tmp_path)})")
+    assert text.endswith(f", in {os.path.realpath(tmp_path)})")
 
 
 def test_two_trainings_do_not_wait_for_each_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -122,6 +122,7 @@ def test_a_result_that_is_none_is_refused_by_its_field(
         collect(tmp_path / "result.json")
 
 
+@pytest.mark.slow
 def test_a_result_is_read_whole_before_any_row_is_kept(tmp_path: Path) -> None:
     (tmp_path / "good.json").write_text(json.dumps(probe_result()))
     (tmp_path / "bad.json").write_text("{")
