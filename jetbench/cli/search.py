@@ -23,9 +23,11 @@ from jetbench.cli.options import (
     DeviceOption,
     JobsOption,
     LossOption,
+    QuietOption,
     RayOption,
     StorageOption,
     TorchDeviceOption,
+    VerboseOption,
     WaitOption,
     blaming_options,
     dataset_changes,
@@ -126,6 +128,8 @@ def search_space(
     storage: StorageOption = None,
     wait: WaitOption = WAIT,
     settings: SweepSetOption = None,
+    quiet: QuietOption = False,
+    verbose: VerboseOption = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Describe the space and its limits; run nothing.")] = False,
 ) -> None:
     """Search for the best networks of a space under limits, and train the front again with more seeds.
@@ -160,13 +164,13 @@ def search_space(
         if address:
             console.print(f"optuna-dashboard, while this search runs: {address}", highlight=False)
         try:
-            result = _run(prepared, warm_start or (), retry_failed, final=not no_final)
+            result = _run(prepared, warm_start or (), retry_failed, not no_final, quiet, verbose)
         except KeyboardInterrupt:
             say_stopped(
                 f"\nStopped. Finished rows are kept in {prepared.folder}; run the same command again to continue."
             )
             raise typer.Exit(EXIT_INTERRUPTED) from None
-    _print(result)
+    _print(result, quiet)
     if any(record.failure for row in result.answer for record in row.records):
         raise typer.Exit(EXIT_FAILED_ROWS)
 
@@ -179,11 +183,23 @@ def _dataset_of(name: str, dataset: str | None) -> dict[str, Any]:
     return dataset_changes(dataset, read_search(name).dataset)
 
 
-def _run(prepared: "SearchRun", others: "list[Path] | tuple[()]", retry_failed: bool, final: bool) -> "SearchResult":
+def _run(
+    prepared: "SearchRun",
+    others: "list[Path] | tuple[()]",
+    retry_failed: bool,
+    final: bool,
+    quiet: bool,
+    verbose: bool,
+) -> "SearchResult":
     """Run the search, then the final trainings, each with its own view."""
+    from jetbench.search.run import SilentSearchView
     from jetbench.study.progress import BarView, LineView, SearchBarView, SearchLineView
 
-    view = SearchBarView(console) if console.is_terminal else SearchLineView(console)
+    if quiet:
+        result = prepared.search(SilentSearchView(), others, retry_failed)
+        return prepared.finish(result, SilentSearchView(), retry_failed) if final else result
+    has_bars = console.is_terminal and not verbose
+    view = SearchBarView(console) if has_bars else SearchLineView(console)
     with view:
         result = prepared.search(view, others, retry_failed)
     console.print(result.ledger.describe(), highlight=False)
@@ -192,12 +208,12 @@ def _run(prepared: "SearchRun", others: "list[Path] | tuple[()]", retry_failed: 
         console.print(f"Ended after {result.ledger.finished} of {trainings} trainings: {result.ended_by}.")
     if not final:
         return result
-    final_view = BarView(console) if console.is_terminal else LineView(console)
+    final_view = BarView(console) if has_bars else LineView(console)
     with final_view:
         return prepared.finish(result, final_view, retry_failed)
 
 
-def _print(result: "SearchResult") -> None:
+def _print(result: "SearchResult", quiet: bool) -> None:
     from jetbench.reporting.report import print_lines
     from jetbench.reporting.units import counted
     from jetbench.search.answer import print_answer, shorten_answer
@@ -205,7 +221,8 @@ def _print(result: "SearchResult") -> None:
     ledger = result.ledger
     if result.answer:
         print_lines(console, shorten_answer(result.answer, result.asked.name))
-        print_answer(console, result.table)
+        if not quiet:
+            print_answer(console, result.table)
     else:
         console.print(
             f"The front of {counted(ledger.finished, 'training')}, one seed each (leave out --no-final to train it "

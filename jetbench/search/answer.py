@@ -39,12 +39,16 @@ ANSWER, PROPOSALS, FRONT, PICTURE = "answer.md", "proposals.csv", "front", "answ
 
 @dataclass(frozen=True)
 class AnswerRow:
-    """One network of the answer with its trainings, one for each seed; `kept` are the successful ones."""
+    """One network of the answer with its trainings, one for each seed; `kept` are the successful ones.
+
+    `estimated_latency` is that of a device that is elsewhere, in seconds; None where latencies are measured.
+    """
 
     name: str
     architecture: AnyArchitecture
     changes: Mapping[str, object]
     records: tuple[Record, ...]
+    estimated_latency: float | None = None
 
     @property
     def kept(self) -> tuple[Record, ...]:
@@ -94,6 +98,8 @@ class AnswerRow:
 
     def costs(self, name: Objective) -> tuple[float, ...]:
         """A cost for each seed. A counted cost is returned only once, since it is the same for every seed."""
+        if name == "latency" and self.estimated_latency is not None:
+            return (self.estimated_latency,)
         if name in ("latency", "energy"):
             return self.measured(name)
         if not self.records:
@@ -197,7 +203,8 @@ ANSWER_COLUMNS = (
     BY_NAME["test"],
     numbers("test-to-base", "test to base (points)", "measured", short="test to base"),
 )
-COSTS, SCORES = tuple(column.name for column in ANSWER_COLUMNS[:6]), tuple(column.name for column in ANSWER_COLUMNS[6:])
+COSTS = ("estimate", *(column.name for column in ANSWER_COLUMNS[:6]))
+SCORES = tuple(column.name for column in ANSWER_COLUMNS[6:])
 
 
 def build_answer(rows: Sequence[AnswerRow], search: Search, described: str) -> Table:
@@ -229,7 +236,16 @@ def build_answer(rows: Sequence[AnswerRow], search: Search, described: str) -> T
         )
         lines.append(TableRow(row.name, tuple(map(Cell, cells))))
     notes = Notes(tuple(answer_notes(rows, search, described)))
-    return Table(title_of(search), ANSWER_COLUMNS, (Section("", tuple(lines)),), notes, heading="network")
+    is_estimated = any(row.estimated_latency is not None for row in rows)
+    columns = tuple(BY_NAME["estimate"] if is_estimated and c.name == "latency" else c for c in ANSWER_COLUMNS)
+    return Table(title_of(search), columns, (Section("", tuple(lines)),), notes, heading="network")
+
+
+def _whose(rows: Sequence[AnswerRow], search: Search) -> str:
+    """Where the latencies of an answer come from."""
+    if all(row.estimated_latency is None for row in rows):
+        return "median of the seeds' profiles"
+    return f"ESTIMATED for {search.board} from its data sheet, in its highest power mode and with nothing fused"
 
 
 def answer_notes(rows: Sequence[AnswerRow], search: Search, described: str) -> list[str]:
@@ -249,8 +265,8 @@ def answer_notes(rows: Sequence[AnswerRow], search: Search, described: str) -> l
         "pooled deviation, Bonferroni). n.s.: not significantly different, the interval contains 0. The networks were "
         "chosen on the val split, which biases their val upwards; the search did not use test.",
         f"costs no more: no more than the base in any of: {counting}. overlapping: the measured median is higher, but "
-        "the ranges of the seeds overlap. MiB: weights and peak activations, counted. ms: one image, median of the "
-        "seeds' profiles.",
+        "the ranges of the seeds overlap. MiB: weights and peak activations, counted. ms: one image, "
+        f"{_whose(rows, search)}.",
         f"on front: Pareto-optimal in mean val mIoU and {cost} after these trainings.",
         f"Measured on: {describe_machine(first.profile.environment)}." if first.profile else "",
     ]

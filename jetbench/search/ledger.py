@@ -48,6 +48,9 @@ class Ledger:
         # Profile proposals only for an objective or limit that needs it; the final networks are profiled in any case.
         wanted = (*self.goals, *self.search.limits.given)
         self.measures = is_here and any(name in UNMEASURED for name in wanted)
+        # Where the device is elsewhere, its data sheet stands for a latency that is asked for.
+        self.estimates = board is not None and not is_here and "latency" in wanted
+        self._at_best: dict[str, float | None] = {}
         self.counts: Counter[str] = Counter()
         self.over: Counter[str] = Counter()
         self.landed: list[Record] = []
@@ -106,8 +109,14 @@ class Ledger:
 
     def describe_point(self, record: Record) -> str:
         """`39.7 % at 83.4 M MACs`: a record's mIoU and its costs among the search's objectives."""
-        quantities = Quantities.of(self.space.cost(record.architecture), record.profile)
-        costs = [(name, quantities.get(name)) for name in self.goals if name != "miou"]
+        costs = [
+            (name, value)
+            for name, value in zip(
+                [name for name in self.goals if name != "miou"],
+                self._costs(record.architecture, record.profile),
+                strict=True,
+            )
+        ]
         at = ", ".join(describe_amount(name, value) for name, value in costs if value is not None)
         return f"{describe_quantity('miou', miou_of(record))} at {at}"
 
@@ -147,21 +156,15 @@ class Ledger:
         return [name for name in wanted if known.get(name) is None] if self.measures else []
 
     def quantities(self, architecture: AnyArchitecture, plan: AnyPlan | None, profile: Profile | None) -> Quantities:
-        """All quantities that are known without a training; the estimated latency only if a latency limit is set.
+        """All quantities that are known without a training; the estimated latency only where it is needed.
 
         If the latency will be measured, the estimate is a lower bound for any program, so that it excludes no network
         that could fit.
         """
-        at_best = None
-        if self.board is not None and self.search.limits.latency is not None:
+        at_best = self.estimated_latency(architecture, plan)
+        if self.board is not None and self.measures and self.search.limits.latency is not None:
             plan = plan or plan_architecture(architecture, self.space.num_classes, self.space.input_size)
-            config = self.search.profiling
-            operations = list_network(plan)
-            if self.measures:
-                at_best = least_seconds(operations, self.board)
-            else:
-                roof = estimate(operations, self.board, config.dtype, config.batch_size)
-                at_best = None if isinstance(roof, str) else roof.seconds / config.batch_size
+            at_best = least_seconds(list_network(plan), self.board)
         return Quantities.of(self.space.cost(architecture), profile, at_best)
 
     def floors(self, architecture: AnyArchitecture, profile: Profile | None, evaluations: int) -> tuple[Floor, ...]:
@@ -181,15 +184,31 @@ class Ledger:
         return floors_of([curve_of(record) for record in done], beaten_by, evaluations)
 
     def _costs(self, architecture: AnyArchitecture, profile: Profile | None) -> list[float | None]:
+        """The costs among the objectives, in their order."""
         quantities = Quantities.of(self.space.cost(architecture), profile)
-        return [quantities.get(name) for name in self.goals if name != "miou"]
+        return [
+            self.estimated_latency(architecture) if name == "latency" and self.estimates else quantities.get(name)
+            for name in self.goals
+            if name != "miou"
+        ]
+
+    def estimated_latency(self, architecture: AnyArchitecture, plan: AnyPlan | None = None) -> float | None:
+        """Seconds of one image on a device that is elsewhere, by its data sheet; None where nothing is estimated."""
+        if self.board is None or not self.estimates:
+            return None
+        plan = plan or plan_architecture(architecture, self.space.num_classes, self.space.input_size)
+        if plan.fingerprint not in self._at_best:
+            config = self.search.profiling
+            roof = estimate(list_network(plan), self.board, config.dtype, config.batch_size)
+            self._at_best[plan.fingerprint] = None if isinstance(roof, str) else roof.seconds / config.batch_size
+        return self._at_best[plan.fingerprint]
 
     def values(self, record: Record) -> list[float] | None:
         """The objectives of a record in their order; None if one of them is missing."""
         if record.training is None:
             return None
-        quantities = Quantities.of(self.space.cost(record.architecture), record.profile)
-        values = [miou_of(record) if name == "miou" else quantities.get(name) for name in self.goals]
+        costs = iter(self._costs(record.architecture, record.profile))
+        values = [miou_of(record) if name == "miou" else next(costs) for name in self.goals]
         present = [value for value in values if value is not None]
         return present if len(present) == len(values) else None
 

@@ -171,9 +171,13 @@ class SearchRun:
             view=view,
             retry_failed=retry_failed,
             storage_wait_s=self.place.wait_s,
+            is_here=self.is_here,
         )
         named = [(one.name, one.variant.architecture, one.variant.changes) for one in result.finalists]
-        rows = gather(named, records)
+        ledger = result.ledger
+        rows = [
+            replace(row, estimated_latency=ledger.estimated_latency(row.architecture)) for row in gather(named, records)
+        ]
         written = write_answer(self.folder, rows, self.asked, result.ledger.describe())
         written += write_answer_picture(self.folder, rows, self.asked)
         return replace(result, answer=tuple(rows), written=(*written, *result.written))
@@ -264,22 +268,25 @@ def find_board(asked: Search) -> tuple[Device, bool, str]:
     if is_here(board, identity):
         return with_card(board), True, ""
     why = f"this machine is not a {board.title} (it is: {describe_host(identity)})"
-    wanted = [goal for goal in asked.objectives if goal in ("latency", "energy")]
-    if wanted:
-        raise SpecError(f"objective {wanted[0]}: {why}; run the search there, or use --objectives miou,macs")
+    if "energy" in asked.objectives:
+        raise SpecError(f"objective energy: {why}; run the search there, or use --objectives miou,macs")
     if asked.limits.energy is not None:
         raise SpecError(f"--max-energy: {why}; run the search there, or leave --max-energy out")
-    if asked.limits.latency is not None:
+    needs_latency = asked.limits.latency is not None or "latency" in asked.objectives
+    if needs_latency:
         config = asked.profiling
         operations = list_operations(plan_architecture(load_jetseg(asked.base), 11, (512, 512)))
         roof = estimate(operations, board, config.dtype, config.batch_size)
         if isinstance(roof, str):
-            raise SpecError(f"--max-latency: {why}, and {roof}; run the search there, or leave --max-latency out")
-    remark = (
-        f"{why}. Nothing is measured. A latency limit is compared with an estimate by the data sheet of {board.name}: "
-        "each of PyTorch's kernels at its peak, nothing fused. A network within the limit may still be too slow, and "
-        "one over it may be fast enough in a runtime that fuses kernels."
-    )
+            what = "--max-latency" if asked.limits.latency is not None else "objective latency"
+            raise SpecError(f"{what}: {why}, and {roof}; run the search there, or search without latency")
+    remark = f"{why}. Nothing is measured."
+    if needs_latency:
+        remark += (
+            f" Latencies are those of {board.name} by estimate from its data sheet, in its highest power mode: each of "
+            "PyTorch's kernels at its peak, nothing fused. A network may be slower there, or faster in a runtime that "
+            "fuses kernels."
+        )
     return board, False, remark
 
 
@@ -571,8 +578,9 @@ def run_final(
     view: View,
     retry_failed: bool = False,
     storage_wait_s: float = STORAGE_WAIT_S,
+    is_here: bool = True,
 ) -> list[Record]:
-    """Train and profile the finalists with every seed, as a sweep in the folder's `final`."""
+    """Train the finalists with every seed, as a sweep in the folder's `final`; profile them if the device is here."""
     sweep = Sweep(
         name=FINAL,
         description=f"the front of {search.name} again; each row has a budget and a seed of its own",
@@ -581,6 +589,7 @@ def run_final(
         dataset=search.dataset,
         training=search.training,
         profiling=search.profiling,
+        profile=is_here,
         board=search.board,
         device=search.device,
         timeout_s=search.timeout_s,

@@ -104,7 +104,10 @@ def test_a_search_goes_on_grows_and_ends_in_networks_to_build_on(search: Path, t
         (("search", "search-quick", "--max-macs", "1k"), "over the limit of"),
         (("search", "search-quick", "--max-latency", "soon"), "'soon' is not a latency"),
         (("search", "search-quick", "--sampler", "guess"), "sampler"),
-        (("search", "search-nano", "--device", "agx"), "objective latency: this machine is not a Jetson AGX Xavier"),
+        (
+            ("search", "search-nano", "--objectives", "miou,energy", "--device", "agx"),
+            "objective energy: this machine is",
+        ),
         (("search", "search-quick", "--max-energy", "1mJ", "--device", "agx"), "--max-energy: this machine is not a"),
     ],
 )
@@ -127,3 +130,32 @@ def test_the_dashboard_answers_on_this_machine(tmp_path: Path) -> None:
             pytest.fail("it did not answer within 30 s")
     with pytest.raises(urllib.error.URLError, match="refused"):
         urllib.request.urlopen(address, timeout=5)
+
+
+ELSEWHERE = """
+base: jetseg-nano
+dataset: {name: streets, size: 64x96, train: 8, val: 2, test: 2}
+training: {budget: 2 steps, batch_size: 2, evaluations: 2}
+objectives: [miou, latency]
+limits: {latency: 33ms}
+trainings: 3
+final: {budget: 2 steps, seeds: [1], most: 2}
+axes:
+  base_channels: [4, 8, 12]
+  groups: [1, gcd]
+"""
+
+
+@pytest.mark.slow
+def test_a_search_for_a_board_that_is_elsewhere_goes_by_its_data_sheet_and_says_so(tmp_path: Path) -> None:
+    (tmp_path / "far.yaml").write_text(ELSEWHERE)
+    text = " ".join(jetbench("search", "far.yaml", "--device", "agx", cwd=tmp_path).split())
+    assert "Nothing is measured. Latencies are those of agx by estimate from its data sheet" in text
+    assert "ESTIMATED for agx from its data sheet" in text
+    folder = tmp_path / "reports" / "far"
+    answer = (folder / "answer.md").read_text()
+    assert "latency at best (ms), ESTIMATED" in answer
+    (base, *_) = [line for line in answer.splitlines() if line.startswith("| jetseg-nano")]
+    assert float(base.split("|")[5]) > 0
+    assert not any(record.profile for record in read_records(folder))
+    assert not any(record.failure for record in read_records(folder / "final"))

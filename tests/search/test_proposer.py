@@ -278,3 +278,21 @@ def test_an_invalid_profile_is_no_latency() -> None:
     failure = proposer.stop(variant, profile(0.01, watches=(watch({}, {}, throttled=("thermal",)),)))
     assert failure
     assert failure.reason == "its profile is invalid: throttled: thermal"
+
+
+def test_the_latency_of_a_device_that_is_elsewhere_is_its_estimate(drive: Drive) -> None:
+    board = load_device("agx")
+    space = small_space(objectives=["miou", "latency"], sampler="random", trainings=4)
+    proposer = proposer_of(space, board=board, is_here=False)
+    assert "profile" not in proposer.phases
+    found = drive(proposer)
+    assert len(found) == 4
+    for record in found:
+        told = estimate(list_network(space.variant(space.params(record.changes) or {}, "").plan), board, "fp32", 1)
+        assert not isinstance(told, str)
+        values = proposer.ledger.values(record)
+        assert values is not None
+        assert values[1] == told.seconds
+    assert all(
+        f"{1e3 * values[1]:.2f} ms" in proposer.ledger.describe_point(r) for r, values in proposer.ledger.points()
+    )
