@@ -43,8 +43,11 @@ from jetbench.errors import DataError, SpecError, StudyError
 
 if TYPE_CHECKING:
     from jetbench.records.verdict import Level
+    from jetbench.reporting.studies import Study
+    from jetbench.reporting.tables.footnotes import NoteLevel
     from jetbench.study.chooser import View
     from jetbench.study.place import Place
+    from jetbench.study.run import SweepRun
 
 
 @verb(RUNS)
@@ -107,7 +110,6 @@ def sweep(
             _list_variants(name, place, changes)
         return
 
-    from jetbench.reporting.report import describe_verdicts, print_in_short, print_study
     from jetbench.study.chooser import SilentView
     from jetbench.study.progress import BarView, LineView
     from jetbench.study.run import prepare_sweep
@@ -119,27 +121,45 @@ def sweep(
     view: View = SilentView() if quiet else LineView(console)
     if console.is_terminal and not (quiet or verbose):
         view = BarView(console)
+    notes: NoteLevel = "full" if verbose else "short"
     try:
         with view if isinstance(view, AbstractContextManager) else nullcontext():
             finished = prepared.run(TrackedView(view, trackers) if trackers else view, retry_failed, levels)
     except (KeyboardInterrupt, StudyError) as error:
-        with suppress(KeyboardInterrupt, StudyError, DataError, OSError):  # Ctrl-C again, or unreadable records
-            if (partial := prepared.landed()) is not None:
-                print_study(console, partial, notes="full" if verbose else "short")
-            elif isinstance(error, KeyboardInterrupt):
-                console.print(f"No row has finished in {prepared.folder} yet.")
-            console.print(f"\n{prepared.tally()}.", highlight=False, soft_wrap=True)
+        _print_unfinished(prepared, notes, is_stopped=isinstance(error, KeyboardInterrupt))
         if isinstance(error, StudyError):
             raise
         say_stopped(f"\nStopped. Finished rows are kept in {prepared.folder}; run the same command again to continue.")
         raise typer.Exit(EXIT_INTERRUPTED) from None
+    _print_finished(finished, quiet, notes)
+
+
+def _print_unfinished(prepared: "SweepRun", notes: "NoteLevel", is_stopped: bool) -> None:
+    """Print the finished rows, and how many variants are trained and kept."""
+    from jetbench.reporting.report import print_study
+
+    with suppress(KeyboardInterrupt, StudyError, DataError, OSError):  # Ctrl-C again, or unreadable records
+        if (partial := prepared.landed()) is not None:
+            print_study(console, partial, notes=notes)
+        elif is_stopped:
+            console.print(f"No row has finished in {prepared.folder} yet.")
+        console.print(f"\n{prepared.tally()}.", highlight=False, soft_wrap=True)
+
+
+def _print_finished(finished: "Study", quiet: bool, notes: "NoteLevel") -> None:
+    """Print the study and what its profiles are worth.
+
+    Raises:
+        typer.Exit: some row failed, or every profile is invalid.
+    """
+    from jetbench.reporting.report import describe_verdicts, print_in_short, print_study
+
     if quiet:
         print_in_short(console, finished, finished.labelled_rows())
     else:
-        print_study(console, finished, notes="full" if verbose else "short")
-    console.print(
-        f"\nWritten to {finished.folder}: table.md, table.tex, table.csv, records.jsonl and plots", soft_wrap=True
-    )
+        print_study(console, finished, notes=notes)
+    written = "table.md, table.tex, table.csv, records.jsonl and plots"
+    console.print(f"\nWritten to {finished.folder}: {written}", highlight=False, soft_wrap=True)
     doubt, all_are_invalid = describe_verdicts(finished.records)
     if doubt:
         console.print(f"[bold yellow]{escape(doubt)}[/]", highlight=False, soft_wrap=True)

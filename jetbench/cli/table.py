@@ -1,6 +1,7 @@
 """table: show studies as a table."""
 
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -23,11 +24,15 @@ from jetbench.errors import SpecError
 
 if TYPE_CHECKING:
     from jetbench.reporting.studies import Study
+    from jetbench.reporting.tables.columns import Column
+    from jetbench.reporting.tables.footnotes import NoteLevel
+    from jetbench.reporting.tables.latex import LatexOptions
     from jetbench.reporting.tables.rows import Row
     from jetbench.reporting.tables.table import Table
 
 LATEX = "For a paper"
-PER = ("network", "class", "evaluation", "axis", "device", "budget")
+QUESTIONS = ("axis", "device", "budget")
+PER = ("network", "class", "evaluation", *QUESTIONS)
 
 
 @verb(RESULTS)
@@ -96,77 +101,149 @@ def table(
     Bold is the best of a column, underlined the second; = means not significantly different (95 %). Rows that were
     measured in different ways are refused, unless --mixed is given.
     """
-    # Each branch imports what it needs: the plain form draws, which loads matplotlib.
-    from jetbench.reporting.studies import read_studies, rows_of_studies
-    from jetbench.reporting.tables.citations import to_bibtex
-    from jetbench.reporting.tables.columns import CHANGES, COLUMNS, find_columns
-    from jetbench.reporting.tables.latex import LatexOptions
-    from jetbench.reporting.tables.table import sort_rows
-
     if columns == "help":
-        for column in COLUMNS:
-            console.print(f"{column.name:20} {column.heading}, {column.kind}", highlight=False)
+        _list_columns()
         return
     if not folders:
         raise SpecError("give a report folder, such as reports/nano")
     layout, form = _read_style(style, out)
-    level = read_notes(notes, "full" if form != "terminal" else "short")
-    if form != "latex" and any(each is not None for each in (caption, label, cite)):
-        raise SpecError("--caption, --label and --cite: only a LaTeX table has them; add --style latex")
-    if label is not None and not re.fullmatch(r"[A-Za-z0-9:._-]{1,80}", label):
-        raise SpecError(f"--label {label}: takes only letters, digits, : . _ -")
-    if sort is not None and per not in ("network", "class", "evaluation"):
-        raise SpecError(f"--sort: the rows of --per {per} have an order of their own; leave out --sort")
-    by = find_columns([sort])[0] if sort is not None else None
-    if per not in PER:
-        raise SpecError(f"--per {per}: expected one of {', '.join(PER)}")
-    studies = read_studies(folders)
-    plain = style is None and columns is None and per == "network" and out is None and not (each_seed or digits)
-    if plain and len(studies) == 1:
-        from jetbench.reporting.report import print_study, print_written, write_files
+    asked = _Asked(
+        style=style, layout=layout, form=form, columns=columns, per=per, sort=sort, each_seed=each_seed, mixed=mixed,
+        show_invalid=show_invalid, notes=read_notes(notes, "full" if form != "terminal" else "short"), caption=caption,
+        label=label, digits=digits, cite=cite, out=out,
+    )  # fmt: skip
+    asked.check()
 
-        paths, reason = [], ""
-        try:
-            paths = write_files(studies[0], show_invalid)
-        except OSError as error:  # a colleague's folder can be read all the same
-            reason = error.strerror or str(error)
-        print_study(console, studies[0], show_invalid, level, by)
-        if reason:
-            console.print(f"Not written to {studies[0].folder}: {reason}.", highlight=False, soft_wrap=True)
-        else:
-            print_written(console, studies[0].folder, paths)
-        return
-    if form == "csv" and columns is None and per == "network":
+    from jetbench.reporting.studies import read_studies
+
+    studies = read_studies(folders)
+    if asked.is_plain and len(studies) == 1:
+        _show_study(studies[0], asked)
+    elif form == "csv" and columns is None and per == "network":
         show_text(_csv_of_all(studies), out)
-        return
-    if per != "network" and (each_seed or (columns is not None and per != "device")):
-        raise SpecError(f"--per {per}: sets its own columns and rows; leave out --columns and --each-seed")
-    if per == "axis":
+    elif per in QUESTIONS:
+        show_table(_answer(studies, asked), form, out, "full", asked.latex)
+    else:
+        _show_rows(studies, asked)
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """The options of `table`, with the layout and format that follow from them."""
+
+    style: str | None
+    layout: str
+    form: str
+    columns: str | None
+    per: str
+    sort: str | None
+    each_seed: bool
+    mixed: bool
+    show_invalid: bool
+    notes: "NoteLevel"
+    caption: str | None
+    label: str | None
+    digits: int | None
+    cite: Path | None
+    out: Path | None
+
+    def check(self) -> None:
+        """Raise if options contradict each other.
+
+        Raises:
+            SpecError: they do; the message says which.
+        """
+        if self.form != "latex" and any(each is not None for each in (self.caption, self.label, self.cite)):
+            raise SpecError("--caption, --label and --cite: only a LaTeX table has them; add --style latex")
+        if self.label is not None and not re.fullmatch(r"[A-Za-z0-9:._-]{1,80}", self.label):
+            raise SpecError(f"--label {self.label}: takes only letters, digits, : . _ -")
+        if self.per not in PER:
+            raise SpecError(f"--per {self.per}: expected one of {', '.join(PER)}")
+        if self.per in QUESTIONS and (self.sort is not None or self.digits is not None or self.cite is not None):
+            raise SpecError(f"--per {self.per}: has rows of its own; leave out --sort, --digits and --cite")
+        if self.per != "network" and (self.each_seed or (self.columns is not None and self.per != "device")):
+            raise SpecError(f"--per {self.per}: sets its own columns and rows; leave out --columns and --each-seed")
+        _ = self.sorted_by  # an unknown column is refused before anything is read
+
+    @property
+    def is_plain(self) -> bool:
+        """True for a study as it is, whose files are then written again."""
+        changed = (self.style, self.columns, self.out, self.digits)
+        return self.per == "network" and not self.each_seed and all(each is None for each in changed)
+
+    @property
+    def sorted_by(self) -> "Column | None":
+        """The column that the rows are sorted by."""
+        from jetbench.reporting.tables.columns import find_columns
+
+        return find_columns([self.sort])[0] if self.sort is not None else None
+
+    @property
+    def latex(self) -> "LatexOptions":
+        """How LaTeX looks."""
+        from jetbench.reporting.tables.latex import LatexOptions
+
+        return LatexOptions(self.caption, self.label, self.notes, self.cite is not None)
+
+
+def _list_columns() -> None:
+    from jetbench.reporting.tables.columns import COLUMNS
+
+    for column in COLUMNS:
+        console.print(f"{column.name:20} {column.heading}, {column.kind}", highlight=False)
+
+
+def _show_study(study: "Study", asked: _Asked) -> None:
+    """Print a study, and write its tables and pictures again where they can be written."""
+    from jetbench.reporting.report import print_study, print_written, write_files  # draws, which loads matplotlib
+
+    paths, reason = [], ""
+    try:
+        paths = write_files(study, asked.show_invalid)
+    except OSError as error:  # a colleague's folder can be read all the same
+        reason = error.strerror or str(error)
+    print_study(console, study, asked.show_invalid, asked.notes, asked.sorted_by)
+    if reason:
+        console.print(f"Not written to {study.folder}: {reason}.", highlight=False, soft_wrap=True)
+    else:
+        print_written(console, study.folder, paths)
+
+
+def _answer(studies: "list[Study]", asked: _Asked) -> "Table":
+    """The table of --per axis, budget or device."""
+    if asked.per == "axis":
         if len(studies) > 1:
             raise SpecError("--per axis: effects are computed within one study; give one study")
         from jetbench.reporting.questions.effects import build_effects
 
-        show_table(build_effects(studies[0]), form, out)
-    elif per == "budget":
+        return build_effects(studies[0])
+    if asked.per == "budget":
         from jetbench.reporting.questions.budgets import build_budgets
 
-        show_table(build_budgets(studies), form, out)
-    elif per == "device":
-        if len(studies) != 2:
-            raise SpecError("--per device: give two studies, of the same networks on two devices")
-        from jetbench.reporting.questions.transfer import build_transfer
+        return build_budgets(studies)
+    if len(studies) != 2:
+        raise SpecError("--per device: give two studies, of the same networks on two devices")
+    from jetbench.reporting.questions.transfer import build_transfer
 
-        show_table(build_transfer(studies[0], studies[1], columns or "latency"), form, out)
-    else:
-        rows = rows_of_studies(studies, not each_seed)
-        rows = rows if by is None else sort_rows(rows, by)
-        title = studies[0].title if len(studies) == 1 else " and ".join(study.name for study in studies)
-        table = _build(rows, title, layout, columns, per, mixed, show_invalid, digits)
-        if form == "latex" and columns is None:
-            table = table.without(CHANGES).without_constants()
-        show_table(table, form, out, level, LatexOptions(caption, label, level, cite is not None))
-        if cite is not None:
-            show_text(to_bibtex([row.paper for row in table.rows if row.paper is not None]), cite)
+    return build_transfer(studies[0], studies[1], asked.columns or "latency")
+
+
+def _show_rows(studies: "list[Study]", asked: _Asked) -> None:
+    """Show the rows of studies with the columns of a layout, of --columns, or of --per class or evaluation."""
+    from jetbench.reporting.studies import rows_of_studies
+    from jetbench.reporting.tables.citations import to_bibtex
+    from jetbench.reporting.tables.columns import CHANGES
+    from jetbench.reporting.tables.table import sort_rows
+
+    rows = rows_of_studies(studies, not asked.each_seed)
+    by = asked.sorted_by
+    title = studies[0].title if len(studies) == 1 else " and ".join(study.name for study in studies)
+    table = _build(rows if by is None else sort_rows(rows, by), title, asked)
+    if asked.form == "latex" and asked.columns is None:
+        table = table.without(CHANGES).without_constants()
+    show_table(table, asked.form, asked.out, asked.notes, asked.latex)
+    if asked.cite is not None:
+        show_text(to_bibtex([row.paper for row in table.rows if row.paper is not None]), asked.cite)
 
 
 def _read_style(style: str | None, out: Path | None) -> tuple[str, str]:
@@ -189,30 +266,22 @@ def _read_style(style: str | None, out: Path | None) -> tuple[str, str]:
     return layout or ("paper" if form == "latex" else "brief"), form
 
 
-def _build(
-    rows: "list[Row]",
-    title: str,
-    layout: str,
-    columns: str | None,
-    per: str,
-    mixed: bool,
-    show_invalid: bool,
-    digits: int | None,
-) -> "Table":
+def _build(rows: "list[Row]", title: str, asked: _Asked) -> "Table":
     from jetbench.reporting.tables.columns import class_columns, columns_of_layout, evaluation_columns, find_columns
     from jetbench.reporting.tables.table import build_table
 
-    if per == "class":
+    if asked.per == "class":
         chosen = class_columns(rows)
         title += ", IoU of each class on test (%)"
-    elif per == "evaluation":
+    elif asked.per == "evaluation":
         chosen = evaluation_columns([row for row in rows if row.records])
         title += ", as the trainings went on"
-    elif columns is None:
-        return build_table(rows, columns_of_layout(layout, rows), title, mixed, show_invalid, digits).condensed()
+    elif asked.columns is None:
+        chosen = columns_of_layout(asked.layout, rows)
     else:
-        chosen = find_columns([name.strip() for name in columns.split(",")])
-    return build_table(rows, chosen, title, mixed, show_invalid, digits)
+        chosen = find_columns([name.strip() for name in asked.columns.split(",")])
+    table = build_table(rows, chosen, title, asked.mixed, asked.show_invalid, asked.digits)
+    return table.condensed() if asked.per == "network" and asked.columns is None else table
 
 
 def _csv_of_all(studies: "list[Study]") -> str:
