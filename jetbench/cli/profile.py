@@ -144,6 +144,7 @@ def _print_as_one_table(records: "Sequence[Record]", site: "Site", written: Sequ
     """One row per network, by latency where it was measured, else by its estimate."""
     from dataclasses import replace
 
+    from jetbench.network.rules import format_size
     from jetbench.reporting.tables.columns import BY_NAME, find_columns
     from jetbench.reporting.tables.rows import rows_of
     from jetbench.reporting.tables.table import build_table, sort_rows
@@ -153,7 +154,11 @@ def _print_as_one_table(records: "Sequence[Record]", site: "Site", written: Sequ
     is_timed = any(record.measured.model_latency for record in records)
     rows = sort_rows(rows, BY_NAME["latency" if is_timed else "estimate"])
     columns = find_columns(("parameters-m", "macs", "latency", "fps", "memory", "estimate", "verdict"))
-    title = f"{site.device.name}: {site.device.title}"
+    first = records[0]
+    title = (
+        f"{site.device.name}: {site.device.title}; {format_size(first.input_size)}, {first.num_classes} classes, "
+        f"{first.profiling_config.dtype}"
+    )
     table = build_table(rows, columns, title, mixed=True, show_invalid=True).condensed().without_constants()
     said = (
         f"Latency at best: a roofline from the data sheet of {site.device.name}, with the peaks of its highest power "

@@ -126,7 +126,7 @@ def sweep(
         with view if isinstance(view, AbstractContextManager) else nullcontext():
             finished = prepared.run(TrackedView(view, trackers) if trackers else view, retry_failed, levels)
     except (KeyboardInterrupt, StudyError) as error:
-        _print_unfinished(prepared, notes, is_stopped=isinstance(error, KeyboardInterrupt))
+        _print_unfinished(prepared, quiet, notes, is_stopped=isinstance(error, KeyboardInterrupt))
         if isinstance(error, StudyError):
             raise
         say_stopped(f"\nStopped. Finished rows are kept in {prepared.folder}; run the same command again to continue.")
@@ -134,13 +134,14 @@ def sweep(
     _print_finished(finished, quiet, notes)
 
 
-def _print_unfinished(prepared: "SweepRun", notes: "NoteLevel", is_stopped: bool) -> None:
+def _print_unfinished(prepared: "SweepRun", quiet: bool, notes: "NoteLevel", is_stopped: bool) -> None:
     """Print the finished rows, and how many variants are trained and kept."""
     from jetbench.reporting.report import print_study
 
     with suppress(KeyboardInterrupt, StudyError, DataError, OSError):  # Ctrl-C again, or unreadable records
         if (partial := prepared.landed()) is not None:
-            print_study(console, partial, notes=notes)
+            if not quiet:
+                print_study(console, partial, notes=notes)
         elif is_stopped:
             console.print(f"No row has finished in {prepared.folder} yet.")
         console.print(f"\n{prepared.tally()}.", highlight=False, soft_wrap=True)

@@ -107,9 +107,10 @@ def table(
     if not folders:
         raise SpecError("give a report folder, such as reports/nano")
     layout, form = _read_style(style, out)
+    usual: NoteLevel = "short" if form in ("terminal", "latex") and per not in QUESTIONS else "full"
     asked = _Asked(
         style=style, layout=layout, form=form, columns=columns, per=per, sort=sort, each_seed=each_seed, mixed=mixed,
-        show_invalid=show_invalid, notes=read_notes(notes, "full" if form != "terminal" else "short"), caption=caption,
+        show_invalid=show_invalid, notes=read_notes(notes, usual), caption=caption,
         label=label, digits=digits, cite=cite, out=out,
     )  # fmt: skip
     asked.check()
@@ -122,7 +123,7 @@ def table(
     elif form == "csv" and columns is None and per == "network":
         show_text(_csv_of_all(studies), out)
     elif per in QUESTIONS:
-        show_table(_answer(studies, asked), form, out, "full", asked.latex)
+        show_table(_answer(studies, asked), form, out, asked.notes, asked.latex)
     else:
         _show_rows(studies, asked)
 

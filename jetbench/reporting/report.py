@@ -72,6 +72,7 @@ def print_study(
     published = [row for row in rows if row.architecture.reported]
     if published:
         _print_published(console, published)
+    if published and notes != "none":
         print_notes(console, describe_published([(row.name, row.architecture) for row in rows]))
         console.print(
             f"[dim]- {study.folder / 'table.md'} lists the source of each published figure.[/]", highlight=False
@@ -82,7 +83,12 @@ def print_in_short(console: Console, study: Study, rows: Sequence[Row]) -> None:
     """Print the answer in short, if the study has one."""
     lines = answer_in_short(rows)
     if lines:
-        print_lines(console, (*lines, Line("next", what_next(study, rows, lines))))
+        print_lines(console, lines)
+        for number, command in enumerate(what_next(study, rows, lines)):
+            # Not in the table: a command that is broken over lines cannot be copied.
+            console.print(
+                f"[bold]{'next' if number == 0 else '    '}[/]  {escape(command)}", highlight=False, soft_wrap=True
+            )
 
 
 def print_lines(console: Console, lines: Sequence[Line]) -> None:
@@ -115,7 +121,7 @@ def describe_verdicts(records: Sequence[Record]) -> tuple[str, bool]:
     verb, reason = "is" if valid == 1 else "are", reasons.most_common(1)[0][0]
     return (
         f"{valid} of {counted(len(verdicts), 'profile')} {verb} valid: {reason}. The same command with --remeasure "
-        f"{levels} profiles the others again, without training.",
+        f"{levels} profiles {'them' if len(doubtful) == len(verdicts) else 'the others'} again, without training.",
         all(verdict.level == "invalid" for verdict in verdicts),
     )
 

@@ -230,12 +230,18 @@ def look_at_space(search: Search | str | Path, changes: Mapping[str, Any] | None
         SpecError: no network of the space is within the limits.
     """
     asked = read(search, changes)
-    check_energy(asked, find_board(asked)[0])
+    board, _, remark = find_board(asked)
+    check_energy(asked, board)
     source = open_source(asked.dataset)
     space = SearchSpace(asked, len(source.class_names), source.size)
     look = space.look(asked.seed)
     look.check()
-    return [*space.describe(), look.describe(asked.limits), *space.idle(), _describe_time(asked, source, space)]
+    lines = [*space.describe(), look.describe(asked.limits), *space.idle(), _describe_time(asked, source, space)]
+    if remark:
+        at_best = Ledger(space, board, is_here=False).estimated_latency(load_architecture(asked.base))
+        told = f" The base takes {at_best * 1e3:.2f} ms there at best." if at_best is not None else ""
+        lines.append(f"{remark[:1].upper()}{remark[1:]}{told}")
+    return lines
 
 
 def _describe_time(asked: Search, source: Source, space: SearchSpace) -> str:

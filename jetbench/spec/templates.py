@@ -19,9 +19,8 @@ training:
 profiling: {min_seconds: 1}
 
 variants:
-  - grid:                            # every combination of these values
-      jetconv.branches: ["3a", "3a 5a"]
-      groups: [1, gcd]
+  - grid: {jetconv.branches: ["3a", "3a 5a"]}    # a grid of two keys would have every combination of their values
+  - grid: {groups: [1, gcd]}
   - cases:                           # by name, each with its own changes
       one more block in S2: {stages.s2.repeats: 2}
 

@@ -258,13 +258,14 @@ def _key(
     if len(studies) > 1:
         key += [f"{NAMES_OF_SHAPES[n % len(SHAPES)]}: {study}" for n, study in enumerate(studies)]
     if up is VAL:
-        key += ["orange, bold: Pareto-optimal by 95 % intervals"] if is_significant else []
+        key += ["bold, orange line: Pareto-optimal by 95 % intervals"] if is_significant else []
         key += ["thin: Pareto front of the plain numbers"] if has_plain else []
     key += ["hollow: approximate, ended early or suspect"] if any(row.label != row.name for row in rows) else []
     has_seeds = VAL in (across, up) and any(len(row.trainings) > 1 for row in rows)
     if LATENCY in (across, up) or has_seeds:
         key.append(
-            "bars: 95 % intervals" + (", of latency at least what a machine repeats" * (LATENCY in (across, up)))
+            "bars: 95 % intervals"
+            + (", of latency at least as wide as repeated measurements differ" * (LATENCY in (across, up)))
         )
     return "; ".join(key)
 

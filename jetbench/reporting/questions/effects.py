@@ -222,13 +222,19 @@ def _cell(metric: str, effect: Effect | None) -> Cell:
     if effect is None:
         return Cell(units.MISSING)
     unit = "" if BY_NAME[metric].is_score else " %"
-    text = f"{100 * effect.mean:+.1f}"
+    text = _signed(effect.mean)
     if effect.is_exact and effect.low is not None and effect.high is not None:
         if 100 * (effect.high - effect.low) >= 0.1:
-            text = f"{100 * effect.low:+.1f} to {100 * effect.high:+.1f}"
+            text = f"{_signed(effect.low)} to {_signed(effect.high)}"
     elif effect.low is not None and effect.high is not None:
-        text += f" [{100 * effect.low:+.1f}, {100 * effect.high:+.1f}]"
+        text += f" [{_signed(effect.low)}, {_signed(effect.high)}]"
     return Cell(text + unit, is_strong=effect.is_significant and not effect.is_exact)
+
+
+def _signed(share: float) -> str:
+    """In percent or points, with a sign unless it rounds to 0."""
+    amount = round(100 * share, 1)
+    return f"{amount:+.1f}" if amount else "0.0"
 
 
 def _as_text(column: Column) -> Column:

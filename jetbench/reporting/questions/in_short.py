@@ -16,6 +16,8 @@ from jetbench.reporting.tables.protocol import ALL, group_rows
 from jetbench.reporting.tables.rows import Row
 from jetbench.reporting.tables.table import believed, rankable
 
+COMPROMISE = "best compromise"
+ALSO = {"fewest MACs": "which also has the fewest MACs"}
 SIGNS = "In brackets: the change against the base (mIoU in points); = not significant (95 %), ? undecided."
 
 
@@ -130,10 +132,11 @@ def answer_in_short(
     return tuple(lines)
 
 
-def what_next(study: Study, rows: Sequence[Row], lines: Sequence[Line]) -> str:
-    """The commands that a reader of the answer would give next."""
+def what_next(study: Study, rows: Sequence[Row], lines: Sequence[Line]) -> tuple[str, ...]:
+    """The commands that a reader of the answer would give next, on one line or two."""
     folder = shlex.quote(str(study.folder))
     commands = [f"jetbench report {folder}"]
+    more: list[str] = []
     changed = {key for row in rows for record in row.records for key in record.changes} - {SEED, BUDGET}
     if changed and any(row.is_base for row in rows):
         commands.append(f"jetbench table {folder} --per axis")
@@ -142,8 +145,8 @@ def what_next(study: Study, rows: Sequence[Row], lines: Sequence[Line]) -> str:
     if pick is not None:
         key = pick.records[0].key
         found = sorted((study.folder / "weights").glob(f"*-{key}.safetensors")) if key.isalnum() else []
-        commands += [f"jetbench profile {shlex.quote(str(path))}" for path in found[:1]]
-    return "; ".join(commands)
+        more = [f"jetbench profile {shlex.quote(str(path))}" for path in found[:1]]
+    return ("; ".join(commands), *more)
 
 
 def _best_lines(it: _Rows, cheapest: _Best | None, accurate: _Best | None) -> list[Line]:
@@ -151,7 +154,7 @@ def _best_lines(it: _Rows, cheapest: _Best | None, accurate: _Best | None) -> li
     found = [
         ("fastest" if it.cost.name == "latency" else "fewest MACs", cheapest, it.cost, it.gain),
         ("most accurate", accurate, it.gain, it.cost),
-        ("best compromise", _Best(compromise, 0, True) if compromise else None, it.gain, it.cost),
+        (COMPROMISE, _Best(compromise, 0, True) if compromise else None, it.gain, it.cost),
     ]
     lines: list[Line] = []
     roles: dict[str, str] = {}
@@ -159,8 +162,11 @@ def _best_lines(it: _Rows, cheapest: _Best | None, accurate: _Best | None) -> li
         if best is None:
             continue
         row, known = best.row, roles.get(best.row.name)
-        also = f"{row.name}, also the {known}" if known else f"{row.name}, the base" if row.is_base else ""
-        lines.append(Line(role, (also or it.describe(row, first, second)) + best.others, row.name))
+        also = f"{row.name}, {ALSO.get(known, f'also the {known}')}" if known else ""
+        also = also or (f"{row.name}, the base" if row.is_base else "")
+        is_unsure = role == COMPROMISE and accurate is not None and (accurate.ties or not accurate.is_known)
+        unsure = "; by the plain numbers, of which some are undecided" if is_unsure else ""
+        lines.append(Line(role, (also or it.describe(row, first, second)) + best.others + unsure, row.name))
         roles.setdefault(row.name, role)
     return lines
 
@@ -187,4 +193,12 @@ def _left_out(rows: Sequence[Row], others: int) -> list[Line]:
     parts += [f"{units.counted(invalid, 'row')} with an invalid profile, left out"] if invalid else []
     parts += [f"{units.counted(suspect, 'row')} with a suspect profile"] if suspect else []
     parts += [f"{units.counted(others, 'row')} measured in another way, left out"] if others else []
-    return [Line("in doubt", "; ".join(parts) + "; the notes say why")] if parts else []
+    text = "; ".join(parts) + "; the notes say why" if parts else ""
+    constant = max((r.dataset.constant_miou["val"] for row in rows for r in row.records if r.dataset), default=0.0)
+    trained = [row for row in rows if row.trainings]
+    weak = sum(max(training.best.counts.miou for training in row.trainings) <= constant for row in trained)
+    if weak:
+        verb = "scores" if weak == 1 else "score"
+        learnt = f"{weak} of {units.counted(len(trained), 'row')} {verb} no more than a constant prediction "
+        text = f"{learnt}({100 * constant:.1f} %): train longer{'; ' if text else ''}{text}"
+    return [Line("in doubt", text)] if text else []

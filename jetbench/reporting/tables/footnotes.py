@@ -185,7 +185,7 @@ def _describe_row(row: Row, measured: bool, show_invalid: bool) -> list[str]:
 
 def _busiest(records: Sequence[Record]) -> str | None:
     """The highest load average, if it exceeds the number of cores by more than 1."""
-    environments = [record.profile.environment for record in records if record.profile]
+    environments = [r.profile.environment for r in records if r.profile and r.profile.model_latency]
     loads = [(e.load_average, e.cores) for e in environments if e.load_average is not None]
     load, cores = max(loads, default=(0.0, 1))
     return f"load average {load:.1f} on {cores} cores" if load > cores + 1 else None

@@ -1,11 +1,12 @@
 """A table as LaTeX with booktabs, in the largest type that fits a two-column article."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 
 from jetbench.reporting.tables.citations import cite_key
-from jetbench.reporting.tables.columns import Column
+from jetbench.reporting.tables.columns import BY_NAME, Column
 from jetbench.reporting.tables.footnotes import NoteLevel, on_one_line
 from jetbench.reporting.tables.published import APPROXIMATE
 from jetbench.reporting.tables.table import KINDS, TIE, Cell, Section, Table, TableRow
@@ -151,7 +152,9 @@ def _heading(column: Column) -> str:
 
 
 def _heading_lines(column: Column) -> list[str]:
-    return PAPER_HEADINGS[column.name].split("|") if column.name in PAPER_HEADINGS else [column.brief]
+    usual = BY_NAME.get(column.name)
+    is_usual = usual is not None and usual.heading == column.heading  # a change of a quantity has its name, too
+    return PAPER_HEADINGS[column.name].split("|") if is_usual and column.name in PAPER_HEADINGS else [column.brief]
 
 
 def what_does_not_fit(table: Table) -> str | None:
@@ -287,7 +290,7 @@ def _em(letter: str) -> float:
 
 
 def _tex_cell(cell: Cell) -> str:
-    text = _tex(cell.text)
+    text = re.sub(r"(?<![\w.])-(?=\d)", "$-$", _tex(cell.text))
     tie = f"$^{{{TIE}}}$" if cell.mark and cell.mark.is_tie else ""
     return {"bold": f"\\textbf{{{text}}}", "underlined": f"\\underline{{{text}}}"}.get(cell.weight, text) + tie
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from jetbench.errors import SpecError
+from jetbench.network.variants import BUDGET, SEED
 from jetbench.reporting import units
 from jetbench.reporting.tables.columns import (
     BETWEEN_SESSIONS,
@@ -122,7 +123,7 @@ class Table:
         dropped = [column.heading for n, column in enumerate(self.columns) if n not in kept]
         notes = self.notes
         if dropped:
-            note = f"Not measured, so the column is left out: {', '.join(dropped)}."
+            note = f"No row has a value, so the column is left out: {', '.join(dropped)}."
             notes = replace(notes, details=(*notes.details, note))
         shown: list[int] = []
         columns = list(self.columns)
@@ -260,11 +261,17 @@ def _section(label: str, rows: Sequence[Row], columns: Sequence[Column], problem
                     for column, ranking in zip(columns, rankings, strict=True)
                 ),
                 number in best,
-                row.architecture.paper,
+                _paper_of(row),
             )
             for number, row in enumerate(rows)
         ),
     )
+
+
+def _paper_of(row: Row) -> Paper | None:
+    """Where a network was published; None for a variant that no paper has."""
+    changed = {key for record in row.records for key in record.changes} - {SEED, BUDGET, "base"}
+    return None if changed else row.architecture.paper
 
 
 def rankable(row: Row, column: Column) -> Value | None:

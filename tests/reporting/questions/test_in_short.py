@@ -43,7 +43,8 @@ def test_from_one_training_each_latency_is_decided_and_accuracy_is_not() -> None
         "base": "jetseg-nano: val 40.0 %, 30.0 ms",
         "fastest": "groups=1: 15.0 ms (-50 %), val 30.0 % (-10.0 ?)",
         "most accurate": "jetseg-nano, the base",
-        "best compromise": "groups=2: val 39.0 % (-1.0 ?), 18.0 ms (-40 %)",
+        "best compromise": "groups=2: val 39.0 % (-1.0 ?), 18.0 ms (-40 %); by the plain numbers, of which some are "
+        "undecided",
         "undecided": "which is the most accurate, from one training each: `--seeds 3` decides it",
     }
 
@@ -95,6 +96,12 @@ def test_only_rows_that_were_measured_like_the_base_are_compared() -> None:
     assert told["in doubt"].startswith("1 row measured in another way, left out")
 
 
+def test_rows_that_learned_nothing_are_told() -> None:
+    records = [*network("", 0.15, 0.030), *network("groups=1", 0.30, 0.015, 1)]  # a constant prediction scores 20 %
+    told = answer(records)["in doubt"]
+    assert told == "1 of 2 rows scores no more than a constant prediction (20.0 %): train longer"
+
+
 @pytest.mark.parametrize("count", [0, 1])
 def test_one_row_needs_no_answer(count: int) -> None:
     assert answer(network("", 0.4, 0.03)[:count]) == {}
@@ -107,8 +114,8 @@ def test_the_next_commands_name_the_folder_and_the_weights_of_the_pick(tmp_path:
     (tmp_path / "weights" / "groups-1-10.safetensors").touch()
     lines = answer_in_short(made.rows())
     assert what_next(made, made.rows(), lines) == (
-        f"jetbench report {tmp_path}; jetbench table {tmp_path} --per axis; "
-        f"jetbench profile {tmp_path}/weights/groups-1-10.safetensors"
+        f"jetbench report {tmp_path}; jetbench table {tmp_path} --per axis",
+        f"jetbench profile {tmp_path}/weights/groups-1-10.safetensors",
     )
 
 
