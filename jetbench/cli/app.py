@@ -109,7 +109,7 @@ def main() -> None:
     try:
         _check_arguments(sys.argv[1:])
         sys.argv[1:] = _with_levels(sys.argv[1:])
-        app()
+        app(prog_name="jetbench")
     except SystemExit as end:
         if end.code == EXIT_INTERRUPTED and signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
             say_stopped("Stopped.")  # before any work began

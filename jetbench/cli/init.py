@@ -23,14 +23,14 @@ def init(
     from jetbench.files import write_whole
     from jetbench.spec.schema import json_schema
     from jetbench.spec.templates import USES, template_of
-    from jetbench.spec.values import check_folder_name
+    from jetbench.spec.values import check_folder_name, shorten
 
     asked = read_kind(kind)
     path = Path(name if name.endswith((".yaml", ".yml")) else f"{name}.yaml")
     try:
         check_folder_name(path.stem)
     except ValueError:
-        raise SpecError(f"{name}: a name takes only letters, digits, . _ -") from None
+        raise SpecError(f"{shorten(name)!r}: a name takes 1 to 80 letters, digits, . _ -") from None
     if not path.parent.is_dir():
         raise SpecError(f"{path}: the folder {path.parent} does not exist")
     if path.exists() or path.is_symlink():

@@ -11,6 +11,7 @@ from jetbench.cli.app import console, errors
 from jetbench.cli.completion import studies
 from jetbench.errors import SpecError
 from jetbench.files import write_whole
+from jetbench.records.folder import IDENTITY, LOCK, RECORDS, SWEEP
 
 if TYPE_CHECKING:
     from jetbench.reporting.tables.footnotes import NoteLevel
@@ -117,15 +118,32 @@ def show_table(
     show_text(make[form](table), out)
 
 
-def show_text(text: str, out: Path | None) -> None:
+KEPT_FILES = (RECORDS, SWEEP, LOCK, IDENTITY, "study.db", "under-way.json")
+
+
+def check_target(out: Path, option: str = "--out") -> None:
+    """Raise if a file is not one to write to.
+
+    Raises:
+        SpecError: it is a folder or in none, or a report folder's own file, which no other command can make again.
+    """
+    if out.is_dir():
+        raise SpecError(f"{option} {out}: is a folder; give a file")
+    if not out.parent.is_dir():
+        raise SpecError(f"{option} {out}: the folder {out.parent} does not exist; give a file in an existing folder")
+    names = {out.name, out.resolve().name}  # also what a link points to
+    if names & set(KEPT_FILES) or any(name.endswith(".safetensors") for name in names):
+        raise SpecError(f"{option} {out}: a report folder keeps its rows in a file of that name; give another name")
+
+
+def show_text(text: str, out: Path | None, option: str = "--out") -> None:
     """Print a text unchanged, or write it to a file."""
     if out is None:
         typer.echo(text, nl=False)
         return
-    if out.is_dir() or not out.parent.is_dir():
-        raise SpecError(f"--out {out}: is a folder, or its folder does not exist; give a file in an existing folder")
+    check_target(out, option)
     try:
         write_whole(out, text)
     except OSError as error:
-        raise SpecError(f"--out {out}: cannot be written to ({error.strerror})") from None
+        raise SpecError(f"{option} {out}: cannot be written to ({error.strerror})") from None
     console.print(f"Written to {out}.", highlight=False, soft_wrap=True, markup=False)

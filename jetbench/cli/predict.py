@@ -51,12 +51,7 @@ def predict(
     if weights is not None and saved.architecture.name != network:
         raise SpecError(f"{weights}: holds weights of {saved.architecture.name}, not of {network}; give that name")
     found = _find(images)
-    targets = [name for name, _ in found]
-    twice = sorted({name for name in targets if targets.count(name) > 1})
-    if twice:
-        raise SpecError(
-            f"several images are called {', '.join(twice)}, and their pictures would overwrite each other; rename them"
-        )
+    _check_targets(found, out)
     for path in (
         path for _, path in found if not is_video(path)
     ):  # all of them, so that an error comes before any file
@@ -77,6 +72,31 @@ def predict(
     console.print(f"Written to {out}.", highlight=False, soft_wrap=True, markup=False)
 
 
+def _check_targets(found: Sequence[tuple[str, Path]], out: Path) -> None:
+    """Raise if two pictures would have one name, or a picture would be written over what is read.
+
+    Raises:
+        SpecError: the message names both files.
+    """
+    from jetbench.training.predict import is_video
+
+    read = {path.resolve(): path for _, path in found}
+    written: dict[Path, Path] = {}
+    for name, path in found:
+        endings = (".mp4",) if is_video(path) else ("-overlay.png", "-classes.png")
+        for target in [(out / f"{name}{ending}").resolve() for ending in endings]:
+            if target in read:
+                raise SpecError(f"{path}: its picture would be written over {read[target]}; give another --out")
+            if target in written:
+                raise SpecError(f"{written[target]} and {path} would overwrite each other in {out}; rename one")
+            written[target] = path
+
+
+def _is_ours(path: Path) -> bool:
+    """True for the pictures of an earlier run."""
+    return path.stem.endswith(("-overlay", "-classes"))
+
+
 def _find(given: Sequence[Path]) -> list[tuple[str, Path]]:
     """Each image and video with the name of its pictures: its own without the ending."""
     from jetbench.data.pictures import SUFFIXES, walk
@@ -87,7 +107,9 @@ def _find(given: Sequence[Path]) -> list[tuple[str, Path]]:
         if not path.is_dir():
             found.append((path.stem, path))
             continue
-        inside = [each for each in walk(path) if each.suffix.lower() in SUFFIXES or is_video(each)]
+        inside = [
+            each for each in walk(path) if (each.suffix.lower() in SUFFIXES or is_video(each)) and not _is_ours(each)
+        ]
         if not inside:
             raise SpecError(f"{path}: this folder holds no image ({', '.join(SUFFIXES)}) and no video")
         found += [(str(each.relative_to(path).with_suffix("")), each) for each in inside]

@@ -25,7 +25,7 @@ from jetbench.cli.app import (
     say_stopped,
     verb,
 )
-from jetbench.errors import ProfilingError
+from jetbench.errors import ProfilingError, SpecError
 from jetbench.reporting.sheets.profile import FILES, describe_profile, print_profile, print_summary
 from jetbench.spec.device import load_device
 
@@ -113,6 +113,8 @@ def profile(
     folder = measuring.folder_of(reports, study, site.device)
     check_folder(folder, FILES)
     every = names == ["all"]
+    if "all" in (names or ()) and not every:
+        raise SpecError("all: stands for every bundled network; give it alone")
     cases = list_cases(
         _in_order(_every_network() if every else names or [site.device.preset], reference),
         measuring.with_dtype_of(settings, site.device, dtype),

@@ -7,7 +7,7 @@ import typer
 
 from jetbench.cli.app import RESULTS, console, verb
 from jetbench.cli.completion import studies
-from jetbench.cli.output import AllOption
+from jetbench.cli.output import AllOption, check_target
 from jetbench.errors import SpecError
 
 
@@ -29,8 +29,7 @@ def report(
     from jetbench.reporting.studies import read_study
 
     study, path = read_study(folder), out or folder / "report.html"
-    if path.is_dir() or not path.parent.is_dir():
-        raise SpecError(f"--out {path}: is a folder, or its folder does not exist; give a file in an existing folder")
+    check_target(path)
     try:
         size = write_page(path, study, show_invalid).stat().st_size
     except OSError as error:

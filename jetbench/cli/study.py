@@ -65,7 +65,7 @@ def merge(
     merged = merge_studies(first, second, into)
     text = f"{into}: {counted(merged.first, 'row')} of {first}, {merged.second} of {second}"
     if merged.repeated:
-        names = ", ".join(merged.repeated[:6]) + (", ..." if len(merged.repeated) > 6 else "")
+        names = "; ".join(merged.repeated[:6]) + ("; ..." if len(merged.repeated) > 6 else "")
         text += f"; {counted(len(merged.repeated), 'row')} in both, of which those of {first} are kept: {names}"
     console.print(text, highlight=False, markup=False, soft_wrap=True)
 

@@ -15,6 +15,7 @@ from jetbench.cli.output import (
     MixedOption,
     NotesOption,
     OutOption,
+    check_target,
     form_of,
     read_notes,
     show_table,
@@ -158,6 +159,11 @@ class _Asked:
             raise SpecError("--caption, --label and --cite: only a LaTeX table has them; add --style latex")
         if self.label is not None and not re.fullmatch(r"[A-Za-z0-9:._-]{1,80}", self.label):
             raise SpecError(f"--label {self.label}: takes only letters, digits, : . _ -")
+        for path, option in ((self.out, "--out"), (self.cite, "--cite")):
+            if path is not None:
+                check_target(path, option)
+        if self.cite is not None and self.out is not None and self.cite.resolve() == self.out.resolve():
+            raise SpecError(f"--cite {self.cite}: is the file of --out, too; give another name")
         if self.per not in PER:
             raise SpecError(f"--per {self.per}: expected one of {', '.join(PER)}")
         if self.per in QUESTIONS and (self.sort is not None or self.digits is not None or self.cite is not None):
@@ -244,7 +250,8 @@ def _show_rows(studies: "list[Study]", asked: _Asked) -> None:
         table = table.without(CHANGES).without_constants()
     show_table(table, asked.form, asked.out, asked.notes, asked.latex)
     if asked.cite is not None:
-        show_text(to_bibtex([row.paper for row in table.rows if row.paper is not None]), asked.cite)
+        papers = [row.paper for row in table.rows if row.paper is not None]
+        show_text(to_bibtex(papers), asked.cite, option="--cite")
 
 
 def _read_style(style: str | None, out: Path | None) -> tuple[str, str]:

@@ -8,7 +8,7 @@ from typing import Any
 from jetbench.errors import SpecError
 from jetbench.network.plan import AnyPlan, Plan, plan_architecture
 from jetbench.network.rules import format_size
-from jetbench.network.variants import TRAINING, Variant, build_variant
+from jetbench.network.variants import TRAINING, Variant, build_variant, describe_changes
 from jetbench.spec.architecture import Architecture
 from jetbench.spec.sweep import Sweep
 from jetbench.spec.training import TrainingConfig
@@ -45,7 +45,23 @@ def describe_idle(sweep: Sweep, variants: Sequence[Variant]) -> list[str]:
         for name, changes in (group.cases or {}).items():
             if identity(changes) == base.identity:
                 lines.append(f"{name} changes nothing: {_reasons(changes, base) or 'it is the base again'}")
+    lines += _unused_labels(sweep, variants)
     return [f"{line}." for line in dict.fromkeys(lines)]
+
+
+def _unused_labels(sweep: Sweep, variants: Sequence[Variant]) -> list[str]:
+    """Labels of nothing that this sweep has."""
+    known = {sweep.base, *sweep.quoted}
+    for variant in variants:
+        known |= {variant.name, *variant.also_named}
+    for group in sweep.variants:
+        for changes in [*(group.cases or {}).values(), *(combinations(group.grid) if group.grid else ())]:
+            for key, value in changes.items():
+                text = describe_changes({key: value})
+                known |= {key, text, text.partition("=")[0], f"{key}={text.partition('=')[2]}", str(value)}
+    return [
+        f"labels: {key!r} names no axis, value or variant of this sweep" for key in sweep.labels if key not in known
+    ]
 
 
 def combinations(grid: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:

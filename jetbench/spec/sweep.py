@@ -3,7 +3,7 @@
 import math
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
 from jetbench.spec.base import Spec, later
 from jetbench.spec.bounds import MOST_AXES, MOST_VALUES, MOST_VARIANTS, Name, Seconds, Seed, Text
@@ -14,6 +14,17 @@ from jetbench.spec.values import DeviceName, MemoryLimit, check_folder_name, lis
 
 Changes = dict[str, Any]
 Values = Annotated[list[Any], BeforeValidator(listed), Field(max_length=MOST_VALUES)]
+
+
+def _told_apart(labels: dict[str, str]) -> dict[str, str]:
+    """The labels without white space around them; a ValueError if one is blank or two are equal."""
+    shown = {key: " ".join(label.split()) for key, label in labels.items()}
+    for key, label in shown.items():
+        if not label:
+            raise ValueError(f"{key}: a label has at least one letter")
+        if list(shown.values()).count(label) > 1:
+            raise ValueError(f"several are called {label!r}; give each a label of its own")
+    return shown
 
 
 class VariantGroup(Spec):
@@ -55,7 +66,7 @@ class Sweep(Spec):
     """Each variant is trained once with each seed."""
     budgets: tuple[Budget, ...] = ()
     """Each variant is trained once with each budget."""
-    labels: Annotated[dict[Text, Name], Field(max_length=MOST_VALUES)] = later({})
+    labels: Annotated[dict[Text, Name], AfterValidator(_told_apart), Field(max_length=MOST_VALUES)] = later({})
     """What tables and pictures call an axis, a value (`groups=gcd`) or a variant."""
     dataset: DatasetConfig = StreetsConfig()
     training: TrainingConfig = TrainingConfig()

@@ -41,7 +41,12 @@ def merge_studies(first: Path, second: Path, into: Path) -> Merged:
         raise SpecError(f"{into}: exists already; give --into a new folder")
     sweep = {**_merged_sweep(first, second), "name": into.name}
     known = {record.key for record in records[first]}
-    added = [record for record in records[second] if record.key not in known]
+    # Each row says where it is from: a latency repeats less well from one machine or session to another.
+    added = [
+        record if record.origin else record.model_copy(update={"origin": str(second)})
+        for record in records[second]
+        if record.key not in known
+    ]
     repeated = tuple(record.variant for record in records[second] if record.key in known)
     with lock_folder(into):
         write_whole(into / SWEEP, yaml.safe_dump(sweep, sort_keys=False, allow_unicode=True))

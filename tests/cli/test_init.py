@@ -27,7 +27,7 @@ def test_what_is_there_is_not_written_over(tmp_path: Path) -> None:
     assert (tmp_path / "mine.yaml").read_text() == "base: jetseg-agx\n"
     assert "expected one of sweep, search" in jetbench("init", "swep", "x", cwd=tmp_path, code=2)
     assert "does not exist" in jetbench("init", "sweep", "no/where", cwd=tmp_path, code=2)
-    assert "takes only letters" in jetbench("init", "sweep", "a b", cwd=tmp_path, code=2)
+    assert "takes 1 to 80 letters" in jetbench("init", "sweep", "a b", cwd=tmp_path, code=2)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["mine.yaml"]
 
 

@@ -95,3 +95,12 @@ def test_a_video_keeps_its_frames_and_its_rate_above_a_legend(weights: Path, tmp
     (tmp_path / "broken.mp4").write_bytes(os.urandom(1000))
     text = jetbench("predict", str(weights), str(tmp_path / "broken.mp4"), "--out", str(tmp_path / "none"), code=2)
     assert "OpenCV cannot read this video" in text
+
+
+def test_a_picture_is_not_written_over_what_is_read(weights: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "im"
+    folder.mkdir()
+    (folder / "v.mp4").write_bytes(b"a video")
+    text = jetbench("predict", str(weights), str(folder / "v.mp4"), "--out", str(folder), code=2)
+    assert "would be written over" in text
+    assert (folder / "v.mp4").read_bytes() == b"a video"

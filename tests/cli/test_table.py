@@ -137,3 +137,24 @@ def test_how_trainings_converge(study: Path) -> None:
     text = jetbench("table", str(study), "--per", "evaluation", "--style", "markdown", code=0)
     assert "| variant | val mIoU after 50% (%), measured | val mIoU after 100% (%), measured | test mIoU" in text
     assert "| good | 60.0 | 60.0 | 60.0 |" in text
+
+
+@pytest.mark.parametrize("option", ["--out", "--cite"])
+@pytest.mark.parametrize("name", ["records.jsonl", "sweep.yaml", "link.tex"])
+def test_the_rows_of_a_study_are_not_written_over(study: Path, option: str, name: str) -> None:
+    (study / "link.tex").symlink_to(study / "records.jsonl")
+    before = (study / "records.jsonl").read_bytes()
+    text = jetbench("table", str(study), "--style", "paper,latex", option, str(study / name), code=2)
+    assert f"{option} {study / name}: a report folder keeps its rows in a file of that name" in " ".join(text.split())
+    assert (study / "records.jsonl").read_bytes() == before
+
+
+def test_two_outputs_need_two_names(study: Path, tmp_path: Path) -> None:
+    same = str(tmp_path / "same.tex")
+    text = jetbench("table", str(study), "--style", "paper,latex", "--out", same, "--cite", same, code=2)
+    assert "is the file of --out, too" in text
+    assert not Path(same).exists()
+
+
+def test_rows_are_sorted_by_what_they_have(study: Path) -> None:
+    assert "no row has a value" in jetbench("table", str(study), "--sort", "energy", code=2)

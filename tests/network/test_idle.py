@@ -46,3 +46,12 @@ def test_a_null_that_repeats_the_base_is_named() -> None:
 
 def test_the_value_of_the_base_itself_among_others_is_no_idle_axis() -> None:
     assert told([{"grid": {"activation": ["reu", "relu"]}}]) == []
+
+
+def test_a_label_of_nothing_is_named() -> None:
+    grid = [{"grid": {"groups": [1, "gcd"], "jetconv.branches": ["3a", "3a 5a"]}}]
+    labels = {"groups=gcd": "shared", "jetconv.branches": "kernels", "branches=3a": "one", "jetseg-nano": "ours"}
+    assert told(grid, labels=labels) == []
+    assert told(grid, labels={"groups=gdc": "typo"}) == [
+        "labels: 'groups=gdc' names no axis, value or variant of this sweep."
+    ]

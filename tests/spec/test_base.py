@@ -146,3 +146,12 @@ def test_the_words_of_other_tools_are_answered_with_ours(raw: dict[str, object],
 def test_a_word_of_ours_is_not_in_the_list_of_others() -> None:
     for kind in (Sweep, Search):
         assert not set(ELSEWHERE) & set(kind.model_fields) - {"parameters"}
+
+
+@pytest.mark.parametrize(
+    ("labels", "said"),
+    [({"a": "  "}, "at least one letter"), ({"a": "same", "b": " same"}, "several are called 'same'")],
+)
+def test_labels_are_told_apart(labels: dict[str, str], said: str) -> None:
+    with pytest.raises(SpecError, match=said):
+        parse_spec(Sweep, {"name": "t", "base": "jetseg-nano", "labels": labels}, "t.yaml")

@@ -21,7 +21,7 @@ def folder(path: Path, values: list[Any], names: list[str], **more: Any) -> Path
     (path / "weights").mkdir(parents=True)
     keep_sweep(path, sweep(path.name, values, **more))
     for name in names:
-        append_records(path, record(f"groups={name}", key=f"key{name}", changes={"groups": name}))
+        append_records(path, record(f"groups={name}", key=f"key{name}", changes={"groups": name}, fingerprint=name))
         (path / "weights" / f"groups-{name}-key{name}.safetensors").write_text(path.name)
     return path
 
@@ -49,3 +49,10 @@ def test_other_sweeps_searches_and_taken_folders_are_refused_and_nothing_is_writ
     assert not (tmp_path / "c").exists()
     with pytest.raises(SpecError, match="exists already"):
         merge_studies(first, folder(tmp_path / "d", [4], ["4"]), other)
+
+
+def test_a_merged_row_is_of_its_own_session(tmp_path: Path) -> None:
+    first, second = folder(tmp_path / "a", [1, 2], ["1", "2"]), folder(tmp_path / "b", [2, 4], ["2", "4"])
+    merge_studies(first, second, tmp_path / "c")
+    sessions = {row.name: row.session for row in read_study(tmp_path / "c").rows()}
+    assert sessions == {"groups=1": "c", "groups=2": "c", "groups=4": str(second)}

@@ -123,6 +123,8 @@ def fill(text: str, most: int, width_in: float, points: float, weight: str = "no
 @lru_cache(maxsize=1024)  # the same notes are under several pictures
 def _width(line: str, points: float, weight: str) -> float:
     """The width of a line in points."""
+    if not line.strip():
+        return 0.0  # matplotlib makes no path of nothing
     font = FontProperties(family=STYLE["font.family"], weight=weight)
     return float(TextPath((0, 0), line, size=points, prop=font).get_extents().width)
 

@@ -161,13 +161,13 @@ def _best_lines(it: _Rows, cheapest: _Best | None, accurate: _Best | None) -> li
     for role, best, first, second in found:
         if best is None:
             continue
-        row, known = best.row, roles.get(best.row.name)
+        row, known = best.row, roles.get(best.row.records[0].key)
         also = f"{row.name}, {ALSO.get(known, f'also the {known}')}" if known else ""
         also = also or (f"{row.name}, the base" if row.is_base else "")
         is_unsure = role == COMPROMISE and accurate is not None and (accurate.ties or not accurate.is_known)
         unsure = "; by the plain numbers, of which some are undecided" if is_unsure else ""
         lines.append(Line(role, (also or it.describe(row, first, second)) + best.others + unsure, row.name))
-        roles.setdefault(row.name, role)
+        roles.setdefault(row.records[0].key, role)
     return lines
 
 
@@ -190,7 +190,9 @@ def _left_out(rows: Sequence[Row], others: int) -> list[Line]:
     failed = sum(row.is_failed for row in rows)
     invalid, suspect = (sum(row.level == level for row in rows) for level in ("invalid", "suspect"))
     parts = [f"{units.counted(failed, 'row')} failed"] if failed else []
-    parts += [f"{units.counted(invalid, 'row')} with an invalid profile, left out"] if invalid else []
+    parts += (
+        [f"{units.counted(invalid, 'row')} with an invalid profile, whose measurements are left out"] if invalid else []
+    )
     parts += [f"{units.counted(suspect, 'row')} with a suspect profile"] if suspect else []
     parts += [f"{units.counted(others, 'row')} measured in another way, left out"] if others else []
     text = "; ".join(parts) + "; the notes say why" if parts else ""

@@ -320,8 +320,8 @@ def _timed(
         high = max(interval[1], latency.median_s * (1 + repeats))
         if inverse:
             ends = latency.batch_size / high, latency.batch_size / low
-            return Value(latency.batch_size / number, *ends, session=row.study)
-        return Value(number, low, high, session=row.study)
+            return Value(latency.batch_size / number, *ends, session=row.session)
+        return Value(number, low, high, session=row.session)
 
     return read
 

@@ -53,6 +53,11 @@ class Row:
         return self.base is not None and bool(self.records) and self.base.records[0].key == self.records[0].key
 
     @property
+    def session(self) -> str:
+        """The study in which it was measured: that of its origin, if it was taken over or merged."""
+        return next((record.origin for record in self.records if record.origin), self.study)
+
+    @property
     def is_failed(self) -> bool:
         """True if all of its jobs failed; it is not ranked then."""
         return bool(self.records) and all(record.failure for record in self.records)

@@ -221,11 +221,17 @@ def build_table(
 
 
 def sort_rows(rows: Sequence[Row], column: Column) -> list[Row]:
-    """Rows by a column, the best first, words by the alphabet; those without a value come last in their order."""
+    """Rows by a column, the best first, words by the alphabet; those without a value come last in their order.
+
+    Raises:
+        SpecError: no row has a value.
+    """
     if column.text is not None and not column.holds_numbers:
         return sorted(rows, key=lambda row: (column.cell(row) == units.MISSING, column.cell(row)))
-    sign = -1 if column.better == "high" else 1
+    sign = -1 if column.better == "high" or column.name == "val-change" else 1
     values = {id(row): column.value(row) for row in rows}
+    if all(value is None for value in values.values()):
+        raise SpecError(f"--sort {column.name}: no row has a value")
 
     def place(row: Row) -> tuple[bool, float]:
         value = values[id(row)]

@@ -8,10 +8,10 @@ from rich.table import Table as RichTable
 
 from jetbench.reporting.tables.columns import CHANGES
 from jetbench.reporting.tables.footnotes import NoteLevel
-from jetbench.reporting.tables.table import Cell, Table
+from jetbench.reporting.tables.table import Cell, Section, Table
 from jetbench.reporting.terminal import print_notes, print_whole
 
-MOST_NOTES = 4
+MOST_NOTES, LONGEST_HEADING = 4, 40
 HINT = "--notes shows"
 LEAST_NAME = 16  # letters of a name's column; longer names wrap where nothing else is left to leave out
 KEPT = ("val", *CHANGES[:1], "latency", *CHANGES[1:], "test", "parameters", "macs")
@@ -42,6 +42,11 @@ def show_on_terminal(
     shown = table if is_plain else _fitted(console, table)
     print_whole(console, to_terminal(shown, is_plain))
     left_out = [column.heading for column in table.columns if column.name not in {c.name for c in shown.columns}]
+    groups = [
+        f"{heading_of(table, section)}: {section.label}."
+        for section in table.sections
+        if section.label and heading_of(table, section) != section.label
+    ]
     where = f"; {folder / 'table.md'} has them" if folder is not None else ""
     lines = [f"Left out at {console.width} columns: {', '.join(left_out)}{where}."] if left_out else []
     brief = table.notes.brief or table.notes.essential
@@ -53,7 +58,12 @@ def show_on_terminal(
             f"{hint} all {len(table.notes.all)} notes{where.replace(';', ',')}.",
         ]
     if notes != "none":
-        print_notes(console, [*explain_signs(shown, is_plain), *lines])
+        print_notes(console, [*groups, *explain_signs(shown, is_plain), *lines])
+
+
+def heading_of(table: Table, section: Section) -> str:
+    """The label of a section where it is short, else its number: a long label would push the numbers out of sight."""
+    return section.label if len(section.label) <= LONGEST_HEADING else f"group {table.sections.index(section) + 1}"
 
 
 def _fitted(console: Console, table: Table) -> Table:
@@ -84,7 +94,7 @@ def to_terminal(table: Table, is_plain: bool = False) -> RichTable:
         )
     for section in table.sections:
         if section.label:
-            shown.add_row(f"[italic]{escape_markup(section.label)}[/]")
+            shown.add_row(f"[italic]{escape_markup(heading_of(table, section))}[/]")
         for row in section.rows:
             name = escape_markup(row.name)
             cells = [_terminal_cell(cell) + PLAIN[cell.weight] * is_plain for cell in row.cells]

@@ -80,7 +80,10 @@ def test_what_failed_or_is_invalid_is_counted_and_not_named() -> None:
     ]
     told = answer(records)
     assert told["fastest"].startswith("groups=2: 18.0 ms")
-    assert told["in doubt"] == "1 row failed; 1 row with an invalid profile, left out; the notes say why"
+    assert (
+        told["in doubt"]
+        == "1 row failed; 1 row with an invalid profile, whose measurements are left out; the notes say why"
+    )
 
 
 def test_only_rows_that_were_measured_like_the_base_are_compared() -> None:
