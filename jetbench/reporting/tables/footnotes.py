@@ -19,6 +19,7 @@ from jetbench.reporting.tables.published import (
 )
 from jetbench.reporting.tables.rows import Row
 
+MOST_FAILURES = 2  # that a terminal tells
 NoteLevel = Literal["none", "short", "full"]
 NOTE_LEVELS: tuple[NoteLevel, ...] = ("none", "short", "full")
 
@@ -71,6 +72,8 @@ def footnotes(rows: Sequence[Row], columns: Sequence[Column], show_invalid: bool
     lines += _describe_times(records)
     for row in rows:
         lines += _describe_row(row, measured, show_invalid)
+    failed = [line for row in rows if row.is_failed for line in _describe_row(row, measured, show_invalid)]
+    brief = [*brief[: busy is not None], *failed[:MOST_FAILURES], *brief[busy is not None :]]
     if trained:
         details += _describe_heads(records)
     if any(column.kind == "reported" for column in columns):
