@@ -213,7 +213,8 @@ def build_table(
         )
         sections = [*sections[:-1], Section(sections[-1].label, (*sections[-1].rows, *plain))] if sections else []
         sections = sections or [Section("", plain)]
-    marks = _describe_marks(sections, columns, problems, len({row.study for row in shown if row.profiles}))
+    bases = len({id(row.base) for row in shown if row.base is not None})
+    marks = _describe_marks(sections, columns, problems, len({row.study for row in shown if row.profiles}), bases)
     brief = (*warning, *_marks_in_brief(sections), *notes.brief)
     notes = Notes((*warning, *marks, *notes.essential), notes.details, brief)
     cited = sources(rows) if any(column.kind == "reported" for column in columns) else []
@@ -311,7 +312,7 @@ def _marks_in_brief(sections: Sequence[Section]) -> list[str]:
 
 
 def _describe_marks(
-    sections: Sequence[Section], columns: Sequence[Column], problems: dict[str, str], profiled_studies: int
+    sections: Sequence[Section], columns: Sequence[Column], problems: dict[str, str], profiled_studies: int, bases: int
 ) -> list[str]:
     rows = [row for section in sections for row in section.rows]
     lines = []
@@ -329,7 +330,7 @@ def _describe_marks(
     changes = [at for at, column in enumerate(columns) if column.name in CHANGES]
     signs = {row.cells[at].text[-2:] for row in rows for at in changes}
     if changes:
-        line = "Against the base: the change of a row; of mIoU in points"
+        line = f"Against the base{' of its own study' if bases > 1 else ''}: the change of a row; of mIoU in points"
         line += f"; {TIE}: not significant (95 %)" if SIGN_OF_CHANGE["not significant"] in signs else ""
         line += "; ?: undecided, because a row was trained once" if SIGN_OF_CHANGE["undecided"] in signs else ""
         lines.append(line + ".")
