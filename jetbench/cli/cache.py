@@ -29,12 +29,12 @@ def cache(
         freed = clear_cached()
         console.print(f"{cache_folder()}: {units.MEBIBYTES.describe(freed)} freed", highlight=False, markup=False)
         return
-    found = list_cached()
-    if found:
+    caches = list_cached()
+    if caches:
         table = RichTable(box=None, pad_edge=False)
         for heading in ("data", "size", "images", "MiB", "folder"):
             table.add_column(heading, justify="right" if heading in ("images", "MiB") else "left")
-        for each in found:
+        for each in caches:
             info = each.info
             images = f"{sum(info.images.values()):,}" if info else units.MISSING
             table.add_row(
@@ -45,7 +45,7 @@ def cache(
                 escape(each.folder.name),
             )
         print_whole(console, table)
-    total = units.MEBIBYTES.describe(sum(each.bytes for each in found))
-    hint = "; --clear removes them" if found else ""
-    text = f"{cache_folder()}: {units.counted(len(found), 'dataset')}, {total}{hint}"
+    total = units.MEBIBYTES.describe(sum(each.bytes for each in caches))
+    hint = "; --clear removes them" if caches else ""
+    text = f"{cache_folder()}: {units.counted(len(caches), 'dataset')}, {total}{hint}"
     console.print(text, highlight=False, markup=False, soft_wrap=True)

@@ -42,8 +42,8 @@ def columns(incomplete: str) -> list[str]:
 
 def studies(incomplete: str) -> list[str]:
     """Report folders under `reports/`, and whatever path is being typed."""
-    found = [str(path.parent) for path in Path("reports").glob("*/records.jsonl")]
-    return sorted(name for name in found if name.startswith(incomplete))
+    folders = [str(path.parent) for path in Path("reports").glob("*/records.jsonl")]
+    return sorted(name for name in folders if name.startswith(incomplete))
 
 
 def _beginning(kind: Kind, incomplete: str) -> list[str]:

@@ -183,6 +183,16 @@ def refused_here(prepare: Callable[[], Prepared]) -> Prepared:
         raise SpecError(f"the run would be refused here: {error}") from None
 
 
+def check_quiet(quiet: bool, verbose: bool) -> None:
+    """Raise if both --quiet and --verbose are given.
+
+    Raises:
+        SpecError: they contradict each other.
+    """
+    if quiet and verbose:
+        raise SpecError("--quiet and --verbose contradict each other; give one")
+
+
 def read_kind(text: str) -> Kind:
     """The kind of a YAML file.
 

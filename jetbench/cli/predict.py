@@ -50,29 +50,29 @@ def predict(
     model, saved = load_weights(weights or network)
     if weights is not None and saved.architecture.name != network:
         raise SpecError(f"{weights}: holds weights of {saved.architecture.name}, not of {network}; give that name")
-    found = _find(images)
-    _check_targets(found, out)
+    files = _find(images)
+    _check_targets(files, out)
     for path in (
-        path for _, path in found if not is_video(path)
+        path for _, path in files if not is_video(path)
     ):  # all of them, so that an error comes before any file
         open_rgb(path)
         if (frames := count_frames(path)) > 1:
             console.print(f"{path}: has {frames} frames; the first is read", highlight=False, markup=False)
     check_folder(out, [], option="--out")
-    for name, path in found:
+    for name, path in files:
         (out / name).parent.mkdir(parents=True, exist_ok=True)
         if is_video(path):
-            told = _predict_video(model, saved, path, out / f"{name}.mp4", opacity)
+            summary = _predict_video(model, saved, path, out / f"{name}.mp4", opacity)
         else:
             image = open_rgb(path)
             ids = predict_image(model, saved, image)
             written = write_overlay((out / name).parent, Path(name).name, image, ids, saved.num_classes, opacity)
-            told = ", ".join(file.name for file in written)
-        console.print(f"{path}: {told}", highlight=False, soft_wrap=True, markup=False)
+            summary = ", ".join(file.name for file in written)
+        console.print(f"{path}: {summary}", highlight=False, soft_wrap=True, markup=False)
     console.print(f"Written to {out}.", highlight=False, soft_wrap=True, markup=False)
 
 
-def _check_targets(found: Sequence[tuple[str, Path]], out: Path) -> None:
+def _check_targets(files: Sequence[tuple[str, Path]], out: Path) -> None:
     """Raise if two pictures would have one name, or a picture would be written over what is read.
 
     Raises:
@@ -80,9 +80,9 @@ def _check_targets(found: Sequence[tuple[str, Path]], out: Path) -> None:
     """
     from jetbench.training.predict import is_video
 
-    read = {path.resolve(): path for _, path in found}
+    read = {path.resolve(): path for _, path in files}
     written: dict[Path, Path] = {}
-    for name, path in found:
+    for name, path in files:
         endings = (".mp4",) if is_video(path) else ("-overlay.png", "-classes.png")
         for target in [(out / f"{name}{ending}").resolve() for ending in endings]:
             if target in read:
@@ -102,18 +102,18 @@ def _find(given: Sequence[Path]) -> list[tuple[str, Path]]:
     from jetbench.data.pictures import SUFFIXES, walk
     from jetbench.training.predict import is_video
 
-    found: list[tuple[str, Path]] = []
+    files: list[tuple[str, Path]] = []
     for path in given:
         if not path.is_dir():
-            found.append((path.stem, path))
+            files.append((path.stem, path))
             continue
         inside = [
             each for each in walk(path) if (each.suffix.lower() in SUFFIXES or is_video(each)) and not _is_ours(each)
         ]
         if not inside:
             raise SpecError(f"{path}: this folder holds no image ({', '.join(SUFFIXES)}) and no video")
-        found += [(str(each.relative_to(path).with_suffix("")), each) for each in inside]
-    return found
+        files += [(str(each.relative_to(path).with_suffix("")), each) for each in inside]
+    return files
 
 
 def _predict_video(model: "nn.Module", saved: "SavedNetwork", path: Path, target: Path, opacity: float) -> str:

@@ -26,7 +26,7 @@ from jetbench.cli.app import (
     verb,
 )
 from jetbench.errors import ProfilingError, SpecError
-from jetbench.reporting.sheets.profile import FILES, describe_profile, print_profile, print_summary
+from jetbench.reporting.sheets.profile import FILES, describe_profile, print_estimates, print_profile, print_summary
 from jetbench.spec.device import load_device
 
 if TYPE_CHECKING:
@@ -115,6 +115,8 @@ def profile(
     every = names == ["all"]
     if "all" in (names or ()) and not every:
         raise SpecError("all: stands for every bundled network; give it alone")
+    if every and len(settings) > 1:
+        raise SpecError("all: one table has one setting; give one value of --batch, --dtype, --layout and the like")
     cases = list_cases(
         _in_order(_every_network() if every else names or [site.device.preset], reference),
         measuring.with_dtype_of(settings, site.device, dtype),
@@ -126,7 +128,7 @@ def profile(
     records = _measure(lambda report: profile_cases_at(site, cases, report))
     written = measuring.keep_profiles(folder, records, site.device)
     if every and not as_json:
-        _print_as_one_table(records, site, written)
+        print_estimates(console, records, site.device, written)
     else:
         _print(records, site, written, as_json)
     if not written:
@@ -138,38 +140,8 @@ def _every_network() -> list[str]:
     from jetbench.spec.architecture import Baseline
     from jetbench.spec.catalog import names, read_architecture
 
-    found = [(name, read_architecture(name, {})) for name in names("architecture")]
-    return [name for name, each in found if not isinstance(each, Baseline) or each.network is not None]
-
-
-def _print_as_one_table(records: "Sequence[Record]", site: "Site", written: Sequence[Path]) -> None:
-    """One row per network, by latency where it was measured, else by its estimate."""
-    from dataclasses import replace
-
-    from jetbench.network.rules import format_size
-    from jetbench.reporting.tables.columns import BY_NAME, find_columns
-    from jetbench.reporting.tables.rows import rows_of
-    from jetbench.reporting.tables.table import build_table, sort_rows
-    from jetbench.reporting.tables.terminal import show_on_terminal
-
-    rows = rows_of(records)
-    is_timed = any(record.measured.model_latency for record in records)
-    rows = sort_rows(rows, BY_NAME["latency" if is_timed else "estimate"])
-    columns = find_columns(("parameters-m", "macs", "latency", "fps", "memory", "estimate", "verdict"))
-    first = records[0]
-    title = (
-        f"{site.device.name}: {site.device.title}; {format_size(first.input_size)}, {first.num_classes} classes, "
-        f"{first.profiling_config.dtype}"
-    )
-    table = build_table(rows, columns, title, mixed=True, show_invalid=True).condensed().without_constants()
-    said = (
-        f"Latency at best: a roofline from the data sheet of {site.device.name}, with the peaks of its highest power "
-        "mode; nothing is fused. A network may be slower by a factor."
-    )
-    notes = replace(table.notes, essential=(said, *table.notes.essential), brief=(said, *table.notes.brief))
-    show_on_terminal(console, replace(table, notes=notes), hint=f"{written[2].name if written else '--json'} has")
-    if written:
-        console.print(f"[dim]{', '.join(str(path) for path in written)}[/]", highlight=False, soft_wrap=True)
+    networks = [(name, read_architecture(name, {})) for name in names("architecture")]
+    return [name for name, each in networks if not isinstance(each, Baseline) or each.network is not None]
 
 
 def _in_order(names: Sequence[str], reference: str | None) -> list[str]:

@@ -30,6 +30,7 @@ from jetbench.cli.options import (
     VerboseOption,
     WaitOption,
     blaming_options,
+    check_quiet,
     dataset_changes,
     device_changes,
     read_place,
@@ -136,6 +137,7 @@ def search_space(
 
     Limits are checked before any training, the cheapest check first. Run the same command again to continue a search.
     """
+    check_quiet(quiet, verbose)
     place = read_place(reports, jobs, ray, storage, wait)
     if dashboard and storage is not None:
         raise SpecError("--dashboard shows study.db only; for --storage, run `optuna-dashboard ADDRESS` yourself")

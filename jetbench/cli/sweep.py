@@ -33,6 +33,7 @@ from jetbench.cli.options import (
     VerboseOption,
     WaitOption,
     blaming_options,
+    check_quiet,
     dataset_changes,
     device_changes,
     read_place,
@@ -98,8 +99,7 @@ def sweep(
     """
     place = read_place(reports, jobs, ray, storage, wait)
     levels = _read_verdicts(remeasure)
-    if quiet and verbose:
-        raise SpecError("--quiet and --verbose contradict each other; give one")
+    check_quiet(quiet, verbose)
     changes = _dataset_of(name, dataset) | read_changes(settings) | device_changes(device, torch_device)
     plain = {"training.budget": budget, "training.loss": loss, "name": study}
     changes |= {key: value for key, value in plain.items() if value is not None}

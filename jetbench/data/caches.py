@@ -27,8 +27,8 @@ class Cached:
 
 def list_cached() -> list[Cached]:
     """The cached datasets, the largest first."""
-    found = [Cached(folder, _bytes_of(folder), _info_of(folder)) for folder in _entries() if folder.is_dir()]
-    return sorted(found, key=lambda each: (-each.bytes, each.folder))
+    caches = [Cached(folder, _bytes_of(folder), _info_of(folder)) for folder in _entries() if folder.is_dir()]
+    return sorted(caches, key=lambda each: (-each.bytes, each.folder))
 
 
 def clear_cached() -> int:

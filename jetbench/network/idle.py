@@ -30,7 +30,10 @@ def describe_idle(sweep: Sweep, variants: Sequence[Variant]) -> list[str]:
         variants: from `expand_sweep`.
     """
     plan = variants[0].plan
-    base = build_variant(sweep, sweep.base, {}, plan.num_classes, plan.input_size)
+    try:
+        base = build_variant(sweep, sweep.base, {}, plan.num_classes, plan.input_size)
+    except SpecError:
+        return []  # the variants need no base that can be built
 
     def identity(changes: Mapping[str, Any]) -> str | None:
         try:
@@ -122,7 +125,10 @@ def _where_it_has(stage: str, base: Variant, plan: AnyPlan) -> str:
     if not isinstance(base.architecture, Architecture):
         return ""
     for side in SIDES:
-        larger = plan_architecture(base.architecture, plan.num_classes, (side + 2, side + 2))
+        try:
+            larger = plan_architecture(base.architecture, plan.num_classes, (side + 2, side + 2))
+        except SpecError:
+            continue  # too small for this network
         if any(block.stage == stage for block in larger.blocks):
             return f" (a longer side over {side} has one)"
     return ""

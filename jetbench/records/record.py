@@ -392,6 +392,18 @@ class Record(Spec):
             return self.dataset.size
         return self.measured.input_size
 
+    def seconds_of(self, phase: Literal["train", "profile"]) -> float | None:
+        """Seconds that the job of a phase took; those of the training itself for a record from before these were kept.
+
+        None if they are unknown, as for a training that was ended early.
+        """
+        if phase == "profile":
+            return self.job_seconds.get("profile") if self.profile is not None else None
+        training = self.training
+        if training is None or training.stopped:
+            return None
+        return self.job_seconds.get("train", sum(training.phase_seconds.values()) or training.seconds)
+
     @property
     def seed(self) -> int | None:
         """The seed of its training; None for a profile alone."""

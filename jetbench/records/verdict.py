@@ -60,6 +60,11 @@ def judge(profile: Profile) -> Verdict:
     return Verdict(LEVELS[worst], tuple(text for _, text in ordered))
 
 
+def was_busy(profile: Profile) -> bool:
+    """True if other programs used the machine while a profile was measured, by more than is harmless."""
+    return any((watch.foreign_load or 0.0) > MAX_FOREIGN_LOAD for watch in profile.watches)
+
+
 def _reasons(profile: Profile) -> Iterator[_Reason]:
     difference = profile.output_difference
     if difference is not None and not difference <= MAX_OUTPUT_DIFFERENCE:

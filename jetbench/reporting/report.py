@@ -1,6 +1,5 @@
 """The report of a sweep: writes its tables and plots to the folder, and prints the table and the paths."""
 
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,7 +9,7 @@ from rich.table import Table as RichTable
 
 from jetbench.files import write_whole
 from jetbench.records.record import Record
-from jetbench.records.verdict import judge
+from jetbench.records.verdict import judge, was_busy
 from jetbench.reporting.pictures.plots import AT_THE_END, write_plots
 from jetbench.reporting.questions.in_short import SIGNS, Line, answer_in_short, what_next
 from jetbench.reporting.studies import Study
@@ -110,25 +109,21 @@ def describe_verdicts(records: Sequence[Record]) -> tuple[str, bool]:
 
     The text is empty if all are valid, or if there is no profile.
     """
-    verdicts = [judge(record.profile) for record in records if record.profile is not None]
-    verdicts = [verdict for verdict in verdicts if verdict.level != "not measured"]
-    doubtful = [verdict for verdict in verdicts if verdict.level != "valid"]
+    profiles = [record.profile for record in records if record.profile is not None]
+    verdicts = [(profile, verdict) for profile in profiles if (verdict := judge(profile)).level != "not measured"]
+    doubtful = [(profile, verdict) for profile, verdict in verdicts if verdict.level != "valid"]
     if not doubtful:
         return "", False
-    reasons = Counter(_kind_of(reason) for verdict in doubtful for reason in verdict.reasons[:1])
+    busy = sum(was_busy(profile) for profile, _ in doubtful)
+    reason = "the machine was busy" if 2 * busy >= len(doubtful) else doubtful[0][1].reasons[0]
     valid = len(verdicts) - len(doubtful)
-    levels = ",".join(level for level in ("invalid", "suspect") if any(v.level == level for v in doubtful))
-    verb, reason = "is" if valid == 1 else "are", reasons.most_common(1)[0][0]
+    verb = "is" if valid == 1 else "are"
+    levels = ",".join(level for level in ("invalid", "suspect") if any(v.level == level for _, v in doubtful))
     return (
         f"{valid} of {counted(len(verdicts), 'profile')} {verb} valid: {reason}. The same command with --remeasure "
         f"{levels} profiles {'them' if len(doubtful) == len(verdicts) else 'the others'} again, without training.",
-        all(verdict.level == "invalid" for verdict in verdicts),
+        all(verdict.level == "invalid" for _, verdict in verdicts),
     )
-
-
-def _kind_of(reason: str) -> str:
-    """A reason without its amount, so that equal ones can be counted."""
-    return "the machine was busy" if reason.startswith(("other programs used", "load average")) else reason
 
 
 def print_written(console: Console, folder: Path, paths: Sequence[Path]) -> None:

@@ -239,8 +239,8 @@ def look_at_space(search: Search | str | Path, changes: Mapping[str, Any] | None
     lines = [*space.describe(), look.describe(asked.limits), *space.idle(), _describe_time(asked, source, space)]
     if remark:
         at_best = Ledger(space, board, is_here=False).estimated_latency(load_architecture(asked.base))
-        told = f" The base takes {at_best * 1e3:.2f} ms there at best." if at_best is not None else ""
-        lines.append(f"{remark[:1].upper()}{remark[1:]}{told}")
+        of_base = f" The base takes {at_best * 1e3:.2f} ms there at best." if at_best is not None else ""
+        lines.append(f"{remark[:1].upper()}{remark[1:]}{of_base}")
     return lines
 
 

@@ -1,6 +1,7 @@
 """Spec of a sweep: a base architecture, its variants, the data, and how each variant is trained and profiled."""
 
 import math
+from collections import Counter
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
@@ -16,13 +17,14 @@ Changes = dict[str, Any]
 Values = Annotated[list[Any], BeforeValidator(listed), Field(max_length=MOST_VALUES)]
 
 
-def _told_apart(labels: dict[str, str]) -> dict[str, str]:
+def _distinct(labels: dict[str, str]) -> dict[str, str]:
     """The labels without white space around them; a ValueError if one is blank or two are equal."""
     shown = {key: " ".join(label.split()) for key, label in labels.items()}
+    counts = Counter(shown.values())
     for key, label in shown.items():
         if not label:
             raise ValueError(f"{key}: a label has at least one letter")
-        if list(shown.values()).count(label) > 1:
+        if counts[label] > 1:
             raise ValueError(f"several are called {label!r}; give each a label of its own")
     return shown
 
@@ -66,7 +68,7 @@ class Sweep(Spec):
     """Each variant is trained once with each seed."""
     budgets: tuple[Budget, ...] = ()
     """Each variant is trained once with each budget."""
-    labels: Annotated[dict[Text, Name], AfterValidator(_told_apart), Field(max_length=MOST_VALUES)] = later({})
+    labels: Annotated[dict[Text, Name], AfterValidator(_distinct), Field(max_length=MOST_VALUES)] = later({})
     """What tables and pictures call an axis, a value (`groups=gcd`) or a variant."""
     dataset: DatasetConfig = StreetsConfig()
     training: TrainingConfig = TrainingConfig()

@@ -59,7 +59,7 @@ class Driver:
             trials: the study's Optuna side, if it has one.
             storage_wait_s: seconds to wait for a folder or a storage that cannot be written.
             check_folder: raises an OSError if the folder is no longer the one that was locked.
-            forecast: tells the time left.
+            forecast: estimates the time left.
         """
         self.jobs, self.folder, self.chooser, self.executor = jobs, jobs.folder, chooser, executor
         self.view, self.trials, self._check_folder = SuppressedView(view), trials, check_folder
@@ -67,7 +67,8 @@ class Driver:
         self._forecast = forecast
         self._known: dict[str, Record] = {}
         self._earlier: dict[str, Record] = {}
-        self._first_profile: str | None = None
+        self._early: str | None = None  # the variant that is profiled at once
+        self._knows_profiles = False
         self._busy: dict[str, Task] = {}
         self._to_submit: deque[Task] = deque()
         self._to_write: deque[Record] = deque()
@@ -94,15 +95,11 @@ class Driver:
     def _count(self, record: Record) -> None:
         """Let the forecast know how long the jobs of an earlier record took, and which of them are run again."""
         assert self._forecast
-        training = record.training
-        if training is not None and not training.stopped:
-            usual = sum(training.phase_seconds.values()) or training.seconds
-            self._forecast.took(record.key, "train", record.job_seconds.get("train", usual))
+        if record.training is not None and not record.training.stopped:
+            self._forecast.took(record.key, "train", record.seconds_of("train"))
         if record.profile is not None:
-            seconds = record.job_seconds.get("profile")
-            self._forecast.took(record.key, "profile", seconds)
-            if seconds is not None:
-                self._first_profile = ""  # how long one takes is known, so none is made early
+            self._forecast.took(record.key, "profile", record.seconds_of("profile"))
+            self._knows_profiles = self._knows_profiles or record.seconds_of("profile") is not None
         if record.key in self._known:
             self._forecast.drop(record.key)
         elif record.key in self._earlier:
@@ -188,7 +185,6 @@ class Driver:
             self.chooser.learn(record)
             if self._forecast is not None:
                 self._forecast.drop(record.key)
-                self._told = (-TELL_EVERY_S, None)
             self.view.land(record, len(self.landed), self._left(self.executor.running()))
 
     def _try_folder(self) -> None:
@@ -262,7 +258,7 @@ class Driver:
 
     def _may_wait(self, task: Task) -> bool:
         """True for a profile that may be made later, with others. The first shows a row early."""
-        return task.phase == "profile" and self.chooser.may_wait and task.key != self._first_profile
+        return task.phase == "profile" and self.chooser.may_wait and task.key != self._early
 
     def _advance(self, task: Task) -> None:
         """Move a variant to its next phase, or record it. Results that an earlier driver left are adopted."""
@@ -279,8 +275,8 @@ class Driver:
                     return
             if not self._adopt(task, phase):
                 task.phase = phase
-                if phase == "profile" and self._first_profile is None:
-                    self._first_profile = task.key
+                if phase == "profile" and self._early is None and not self._knows_profiles:
+                    self._early = task.key
                 self._to_submit.append(task)
                 return
 

@@ -42,7 +42,7 @@ class Work:
 
 
 class Forecaster(Protocol):
-    """Tells the time left of a study from the seconds of its finished jobs."""
+    """Estimates the time left of a study from the seconds of its finished jobs."""
 
     def took(self, key: str, phase: Phase, seconds: float | None) -> None:
         """A job has finished after so many seconds; None if that is not known."""
@@ -54,7 +54,7 @@ class Forecaster(Protocol):
         """A finished phase of a variant is run again."""
 
     def left(self, running: Sequence[Progress]) -> float | None:
-        """Seconds until all has finished; None while that cannot be told."""
+        """Seconds until all has finished; None while that is unknown."""
 
 
 class Forecast:
@@ -112,7 +112,7 @@ class Forecast:
         self._done[phase].discard(key)
 
     def left(self, running: Sequence[Progress]) -> float | None:
-        """Seconds until all variants have finished; None while that cannot be told."""
+        """Seconds until all variants have finished; None while that is unknown."""
         under_way = {(job.job.key, job.job.phase): job for job in running if job.has_begun}
         totals: dict[Phase, float] = {"train": 0.0, "profile": 0.0}
         for phase in self._phases:

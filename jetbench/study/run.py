@@ -129,20 +129,19 @@ class SweepRun:
             if (place := places.get(identity)) is None or record.training is None or record.training.stopped:
                 continue
             finished += 1
-            usual = sum(record.training.phase_seconds.values()) or record.training.seconds
-            forecast.took(place, "train", record.job_seconds.get("train", usual))
-            forecast.took(place, "profile", record.job_seconds.get("profile"))
+            forecast.took(place, "train", record.seconds_of("train"))
+            forecast.took(place, "profile", record.seconds_of("profile"))
             forecast.drop(place)
         left = forecast.left([])
         if left is not None:
             return f"It will take {roughly(left)}, by the seconds of {counted(finished, 'finished row')}."
         if self.device == "cuda":
-            return "How long it takes on a GPU is told when the first variant has finished."
+            return "How long it takes on a GPU is known when the first variant has finished."
         forecast.guess(self.asked.profiling)
         guess = roughly(forecast.left([]) or 0.0)
         return (
             f"It will take {guess} at the pace of {USUAL_MACHINE}; yours may be three times as fast or as slow. The "
-            "true time is told when the first variant has finished."
+            "true time is known when the first variant has finished."
         )
 
     def tally(self) -> str:

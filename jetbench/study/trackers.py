@@ -12,6 +12,7 @@ from jetbench.errors import SpecError
 from jetbench.execution.executor import Progress
 from jetbench.network.variants import describe_changes
 from jetbench.records.record import Record
+from jetbench.records.verdict import judge
 from jetbench.study.chooser import View
 
 
@@ -139,8 +140,9 @@ def _numbers(record: Record) -> Iterator[tuple[str, int, float]]:
     if profile is not None:
         yield "cost/parameters", 0, float(profile.parameters)
         yield "cost/MACs", 0, float(profile.macs)
-        if profile.model_latency is not None:
-            yield "cost/latency_ms", 0, 1e3 * profile.model_latency.median_s
+        latency = profile.model_latency
+        if latency is not None and judge(profile).level != "invalid":
+            yield "cost/latency_ms_per_image", 0, 1e3 * latency.median_s / latency.batch_size
         if profile.peak_memory_bytes is not None:
             yield "cost/peak_memory_MiB", 0, profile.peak_memory_bytes / 2**20
 

@@ -1,3 +1,4 @@
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -5,6 +6,7 @@ import pytest
 from jetbench.network.idle import describe_idle
 from jetbench.network.variants import expand_sweep
 from jetbench.spec.base import parse_spec
+from jetbench.spec.catalog import find
 from jetbench.spec.sweep import Sweep
 
 SMALL, LARGE = (96, 128), (96, 288)
@@ -55,3 +57,12 @@ def test_a_label_of_nothing_is_named() -> None:
     assert told(grid, labels={"groups=gdc": "typo"}) == [
         "labels: 'groups=gdc' names no axis, value or variant of this sweep."
     ]
+
+
+def test_a_base_or_a_smaller_size_that_cannot_be_built_ends_nothing(tmp_path: Path) -> None:
+    own = tmp_path / "coarse.yaml"
+    own.write_text(f"{find('architecture', 'jetseg-nano').read_text()}smallest_map: 64\n")
+    grid = [{"grid": {"stages.s1.attention": ["none", "eca"]}}]
+    assert told(grid, (300, 400), base=str(own)) == ["stages.s1.attention changes nothing: S1 has no block at 300x400."]
+    released = [{"cases": {"paper": {"base": "jetseg-nano"}}}]
+    assert told(released, base="jetseg-nano-released", include_base=False) == []

@@ -26,7 +26,7 @@ def test_tensorboard_has_the_curves_and_costs_of_each_row(tmp_path: Path) -> Non
     assert [(each.step, each.value) for each in events.Scalars("loss")] == [(5, 2.0), (10, 1.0)]
     scores = [(each.step, round(each.value, 4)) for each in events.Scalars("val/mIoU_percent")]
     assert scores == [(5, 50.0), (10, 50.0)]
-    assert np.isclose(events.Scalars("cost/latency_ms")[0].value, 10.0)
+    assert np.isclose(events.Scalars("cost/latency_ms_per_image")[0].value, 10.0)
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of mlflow with a new SQLAlchemy

@@ -105,8 +105,8 @@ def make_panel(
     letters = 62 * look.columns
     heading = fill(title, letters, look.width_in, TITLE_POINTS, "bold")
     figure.suptitle(heading, x=0.01, ha="left", fontsize=TITLE_POINTS, color=INK, fontweight="bold")
-    told = [each for each in (key, *(notes if look.notes else ())) if each]
-    below = "\n".join(fill(each, 84 * look.columns, look.width_in, NOTE_POINTS) for each in told)
+    lines = [each for each in (key, *(notes if look.notes else ())) if each]
+    below = "\n".join(fill(each, 84 * look.columns, look.width_in, NOTE_POINTS) for each in lines)
     figure.supxlabel(below, x=0.01, ha="left", fontsize=NOTE_POINTS, color=MUTED)
     return figure, axis
 

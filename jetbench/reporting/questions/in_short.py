@@ -32,7 +32,7 @@ class Line:
 
 @dataclass(frozen=True)
 class _Best:
-    """The best row of a column; how many others are not significantly worse; False if that cannot be told."""
+    """The best row of a column, how many others are not significantly worse, and True if that is known."""
 
     row: Row
     ties: int
@@ -144,21 +144,21 @@ def what_next(study: Study, rows: Sequence[Row], lines: Sequence[Line]) -> tuple
     pick = next((row for row in rows if picks and row.name == picks[-1]), None)
     if pick is not None:
         key = pick.records[0].key
-        found = sorted((study.folder / "weights").glob(f"*-{key}.safetensors")) if key.isalnum() else []
-        more = [f"jetbench profile {shlex.quote(str(path))}" for path in found[:1]]
+        weights = sorted((study.folder / "weights").glob(f"*-{key}.safetensors")) if key.isalnum() else []
+        more = [f"jetbench profile {shlex.quote(str(path))}" for path in weights[:1]]
     return ("; ".join(commands), *more)
 
 
 def _best_lines(it: _Rows, cheapest: _Best | None, accurate: _Best | None) -> list[Line]:
     compromise = it.compromise()
-    found = [
+    picks = [
         ("fastest" if it.cost.name == "latency" else "fewest MACs", cheapest, it.cost, it.gain),
         ("most accurate", accurate, it.gain, it.cost),
         (COMPROMISE, _Best(compromise, 0, True) if compromise else None, it.gain, it.cost),
     ]
     lines: list[Line] = []
     roles: dict[str, str] = {}
-    for role, best, first, second in found:
+    for role, best, first, second in picks:
         if best is None:
             continue
         row, known = best.row, roles.get(best.row.records[0].key)
@@ -196,11 +196,16 @@ def _left_out(rows: Sequence[Row], others: int) -> list[Line]:
     parts += [f"{units.counted(suspect, 'row')} with a suspect profile"] if suspect else []
     parts += [f"{units.counted(others, 'row')} measured in another way, left out"] if others else []
     text = "; ".join(parts) + "; the notes say why" if parts else ""
-    constant = max((r.dataset.constant_miou["val"] for row in rows for r in row.records if r.dataset), default=0.0)
     trained = [row for row in rows if row.trainings]
-    weak = sum(max(training.best.counts.miou for training in row.trainings) <= constant for row in trained)
+    weak = [constant for row in trained if (constant := _beaten_by_a_constant(row)) is not None]
     if weak:
-        verb = "scores" if weak == 1 else "score"
-        learnt = f"{weak} of {units.counted(len(trained), 'row')} {verb} no more than a constant prediction "
-        text = f"{learnt}({100 * constant:.1f} %): train longer{'; ' if text else ''}{text}"
+        verb = "scores" if len(weak) == 1 else "score"
+        learnt = f"{len(weak)} of {units.counted(len(trained), 'row')} {verb} no more than a constant prediction "
+        text = f"{learnt}({100 * max(weak):.1f} %): train longer{'; ' if text else ''}{text}"
     return [Line("in doubt", text)] if text else []
+
+
+def _beaten_by_a_constant(row: Row) -> float | None:
+    """The val mIoU of the best constant prediction on a row's data, if no training of the row scores more."""
+    (constant,) = {record.data.constant_miou["val"] for record in row.records}
+    return constant if max(training.best.counts.miou for training in row.trainings) <= constant else None

@@ -4,6 +4,7 @@ import csv
 import io
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from jetbench.reporting.sheets.figures import (
     describe_watches,
     list_figures,
 )
-from jetbench.reporting.tables.columns import BY_NAME, numbers, words
+from jetbench.reporting.tables.columns import BY_NAME, find_columns, numbers, words
 from jetbench.reporting.tables.csv import no_formula
 from jetbench.reporting.tables.footnotes import Notes
 from jetbench.reporting.tables.html import to_html
@@ -32,8 +33,9 @@ from jetbench.reporting.tables.latex import to_latex
 from jetbench.reporting.tables.markdown import to_markdown
 from jetbench.reporting.tables.protocol import describe_machine
 from jetbench.reporting.tables.published import mark_of
-from jetbench.reporting.tables.table import Cell, Section, Table, TableRow
-from jetbench.reporting.tables.terminal import to_terminal
+from jetbench.reporting.tables.rows import rows_of
+from jetbench.reporting.tables.table import Cell, Section, Table, TableRow, build_table, sort_rows
+from jetbench.reporting.tables.terminal import show_on_terminal, to_terminal
 from jetbench.reporting.terminal import print_notes, print_whole
 from jetbench.spec.device import Device
 
@@ -201,6 +203,37 @@ def describe_profile(record: Record, device: Device) -> dict[str, Any]:
         },
         "verdict": {"level": verdict.level, "reasons": verdict.reasons},
     }
+
+
+def print_estimates(console: Console, records: Sequence[Record], device: Device, written: Sequence[Path] = ()) -> None:
+    """Print many networks in one setting as one table: by latency where it was measured, else by its estimate.
+
+    Args:
+        console: where to print.
+        records: a profile of each network, all in one setting.
+        device: what they were profiled for.
+        written: the files that hold all of it.
+    """
+    rows, first = rows_of(records), records[0]
+    is_timed = any(record.measured.model_latency for record in records)
+    columns = find_columns(("parameters-m", "macs", "latency", "fps", "memory", "estimate", "verdict"))
+    title = (
+        f"{device.name}: {device.title}; {format_size(first.input_size)}, {first.num_classes} classes, "
+        f"{first.profiling_config.describe()}"
+    )
+    rows = sort_rows(rows, BY_NAME["latency" if is_timed else "estimate"])
+    table = build_table(rows, columns, title, mixed=True, show_invalid=True).condensed().without_constants()
+    if any(record.measured.estimate for record in records):
+        note = (
+            f"Latency at best: a roofline from the data sheet of {device.name}, with the peaks of its highest power "
+            "mode; nothing is fused. How much slower a network is was not measured."
+        )
+        notes = replace(table.notes, essential=(note, *table.notes.essential), brief=(note, *table.notes.brief))
+        table = replace(table, notes=notes)
+    sheet = next((path.name for path in written if path.suffix == ".md"), "--json")
+    show_on_terminal(console, table, hint=f"{sheet} has")
+    if written:
+        console.print(f"[dim]{', '.join(map(str, written))}[/]", highlight=False, soft_wrap=True)
 
 
 def write_profiles(folder: Path, records: Sequence[Record], device: Device) -> list[Path]:

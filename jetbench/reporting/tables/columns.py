@@ -115,7 +115,8 @@ class Column:
         read: returns the value of a row.
         unit: the unit in which the number is shown.
         text: returns the words of a row, in place of a value.
-        better: the better direction; None if the column is not ranked.
+        better: the better direction; None if there is none.
+        is_ranked: False if the best is not marked, although there is a better direction.
         short: the heading for narrow tables.
         axis: the label of a picture's axis, without the unit.
         axis_unit: the unit of a picture's axis; that of the table by default.
@@ -132,6 +133,7 @@ class Column:
     unit: Unit = units.COUNT
     text: Callable[[Row], str] | None = None
     better: Literal["low", "high"] | None = None
+    is_ranked: bool = True
     short: str = ""
     axis: str = ""
     axis_unit: Unit | None = None
@@ -505,6 +507,8 @@ COLUMNS: tuple[Column, ...] = (
         read=_change_of("val"),
         unit=units.CHANGE,
         text=lambda row: _change_cell(row, "val-change"),
+        better="high",
+        is_ranked=False,
         short="vs base",
         holds_numbers=True,
     ),
@@ -528,6 +532,8 @@ COLUMNS: tuple[Column, ...] = (
         read=_change_of("latency"),
         unit=units.CHANGE,
         text=lambda row: _change_cell(row, "latency-change", " %"),
+        better="low",
+        is_ranked=False,
         short="vs base",
         holds_numbers=True,
     ),

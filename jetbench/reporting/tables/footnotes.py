@@ -19,7 +19,7 @@ from jetbench.reporting.tables.published import (
 )
 from jetbench.reporting.tables.rows import Row
 
-MOST_FAILURES = 2  # that a terminal tells
+MOST_FAILURES = 2  # that a terminal lists
 NoteLevel = Literal["none", "short", "full"]
 NOTE_LEVELS: tuple[NoteLevel, ...] = ("none", "short", "full")
 

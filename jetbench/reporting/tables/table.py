@@ -60,13 +60,14 @@ class Cell:
 class TableRow:
     """A row's name and cells; `is_on_front` if it is Pareto-optimal in accuracy and latency.
 
-    `paper` is where the network was published.
+    `paper` is where the network was published. `is_suspect` is True if its profile is.
     """
 
     name: str
     cells: tuple[Cell, ...]
     is_on_front: bool = False
     paper: Paper | None = None
+    is_suspect: bool = False
 
 
 @dataclass(frozen=True)
@@ -140,7 +141,7 @@ class Table:
         return replace(self, columns=tuple(columns), notes=notes)._with_columns(shown)
 
     def without_constants(self) -> "Table":
-        """The same table without columns of words that are equal in all of several rows; a note says them."""
+        """The same table without columns of words that are equal in all of several rows; a note lists them."""
         equal = [
             n
             for n, column in enumerate(self.columns)
@@ -148,8 +149,8 @@ class Table:
         ]
         if not equal:
             return self
-        told = "; ".join(f"{self.columns[n].heading} {self.rows[0].cells[n].text}" for n in equal)
-        notes = replace(self.notes, essential=(f"All rows: {told}.", *self.notes.essential))
+        constants = "; ".join(f"{self.columns[n].heading} {self.rows[0].cells[n].text}" for n in equal)
+        notes = replace(self.notes, essential=(f"All rows: {constants}.", *self.notes.essential))
         return replace(self, notes=notes)._with_columns([n for n in range(len(self.columns)) if n not in equal])
 
     def _are_equal(self, first: int, second: int) -> bool:
@@ -215,7 +216,7 @@ def build_table(
         sections = sections or [Section("", plain)]
     bases = len({id(row.base) for row in shown if row.base is not None})
     marks = _describe_marks(sections, columns, problems, len({row.study for row in shown if row.profiles}), bases)
-    brief = (*warning, *_marks_in_brief(sections), *notes.brief)
+    brief = (*warning, *_marks_in_brief(sections, columns), *notes.brief)
     notes = Notes((*warning, *marks, *notes.essential), notes.details, brief)
     cited = sources(rows) if any(column.kind == "reported" for column in columns) else []
     return Table(title, tuple(columns), tuple(sections), notes, tuple(cited))
@@ -229,7 +230,7 @@ def sort_rows(rows: Sequence[Row], column: Column) -> list[Row]:
     """
     if column.text is not None and not column.holds_numbers:
         return sorted(rows, key=lambda row: (column.cell(row) == units.MISSING, column.cell(row)))
-    sign = -1 if column.better == "high" or column.name == "val-change" else 1
+    sign = -1 if column.better == "high" else 1
     values = {id(row): column.value(row) for row in rows}
     if all(value is None for value in values.values()):
         raise SpecError(f"--sort {column.name}: no row has a value")
@@ -251,7 +252,7 @@ def _section(label: str, rows: Sequence[Row], columns: Sequence[Column], problem
     rankings: list[Ranking] = []
     for column in columns:
         ranking = Ranking((None,) * len(rows))
-        if column.better:
+        if column.better and column.is_ranked:
             ranking = rank([rankable(row, column) for row in rows], column.better)
         if ranking.problem:
             problems[column.heading] = ranking.problem
@@ -269,6 +270,7 @@ def _section(label: str, rows: Sequence[Row], columns: Sequence[Column], problem
                 ),
                 number in best,
                 _paper_of(row),
+                row.level == "suspect",
             )
             for number, row in enumerate(rows)
         ),
@@ -298,16 +300,18 @@ def front(rows: Sequence[Row]) -> set[int]:
     return {points[at][0] for at in front_of_significant([values for _, values in points])}
 
 
-def _marks_in_brief(sections: Sequence[Section]) -> list[str]:
+def _marks_in_brief(sections: Sequence[Section], columns: Sequence[Column]) -> list[str]:
     """The signs that a table has, in one line for a terminal."""
     rows = [row for section in sections for row in section.rows]
-    texts = [cell.marked for row in rows for cell in row.cells]
+    changes = [row.cells[at].text for row in rows for at, column in enumerate(columns) if column.name in CHANGES]
+    has_ties = any(cell.mark is not None and cell.mark.is_tie for row in rows for cell in row.cells)
+    has_ties = has_ties or any(text.endswith(SIGN_OF_CHANGE["not significant"]) for text in changes)
     weights = {cell.weight for row in rows for cell in row.cells}
     parts = ["Bold: best"] * ("bold" in weights) + ["underlined: second"] * ("underlined" in weights)
-    parts += [f"{TIE}: not significantly different (95 %)"] * any(text.endswith(f" {TIE}") for text in texts)
-    parts += ["?: undecided, from one training"] * any(text.endswith(SIGN_OF_CHANGE["undecided"]) for text in texts)
+    parts += [f"{TIE}: not significantly different (95 %)"] * has_ties
+    parts += ["?: undecided, from one training"] * any(text.endswith(SIGN_OF_CHANGE["undecided"]) for text in changes)
     parts += ["bold name: Pareto-optimal in latency and val mIoU"] * any(row.is_on_front for row in rows)
-    parts += ["(?): suspect profile"] * any("(?)" in row.name for row in rows)
+    parts += ["(?): suspect profile"] * any(row.is_suspect for row in rows)
     return [f"{'; '.join(parts)}."] if parts else []
 
 
@@ -334,7 +338,7 @@ def _describe_marks(
         line += f"; {TIE}: not significant (95 %)" if SIGN_OF_CHANGE["not significant"] in signs else ""
         line += "; ?: undecided, because a row was trained once" if SIGN_OF_CHANGE["undecided"] in signs else ""
         lines.append(line + ".")
-    if any("(?)" in row.name for row in rows):
+    if any(row.is_suspect for row in rows):
         lines.append("(?): the profile of the row is suspect, for the reason given below.")
     if profiled_studies and any(column.name in ("latency", "fps", "fps-e2e") for column in columns):
         line = (

@@ -47,15 +47,15 @@ def show_on_terminal(
         for section in table.sections
         if section.label and heading_of(table, section) != section.label
     ]
-    where = f"; {folder / 'table.md'} has them" if folder is not None else ""
-    lines = [f"Left out at {console.width} columns: {', '.join(left_out)}{where}."] if left_out else []
+    page = f"{folder / 'table.md'} has them" if folder is not None else ""
+    lines = [f"Left out at {console.width} columns: {', '.join(left_out)}{page and f'; {page}'}."] if left_out else []
     brief = table.notes.brief or table.notes.essential
     if notes == "full" or (len(brief) <= MOST_NOTES and set(table.notes.all) <= set(brief)):
         lines += table.notes.all
     else:
         lines += [
             *brief[: MOST_NOTES - len(lines)],
-            f"{hint} all {len(table.notes.all)} notes{where.replace(';', ',')}.",
+            f"{hint} all {len(table.notes.all)} notes{page and f', {page}'}.",
         ]
     if notes != "none":
         print_notes(console, [*groups, *explain_signs(shown, is_plain), *lines])
@@ -85,7 +85,7 @@ def to_terminal(table: Table, is_plain: bool = False) -> RichTable:
     If `is_plain`, as in a pipe, signs replace bold and underlined.
     """
     shown = RichTable(title=f"\n[bold]{escape_markup(table.title)}", title_justify="left", box=None, pad_edge=False)
-    shown.add_column(table.heading, overflow="fold", min_width=16)
+    shown.add_column(table.heading, overflow="fold", min_width=LEAST_NAME)
     for column in table.columns:
         kind = {"counted": "counted", "measured": "measured", "estimated": "ESTIMATE", "reported": "reported"}
         under = f"\n[dim]{kind[column.kind]}[/]" if column.kind in kind else ""

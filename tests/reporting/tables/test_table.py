@@ -345,6 +345,14 @@ def latex(records: list[Record], title: str = "title", names: tuple[str, ...] = 
     return to_latex(build_table(rows_of(records), find_columns(names), title, True).without(CHANGES).condensed())
 
 
+def compile_latex(folder: Path) -> str:
+    """What pdflatex prints about the paper.tex of a folder, which compiles."""
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "paper.tex"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, encoding="latin-1")
+    assert done.returncode == 0, done.stdout[-2000:]
+    return done.stdout
+
+
 NASTY = 'a_b & 50% $x$ #1 {c} ~d ^e \\f <g> |h| "i" \N{EM DASH} \N{GREEK SMALL LETTER TAU} \N{SNOWMAN}'
 
 
@@ -378,14 +386,7 @@ def test_latex_compiles_and_is_as_wide_as_it_says(names: tuple[str, ...], tmp_pa
         f"\\sbox{{\\measured}}{{\\{size[1]}\\setlength{{\\tabcolsep}}{{3pt}}{body[1]}}}\n"
         "\\typeout{WIDTH \\the\\wd\\measured}\n\\end{document}\n"
     )
-    ran = subprocess.run(
-        ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "paper.tex"],
-        cwd=tmp_path,
-        capture_output=True,
-        encoding="latin-1",
-    )
-    assert ran.returncode == 0, ran.stdout[-2000:]
-    width = re.search(r"WIDTH ([\d.]+)pt", ran.stdout)
+    width = re.search(r"WIDTH ([\d.]+)pt", compile_latex(tmp_path))
     assert width
     assert 0.8 * float(told[1]) <= float(width[1]) <= 1.02 * float(told[1])
 
@@ -411,16 +412,10 @@ def test_a_table_for_a_paper_compiles_without_an_overfull_box(layout: str, level
     assert ("\\parbox" in text) == (level != "none")
     (tmp_path / "table.tex").write_text(text)
     (tmp_path / "paper.tex").write_text(PREAMBLE + "\\input{table.tex}\\end{document}\n")
-    for _ in range(2):  # the second run knows the label
-        ran = subprocess.run(
-            ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "paper.tex"],
-            cwd=tmp_path,
-            capture_output=True,
-            encoding="latin-1",
-        )
-        assert ran.returncode == 0, ran.stdout[-2000:]
-    assert "Overfull" not in ran.stdout
-    assert "Reference `tab:x'" not in ran.stdout
+    compile_latex(tmp_path)
+    printed = compile_latex(tmp_path)  # the second run knows the label
+    assert "Overfull" not in printed
+    assert "Reference `tab:x'" not in printed
 
 
 def test_headings_for_papers_have_their_unit_and_constant_words_become_a_note() -> None:
@@ -590,6 +585,23 @@ def test_rows_are_sorted_by_a_column_the_best_first() -> None:
     rows = rows_of(different(record("slow", 0.6, 0.02), record("fast", 0.5, 0.01), failed("neither")))
     names = [[row.name for row in sort_rows(rows, find_columns([name])[0])] for name in ("latency", "val")]
     assert names == [["fast", "slow", "neither"], ["slow", "fast", "neither"]]
+    based = rows_of(
+        [
+            record("base", 0.5, 0.02),
+            *(
+                record(n, m, s, changes={"groups": n}, fingerprint=n)
+                for n, m, s in (("a", 0.4, 0.01), ("b", 0.6, 0.03))
+            ),
+        ]
+    )
+    for name, order in (("val-change", ["b", "a", "base"]), ("latency-change", ["a", "b", "base"])):
+        assert [row.name for row in sort_rows(based, find_columns([name])[0])] == order
+
+
+def test_the_legend_explains_only_signs_that_the_table_has() -> None:
+    made = different(record("why (?)", 0.5, 0.01), record("x =", 0.6, 0.05))
+    brief = build_table(rows_of(made), find_columns(("input", "latency")), "title").notes.brief
+    assert not any("(?)" in note or "not significantly" in note for note in brief)
 
 
 @pytest.mark.parametrize("width", [60, 80, 100, 200])
