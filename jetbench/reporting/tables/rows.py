@@ -78,15 +78,18 @@ class Row:
     @property
     def label(self) -> str:
         """The name, marked if the network is approximate, quoted, failed, ended early or its profile is in doubt."""
-        quoted = " (quoted)" if isinstance(self.architecture, Baseline) and not self.records else ""
-        state = f" ({self._state})" if self._state else ""
-        doubt = {"suspect": " (?)", "invalid": " (INVALID)"}.get(self.level, "")
-        return self.name + (quoted or mark_of(self.architecture)) + state + doubt
+        return self._marked("")
 
     @property
     def listed(self) -> str:
         """The label in a table, which also marks the base."""
-        return f"{self.label} (base)" if self.is_base else self.label
+        return self._marked(" (base)" if self.is_base else "")
+
+    def _marked(self, base: str) -> str:
+        quoted = " (quoted)" if isinstance(self.architecture, Baseline) and not self.records else ""
+        state = f" ({self._state})" if self._state else ""
+        doubt = {"suspect": " (?)", "invalid": " (INVALID)"}.get(self.level, "")
+        return self.name + (quoted or mark_of(self.architecture)) + base + state + doubt
 
     def without_invalid(self) -> "Row":
         """The same row without its invalid profiles; trainings and counts stay."""

@@ -624,6 +624,15 @@ def test_a_terminal_gets_the_columns_that_fit_and_no_broken_row(width: int) -> N
     assert any("Left out at" in line for line in said) == (width < 200)
 
 
+@pytest.mark.parametrize(("swapped", "mark"), [(0, ""), (10, " (?)"), (10**6, " (INVALID)")])
+def test_the_mark_of_a_doubtful_profile_stands_behind_that_of_the_base(swapped: int, mark: str) -> None:
+    watch = {"before": {"at_s": 0.0, "swapped_pages": 0}, "after": {"at_s": 1.0, "swapped_pages": swapped}}
+    made = record("base", profile=profile(0.01, watches=(Watch.model_validate(watch),)))
+    study = study_of(Path("x"), [made, record("b", changes={"groups": 1}, fingerprint="b")], {"labels": {"base": "us"}})
+    row = study.labelled_rows()[0]
+    assert (row.listed, row.label) == (f"us (base){mark}", f"us{mark}")
+
+
 def test_labels_are_what_tables_call_axes_values_and_variants() -> None:
     labels = {
         "base": "ours",
