@@ -31,7 +31,7 @@ from jetbench.reporting.tables.terminal import to_terminal
 from jetbench.reporting.terminal import print_notes, print_whole
 from jetbench.search.answer import describe_difference
 from jetbench.search.ledger import Ledger
-from jetbench.search.pictures import draw_hypervolumes
+from jetbench.search.pictures import Words, draw_hypervolumes
 from jetbench.search.space import SearchSpace, describe_limits
 from jetbench.search.stopping import curve_of, miou_of
 from jetbench.spec.base import parse_spec, read_yaml
@@ -225,7 +225,9 @@ def main(out: Path, folders: Sequence[Path], again: bool = False) -> None:
     draw_hypervolumes(
         out / "hypervolume",
         volumes,
-        ("Hypervolume of each sampler over the same number of trainings", first.records[0].data.describe(), budget),
+        Words(
+            "Hypervolume of each sampler over the same number of trainings", first.records[0].data.describe(), budget
+        ),
     )
     if again:
         train_again(out / AGAIN, runs)

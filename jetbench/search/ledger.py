@@ -165,7 +165,7 @@ class Ledger:
         if self.board is not None and self.measures and self.search.limits.latency is not None:
             plan = plan or plan_architecture(architecture, self.space.num_classes, self.space.input_size)
             at_best = least_seconds(list_network(plan), self.board)
-        return Quantities.of(self.space.cost(architecture), profile, at_best)
+        return Quantities.of(self.space.cost(architecture), profile, at_best, self.board.name if self.board else "")
 
     def floors(self, architecture: AnyArchitecture, profile: Profile | None, evaluations: int) -> tuple[Floor, ...]:
         """The mIoU that a training must reach to continue (see `floors_of`)."""

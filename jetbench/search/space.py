@@ -52,7 +52,10 @@ def read_search(name: str, changes: Mapping[str, Any] | None = None) -> Search:
 
 @dataclass(frozen=True)
 class Quantities:
-    """Quantities of a network that are known without a training, in SI units; None if not measured."""
+    """Quantities of a network that are known without a training, in SI units; None if not measured.
+
+    `board` is the device that the latency is estimated for.
+    """
 
     parameters: float
     macs: float
@@ -60,9 +63,12 @@ class Quantities:
     estimated_latency: float | None = None
     latency: float | None = None
     energy: float | None = None
+    board: str = ""
 
     @staticmethod
-    def of(cost: QuickCost, profile: Profile | None, estimated_latency: float | None = None) -> "Quantities":
+    def of(
+        cost: QuickCost, profile: Profile | None, estimated_latency: float | None = None, board: str = ""
+    ) -> "Quantities":
         """Quantities from closed-form counts, a latency estimate by the device's data sheet, and a profile."""
         model = profile.model_latency if profile else None
         return Quantities(
@@ -72,6 +78,7 @@ class Quantities:
             estimated_latency=estimated_latency,
             latency=model.median_s / model.batch_size if model else None,
             energy=profile.energy_j_per_image if profile else None,
+            board=board,
         )
 
     def get(self, name: Objective) -> float | None:
@@ -109,7 +116,8 @@ def excesses(limits: Limits, known: Quantities) -> Iterator[tuple[str, float, st
             if value is not None and value > most:
                 excess = value / most - 1
                 amount, limit = describe_quantity(name, value), describe_quantity(name, most)
-                yield what, excess, f"{what}: {amount} is {excess:,.0%} over the limit of {limit}"
+                where = f" on {known.board}" if what in estimates and known.board else ""
+                yield what, excess, f"{what}{where}: {amount} is {excess:,.0%} over the limit of {limit}"
 
 
 def over_limit(limits: Limits, known: Quantities) -> Failure | None:

@@ -102,14 +102,14 @@ def test_what_a_data_sheet_rules_out_is_stopped_before_anything_is_measured(is_h
     )
     failure = proposer.stop(variant, None)
     assert failure
-    assert failure.reason.startswith("estimated latency: ")
+    assert failure.reason.startswith("estimated latency on agx: ")
     assert f"is {(least if is_here else told.seconds) / 1e-8 - 1:,.0%} over the limit" in failure.reason
     found = drive(proposer_of(space, board=board, is_here=is_here))
     assert len(found) == MOST_OVER
     proposer = proposer_of(space, found, board, is_here)
     assert proposer.ask() is None
     assert proposer.ended_by
-    assert "estimated latency: " in proposer.ended_by
+    assert "estimated latency on agx: " in proposer.ended_by
     assert proposer.ledger.over == {"estimated latency": MOST_OVER}
 
 

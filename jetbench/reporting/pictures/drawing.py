@@ -35,6 +35,7 @@ STYLE: dict[Any, Any] = {
     "axes.linewidth": 0.6,
     "xtick.major.width": 0.6,
     "ytick.major.width": 0.6,
+    "text.hinting": "no_hinting",  # a text has the same share of the width at any resolution
     "svg.fonttype": "none",
     "svg.hashsalt": "jetbench",
     "pdf.fonttype": 42,
@@ -316,10 +317,12 @@ def _write(axis: Axes, label: Label, offset: tuple[float, float], has_line: bool
 
 
 def name_ends(figure: Figure, axis: Axes, labels: Sequence[Label]) -> None:
-    """Write names to the right of the ends of lines, stacked where they would overlap, each with a line."""
+    """Write names to the right of the plot, one for the end of each line, stacked where they would overlap.
+
+    The plot becomes narrower by the longest name; a name wider than 45 % of the figure is shortened in its middle.
+    """
     figure.canvas.draw()
     step = 1.2 * LABEL_POINTS * figure.dpi / 72
-    right = max((axis.transData.transform((label.x, label.y))[0] for label in labels), default=0.0)
     ordered = sorted(labels, key=lambda label: label.y)
     heights = [float(axis.transData.transform((label.x, label.y))[1]) for label in ordered]
     for number in range(1, len(heights)):
@@ -329,14 +332,15 @@ def name_ends(figure: Figure, axis: Axes, labels: Sequence[Label]) -> None:
     for number in reversed(range(len(heights))):
         heights[number] = min(heights[number], top - step * (len(heights) - 1 - number))
     for label, height in zip(ordered, heights, strict=True):
-        x, y = axis.transData.inverted().transform((right + 14 * figure.dpi / 72, height))
         axis.annotate(
-            label.text,
+            shorten(label.text, 0.45 * 72 * figure.get_figwidth(), LABEL_POINTS),
             (label.x, label.y),
-            xytext=(x, y),
+            xytext=(1.04, axis.transData.inverted().transform((0.0, height))[1]),
+            textcoords=axis.get_yaxis_transform(),
             fontsize=LABEL_POINTS,
             color=label.colour,
             va="center",
+            annotation_clip=False,
             arrowprops={
                 **{"arrowstyle": "-", "color": label.colour, "linewidth": 0.4, "shrinkA": 0, "shrinkB": 1},
                 "relpos": (0.0, 0.5),
@@ -344,15 +348,13 @@ def name_ends(figure: Figure, axis: Axes, labels: Sequence[Label]) -> None:
         )
 
 
-def make_figure(title: str, data: str, where: str) -> tuple[Figure, Axes, Axes]:
-    """A figure with a plot on the left and an empty axis for the key on the right."""
-    figure, (axis, key) = plt.subplots(1, 2, figsize=(9.6, 5.0), width_ratios=(2.1, 1), layout="constrained")
-    style_axis(axis)
-    axis.set_title(textwrap.fill(data, 84), loc="left", fontsize=7.5, color=MUTED)
-    heading = fill(title, 92, 9.6, 11, "bold")
-    figure.suptitle(heading, x=0.01, ha="left", fontsize=11, color=INK, fontweight="bold")
-    figure.supxlabel(textwrap.fill(where, 180), fontsize=6.5, color=MUTED)
-    return figure, axis, key
+def shorten(text: str, most_points: float, points: float) -> str:
+    """`text`, or its beginning and its end around `…` so that it is at most `most_points` wide."""
+    kept, shown = len(text), text
+    while kept > 2 and _width(shown, points, "normal") > most_points:
+        kept -= 1
+        shown = text[: kept - kept // 2] + "\N{HORIZONTAL ELLIPSIS}" + text[len(text) - kept // 2 :]
+    return shown
 
 
 def save_figure(

@@ -396,8 +396,7 @@ def _draw_curves(rows: Sequence[Row], title: str, look: Look) -> Figure | None:
     axis.set_xlabel("passes over the training images")
     axis.set_ylabel("validation mIoU (%)")
     axis.set_ylim(bottom=0)
-    first, last = axis.get_xlim()
-    axis.set_xlim(first, last + 0.45 * (last - first))  # room for the names
+    axis.margins(x=0.03)
     name_ends(figure, axis, labels)
     return figure
 

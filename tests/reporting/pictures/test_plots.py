@@ -14,7 +14,15 @@ from PIL import Image
 
 from jetbench.records.energy import Energy, PowerSample
 from jetbench.records.record import Record
-from jetbench.reporting.pictures.drawing import Label, Look, make_panel, name_ends, name_points, place_labels
+from jetbench.reporting.pictures.drawing import (
+    Label,
+    Look,
+    house_style,
+    make_panel,
+    name_ends,
+    name_points,
+    place_labels,
+)
 from jetbench.reporting.pictures.plots import ENERGY, PICTURES, _draw_curves, _value, write_plots
 from jetbench.reporting.tables.rows import Row, rows_of
 from jetbench.spec.training import TrainingConfig
@@ -231,3 +239,24 @@ def test_names_at_the_ends_of_lines_do_not_meet() -> None:
     gaps = [after - before for before, after in pairwise(heights)]
     plt.close(figure)
     assert min(gaps) == pytest.approx(1.2 * 6.0 * 100 / 72)
+
+
+@pytest.mark.parametrize("dpi", [72, 300])
+@pytest.mark.parametrize("name", ["loss=weighted-cross-entropy", "a" * 120])
+def test_no_text_leaves_the_picture_at_any_resolution(name: str, dpi: int) -> None:
+    with house_style():
+        figure, axis = make_panel("a title of many words " * 4, "a key " * 40)
+        axis.barh([0, 1], [1, 2])
+        axis.set_yticks([0, 1], ["stages.s3.residual_branches", "short"], fontsize=6)
+        name_ends(figure, axis, [Label(2, 1, name)])
+        figure.canvas.draw()
+        figure.set_layout_engine("none")  # as it is saved
+        figure.set_dpi(dpi)
+        figure.canvas.draw()
+        edges = [text.get_window_extent() for text in figure.findobj(Text) if text.get_text()]
+        width = figure.bbox.width
+        plt.close(figure)
+    assert min(box.x0 for box in edges) > -0.002 * width
+    assert max(box.x1 for box in edges) < 1.002 * width
+    shown = axis.texts[0].get_text()
+    assert shown == name or (shown.startswith("aa") and shown.endswith("aa") and "\N{HORIZONTAL ELLIPSIS}" in shown)
