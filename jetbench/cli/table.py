@@ -91,7 +91,7 @@ def table(
         typer.Option(
             "--cite",
             metavar="BIB",
-            help="Cite the baselines, and write their entries to this .bib.",
+            help="Cite the baselines, and add their entries to this .bib, which keeps its own.",
             rich_help_panel=LATEX,
         ),
     ] = None,
@@ -166,8 +166,9 @@ class _Asked:
             raise SpecError(f"--cite {self.cite}: is the file of --out, too; give another name")
         if self.per not in PER:
             raise SpecError(f"--per {self.per}: expected one of {', '.join(PER)}")
-        if self.per in QUESTIONS and (self.sort is not None or self.digits is not None or self.cite is not None):
-            raise SpecError(f"--per {self.per}: has rows of its own; leave out --sort, --digits and --cite")
+        given = {"--sort": self.sort, "--digits": self.digits, "--cite": self.cite}
+        if self.per in QUESTIONS and (extra := [name for name, value in given.items() if value is not None]):
+            raise SpecError(f"--per {self.per}: has rows and numbers of its own; leave out {' and '.join(extra)}")
         if self.per != "network" and (self.each_seed or (self.columns is not None and self.per != "device")):
             raise SpecError(f"--per {self.per}: sets its own columns and rows; leave out --columns and --each-seed")
         _ = self.sorted_by  # an unknown column is refused before anything is read
@@ -248,10 +249,14 @@ def _show_rows(studies: "list[Study]", asked: _Asked) -> None:
     table = _build(rows if by is None else sort_rows(rows, by), title, asked)
     if asked.form == "latex" and asked.columns is None:
         table = table.without(CHANGES).without_constants()
+    try:
+        before = asked.cite.read_text() if asked.cite is not None and asked.cite.is_file() else ""
+    except (OSError, UnicodeDecodeError) as error:
+        raise SpecError(f"--cite {asked.cite}: cannot be read ({error})") from None
     show_table(table, asked.form, asked.out, asked.notes, asked.latex)
     if asked.cite is not None:
         papers = [row.paper for row in table.rows if row.paper is not None]
-        show_text(to_bibtex(papers), asked.cite, option="--cite")
+        show_text(to_bibtex(papers, before), asked.cite, option="--cite")
 
 
 def _read_style(style: str | None, out: Path | None) -> tuple[str, str]:

@@ -159,6 +159,11 @@ def _members(group: VariantGroup) -> Iterator[tuple[str, dict[str, Any]]]:
             yield describe_changes(changes), changes
 
 
+def shorten_key(key: str) -> str:
+    """`branches` of `jetconv.branches`: a dotted key without the prefix that goes without saying."""
+    return next((key.removeprefix(prefix) for prefix in SHORTENED if key.startswith(prefix)), key)
+
+
 def describe_changes(changes: Mapping[str, Any], labels: Mapping[str, str] = MappingProxyType({})) -> str:
     """A short name for a set of changes: `branches=3a 5a, groups=4`; a changed base appears by its name alone.
 
@@ -172,7 +177,7 @@ def describe_changes(changes: Mapping[str, Any], labels: Mapping[str, str] = Map
         if key == "base":
             parts.append(labels.get(text, text))
             continue
-        short = next((key.removeprefix(prefix) for prefix in SHORTENED if key.startswith(prefix)), key)
+        short = shorten_key(key)
         whole = next((labels[name] for name in (f"{key}={text}", f"{short}={text}") if name in labels), None)
         parts.append(whole or f"{labels.get(key, labels.get(short, short))}={text}")
     return ", ".join(parts)

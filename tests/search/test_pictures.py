@@ -16,7 +16,7 @@ def test_a_search_is_drawn_one_column_wide_with_its_key_in_the_png_alone(tmp_pat
     trained = [Trained(f"s-0-{n:03}", 10.0 + n, 20.0 + n) for n in range(5)]
     png, svg = draw_search(tmp_path / "search", trained, [Trained("s-0-009", 9, 3)], trained[2], "MACs", 12.0, WORDS)
     with Image.open(png) as picture:
-        assert picture.width == round(3.5 * 300)
+        assert picture.width == int(252 / 72.27 * 300)
     text = words(svg)
     assert "004" in text
     assert "best validation mIoU (%)" in text

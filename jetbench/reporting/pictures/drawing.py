@@ -51,7 +51,8 @@ def house_style() -> Iterator[None]:
         yield
 
 
-ONE_COLUMN_IN, TWO_COLUMNS_IN = 3.5, 7.16
+POINTS_PER_INCH = 72.27  # of TeX
+ONE_COLUMN_IN, TWO_COLUMNS_IN = 252 / POINTS_PER_INCH, 516 / POINTS_PER_INCH  # IEEE, CVPR
 TITLE_POINTS, LABEL_POINTS, NOTE_POINTS = 7.5, 6.0, 5.5
 FORMATS = ("png", "svg", "pdf")
 DPI = 300
@@ -225,48 +226,81 @@ def place_labels(
 ) -> list[Label]:
     """Write names where they cover no mark, no bar, no other name and no line to one; returns those that do not fit.
 
-    A name is nearer to its own point than to any other, or has a line to it.
+    A name is nearer to its own point than to any other, or has a line to it. A number, which the key explains, is
+    always written: if it fits nowhere, its line may cross others; if there is still no room, it lies on them.
     """
     figure.canvas.draw()
     scale = figure.dpi / 72
     points = [axis.transData.transform(mark) for mark in marks]
     taken = [_around(point, 3.0 * scale) for point in points]
-    lines: list[tuple[Any, Any]] = [
-        (axis.transData.transform(bar[0]), axis.transData.transform(bar[1])) for bar in bars
-    ]
-    frame = axis.get_window_extent()
+    lines: list[Line] = [(axis.transData.transform(bar[0]), axis.transData.transform(bar[1])) for bar in bars]
     left_out = []
     for label in sorted(labels, key=lambda each: (each.order, not each.is_important, each.x)):
         centre = axis.transData.transform((label.x, label.y))
-        weight = "bold" if label.is_important else "normal"
-        width, height = scale * (_width(label.text, LABEL_POINTS, weight) + 1.0), 1.15 * LABEL_POINTS * scale
         others = [point for point in points if abs(point[0] - centre[0]) + abs(point[1] - centre[1]) > scale]
-        for distance, across, up in _spots():
-            x, y = centre[0] + across * distance * scale, centre[1] + up * distance * scale
-            left = x if across > 0 else x - width if across < 0 else x - width / 2
-            box = (left, y - height / 2, left + width, y + height / 2)
-            if not (frame.x0 <= box[0] and box[2] <= frame.x1 and frame.y0 <= box[1] and box[3] <= frame.y1):
-                continue
-            if any(_overlap(box, other) for other in taken) or any(_crosses(line, box) for line in lines):
-                continue
-            nearest = min((_distance(box, point) for point in others), default=float("inf"))
-            has_line = distance > NEAR_POINTS or nearest < 1.4 * _distance(box, centre) + scale
-            line = (centre, (left if across > 0 else left + width if across < 0 else x, y))
-            if has_line and any(_crosses(line, other) for other in taken if not _inside(other, centre)):
-                continue
-            taken.append(box)
-            if has_line:
-                lines.append(line)
-            _write(axis, label, (across * distance, up * distance), has_line)
-            break
-        else:
+        rooms = [_Room(taken, lines, others)]
+        if label.text == str(label.rank):
+            rooms += [_Room(taken, [], others, may_cross=True), _Room([], [], others, may_cross=True)]
+        spot = next((spot for room in rooms if (spot := _find_spot(axis, label, centre, room, scale))), None)
+        if spot is None:
             left_out.append(label)
+            continue
+        taken.append(spot.box)
+        if spot.line is not None:
+            lines.append(spot.line)
+        _write(axis, label, spot.offset, spot.line is not None)
     return left_out
+
+
+Line = tuple[Any, Any]
+"""A line from one point to another, in dots."""
+
+
+@dataclass(frozen=True)
+class _Room:
+    """What a name must not cover, the other points, and whether its line may cross what is taken."""
+
+    taken: Sequence[Box]
+    lines: Sequence[Line]
+    others: Sequence[Any]
+    may_cross: bool = False
+
+
+@dataclass(frozen=True)
+class _Spot:
+    """A place for a name: its box, its offset from the point in points, and the line to it if it has one."""
+
+    box: Box
+    offset: tuple[float, float]
+    line: Line | None
+
+
+def _find_spot(axis: Axes, label: Label, centre: Any, room: _Room, scale: float) -> _Spot | None:
+    """The first candidate position of a name that covers nothing; None if there is none."""
+    frame = axis.get_window_extent()
+    weight = "bold" if label.is_important else "normal"
+    width, height = scale * (_width(label.text, LABEL_POINTS, weight) + 1.0), 1.15 * LABEL_POINTS * scale
+    for distance, across, up in _spots():
+        x, y = centre[0] + across * distance * scale, centre[1] + up * distance * scale
+        left = x if across > 0 else x - width if across < 0 else x - width / 2
+        box = (left, y - height / 2, left + width, y + height / 2)
+        if not (frame.x0 <= box[0] and box[2] <= frame.x1 and frame.y0 <= box[1] and box[3] <= frame.y1):
+            continue
+        if any(_overlap(box, other) for other in room.taken) or any(_crosses(line, box) for line in room.lines):
+            continue
+        nearest = min((_distance(box, point) for point in room.others), default=float("inf"))
+        has_line = distance > NEAR_POINTS or nearest < 1.4 * _distance(box, centre) + scale
+        line = (centre, (left if across > 0 else left + width if across < 0 else x, y))
+        is_crossed = has_line and any(_crosses(line, other) for other in room.taken if not _inside(other, centre))
+        if is_crossed and not room.may_cross:
+            continue
+        return _Spot(box, (across * distance, up * distance), line if has_line else None)
+    return None
 
 
 def _spots() -> Iterable[tuple[float, float, float]]:
     """Candidate positions of a name: distance in points, and direction across and up."""
-    for distance in (5.0, 9.0, 14.0, 20.0, 28.0, 38.0, 50.0, 66.0):
+    for distance in (5.0, 9.0, 14.0, 20.0, 28.0, 38.0, 50.0, 66.0, 86.0, 112.0):
         for across, up in ((1, 0), (-1, 0), (1, 0.7), (-1, 0.7), (1, -0.7), (-1, -0.7), (0, 1.1), (0, -1.1)):
             yield distance, across, up
 

@@ -116,21 +116,19 @@ def _draw_marks(rows: Sequence[Row], title: str, across: Column, up: Column, loo
     marks = [
         Dot(row, x, y) for row in rows if (x := _value(row, across)) is not None and (y := _value(row, up)) is not None
     ]
-    if not marks:
-        return None
+    if not marks or (across is MACS and len(marks) > 1 and _is_level([mark.x.number for mark in marks])):
+        return None  # a cost that is the same everywhere, as in a study of losses, explains nothing
     studies = list(dict.fromkeys(mark.row.study for mark in marks))
     fronts = [_Front.of([mark for mark in marks if mark.row.study == study], up) for study in studies]
     best = {id(mark.row) for front in fronts for mark in front.significant}
     shown = [mark.row for mark in marks]
-    key = _key(shown, studies, across, up, bool(best), any(len(front.plain) > 1 for front in fronts))
+    key = _key(shown, studies, across, up, fronts)
     figure, axis = make_panel(title, key, _notes(shown, across, up), look=look)
     use_log_scale(axis, "x", [mark.x.number for mark in marks])
     for front in fronts:
         _draw_line(axis, front.plain, MUTED, 0.5)
         _draw_line(axis, front.significant, ACCENT, 1.0)
-    bars = [
-        bar for mark in marks for bar in _draw_mark(axis, mark, SHAPES[studies.index(mark.row.study) % len(SHAPES)])
-    ]
+    bars = [bar for mark in marks for bar in _draw_mark(axis, mark, _shape_of(mark.row, studies))]
     if up is VAL:
         low, high = axis.get_ylim()
         axis.set_ylim(max(0.0, low), min(100.0, high))  # an interval may reach beyond what mIoU can be
@@ -174,6 +172,10 @@ class _Front:
         return _Front(tuple(marks[n] for n in sorted(significant)), tuple(marks[n] for n in sorted(plain)))
 
 
+def _is_level(numbers: Sequence[float]) -> bool:
+    return max(numbers) <= 1.001 * min(numbers)
+
+
 def _draw_line(axis: Axes, marks: Sequence[Dot], colour: str, width: float) -> None:
     line = sorted(marks, key=lambda mark: mark.x.number)
     if len(line) > 1:
@@ -200,6 +202,13 @@ def _ink_of(row: Row) -> str:
     return BASELINE if isinstance(row.architecture, Baseline) else JETSEG
 
 
+def _shape_of(row: Row, studies: Sequence[str]) -> str:
+    """A triangle for a baseline and a circle for JetSeg; with several studies a shape for each study."""
+    if len(studies) == 1 and isinstance(row.architecture, Baseline):
+        return "^"
+    return SHAPES[studies.index(row.study) % len(SHAPES)]
+
+
 def _draw_mark(axis: Axes, mark: Dot, shape: str) -> list[Segment]:
     """Draw a mark with its intervals, and return those."""
     bars: list[Segment] = []
@@ -212,8 +221,6 @@ def _draw_mark(axis: Axes, mark: Dot, shape: str) -> list[Segment]:
             bars.append(ends if value is mark.x else (ends[0][::-1], ends[1][::-1]))
     # Hollow: an approximate network, an early end or a suspect profile.
     doubtful = mark.row.label != mark.row.name
-    if shape == SHAPES[0] and isinstance(mark.row.architecture, Baseline):
-        shape = "^"
     axis.scatter(
         mark.x.number,
         mark.y.number,
@@ -249,17 +256,19 @@ def _draw_paces(axis: Axes, marks: Sequence[Dot]) -> None:
     axis.set(xlim=(low, high), ylim=ends)
 
 
-def _key(
-    rows: Sequence[Row], studies: Sequence[str], across: Column, up: Column, is_significant: bool, has_plain: bool
-) -> str:
-    """What colours, shapes and lines mean."""
+def _key(rows: Sequence[Row], studies: Sequence[str], across: Column, up: Column, fronts: Sequence[_Front]) -> str:
+    """What colours, shapes and lines mean; only what is in the picture."""
     colours = {colour_of(row) for row in rows}
     key = [text for colour, text in COLOURS.items() if colour in colours and (len(colours) > 1 or colour != JETSEG)]
     if len(studies) > 1:
+        key = [text.replace("black triangles", "black") for text in key]
         key += [f"{NAMES_OF_SHAPES[n % len(SHAPES)]}: {study}" for n, study in enumerate(studies)]
     if up is VAL:
-        key += ["bold, orange line: Pareto-optimal by 95 % intervals"] if is_significant else []
-        key += ["thin: Pareto front of the plain numbers"] if has_plain else []
+        if any(front.significant for front in fronts):
+            line = ", orange line" if any(len(front.significant) > 1 for front in fronts) else ""
+            key.append(f"bold{line}: Pareto-optimal by 95 % intervals")
+        if any(len(front.plain) > 1 for front in fronts):
+            key.append("thin line: Pareto front of the plain numbers")
     key += ["hollow: approximate, ended early or suspect"] if any(row.label != row.name for row in rows) else []
     has_seeds = VAL in (across, up) and any(len(row.trainings) > 1 for row in rows)
     if LATENCY in (across, up) or has_seeds:

@@ -8,7 +8,7 @@ from typing import Any
 
 from jetbench.errors import SpecError
 from jetbench.network.plan import plan_network
-from jetbench.network.variants import BUDGET, SEED, TRAINING, describe_changes
+from jetbench.network.variants import BUDGET, SEED, TRAINING, describe_changes, shorten_key
 from jetbench.records.record import Record
 from jetbench.reporting import units
 from jetbench.reporting.studies import Study
@@ -57,9 +57,9 @@ class AxisValue:
 def list_effects(records: Sequence[Record]) -> list[AxisValue]:
     """The effect of each value, over all pairs of records that differ only in that value, seed by seed.
 
-    A pair is two records of one seed: one has the value, the other the base's. Values are compared by the networks and
-    recipes that result, not by how the sweep spells them. A case that changes several things is paired with the whole
-    base.
+    A pair is two records of one seed: one has the value, the other the base's, or the axis's first value in a grid
+    that leaves out the base's. Values are compared by the networks and recipes that result, not by how the sweep spells
+    them. A case that changes several things is paired with the whole base.
     """
     ended = [record for record in records if not (record.training and record.training.stopped)]
     keys = list(dict.fromkeys(key for record in ended for key in record.changes if key != SEED))
@@ -77,6 +77,14 @@ def list_effects(records: Sequence[Record]) -> list[AxisValue]:
     }
     pairs_of: dict[tuple[str, str], list[tuple[Record, Record]]] = {}
     values_of: dict[tuple[str, str], tuple[Any, Any]] = {}
+
+    def add(one: Record, other: Record, key: str) -> None:
+        name = (key, values[id(one)][key])
+        pairs_of.setdefault(name, []).append((one, other))
+        values_of[name] = (_value_of(one, key), _value_of(other, key))
+
+    near: dict[str, list[tuple[Record, Record]]] = {}  # pairs that differ in one key
+    cases: list[tuple[Record, Record]] = []
     for one in ended:
         whole = None
         is_paired = False
@@ -85,17 +93,27 @@ def list_effects(records: Sequence[Record]) -> list[AxisValue]:
                 continue
             touched = [key for key in keys if key in one.changes or key in other.changes]
             apart = [key for key in touched if values[id(one)][key] != values[id(other)][key]]
-            if len(apart) == 1 and values[id(other)][apart[0]] == usual[apart[0]]:
-                name = (apart[0], values[id(one)][apart[0]])
-                pairs_of.setdefault(name, []).append((one, other))
-                values_of[name] = (_value_of(one, apart[0]), _value_of(other, apart[0]))
-                is_paired = True
+            if len(apart) == 1:
+                near.setdefault(apart[0], []).append((one, other))
+                is_paired = is_paired or values[id(other)][apart[0]] == usual[apart[0]]
             elif len(apart) > 1 and _is_base_of(other, one):
                 whole = other
         if whole is not None and not is_paired:
-            name = (CASES, name_without_seed(one))
-            pairs_of.setdefault(name, []).append((one, whole))
-            values_of[name] = (name[1], name_without_seed(whole))
+            cases.append((one, whole))
+    for key in keys:
+        pairs = near.get(key, [])
+        instead = usual[key]
+        if not any(values[id(other)][key] == instead for _, other in pairs):
+            # No pair has the base's value: a grid without it. Its first value is what the others are compared with.
+            tried = (values[id(record)][key] for record in ended)
+            instead = next((value for value in tried if value != instead), instead)
+        for one, other in pairs:
+            if values[id(other)][key] == instead:
+                add(one, other, key)
+    for one, whole in cases:
+        name = (CASES, name_without_seed(one))
+        pairs_of.setdefault(name, []).append((one, whole))
+        values_of[name] = (name[1], name_without_seed(whole))
     return [
         AxisValue(name[0], *values_of[name], {metric: _effect(metric, pairs) for metric in METRICS})
         for name, pairs in pairs_of.items()
@@ -181,23 +199,24 @@ def build_effects(study: Study) -> Table:
     if not values:
         raise SpecError(f"{study.folder}: no two variants differ in one key only, so no effect can be computed")
     labels = study.labels
+    names = {row.name: shown.name for row, shown in zip(study.rows(), study.labelled_rows(), strict=True)}
     columns = tuple(_as_text(BY_NAME[metric]) for metric in METRICS)
     sections = []
     for axis in dict.fromkeys(each.axis for each in values):
         members = [each for each in values if each.axis == axis]
         usual = members[0].instead_of
-        instead = describe_changes({axis: usual}).partition("=")[2] or str(usual)
-        if usual is None:
-            instead = "the base's own"  # the one that a rule of its form gives
-        instead = labels.get(f"{axis}={instead}", instead)
-        title = f"{labels.get(axis, axis)}, instead of {instead}"
-        sections.append(Section(title, tuple(_row(each, labels) for each in members)))
+        # None: the value that a rule of the base's form gives
+        instead = "the base's own" if usual is None else _name(axis, usual, labels, names)
+        short = shorten_key(axis)
+        title = f"{labels.get(axis, labels.get(short, axis))}, instead of {instead}"
+        sections.append(Section(title, tuple(_row(each, labels, names) for each in members)))
     notes = footnotes(rows, [BY_NAME[metric] for metric in METRICS])
     pairs = sorted({effect.pairs for each in values for effect in each.effects.values() if effect})
     first = (
-        f"Mean effect of a value compared with the base's, over pairs that differ only in it ({_pairs(pairs)}, "
-        "seed by seed): in percent, or in points of mIoU, with its 95 % interval by Student's t. Bold: significant, "
-        "the interval does not contain 0. Each interval is a 95 % interval by itself, not jointly with the others."
+        f"Mean effect of a value instead of the one that its heading names, over pairs that differ only in it "
+        f"({_pairs(pairs)}, seed by seed): in percent, or in points of mIoU, with its 95 % interval by Student's t. "
+        "Bold: significant, the interval does not contain 0. Each interval is a 95 % interval by itself, not jointly "
+        "with the others."
     )
     return Table(
         f"{study.name}: effects by axis",
@@ -212,10 +231,17 @@ def _pairs(counts: Sequence[int]) -> str:
     return units.counted(counts[0], "pair") if len(counts) == 1 else f"{counts[0]} to {counts[-1]} pairs"
 
 
-def _row(value: AxisValue, labels: Mapping[str, str]) -> TableRow:
-    text = describe_changes({value.axis: value.value}).partition("=")[2] or str(value.value)
-    name = labels.get(f"{value.axis}={text}", labels.get(text, text) if value.axis == CASES else text)
+def _row(value: AxisValue, labels: Mapping[str, str], names: Mapping[str, str]) -> TableRow:
+    name = _name(value.axis, value.value, labels, names)
     return TableRow(name, tuple(_cell(metric, value.effects[metric]) for metric in METRICS))
+
+
+def _name(axis: str, value: Any, labels: Mapping[str, str], names: Mapping[str, str]) -> str:
+    """What a table calls a value, or a variant that changes several things, in the words of the labels."""
+    text = describe_changes({axis: value}).partition("=")[2] or str(value)
+    if axis == CASES:
+        return names.get(text, labels.get(text, text))
+    return next((labels[n] for n in (f"{axis}={text}", f"{shorten_key(axis)}={text}") if n in labels), text)
 
 
 def _cell(metric: str, effect: Effect | None) -> Cell:

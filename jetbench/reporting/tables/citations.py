@@ -16,10 +16,15 @@ def cite_key(paper: Paper) -> str:
     return f"{author}{paper.year}{words[0] if words else ''}"
 
 
-def to_bibtex(papers: Sequence[Paper]) -> str:
-    """An entry for each paper, sorted by its key. `et al.` becomes `and others`, as BibTeX writes it."""
-    entries = {cite_key(paper): paper for paper in papers}
-    return "\n".join(_entry(key, entries[key]) for key in sorted(entries))
+def to_bibtex(papers: Sequence[Paper], before: str = "") -> str:
+    """An entry for each paper, sorted by its key, behind the text of a .bib, whose entries stay as they are.
+
+    `et al.` becomes `and others`, as BibTeX writes it.
+    """
+    there = set(re.findall(r"@\w+\s*[{(]\s*([^,\s]+)\s*,", before))
+    entries = {key: paper for paper in papers if (key := cite_key(paper)) not in there}
+    fresh = [_entry(key, entries[key]) for key in sorted(entries)]
+    return "\n".join([before.rstrip("\n") + "\n", *fresh] if before.strip() else fresh)
 
 
 def _entry(key: str, paper: Paper) -> str:

@@ -156,8 +156,8 @@ class Column:
         return self.unit.show(number)
 
     def with_digits(self, digits: int) -> "Column":
-        """The same column with so many significant digits."""
-        if self.text is not None:
+        """The same column with so many significant digits; words and whole counts stay as they are."""
+        if self.text is not None or self.unit == units.COUNT:
             return self
         return replace(self, unit=replace(self.unit, write=lambda value: units.with_digits(value, digits)))
 
@@ -168,7 +168,12 @@ class Column:
         value = self.value(row)
         if value is None:
             return units.MISSING
-        return self.show(value.number) + (f" \N{PLUS-MINUS SIGN} {self.show(value.spread)}" if value.spread else "")
+        shown = self.show(value.number)
+        return shown + (f" \N{PLUS-MINUS SIGN} {self._show_spread(value.spread, shown)}" if value.spread else "")
+
+    def _show_spread(self, spread: float, number: str) -> str:
+        """A standard deviation with the decimals of its mean."""
+        return f"{self.unit.scale * spread:,.{len(number.partition('.')[2])}f}"
 
     def value(self, row: Row) -> Value | None:
         """The value of a row, read once."""

@@ -12,6 +12,7 @@ import pytest
 from matplotlib.text import Text
 from PIL import Image
 
+from jetbench import load_architecture
 from jetbench.records.energy import Energy, PowerSample
 from jetbench.records.record import Record
 from jetbench.reporting.pictures.drawing import (
@@ -35,6 +36,7 @@ def made(count: int) -> list[Record]:
             f"variant {n}",
             0.3 + n / 50,
             fingerprint=f"{n}",
+            architecture=load_architecture("jetseg-nano", **{"decoder.head_channels": 16 + 8 * n}),
             profile=profile(0.01 + n / 500, flops=4_000_000 * (n + 1), bytes_moved=1_000_000),
         )
         for n in range(count)
@@ -56,7 +58,7 @@ def test_each_picture_in_three_formats_names_its_rows_beside_their_points(tmp_pa
     assert [path.name for path in paths] == [f"{name}.{ending}" for name in there for ending in ("png", "svg", "pdf")]
     for name in there:
         with Image.open(tmp_path / f"{name}.png") as image:
-            assert image.size[0] == 1050  # 3.5 inches, one column, at 300 dots
+            assert image.size[0] == int(252 / 72.27 * 300)  # one column of 252 TeX points, at 300 dots
         text = words(tmp_path / f"{name}.svg")
         assert all(f"variant {n}" in text for n in range(8)), name
         assert "broken" not in text
@@ -181,7 +183,7 @@ def test_svg_and_pdf_have_neither_title_nor_notes_unless_asked_for(tmp_path: Pat
     assert "processor" in text
     write_plots(tmp_path, rows(3), "t", ["accuracy-against-latency"], ("png",), Look(columns=2))
     with Image.open(tmp_path / "accuracy-against-latency.png") as image:
-        assert image.size[0] == 2148  # 7.16 inches
+        assert image.size[0] == int(516 / 72.27 * 300)
 
 
 def test_accuracy_ends_at_zero_and_each_study_has_a_shape(tmp_path: Path) -> None:
@@ -228,6 +230,25 @@ def test_a_name_is_nearer_to_its_own_point_than_to_another_or_has_a_line_to_it()
 
         nearest = min(points, key=distance)
         assert nearest == point or text.arrow_patch is not None
+
+
+def test_every_number_of_the_key_stands_in_the_picture_however_crowded_it_is() -> None:
+    figure, axis = make_panel("title", "")
+    axis.set(xlim=(0, 1), ylim=(0, 1))
+    points = [(0.5 + n % 6 / 60, 0.5 + n // 6 / 60) for n in range(36)]
+    labels = [Label(x, y, f"a long name {n}", rank=n + 1) for n, (x, y) in enumerate(points)]
+    name_points(figure, axis, labels, points)
+    texts = [text.get_text() for text in axis.texts]
+    plt.close(figure)
+    key = next(text for text in texts if "\N{NO-BREAK SPACE}" in text)
+    numbers = {word.split("\N{NO-BREAK SPACE}")[0] for word in key.replace("\n", " ").split("; ")}
+    assert len(numbers) > 10
+    assert numbers <= set(texts)
+
+
+def test_a_cost_that_is_the_same_for_all_is_not_drawn(tmp_path: Path) -> None:
+    same = [record(f"loss {n}", 0.3 + n / 50, fingerprint=f"{n}") for n in range(3)]
+    assert not write_plots(tmp_path, rows_of(same), "t", ["accuracy-against-macs"], ("svg",))
 
 
 def test_names_at_the_ends_of_lines_do_not_meet() -> None:

@@ -71,6 +71,30 @@ def test_a_grid_gives_pairs_at_each_value_of_the_other_axis() -> None:
     assert activation.mean == pytest.approx(-0.09)
 
 
+def test_a_grid_without_the_bases_values_compares_with_its_own_first_ones() -> None:
+    mious = iter((0.40, 0.44, 0.50, 0.58))
+    grid = [
+        run({"groups": groups, "activation": activation}, 0, next(mious))
+        for groups in (1, "gcd")
+        for activation in ("relu", "silu")
+    ]
+    labels = {"jetseg-nano": "ours", "groups=gcd": "shared", "activation": "unit", "relu": "unused"}
+    study = Study(Path("x"), "x", "x", (run({}, 0, 0.45, name="jetseg-nano"), *grid), (), {"labels": labels})
+    table = build_effects(study)
+    found = {each.axis: each for each in list_effects(study.records) if each.axis != CASES}
+    assert {axis: (each.value, each.instead_of) for axis, each in found.items()} == {
+        "groups": ("gcd", 1),
+        "activation": ("silu", "relu"),
+    }
+    val = found["groups"].effects["val"]
+    assert val
+    assert val.pairs == 2
+    assert val.mean == pytest.approx(0.12)
+    titles = [section.label for section in table.sections]
+    assert titles == ["groups, instead of 1", "unit, instead of relu", "several things at once, instead of ours"]
+    assert [row.name for row in table.sections[0].rows] == ["shared"]
+
+
 def test_a_case_that_changes_several_things_has_an_effect_as_a_whole() -> None:
     changes = {"stages.s2.attention": "none", "stages.s3.attention": "none"}
     found = list_effects([*BASE, *(run(changes, seed, 0.4, name="no attention") for seed in range(3))])
@@ -111,7 +135,7 @@ def test_a_value_that_a_rule_gives_the_base_is_the_bases_own() -> None:
     spelt = run({"jetconv.branches": "3a 5a 7a", "groups": "gcd"}, 0, 0.56)
     other = run({"jetconv.branches": "3a", "groups": "gcd"}, 0, 0.5)
     found = {(each.axis, str(each.value)): each.effects["test"] for each in list_effects([*BASE, spelt, other])}
-    assert [axis for axis, _ in found] == ["groups", "jetconv.branches"]
+    assert [axis for axis, _ in found] == ["jetconv.branches", "groups"]
     test = found["groups", "gcd"]
     assert test
     assert test.mean == pytest.approx(0.06)

@@ -25,6 +25,15 @@ def test_an_entry_is_escaped_and_names_the_others() -> None:
     assert text.count("{") == text.count("}")
 
 
+def test_a_bib_keeps_what_is_in_it() -> None:
+    mine = "@misc{mine,\n  title = {Mine},\n}\n@Article{ chaurasia2017linknet ,\n  title = {mended by hand},\n}\n"
+    text = to_bibtex([paper(), paper(authors="Wu et al.")], mine)
+    assert text.startswith(mine)
+    assert text.count("chaurasia2017linknet") == 1
+    assert "@misc{wu2017linknet," in text
+    assert to_bibtex([paper(), paper(authors="Wu et al.")], text) == text
+
+
 def test_every_bundled_baseline_has_a_key_of_its_own() -> None:
     papers = {b.paper for name in names("architecture") if isinstance(b := read_architecture(name, {}), Baseline)}
     keys = [cite_key(each) for each in papers]

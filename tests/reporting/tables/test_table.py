@@ -103,7 +103,7 @@ def test_where_the_seconds_of_trainings_go() -> None:
     columns = find_columns(LAYOUTS["training"])
     (row,) = rows_of([trained(0, 10.0, 15.0), trained(1, 20.0, 30.0)])
     told = {column.name: column.cell(row) for column in columns}
-    assert told["whole-s"] == "15.0 ± 7.07"
+    assert told["whole-s"] == "15.0 ± 7.1"
     assert told["images-s"] == "37.5 ± 17.7"  # 400 images in 8 s and in 16 s
     assert told["network-share"] == "70.0"
     assert told["data-share"] == "10.0"
@@ -433,6 +433,19 @@ def test_digits_are_significant_ones(digits: int, shown: str) -> None:
     assert units.with_digits(0.0123456, digits) == shown
     assert units.with_digits(1234.56, digits) == {2: "1,200", 3: "1,230", 5: "1,234.6"}[digits]
     assert units.with_digits(0.0, digits) == "0"
+
+
+@pytest.mark.parametrize(("digits", "shown"), [(2, "31 \N{PLUS-MINUS SIGN} 1"), (3, "31.0 \N{PLUS-MINUS SIGN} 1.0")])
+def test_a_deviation_has_the_decimals_of_its_mean_and_counts_stay_whole(digits: int, shown: str) -> None:
+    table = build_table(
+        rows_of(seeds("net", [0.30, 0.31, 0.32])), find_columns(["val", "parameters"]), "title", digits=digits
+    )
+    (row,) = table.rows
+    assert row.cells[0].text == shown
+    assert (
+        row.cells[1].text
+        == build_table(rows_of([record("net")]), find_columns(["parameters"]), "").rows[0].cells[0].text
+    )
 
 
 def test_html_is_escaped_and_whole() -> None:
