@@ -10,7 +10,7 @@ import typer
 from rich.markup import escape
 
 from jetbench.cli.app import errors
-from jetbench.errors import SpecError
+from jetbench.errors import SpecError, StudyError
 from jetbench.execution.executor import check_threads
 from jetbench.reporting.sheets.profile import write_profiles
 from jetbench.spec.base import parse_spec
@@ -287,4 +287,7 @@ def keep_profiles(folder: Path, records: "Sequence[Record]", device: Device) -> 
         return write_profiles(folder, records, device)
     except OSError as error:
         errors.print(f"[bold red]error:[/] {escape(str(folder))}: not written ({error.strerror})", highlight=False)
+        return []
+    except StudyError as error:  # a damaged line in the folder
+        errors.print(f"[bold red]error:[/] {escape(str(error))}", highlight=False)
         return []

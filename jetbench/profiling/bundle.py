@@ -167,9 +167,13 @@ def collect(path: Path) -> tuple[Record, Device]:
     profile = assemble(0, processes, processes[0], case.input_size, case.config, device, case.operations())
     changes: dict[str, Any] = {"output_difference": max(process.difference for process in result.processes)}
     if device.is_board and not is_device(device, identity):
-        machine = identity.get("model") or "a machine that does not name itself"
-        note = f"the bundle was made for {device.title}, but was measured on: {machine}"
-        changes |= {"runs_on": "another machine", "notes": {**profile.notes, "processor": note}}
+        model = identity.get("model")
+        # In a container without the board's device tree and jtop, an accelerator is all that speaks for the board.
+        is_other = model is not None or profile.runs_on != "device"
+        note = f"the bundle was made for {device.title}, but was measured on: "
+        note += f"{model or 'a machine that does not name itself'} ({profile.environment.device})"
+        changes |= {"runs_on": "another machine" if is_other else "an unnamed machine"}
+        changes |= {"notes": {**profile.notes, "processor": note}}
     finished = datetime.fromtimestamp(result.finished_s, timezone.utc)
     return case.to_record(profile.model_copy(update=changes), finished), device
 

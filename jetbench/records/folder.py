@@ -181,6 +181,17 @@ def read_landed(folder: Path) -> list[Record]:
     return list(landed.values())
 
 
+def read_profiles(folder: Path) -> list[Record]:
+    """The profiles that were measured by themselves, the latest of each network, setting and machine.
+
+    Raises:
+        StudyError: a line is not a record that this version can read.
+    """
+    with _without_collection():
+        _, alone = _read(folder)
+    return [profile_alone(row) for row in alone.values()]
+
+
 @contextmanager
 def _without_collection() -> Iterator[None]:
     """Turn off the garbage collector while reading: it would scan millions of new numbers repeatedly and free none."""

@@ -31,7 +31,7 @@ RECORD_VERSION = 3
 KEY_VERSION = 2
 """Part of every key. Stays the same when the form of a record changes, so that existing folders can be resumed."""
 
-RunsOn = Literal["device", "its processor", "another machine"]
+RunsOn = Literal["device", "its processor", "an unnamed machine", "another machine"]
 """What a profile was measured on: the named device, its CPU instead of its GPU, or another machine."""
 Status = Literal["ok", "error", "diverged", "timeout", "lost", "oom", "over a limit", "stopped"]
 

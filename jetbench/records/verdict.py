@@ -70,7 +70,10 @@ def _reasons(profile: Profile) -> Iterator[_Reason]:
     if difference is not None and not difference <= MAX_OUTPUT_DIFFERENCE:
         yield "invalid", f"the board's output differs from the reference by {difference:.1g} of its largest value"
     if profile.runs_on != "device":
-        yield "suspect", profile.notes.get("processor", f"measured on {profile.runs_on}")
+        yield (
+            "invalid" if profile.runs_on == "another machine" else "suspect",
+            profile.notes.get("processor", f"measured on {profile.runs_on}"),
+        )
     if profile.finite is False:
         yield "suspect", "the output contains infinities or NaN in this number format"
     yield from _latency_reasons(profile)

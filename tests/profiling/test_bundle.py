@@ -66,7 +66,7 @@ def test_a_bundle_measured_elsewhere_is_not_taken_for_its_board(tmp_path: Path) 
     assert done.returncode == 0, done.stderr
     record, _ = collect(folder / "result.json")
     verdict = judge(record.measured)
-    assert verdict.level in ("suspect", "invalid")
+    assert verdict.level == "invalid"  # a processor's latency is not the board's
     assert any("made for Jetson AGX Xavier, but was measured on" in reason for reason in verdict.reasons)
     assert record.measured.notes["power_w"] == "not measured: --power none"
     told = json.loads((folder / "result.json").read_text())

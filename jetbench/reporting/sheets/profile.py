@@ -1,9 +1,10 @@
 """Profiles for people: printed on the terminal, and written to a report folder."""
 
+import contextlib
 import csv
 import io
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table as RichTable
 
+from jetbench.errors import SpecError, StudyError
 from jetbench.files import write_whole
 from jetbench.network.rules import format_size
-from jetbench.records.folder import RECORDS, append_records
+from jetbench.records.folder import RECORDS, append_records, read_profiles
 from jetbench.records.record import Record
 from jetbench.records.verdict import Verdict, judge
 from jetbench.reporting import units
@@ -37,7 +39,7 @@ from jetbench.reporting.tables.rows import rows_of
 from jetbench.reporting.tables.table import Cell, Section, Table, TableRow, build_table, sort_rows
 from jetbench.reporting.tables.terminal import show_on_terminal, to_terminal
 from jetbench.reporting.terminal import print_notes, print_whole
-from jetbench.spec.device import Device
+from jetbench.spec.device import Device, load_device
 
 STYLES: dict[Class, str] = {
     "counted": "cyan",
@@ -62,7 +64,8 @@ def print_profile(console: Console, record: Record, device: Device) -> None:
     verdict = judge(profile)
     heading = f"[bold]{escape(record.variant)}{mark_of(record.architecture)}[/] "
     heading += f"at {format_size(profile.input_size)}, {record.num_classes} classes, "
-    heading += f"on {escape(device.name)} ({escape(device.title)}): {config.describe()}"
+    where = "on" if profile.runs_on == "device" else "for"
+    heading += f"{where} {escape(device.name)} ({escape(device.title)}): {config.describe()}"
     heading += "" if record.is_trained else ", random weights"
     console.print(heading, highlight=False)
     figures = _gather_tails(list_figures(record, device))
@@ -237,23 +240,53 @@ def print_estimates(console: Console, records: Sequence[Record], device: Device,
 
 
 def write_profiles(folder: Path, records: Sequence[Record], device: Device) -> list[Path]:
-    """Append the records to the folder's records.jsonl; write figures.csv and the sheets of them. Returns paths."""
+    """Append the records to the folder's records.jsonl, and write figures.csv and the sheets of all that are in it.
+
+    A record that is there already, such as a result that is collected twice, is not appended again.
+
+    Returns:
+        The paths of all files.
+
+    Raises:
+        OSError: a file cannot be written.
+        StudyError: a line of records.jsonl is not a record that this version can read.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    append_records(folder, *records)
-    write_whole(folder / FIGURES, _figures_csv(records, device))
-    sheet = figures_table(records, device)
+    there: set[str] = set()
+    with contextlib.suppress(StudyError):  # what was measured is appended behind a damaged line, too
+        there = {_text_of(record) for record in read_profiles(folder)}
+    append_records(folder, *(record for record in records if _text_of(record) not in there))
+    kept = read_profiles(folder)
+    devices = {name: _device_of(name, device) for name in dict.fromkeys(each.measured.device for each in kept)}
+    write_whole(folder / FIGURES, _figures_csv(kept, devices))
+    sheet = figures_table(kept, devices)
     for name, write in SHEETS.items():
         write_whole(folder / name, write(sheet))
     return [folder / name for name in FILES]
 
 
-def _figures_csv(records: Sequence[Record], device: Device) -> str:
+def _text_of(record: Record) -> str:
+    return "\n".join(row.model_dump_json() for row in record.rows())
+
+
+def _device_of(name: str, device: Device) -> Device:
+    """The device of a profile; a given one has its name if it is a file of the user."""
+    if name == device.name:
+        return device
+    try:
+        return load_device(name)
+    except SpecError:  # a device of the user, whose file is not known here
+        return device.model_copy(update={"name": name, "title": name})
+
+
+def _figures_csv(records: Sequence[Record], devices: Mapping[str, Device]) -> str:
     """One line per number, in SI units, with its class."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(("network", "setting", "device", "quantity", "value", "class", "verdict", "how"))
     for record in records:
         level, setting = judge(record.measured).level, record.profiling_config.describe()
+        device = devices[record.measured.device]
         for figure in list_figures(record, device):
             value = "" if figure.value is None else figure.value
             row = (
@@ -270,8 +303,13 @@ def _figures_csv(records: Sequence[Record], device: Device) -> str:
     return text.getvalue()
 
 
-def figures_table(records: Sequence[Record], device: Device) -> Table:
-    """A table of every number of every profile with its class and origin, one section per profile."""
+def figures_table(records: Sequence[Record], devices: Mapping[str, Device]) -> Table:
+    """A table of every number of every profile with its class and origin, one section per profile.
+
+    Args:
+        records: the profiles.
+        devices: the devices of the profiles by name.
+    """
     columns = (
         numbers("value", "value"),
         words("class", "class"),
@@ -285,15 +323,17 @@ def figures_table(records: Sequence[Record], device: Device) -> Table:
             f"{record.variant}, {record.profiling_config.describe()}, {format_size(profile.input_size)}, "
             f"{record.num_classes} classes, {weights}"
         )
+        label += f", on {profile.device}" if len(devices) > 1 else ""
         rows = tuple(
             TableRow(figure.label.strip(), (Cell(figure.text), Cell(figure.kind), Cell(figure.how)))
-            for figure in list_figures(record, device)
+            for figure in list_figures(record, devices[profile.device])
         )
         sections.append(Section(label, rows))
-        notes.append(f"{record.variant}, {record.profiling_config.describe()}: {verdict}. Measured {record.finished}.")
+        when = "Counted" if profile.model_latency is None else "Measured"
+        notes.append(f"{record.variant}, {record.profiling_config.describe()}: {verdict}. {when} {record.finished}.")
         if profile.model_latency is not None:
             notes.append(f"Measured on: {describe_machine(profile.environment)}.")
             if meanwhile := describe_watches(profile.watches):
                 notes.append(f"Meanwhile: {meanwhile}.")
-    title = f"Profiles on {device.name}: {device.title}"
+    title = f"Profiles on {', '.join(f'{name}: {device.title}' for name, device in devices.items())}"
     return Table(title, columns, tuple(sections), Notes(tuple(dict.fromkeys(notes))), heading="quantity")

@@ -64,3 +64,15 @@ def test_a_folder_of_profiles_alone_is_a_study_with_tables_in_every_format(tmp_p
     for name in ("profiles.md", "profiles.tex", "profiles.html"):
         assert "4.00 ms" in (tmp_path / name).read_text()
     assert list(study.to_frame()["latency_model_median_s"]) == [0.004]
+
+
+def test_a_second_profile_joins_the_sheets_and_the_same_one_is_kept_once(tmp_path: Path) -> None:
+    first, second = (record(name, fingerprint=name) for name in "ab")
+    made = [measured_again(first, 0.004, 2), measured_again(second, 0.003, 4)]
+    for each in (made[0], made[1], made[1]):
+        write_profiles(tmp_path, [each], load_device("cpu"))
+    assert len((tmp_path / "records.jsonl").read_text().splitlines()) == 2
+    for name in ("figures.csv", "profiles.md", "profiles.tex", "profiles.html"):
+        text = (tmp_path / name).read_text()
+        assert "2 threads" in text
+        assert "4 threads" in text
