@@ -131,7 +131,7 @@ def sweep(
         _print_unfinished(prepared, quiet, notes, is_stopped=isinstance(error, KeyboardInterrupt))
         if isinstance(error, StudyError):
             raise
-        say_stopped(f"\nStopped. Finished rows are kept in {prepared.folder}; run the same command again to continue.")
+        say_stopped(f"\nStopped. {prepared.folder} keeps what is done; run the same command again to continue.")
         raise typer.Exit(EXIT_INTERRUPTED) from None
     _print_finished(finished, quiet, notes)
 
@@ -145,7 +145,7 @@ def _print_unfinished(prepared: "SweepRun", quiet: bool, notes: "NoteLevel", is_
             if not quiet:
                 print_study(console, partial, notes=notes)
         elif is_stopped:
-            console.print(f"No row has finished in {prepared.folder} yet.")
+            console.print(f"No variant has finished in {prepared.folder} yet.")
         console.print(f"\n{prepared.tally()}.", highlight=False, soft_wrap=True)
 
 

@@ -1,5 +1,6 @@
 """build_model: the torch module of an architecture; also compiled, or as TorchScript."""
 
+import warnings
 from types import FunctionType
 from typing import Any
 
@@ -67,5 +68,7 @@ def to_torchscript(model: nn.Module, images: Tensor) -> Any:
 
     Traced and not scripted, because torch 1.10 can load a trace of torch 2.13 but aborts on a script.
     """
-    with torch.no_grad():
+    with torch.no_grad(), warnings.catch_warnings():
+        # A trace holds for the one size that it is made with, so a choice by size is no fault of it.
+        warnings.simplefilter("ignore", torch.jit.TracerWarning)  # type: ignore[attr-defined]
         return torch.jit.freeze(torch.jit.trace(model, images, check_trace=False))  # type: ignore[no-untyped-call]

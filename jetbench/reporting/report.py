@@ -25,7 +25,7 @@ from jetbench.reporting.tables.rows import Row
 from jetbench.reporting.tables.table import Table, believed, build_table, sort_rows
 from jetbench.reporting.tables.terminal import show_on_terminal
 from jetbench.reporting.terminal import print_notes
-from jetbench.reporting.units import counted
+from jetbench.reporting.units import MISSING, counted
 
 
 def write_files(study: Study, show_invalid: bool = False) -> list[Path]:
@@ -115,7 +115,9 @@ def describe_verdicts(records: Sequence[Record]) -> tuple[str, bool]:
     if not doubtful:
         return "", False
     busy = sum(was_busy(profile) for profile, _ in doubtful)
-    reason = "the machine was busy" if 2 * busy >= len(doubtful) else doubtful[0][1].reasons[0]
+    other = next((verdict.reasons[0] for profile, verdict in doubtful if not was_busy(profile)), "")
+    of = f" for {busy}" if other else ""
+    reason = "; ".join([*([f"the machine was busy{of}"] if busy else []), *([other] if other else [])])
     valid = len(verdicts) - len(doubtful)
     verb = "is" if valid == 1 else "are"
     levels = ",".join(level for level in ("invalid", "suspect") if any(v.level == level for _, v in doubtful))
@@ -140,4 +142,12 @@ def _print_published(console: Console, rows: Sequence[Row]) -> None:
         table.add_column(column.heading.removeprefix("reported "), overflow="fold")
     for row in rows:
         table.add_row(escape(row.label), *(escape(column.cell(row)) for column in columns))
-    console.print(table)
+    needed = console.measure(table, options=console.options.update(width=10_000)).maximum
+    if not console.is_terminal or needed <= console.width:
+        console.print(table)
+        return
+    console.print(table.title)
+    for row in rows:  # columns of a few letters each could not be read
+        figures = [(c.heading.removeprefix("reported "), cell) for c in columns if (cell := c.cell(row)) != MISSING]
+        text = "; ".join(f"{name.removesuffix(' (%)')} {cell}" for name, cell in figures)
+        console.print(f"{escape(row.label)}: {escape(text)}", highlight=False)

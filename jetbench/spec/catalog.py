@@ -73,9 +73,16 @@ def find_yaml(folder: Path, name: str, what: str, known: Sequence[str], typed: s
         problem = f"{name}: {what}; give a .yaml file, or a bundled name"
     else:
         problem = f"{name}: {'no such file' if is_path else f'no bundled {what} has that name'}"
-    close = get_close_matches(stem, known, n=1)
-    hint = f"did you mean {close[0]}? " if close else ""
+    close = suggest(stem, known)
+    hint = f"did you mean {', '.join(close[:-1])}{' or ' * (len(close) > 1)}{close[-1]}? " if close else ""
     raise SpecError(f"{problem}; {hint}bundled: {', '.join(known)}")
+
+
+def suggest(name: str, known: Sequence[str]) -> list[str]:
+    """Up to three known names that have all words of `name` (`orin`, `orin-agx`), else the most similar one."""
+    words = set(name.lower().replace("_", "-").split("-"))
+    alike = [each for each in known if words <= set(each.split("-"))]
+    return alike[:3] or get_close_matches(name, known, n=1)
 
 
 def _what_it_is(path: Path) -> str:

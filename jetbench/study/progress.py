@@ -104,7 +104,7 @@ class BarView:
 
     def begin(self, total: int, landed: int) -> None:
         """See `chooser.View`."""
-        self.total = total
+        self.total, self.most = total, 0.0
         self.whole = self.progress.add_task(f"[bold]{self.unit}", total=total, completed=landed, state="")
         if landed:
             self.note(f"{landed} of {total} {self.unit} have finished already and are not run again")
@@ -112,7 +112,9 @@ class BarView:
     def show(self, landed: int, running: Sequence[JobProgress], left_s: float | None) -> None:
         """See `chooser.View`."""
         state = f"{landed}/{self.total} {self.unit}, {describe_left(left_s, landed, self.total)}"
-        self.progress.update(self.whole, completed=_share(landed, running), state=state)
+        # A variant between its training and its profile is in no list for a moment, and its share would be gone.
+        self.most = max(self.most, _share(landed, running))
+        self.progress.update(self.whole, completed=self.most, state=state)
         present = {f"{job.job.phase} {job.job.variant}": job for job in running if job.has_begun or job.text != QUEUED}
         hidden = len(present) - self.most_bars
         if hidden > 0:

@@ -271,7 +271,7 @@ class _Training:
                 self._evaluate()
                 if schedule.progress < 1:
                     stopped = why_stopped(floors, len(self.evaluations), self.best_miou)
-            scored = f", val mIoU {self.evaluations[-1].counts.miou:.3f}" if self.evaluations else ""
+            scored = f", val mIoU {100 * self.evaluations[-1].counts.miou:.1f} %" if self.evaluations else ""
             report(schedule.progress, f"step {schedule.step}, loss {value:.3f}{scored}{self.warning}")
             if schedule.progress >= 1 or stopped:
                 break

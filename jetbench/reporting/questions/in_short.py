@@ -17,6 +17,7 @@ from jetbench.reporting.tables.rows import Row
 from jetbench.reporting.tables.table import believed, rankable
 
 COMPROMISE = "best compromise"
+CHEAPEST = {"latency": "fastest", "estimate": "fastest at best", "macs": "fewest MACs"}
 ALSO = {"fewest MACs": "which also has the fewest MACs"}
 SIGNS = "In brackets: the change against the base (mIoU in points); = not significant (95 %), ? undecided."
 
@@ -91,8 +92,10 @@ class _Rows:
         value = rankable(row, column)
         if value is None:
             return ""
-        word = {"val": "val ", "latency": ""}.get(column.name, "")
-        after = {"val": " %", "latency": " ms"}.get(column.name, f" {column.unit.symbol} {column.noun}".rstrip())
+        word = "val " if column.name == "val" else ""
+        after = {"val": " %", "latency": " ms", "estimate": " ms by estimate"}.get(
+            column.name, f" {column.unit.symbol} {column.noun}".rstrip()
+        )
         return f"{word}{column.show(value.number)}{after}{self._change(row, column)}"
 
     def _change(self, row: Row, column: Column) -> str:
@@ -123,7 +126,8 @@ def answer_in_short(
     base = next((row for row in chosen.rows if row.is_base), None)
     members = tuple(row if base is not None else replace(row, base=None) for row in chosen.rows)
     timed = sum(rankable(row, BY_NAME["latency"]) is not None for row in members)
-    it = _Rows(members, BY_NAME["latency"] if timed > 1 else BY_NAME["macs"])
+    estimated = sum(rankable(row, BY_NAME["estimate"]) is not None for row in members)
+    it = _Rows(members, BY_NAME["latency" if timed > 1 else "estimate" if estimated > 1 and not timed else "macs"])
     lines = [Line("base", it.describe(base, it.gain, it.cost))] if base is not None else []
     cheapest, accurate = it.best(it.cost), it.best(it.gain)
     lines += _best_lines(it, cheapest, accurate)
@@ -152,7 +156,7 @@ def what_next(study: Study, rows: Sequence[Row], lines: Sequence[Line]) -> tuple
 def _best_lines(it: _Rows, cheapest: _Best | None, accurate: _Best | None) -> list[Line]:
     compromise = it.compromise()
     picks = [
-        ("fastest" if it.cost.name == "latency" else "fewest MACs", cheapest, it.cost, it.gain),
+        (CHEAPEST[it.cost.name], cheapest, it.cost, it.gain),
         ("most accurate", accurate, it.gain, it.cost),
         (COMPROMISE, _Best(compromise, 0, True) if compromise else None, it.gain, it.cost),
     ]

@@ -37,8 +37,7 @@ from jetbench.reporting.tables.protocol import describe_machine
 from jetbench.reporting.tables.published import mark_of
 from jetbench.reporting.tables.rows import rows_of
 from jetbench.reporting.tables.table import Cell, Section, Table, TableRow, build_table, sort_rows
-from jetbench.reporting.tables.terminal import show_on_terminal, to_terminal
-from jetbench.reporting.terminal import print_notes, print_whole
+from jetbench.reporting.tables.terminal import show_on_terminal
 from jetbench.spec.device import Device, load_device
 
 STYLES: dict[Class, str] = {
@@ -125,9 +124,7 @@ def print_verdict(console: Console, verdict: Verdict) -> None:
 
 def print_summary(console: Console, records: Sequence[Record]) -> None:
     """Print several profiles side by side, the reference first."""
-    table = summary_table(records)
-    print_whole(console, to_terminal(table, not console.is_terminal))
-    print_notes(console, table.notes.all)
+    show_on_terminal(console, summary_table(records).condensed(), notes="full")
 
 
 def summary_table(records: Sequence[Record]) -> Table:

@@ -585,6 +585,8 @@ COLUMNS: tuple[Column, ...] = (
         "measured",
         read=_profiled(_estimated),
         unit=units.MILLISECONDS,
+        better="low",
+        is_ranked=False,
         short="est. ms",
     ),
     _training_column("training-s", "data and network (s)", units.SECONDS, lambda r, t: t.seconds),
@@ -644,13 +646,18 @@ def find_columns(names: Sequence[str]) -> tuple[Column, ...]:
 
 
 def columns_of_layout(layout: str, rows: Sequence[Row]) -> tuple[Column, ...]:
-    """The columns of a layout that can have a value: published figures need some, changes need a base."""
+    """The columns of a layout that can have a value: published figures need some, changes need a base.
+
+    Where nothing was timed, the estimates of `jetbench profile` stand in place of latencies.
+    """
+    names = LAYOUTS[layout]
+    has_time = any(BY_NAME["latency"].value(row) for row in rows)
+    if layout == "brief" and not has_time and any(BY_NAME["estimate"].value(row) for row in rows):
+        names = tuple("estimate" if name == "latency" else name for name in names)
     has_reported = any(row.architecture.reported for row in rows)
     has_base = any(row.base is not None for row in rows)
     return tuple(
-        BY_NAME[name]
-        for name in LAYOUTS[layout]
-        if (has_reported or name not in REPORTED) and (has_base or name not in CHANGES)
+        BY_NAME[name] for name in names if (has_reported or name not in REPORTED) and (has_base or name not in CHANGES)
     )
 
 

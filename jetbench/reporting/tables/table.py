@@ -222,6 +222,10 @@ def build_table(
     return Table(title, tuple(columns), tuple(sections), notes, tuple(cited))
 
 
+def _has_value(rows: Sequence[Row], name: str) -> bool:
+    return any(BY_NAME[name].value(row) is not None for row in rows)
+
+
 def sort_rows(rows: Sequence[Row], column: Column) -> list[Row]:
     """Rows by a column, the best first, words by the alphabet; those without a value come last in their order.
 
@@ -233,7 +237,8 @@ def sort_rows(rows: Sequence[Row], column: Column) -> list[Row]:
     sign = -1 if column.better == "high" else 1
     values = {id(row): column.value(row) for row in rows}
     if all(value is None for value in values.values()):
-        raise SpecError(f"--sort {column.name}: no row has a value")
+        others = [name for name in ("latency", "estimate", "macs", "parameters", "val") if _has_value(rows, name)]
+        raise SpecError(f"--sort {column.name}: no row has a value; some have one in {', '.join(others)}")
 
     def place(row: Row) -> tuple[bool, float]:
         value = values[id(row)]

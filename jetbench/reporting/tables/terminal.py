@@ -14,7 +14,7 @@ from jetbench.reporting.terminal import print_notes, print_whole
 MOST_NOTES, LONGEST_HEADING = 4, 40
 HINT = "--notes shows"
 LEAST_NAME = 16  # letters of a name's column; longer names wrap where nothing else is left to leave out
-KEPT = ("val", *CHANGES[:1], "latency", *CHANGES[1:], "test", "parameters", "macs")
+KEPT = ("val", *CHANGES[:1], "latency", "estimate", "ratio", *CHANGES[1:], "test", "parameters", "macs")
 """The columns that a narrow terminal leaves out last, the last one first."""
 PLAIN = {"bold": " *", "underlined": " +", "": ""}
 
