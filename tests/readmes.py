@@ -19,7 +19,7 @@ from jetbench.reporting.tables.markdown import to_markdown
 from jetbench.reporting.tables.table import build_table
 from jetbench.spec.architecture import Architecture
 from jetbench.spec.bounds import BOUNDS
-from jetbench.spec.dataset import CamvidConfig, StreetsConfig
+from jetbench.spec.dataset import CamvidConfig, ClassSpec, FolderConfig, StreetsConfig
 from jetbench.spec.profiling import ProfilingConfig
 from jetbench.spec.schema import field_docs
 from jetbench.spec.search import Search, Space
@@ -32,7 +32,12 @@ LEFT_OUT = {"training", "profiling", "dataset", "name", "description", "paper", 
 KINDS: dict[str, tuple[tuple[str, type[BaseModel]], ...]] = {
     "architecture": (("", Architecture),),
     "sweep": (("", Sweep),),
-    "dataset": (("streets: ", StreetsConfig), ("camvid: ", CamvidConfig)),
+    "dataset": (
+        ("streets: ", StreetsConfig),
+        ("camvid: ", CamvidConfig),
+        ("folder: ", FolderConfig),
+        ("folder, a class: ", ClassSpec),
+    ),
     "training": (("", TrainingConfig),),
     "profiling": (("", ProfilingConfig),),
     "search": (("", Search),),
@@ -148,5 +153,5 @@ def made(text: str) -> str:
 
 
 if __name__ == "__main__":
-    for path in (ROOT / "README.md", *sorted(ROOT.glob("*/README.md"))):
+    for path in (ROOT / "README.md", *sorted(ROOT.glob("*/README.md")), *sorted(ROOT.glob("jetbench/*/README.md"))):
         path.write_text(made(path.read_text()))

@@ -17,6 +17,7 @@ from jetbench.__main__ import main
 from jetbench.cli.app import app
 from jetbench.study.place import Place
 from jetbench.study.run import run_sweep
+from tests.data.test_folder import classes, folders
 from tests.readmes import ROOT, made
 
 LIMITS = {
@@ -26,6 +27,7 @@ LIMITS = {
     "reports/README.md": 160,
     "docker/README.md": 110,
     "jetbench/README.md": 180,
+    "jetbench/data/README.md": 80,
     "tests/README.md": 50,
 }
 TEXTS = {name: (ROOT / name).read_text() for name in LIMITS}
@@ -47,6 +49,8 @@ SMALLER = {
     "search search-nano --max-latency 33ms --max-params 40k": "search search-nano --max-params 40k --dry-run",
     "profile jetseg-nano --size 512x512": "profile jetseg-nano --size 64x96 --quick",
     "profile jetseg-nano jetseg-agx --quick": "profile jetseg-nano jetseg-agx --quick --size 64x96",
+    "data check folder:/data/mine": "data check folder:mine",
+    "data show folder:/data/mine --out shown": "data show folder:mine --out shown",
     "profile reports/nano/weights/NAME.safetensors": "profile reports/nano/weights/NAME.safetensors --quick",
 }
 # The tests that run what needs a board's result or a cluster.
@@ -70,6 +74,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A sweep and a picture."""
     folder = tmp_path_factory.mktemp("house")
     (folder / "own").mkdir()
+    folders("{split}/images", "{split}/masks")(folder / "mine")
+    classes(folder / "mine")
     (folder / "own" / "nano.yaml").write_text(SWEEP)
     Image.new("RGB", (96, 64), "gray").save(folder / "street.png")
     return folder

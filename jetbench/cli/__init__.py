@@ -6,6 +6,7 @@ from jetbench.cli import count  # isort: skip
 from jetbench.cli import screen  # isort: skip
 from jetbench.cli import init  # isort: skip
 from jetbench.cli import schema  # isort: skip
+from jetbench.cli import data  # isort: skip
 from jetbench.cli import sweep  # isort: skip
 from jetbench.cli import search  # isort: skip
 from jetbench.cli import profile  # isort: skip
@@ -31,6 +32,7 @@ __all__ = [
     "collect",
     "compare",
     "count",
+    "data",
     "devices",
     "doctor",
     "init",

@@ -35,7 +35,11 @@ def dataset_changes(asked: str, own: "DatasetConfig") -> dict[str, Any]:
     kind, _, path = asked.partition(":")
     config = DATASETS.get(kind)
     if config is None or (path and "path" not in config.model_fields):
-        raise SpecError(f"--dataset {asked}: expected streets, camvid or camvid:PATH")
+        names = ", ".join(f"{name}:PATH" for name in DATASETS if name != "streets")
+        raise SpecError(f"--dataset {asked}: expected streets, {names}")
+    needs_path = "path" in config.model_fields and config.model_fields["path"].is_required()
+    if needs_path and not path and own.name != kind:
+        raise SpecError(f"--dataset {asked}: give its folder, too: {kind}:PATH")
     kept = own.model_dump(mode="json") if own.name == kind else {"size": own.size}
     return {"dataset": {**kept, "name": kind, **({"path": path} if path else {})}}
 

@@ -41,7 +41,7 @@ def predict(
     """
     from jetbench.data.pictures import count_frames, open_rgb
     from jetbench.models.weights import load_weights
-    from jetbench.training.predict import is_video, predict_image, write_overlay
+    from jetbench.training.predict import Legend, is_video, predict_image, write_overlay
 
     if weights is None and not network.endswith(".safetensors"):
         raise SpecError(
@@ -50,7 +50,7 @@ def predict(
     model, saved = load_weights(weights or network)
     if weights is not None and saved.architecture.name != network:
         raise SpecError(f"{weights}: holds weights of {saved.architecture.name}, not of {network}; give that name")
-    files = _find(images)
+    legend, files = Legend.of(saved), _find(images)
     _check_targets(files, out)
     for path in (
         path for _, path in files if not is_video(path)
@@ -66,7 +66,7 @@ def predict(
         else:
             image = open_rgb(path)
             ids = predict_image(model, saved, image)
-            written = write_overlay((out / name).parent, Path(name).name, image, ids, saved.num_classes, opacity)
+            written = write_overlay((out / name).parent, Path(name).name, image, ids, legend, opacity)
             summary = ", ".join(file.name for file in written)
         console.print(f"{path}: {summary}", highlight=False, soft_wrap=True, markup=False)
     console.print(f"Written to {out}.", highlight=False, soft_wrap=True, markup=False)

@@ -280,12 +280,18 @@ def _read_style(style: str | None, out: Path | None) -> tuple[str, str]:
 
 
 def _build(rows: "list[Row]", title: str, asked: _Asked) -> "Table":
-    from jetbench.reporting.tables.columns import class_columns, columns_of_layout, evaluation_columns, find_columns
+    from jetbench.reporting.tables.columns import (
+        class_columns,
+        columns_of_layout,
+        evaluation_columns,
+        find_columns,
+        split_of_classes,
+    )
     from jetbench.reporting.tables.table import build_table
 
     if asked.per == "class":
         chosen = class_columns(rows)
-        title += ", IoU of each class on test (%)"
+        title += f", IoU of each class on {split_of_classes(rows)} (%)"
     elif asked.per == "evaluation":
         chosen = evaluation_columns([row for row in rows if row.records])
         title += ", as the trainings went on"

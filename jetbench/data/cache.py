@@ -1,6 +1,6 @@
 """load_data: a dataset as arrays, decoded once and cached on disk, so that no job decodes a PNG twice.
 
-Trainings load their data here; `camvid.py` and `streets.py` only list and decode the images.
+Trainings load their data here; the other modules of this room only list and decode the images.
 """
 
 import contextlib
@@ -19,16 +19,17 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from jetbench.data import camvid, streets
+from jetbench.data import camvid, folder, streets
 from jetbench.data.labels import VOID, Sample
 from jetbench.errors import DataError
 from jetbench.files import read_text
 from jetbench.records.record import DatasetInfo
-from jetbench.spec.dataset import SPLITS, CamvidConfig, DatasetConfig, StreetsConfig
+from jetbench.spec.dataset import SPLITS, CamvidConfig, ClassSpec, DatasetConfig, StreetsConfig
 
 CACHE_VERSION = 3
 BYTES_PER_PIXEL = 4  # three colours and a class
 MOST_META_BYTES = 2**20
+WHOLE_BYTES, PART_BYTES, PARTS = 2**30, 2**22, 64
 BUILDING = ".building-"
 ABANDONED_AFTER_S = 12 * 3600
 
@@ -41,7 +42,7 @@ class Source(Protocol):
 
     @property
     def name(self) -> str:
-        """`streets`, `camvid11` or `camvid32`."""
+        """`streets`, `camvid11`, `folder`."""
         ...
 
     @property
@@ -57,6 +58,21 @@ class Source(Protocol):
     @property
     def void_rule(self) -> str:
         """How pixels without a class are treated."""
+        ...
+
+    @property
+    def classes(self) -> tuple[ClassSpec, ...]:
+        """The classes with their colours and ids, where the data bring their own; else empty."""
+        ...
+
+    @property
+    def ignore(self) -> tuple[int | tuple[int, int, int], ...]:
+        """Ids and colours of masks that have no class, where the data bring their own classes."""
+        ...
+
+    @property
+    def split_rule(self) -> str:
+        """How the images were split, where the data do not say; else empty."""
         ...
 
     @property
@@ -92,16 +108,18 @@ class SegmentationData:
 
 
 def open_source(config: DatasetConfig) -> Source:
-    """The dataset that `config` names; for camvid the files are listed but not yet read.
+    """The dataset that `config` names; its files are listed but not yet read.
 
     Raises:
-        DataError: the folder is missing or is not laid out as CamVid.
+        DataError: the folder is missing, or is not laid out as the dataset.
     """
     match config:
         case CamvidConfig():
             return camvid.open_camvid(config)
         case StreetsConfig():
             return streets.Streets(config)
+        case _:
+            return folder.open_folder(config)
 
 
 def cache_folder() -> Path:
@@ -162,8 +180,8 @@ def _open_cache(folder: Path) -> SegmentationData | None:
                 return None
         return SegmentationData(
             info=DatasetInfo.model_validate(meta["info"]),
-            images={split: np.load(folder / f"{split}-images.npy", mmap_mode="r") for split in SPLITS},
-            labels={split: np.load(folder / f"{split}-labels.npy", mmap_mode="r") for split in SPLITS},
+            images={split: _load(folder / f"{split}-images.npy") for split in SPLITS},
+            labels={split: _load(folder / f"{split}-labels.npy") for split in SPLITS},
             mean=tuple(meta["mean"]),
             std=tuple(meta["std"]),
             class_pixels=tuple(meta["class_pixels"]),
@@ -173,15 +191,34 @@ def _open_cache(folder: Path) -> SegmentationData | None:
         return None
 
 
+def _load(path: Path) -> Array:
+    """An array of a cache, memory-mapped; an empty one, of a split without images, cannot be mapped."""
+    try:
+        return np.load(path, mmap_mode="r")  # type: ignore[no-any-return]
+    except ValueError:
+        return np.load(path)  # type: ignore[no-any-return]
+
+
 def _seal(meta: Any) -> str:
     return hashlib.sha256(json.dumps(meta, sort_keys=True).encode()).hexdigest()
 
 
 def _hash_file(path: Path) -> str:
+    """A digest of a file; of one over `WHOLE_BYTES`, of its size and of parts of it, spread from its begin to its end.
+
+    Every job verifies the cache, and reading 20 GB takes minutes where they do not fit into memory.
+    """
     digest = hashlib.sha256()  # most processors have SHA-256 instructions: about 1.5 GB/s
+    size = path.stat().st_size
     with path.open("rb") as file:
-        while part := file.read(2**22):
-            digest.update(part)
+        if size <= WHOLE_BYTES:
+            while part := file.read(PART_BYTES):
+                digest.update(part)
+            return digest.hexdigest()
+        digest.update(str(size).encode())
+        for number in range(PARTS):
+            file.seek((size - PART_BYTES) * number // (PARTS - 1))
+            digest.update(file.read(PART_BYTES))
     return digest.hexdigest()
 
 
@@ -259,7 +296,7 @@ def _decode_into(source: Source, folder: Path, report: ReportProgress | None) ->
     digest = hashlib.sha256()
     problems: list[str] = []
     class_pixels = {split: np.zeros(num_classes, np.int64) for split in SPLITS}
-    sums, squares, pixels = np.zeros(3), np.zeros(3), 0
+    levels, pixels = np.zeros((3, 256), np.int64), 0  # how often each channel has each level
     for split in SPLITS:
         count = source.counts[split]
         images = _new_array(folder / f"{split}-images.npy", (count, *source.size, 3))
@@ -276,19 +313,24 @@ def _decode_into(source: Source, folder: Path, report: ReportProgress | None) ->
             digest.update(sample.labels.tobytes())
             class_pixels[split] += np.bincount(sample.labels.ravel(), minlength=VOID + 1)[:num_classes]
             if split == "train":
-                flat = sample.image.reshape(-1, 3).astype(np.float64)
-                sums += flat.sum(axis=0)
-                squares += (flat**2).sum(axis=0)
-                pixels += len(flat)
+                levels += [np.bincount(sample.image[..., channel].ravel(), minlength=256) for channel in range(3)]
+                pixels += sample.image.shape[0] * sample.image.shape[1]
     if problems:
         raise DataError(_list_problems(source, problems))
     for split, counted in class_pixels.items():
-        if not counted.any():
+        if source.counts[split] and not counted.any():
             raise DataError(
                 f"{source.name}: the {split} split has no labelled pixel: all pixels are void; check its label files"
             )
-    mean = sums / pixels
-    std = np.sqrt(np.maximum(squares / pixels - mean**2, 1.0))
+    if np.count_nonzero(class_pixels["train"]) < 2:
+        only = source.class_names[int(class_pixels["train"].argmax())]
+        raise DataError(
+            f"{source.name}: all labelled pixels of train are {only}, so there is nothing to learn; check which ids "
+            "its masks hold (`jetbench data check`)"
+        )
+    values = np.arange(256)
+    mean = (levels * values).sum(axis=1) / pixels
+    std = np.sqrt(np.maximum((levels * values**2).sum(axis=1) / pixels - mean**2, 1.0))
     info = DatasetInfo(
         name=source.name,
         size=source.size,
@@ -296,7 +338,12 @@ def _decode_into(source: Source, folder: Path, report: ReportProgress | None) ->
         void_rule=source.void_rule,
         images=source.counts,
         digest=digest.hexdigest()[:16],
-        constant_miou={split: constant_miou(class_pixels[split].tolist()) for split in SPLITS},
+        constant_miou={
+            split: constant_miou(class_pixels[split].tolist()) if source.counts[split] else None for split in SPLITS
+        },
+        classes=source.classes,
+        ignore=source.ignore,
+        split_rule=source.split_rule,
     )
     meta = {
         "files": {path.name: _hash_file(path) for path in sorted(folder.glob("*.npy"))},

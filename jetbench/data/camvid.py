@@ -1,13 +1,14 @@
-"""CamVid (Brostow et al., 2008) in its 11-class folders and in its original 32-class colour-coded form.
+"""CamVid (Brostow et al., 2008) in the four forms in which people have it.
 
-11 classes: folders `train trainannot val valannot test testannot` with label PNGs of one channel; an image and its
-labels have the same name. 32 classes: colour labels named `*_L.png`, either in `train train_labels val ...` or as
-published, without a split; the usual split (367 / 101 / 233) then follows from the frame numbers.
+11 classes (SegNet's): folders `train trainannot val valannot test testannot` with label PNGs of one channel; an image
+and its labels have the same name. 32 classes: colour labels named `*_L.png`, either in `train train_labels val ...`
+(Kaggle's) or as published, without a split; the usual split (367 / 101 / 233) then follows from the frame numbers; or
+`images labels codes.txt valid.txt` with ids in `*_P.png` (fastai's). `classes: 11` merges 32 as SegNet's authors did.
 """
 
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,17 +21,20 @@ from jetbench.data.labels import (
     CLASSES_32,
     COLOURS_11,
     COLOURS_32,
+    MEMBERS_OF_11,
     VOID,
     VOID_RULE_11,
     VOID_RULE_32,
-    Sample,
 )
-from jetbench.data.pictures import SUFFIXES, UnusableError, is_hidden, open_picture, open_rgb, palette_of, walk
+from jetbench.data.paired import ImagePair, PairedFiles, ReadLabels, identity_of, native_size
+from jetbench.data.pictures import SUFFIXES, UnusableError, is_hidden, palette_of, walk
 from jetbench.errors import DataError
+from jetbench.files import read_text
 from jetbench.spec.dataset import SPLITS, CamvidConfig
 
 VOID_11 = 11
-TAIL = 32  # bytes at the end of a file that its identity knows
+CODES = "codes.txt"
+MOST_LIST_BYTES = 2**20
 VOID_32 = CLASSES_32.index("Void")
 ANNOTATIONS = ("trainannot", "valannot", "testannot", "train_labels", "val_labels", "test_labels")
 NO_PICTURES = (".txt", ".md", ".json", ".yaml", ".yml", ".csv", ".xml", ".html", ".db", ".ini", "")
@@ -38,14 +42,6 @@ IDS_OF_COLOURS_11 = {colour: number for number, colour in enumerate(COLOURS_11)}
 WAY_OUT = (
     "Give its folder as --dataset camvid:PATH, or put it at $JETBENCH_DATA/camvid; --dataset streets needs no download"
 )
-
-
-@dataclass(frozen=True)
-class ImagePair:
-    """The image file and the label file of one sample."""
-
-    image: Path
-    labels: Path
 
 
 @dataclass
@@ -58,85 +54,77 @@ class Palettes:
     differ: bool = False
 
 
-@dataclass(frozen=True)
-class Camvid:
-    """A CamVid folder whose files are listed but not read; `samples` decodes them."""
-
-    name: str
-    size: tuple[int, int]
-    class_names: tuple[str, ...]
-    void_rule: str
-    identity: str
-    pairs: dict[str, tuple[ImagePair, ...]]
-    resize: bool
-    palettes: Palettes = field(default_factory=Palettes, compare=False)
-
-    @property
-    def counts(self) -> dict[str, int]:
-        """Images of each split."""
-        return {split: len(pairs) for split, pairs in self.pairs.items()}
-
-    def samples(self, split: str) -> Iterator[Sample]:
-        """Images and labels of a split, resized to `size`; a bad file gives a sample with a problem."""
-        for pair in self.pairs[split]:
-            try:
-                yield self._decode(pair)
-            except UnusableError as error:
-                yield Sample.broken(str(error))
-
-    def _decode(self, pair: ImagePair) -> Sample:
-        image = open_rgb(pair.image)
-        labels = open_picture(pair.labels)
-        if image.size != labels.size:
-            raise UnusableError(f"{pair.labels}: labels of {_size(labels)} for an image of {_size(image)} (HxW)")
-        if not self.resize and (image.height, image.width) != self.size:
-            expected = f"{self.size[0]}x{self.size[1]}"
-            raise UnusableError(
-                f"{pair.image}: {_size(image)}, but the first image is {expected} (HxW); set dataset.size to resize all"
-            )
-        height, width = self.size
-        if len(self.class_names) == len(CLASSES_11):
-            ids = _read_11(labels, pair.labels, self.palettes)
-        else:
-            ids = _read_32(labels, pair.labels)
-        # Labels are resized with nearest neighbour, because the mean of two class ids is a third class.
-        ids = np.asarray(Image.fromarray(ids).resize((width, height), Image.Resampling.NEAREST))
-        pixels = np.asarray(image.resize((width, height), Image.Resampling.BILINEAR))
-        return Sample(pixels, ids)
-
-
-def open_camvid(config: CamvidConfig) -> Camvid:
-    """List the CamVid folder of `config` and recognise its layout.
+def open_camvid(config: CamvidConfig) -> PairedFiles:
+    """List the CamVid folder of `config` and recognise its form.
 
     Raises:
-        DataError: the folder does not exist or is not laid out as CamVid, or an image or label file has no partner.
+        DataError: the folder does not exist or is not laid out as CamVid, or an image or label file has no partner; or
+            32 classes are asked for where there are 11.
     """
     root = find_root(config)
-    classes: tuple[str, ...]
+    read: ReadLabels = _read_32
+    num_classes = len(CLASSES_32)
     if (root / "trainannot").is_dir() or (root / "valannot").is_dir():
         pairs = {split: _pair_folders(root, split, f"{split}annot", "") for split in SPLITS}
-        name, classes, void_rule = "camvid11", CLASSES_11, VOID_RULE_11
+        palettes = Palettes()
+        read, num_classes = lambda labels, path: _read_11(labels, path, palettes), len(CLASSES_11)
     elif (root / "train_labels").is_dir() or (root / "val_labels").is_dir():
         pairs = {split: _pair_folders(root, split, f"{split}_labels", "_L") for split in SPLITS}
-        name, classes, void_rule = "camvid32", CLASSES_32, VOID_RULE_32
+    elif (root / "labels").is_dir() and (root / CODES).is_file():
+        pairs, names = _pair_fastai(root), _names_of(root / CODES)
+        read = lambda labels, path: _read_codes(labels, path, names)  # noqa: E731
     elif (inner := _split_below(root)) is not None:
         raise DataError(f"{root}: the dataset is in {inner}; give that folder")
     elif files := _published_below(root):
         pairs = _pair_published(root, files)
-        name, classes, void_rule = "camvid32", CLASSES_32, VOID_RULE_32
     else:
         raise DataError(
             f"{root}: not laid out as CamVid: expected the folders train, trainannot, val, valannot, test, testannot "
-            f"(11 classes), or labels named *_L.png (32 classes). {WAY_OUT}"
+            f"(11 classes), or labels named *_L.png, or images, labels and {CODES} (32 classes). {WAY_OUT}"
         )
-    size = config.size or _native_size(pairs["train"][0])
-    return Camvid(name, size, classes, void_rule, _identity(root, pairs), pairs, config.size is not None)
+    identity = identity_of(root, pairs)
+    if config.classes is not None and config.classes > num_classes:
+        raise DataError(f"{root}: has {num_classes} classes, and dataset.classes asks for {config.classes}")
+    if config.classes is not None and config.classes < num_classes:
+        identity += "\nmerged to 11 classes"
+        read, num_classes = _merged(read), len(CLASSES_11)
+    is_11 = num_classes == len(CLASSES_11)
+    return PairedFiles(
+        name=f"camvid{num_classes}",
+        size=config.size or native_size(pairs["train"][0]),
+        class_names=CLASSES_11 if is_11 else CLASSES_32,
+        void_rule=VOID_RULE_11 if is_11 else VOID_RULE_32,
+        identity=identity,
+        pairs=pairs,
+        resize=config.size is not None,
+        read_labels=read,
+    )
 
 
-def assumed_camvid(config: CamvidConfig) -> Camvid:
+def assumed_camvid(config: CamvidConfig) -> PairedFiles:
     """CamVid as papers use it, for counting without the data: 11 classes, 360x480 unless `config` has a size."""
     size = config.size or (360, 480)
-    return Camvid("camvid11", size, CLASSES_11, VOID_RULE_11, "", {split: () for split in SPLITS}, True)
+    none: dict[str, tuple[ImagePair, ...]] = {split: () for split in SPLITS}
+    palettes = Palettes()
+    return PairedFiles(
+        "camvid11",
+        size,
+        CLASSES_11,
+        VOID_RULE_11,
+        "",
+        none,
+        True,
+        lambda labels, path: _read_11(labels, path, palettes),
+    )
+
+
+def _merged(read: ReadLabels) -> ReadLabels:
+    """Reads 32 classes and merges them to 11 as usual."""
+    table = np.full(VOID + 1, VOID, np.uint8)
+    for place, members in enumerate(MEMBERS_OF_11.values()):
+        for name in members:
+            table[CLASSES_32.index(name)] = place
+    return lambda labels, path: np.asarray(table[read(labels, path)])
 
 
 def find_root(config: CamvidConfig) -> Path:
@@ -217,6 +205,50 @@ def _match(images: dict[str, Path], labels: dict[str, Path], folder: Path, suffi
     return tuple(ImagePair(images[stem], labels[stem]) for stem in sorted(images))
 
 
+def _pair_fastai(root: Path) -> dict[str, tuple[ImagePair, ...]]:
+    """Fastai's form: images/, labels/*_P.png, valid.txt; what it leaves in one list is train and test as usual."""
+    images = _by_stem(_pictures(root / "images"), "") if (root / "images").is_dir() else {}
+    labels = _by_stem([path for path in _pictures(root / "labels") if path.stem.endswith("_P")], "_P")
+    if not images or not labels:
+        raise DataError(f"{root}: expected images in images/ and labels named *_P.png in labels/. {WAY_OUT}")
+    listed = root / "valid.txt"
+    val = {Path(line.strip()).stem for line in read_text(listed, MOST_LIST_BYTES).split()} if listed.is_file() else None
+    by_split: dict[str, list[ImagePair]] = {split: [] for split in SPLITS}
+    for pair in _match(images, labels, root / "labels", "_P"):
+        usual = usual_split(pair.image.stem)
+        is_val = usual == "val" if val is None else pair.image.stem in val
+        by_split["val" if is_val else "train" if usual == "val" else usual].append(pair)
+    for split, pairs in by_split.items():
+        if not pairs:
+            raise DataError(f"{root}: contains no frame of the {split} split. {WAY_OUT}")
+    return {split: tuple(pairs) for split, pairs in by_split.items()}
+
+
+def _names_of(path: Path) -> tuple[str, ...]:
+    """The names of codes.txt, whose line is the id in the labels.
+
+    Raises:
+        DataError: a name is none of CamVid's 32.
+    """
+    names = tuple(line.strip() for line in read_text(path, MOST_LIST_BYTES).splitlines() if line.strip())
+    unknown = [name for name in names if name not in CLASSES_32]
+    if unknown:
+        raise DataError(f"{path}: {unknown[0]} is none of CamVid's 32 classes; give the data as --dataset folder:PATH")
+    return names
+
+
+def _read_codes(labels: Image.Image, path: Path, names: Sequence[str]) -> npt.NDArray[np.uint8]:
+    """Labels whose id is a line of codes.txt, as the 32 classes."""
+    if labels.mode not in ("L", "P", "I;16", "I"):
+        raise UnusableError(f"{path}: labels of mode {labels.mode}; expected one channel of ids")
+    ids = np.asarray(labels)
+    if (ids < 0).any() or (ids >= len(names)).any():
+        wrong = ids[(ids < 0) | (ids >= len(names))]
+        raise UnusableError(f"{path}: mislabelled: id {int(wrong.flat[0])}; {CODES} has {len(names)} names")
+    places = np.array([CLASSES_32.index(name) for name in names], np.uint8)[ids]
+    return np.where(places == VOID_32, VOID, places).astype(np.uint8)
+
+
 def _published_below(root: Path) -> list[Path]:
     """The pictures of a folder, if labels named *_L are among them."""
     files = [path for path in walk(root) if path.suffix.lower() in SUFFIXES]
@@ -260,36 +292,6 @@ def usual_split(stem: str) -> str:
     if sequence == "Seq05VD" or (sequence == "0001TP" and frame >= 8550):
         return "test"
     return "val" if sequence == "0016E5" and 7959 <= frame <= 8159 else "train"
-
-
-def _native_size(pair: ImagePair) -> tuple[int, int]:
-    try:
-        image = open_rgb(pair.image)
-    except UnusableError as error:
-        raise DataError(f"{error}. Restore it from the dataset's archive") from None
-    return image.height, image.width
-
-
-def _identity(root: Path, pairs: dict[str, tuple[ImagePair, ...]]) -> str:
-    """Text that changes when a file is added, removed or rewritten, so that the cache is never out of date.
-
-    Sizes and times are not enough: a package manager or an image of a disk gives all files one time. So the place and
-    the last bytes of each file, which hold a checksum in a PNG, count too.
-    """
-    lines = [str(root.resolve())]
-    for split, members in pairs.items():
-        for pair in members:
-            for path in (pair.image, pair.labels):
-                stat = path.stat()
-                with path.open("rb") as file:
-                    file.seek(-min(TAIL, stat.st_size), os.SEEK_END)
-                    end = file.read().hex()
-                lines.append(f"{split} {path.relative_to(root)} {stat.st_size} {stat.st_mtime_ns} {end}")
-    return "\n".join(lines)
-
-
-def _size(image: Image.Image) -> str:
-    return f"{image.height}x{image.width}"
 
 
 def _read_11(labels: Image.Image, path: Path, palettes: Palettes) -> npt.NDArray[np.uint8]:

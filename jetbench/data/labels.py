@@ -74,6 +74,20 @@ COLOURS_32: dict[str, tuple[int, int, int]] = {
     "Wall": (64, 192, 0),
 }
 CLASSES_32 = tuple(COLOURS_32)
+MEMBERS_OF_11: dict[str, tuple[str, ...]] = {
+    "sky": ("Sky",),
+    "building": ("Building", "Bridge", "Wall", "Tunnel", "Archway"),
+    "pole": ("Column_Pole", "TrafficCone"),
+    "road": ("Road", "LaneMkgsDriv", "LaneMkgsNonDriv"),
+    "pavement": ("Sidewalk", "ParkingBlock", "RoadShoulder"),
+    "tree": ("Tree", "VegetationMisc"),
+    "sign": ("SignSymbol", "Misc_Text", "TrafficLight"),
+    "fence": ("Fence",),
+    "car": ("Car", "SUVPickupTruck", "Truck_Bus", "Train", "OtherMoving"),
+    "pedestrian": ("Pedestrian", "Child", "CartLuggagePram", "Animal"),
+    "bicyclist": ("Bicyclist", "MotorcycleScooter"),
+}
+"""The 32 classes in each of the 11, as SegNet's authors merged them (Badrinarayanan et al., 2017)."""
 VOID_RULE_32 = "Void is class 30: it has a logit, and its pixels are ignored"
 
 

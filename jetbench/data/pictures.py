@@ -15,6 +15,7 @@ from jetbench.spec.bounds import MOST_IMAGE_PIXELS
 # Pillow knows formats that start other programs (EPS starts Ghostscript), and opens by content, not by name.
 FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF")
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp")
+ORIENTATION = 0x0112  # the EXIF tag
 LEVELS_16 = 257  # steps of 16 bits in one step of 8 bits
 
 
@@ -67,20 +68,42 @@ def open_rgb(path: Path) -> Image.Image:
     Raises:
         UnusableError: as `open_picture`, or its pixels are no integers.
     """
-    picture = open_picture(path)
+    return to_rgb(open_picture(path), path)
+
+
+def upright(picture: Image.Image) -> Image.Image:
+    """The picture turned as its EXIF orientation says."""
     try:
-        upright = ImageOps.exif_transpose(picture) or picture
+        return ImageOps.exif_transpose(picture) or picture
     except Exception:  # EXIF data of any program
-        upright = picture
-    if upright.mode.startswith("I"):
-        levels = np.asarray(upright).astype(np.int64)
+        return picture
+
+
+def orientation_of(picture: Image.Image) -> int:
+    """The EXIF orientation of a picture as it is stored: 1 to 8; 1 if it has none."""
+    try:
+        found = picture.getexif().get(ORIENTATION, 1)
+    except Exception:  # EXIF data of any program
+        return 1
+    return int(found) if found in range(1, 9) else 1
+
+
+def to_rgb(picture: Image.Image, path: Path) -> Image.Image:
+    """A picture as it is stored, as RGB of 8 bits, upright as its EXIF orientation says; 16 bits are scaled.
+
+    Raises:
+        UnusableError: its pixels are no integers.
+    """
+    turned = upright(picture)
+    if turned.mode.startswith("I"):
+        levels = np.asarray(turned).astype(np.int64)
         if levels.min() < 0 or levels.max() > 65_535:
             raise UnusableError(f"{path}: pixels from {levels.min()} to {levels.max()}; save it with 8 or 16 bits")
         grey = (levels + LEVELS_16 // 2) // LEVELS_16
         return Image.fromarray(grey.astype(np.uint8)).convert("RGB")
-    if upright.mode == "F":
+    if turned.mode == "F":
         raise UnusableError(f"{path}: pixels are floating-point numbers; save it with 8 or 16 bits")
-    return upright.convert("RGB")
+    return turned.convert("RGB")
 
 
 def count_frames(path: Path) -> int:

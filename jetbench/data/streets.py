@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
 from jetbench.data.labels import CLASSES_11, VOID, VOID_RULE_11, Sample
-from jetbench.spec.dataset import StreetsConfig
+from jetbench.spec.dataset import ClassSpec, StreetsConfig
 
 SCENE_VERSION = 1
 IDS = {name: number for number, name in enumerate(CLASSES_11)}
@@ -28,6 +28,9 @@ class Streets:
     config: StreetsConfig
     name: str = "streets"
     class_names: tuple[str, ...] = CLASSES_11
+    classes: tuple[ClassSpec, ...] = ()
+    ignore: tuple[int | tuple[int, int, int], ...] = ()
+    split_rule: str = ""
     void_rule: str = VOID_RULE_11
 
     @property

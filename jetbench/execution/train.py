@@ -42,6 +42,9 @@ def run_training(request: TrainRequest, report: Report) -> TrainReply:
         input_size=data.info.size,
         mean=data.mean,
         std=data.std,
+        class_names=data.info.class_names,
+        classes=data.info.classes,
+        ignore=data.info.ignore,
     )
     metadata = {"jetbench": saved.model_dump_json(), **({"teacher": taught_by} if taught_by else {})}
     report(0.0, WAITING)

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from pydantic import ValidationError
+from pydantic import ValidationError, model_validator
 from safetensors import SafetensorError, safe_open
 from torch import nn
 
@@ -10,18 +10,33 @@ from jetbench.errors import SpecError
 from jetbench.files import describe_start, open_plain
 from jetbench.models.build import build_model
 from jetbench.spec.architecture import AnyArchitecture
-from jetbench.spec.base import Spec, first_problem
-from jetbench.spec.bounds import Classes, Positive, Side
+from jetbench.spec.base import Spec, first_problem, later
+from jetbench.spec.bounds import Classes, Name, Positive, Side
+from jetbench.spec.dataset import ClassSpec, Ignored
 
 
 class SavedNetwork(Spec):
-    """The metadata of a weights file: what is needed to rebuild the network and normalise its input."""
+    """The metadata of a weights file: what is needed to rebuild the network, normalise its input and name its output.
+
+    `class_names` is empty in files of earlier versions; `classes` and `ignore` say what the masks of the user's own
+    data held.
+    """
 
     architecture: AnyArchitecture
     num_classes: Classes
     input_size: tuple[Side, Side]
     mean: tuple[float, float, float]
     std: tuple[Positive, Positive, Positive]
+    class_names: tuple[Name, ...] = later(())
+    classes: tuple[ClassSpec, ...] = later(())
+    ignore: Ignored = later(())
+
+    @model_validator(mode="after")
+    def _names_every_class(self) -> "SavedNetwork":
+        for given in (self.class_names, self.classes):
+            if given and len(given) != self.num_classes:
+                raise ValueError(f"{len(given)} names for {self.num_classes} classes")
+        return self
 
 
 def load_weights(path: Path | str) -> tuple[nn.Module, SavedNetwork]:

@@ -21,9 +21,9 @@ from jetbench.records.measurement import (
     Watch,
 )
 from jetbench.spec.architecture import AnyArchitecture
-from jetbench.spec.base import Spec
+from jetbench.spec.base import Spec, later
 from jetbench.spec.bounds import Amount, Duration, Side
-from jetbench.spec.dataset import SPLITS
+from jetbench.spec.dataset import SPLITS, ClassSpec, Ignored
 from jetbench.spec.profiling import DType, ProfilingConfig
 from jetbench.spec.training import TrainingConfig
 
@@ -47,7 +47,11 @@ OfEverySplit = AfterValidator(_of_every_split)
 
 
 class DatasetInfo(Spec):
-    """The data set that a number was measured on."""
+    """The data set that a number was measured on.
+
+    `classes` and `ignore` say what a mask holds, and `split_rule` how the images were split, where the user brought the
+    data. A split without labelled images has no images here, and None as the mIoU of a constant prediction.
+    """
 
     name: str
     size: tuple[Side, Side]
@@ -55,7 +59,10 @@ class DatasetInfo(Spec):
     void_rule: str
     images: Annotated[dict[str, Amount], OfEverySplit]
     digest: str
-    constant_miou: Annotated[dict[str, float], OfEverySplit]
+    constant_miou: Annotated[dict[str, float | None], OfEverySplit]
+    classes: tuple[ClassSpec, ...] = later(())
+    ignore: Ignored = later(())
+    split_rule: str = later("")
 
     @property
     def num_classes(self) -> int:
@@ -64,9 +71,13 @@ class DatasetInfo(Spec):
 
     def describe(self) -> str:
         """One line for tables."""
-        counts = " / ".join(f"{count} {split}" for split, count in self.images.items())
+        counts = " / ".join(f"{count} {split}" for split, count in self.images.items() if count)
         size = f"{self.size[0]}x{self.size[1]}"
-        return f"{self.name}, {counts} images at {size} (HxW), {self.num_classes} classes, {self.void_rule}"
+        without = "".join(f", no labelled {split}" for split, count in self.images.items() if not count)
+        rule = f", {self.split_rule}" if self.split_rule else ""
+        return (
+            f"{self.name}, {counts} images at {size} (HxW){without}{rule}, {self.num_classes} classes, {self.void_rule}"
+        )
 
 
 class ClassCounts(Spec):
@@ -108,6 +119,8 @@ class Evaluation(Spec):
 class TrainingResult(Spec):
     """One training: its curve and its scores. `test` was scored once, with the weights of the best validation.
 
+    `test` is None if the data have no labelled test images.
+
     `stopped` says why the stopping rule of a search ended it before its budget. `auxiliary_weights` are the loss
     weights of the heads that only training uses. `resumed` lists the steps at which it resumed after a kill.
     `phase_seconds` are the seconds of proxies, data, network (forward, loss, backward, optimiser), evaluation and
@@ -121,7 +134,7 @@ class TrainingResult(Spec):
     seconds: Duration
     loss_curve: tuple[tuple[int, float], ...]
     val: Annotated[tuple[Evaluation, ...], Field(min_length=1)]
-    test: ClassCounts
+    test: ClassCounts | None
     weights_file: str
     class_weights: tuple[float, ...] | None = None
     mixed_precision: bool = False
@@ -268,7 +281,8 @@ class Failure(Spec):
 
 def check_classes(training: TrainingResult | None, dataset: DatasetInfo) -> None:
     """Raise a ValueError if a training has scores for more or fewer classes than its data."""
-    counts = [training.test, *(each.counts for each in training.val)] if training is not None else []
+    counts = [each.counts for each in training.val] if training is not None else []
+    counts += [training.test] if training is not None and training.test is not None else []
     if any(len(each.true_positives) != dataset.num_classes for each in counts):
         raise ValueError(f"scores of another number of classes than the {dataset.num_classes} of its data")
 

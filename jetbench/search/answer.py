@@ -63,7 +63,9 @@ class AnswerRow:
     @property
     def test(self) -> tuple[float, ...]:
         """Test mIoU of each seed."""
-        return tuple(record.training.test.miou for record in self.kept if record.training)
+        return tuple(
+            record.training.test.miou for record in self.kept if record.training and record.training.test is not None
+        )
 
     def measured(self, name: Objective) -> tuple[float, ...]:
         """Each seed's latency (s) or energy (J) for one image, without seeds that were not measured validly."""

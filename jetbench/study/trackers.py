@@ -79,7 +79,8 @@ class TensorBoard:
             for path in self._folder.glob(f"weights/*-{record.key}.safetensors"):
                 ids = read_predictions(path)
                 if ids is not None:
-                    writer.add_images("predictions", colours_of(record.num_classes)[ids], dataformats="NHWC")
+                    colours = colours_of(record.data.class_names, record.data.classes)
+                    writer.add_images("predictions", colours[ids], dataformats="NHWC")
 
 
 class MlFlow:
@@ -135,7 +136,8 @@ def _numbers(record: Record) -> Iterator[tuple[str, int, float]]:
             yield "loss", step, loss
         for evaluation in training.val:
             yield "val/mIoU_percent", evaluation.step, 100 * evaluation.counts.miou
-        yield "test/mIoU_percent", training.steps, 100 * training.test.miou
+        if training.test is not None:
+            yield "test/mIoU_percent", training.steps, 100 * training.test.miou
         yield "training/seconds", training.steps, training.seconds
     if profile is not None:
         yield "cost/parameters", 0, float(profile.parameters)

@@ -35,7 +35,7 @@ from jetbench.training.distillation import Teacher, distillation_loss
 from jetbench.training.losses import build_loss
 from jetbench.training.metrics import evaluate
 from jetbench.training.proxies import measure_proxies
-from jetbench.training.samples import KEY, encode_ids, sample_indices
+from jetbench.training.samples import KEY, encode_ids, sample_indices, shown_split
 
 CURVE_POINTS = 200
 PHASES = ("proxies", "data", "network", "evaluation", "checkpoints")
@@ -281,7 +281,9 @@ class _Training:
 
         self.model.load_state_dict(self.best)
         with self._timed("evaluation"):
-            test = evaluate(self.model, self.prepare.stream("test"), self.data.info.num_classes)
+            test = None
+            if self.data.info.images["test"]:
+                test = evaluate(self.model, self.prepare.stream("test"), self.data.info.num_classes)
             shown = predict_samples(self.model, self.prepare)
         save_weights(weights_file, self.best, {**metadata, KEY: encode_ids(shown)})
         weights = getattr(self.loss, "class_weights", None)
@@ -366,8 +368,9 @@ def save_weights(path: Path, weights: Mapping[str, Tensor], metadata: Mapping[st
 
 
 def predict_samples(model: nn.Module, prepare: NormaliseBatch) -> npt.NDArray[np.uint8]:
-    """Predicted class ids (N, H, W) of the test images that every report shows."""
-    images, _ = prepare("test", sample_indices(len(prepare.data.images["test"])))
+    """Predicted class ids (N, H, W) of the images that every report shows (see `shown_split`)."""
+    split = shown_split(prepare.data.info)
+    images, _ = prepare(split, sample_indices(len(prepare.data.images[split])))
     model.eval()
     with torch.inference_mode():
         ids: npt.NDArray[np.uint8] = model(images).argmax(1).to(torch.uint8).cpu().numpy()

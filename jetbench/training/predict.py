@@ -36,41 +36,58 @@ def predict_image(network: nn.Module, saved: SavedNetwork, image: Image.Image) -
     return np.asarray(Image.fromarray(ids, "L").resize(image.size, Image.Resampling.NEAREST))
 
 
+@dataclass(frozen=True)
+class Legend:
+    """The names of the classes, and a colour for each class id, uint8 (256, 3)."""
+
+    names: tuple[str, ...]
+    colours: npt.NDArray[np.uint8]
+
+    @staticmethod
+    def of(saved: SavedNetwork) -> "Legend":
+        """The names and colours that a weights file holds."""
+        names = saved.class_names or class_names_of(saved.num_classes)
+        return Legend(names, colours_of(names, saved.classes))
+
+
 def write_overlay(
-    folder: Path, stem: str, image: Image.Image, ids: npt.NDArray[np.uint8], num_classes: int, opacity: float
+    folder: Path, stem: str, image: Image.Image, ids: npt.NDArray[np.uint8], legend: Legend, opacity: float
 ) -> list[Path]:
     """Write STEM-overlay.png, with a legend of its classes, and STEM-classes.png, whose pixels are class ids."""
-    colours = colours_of(num_classes)
-    blended = Image.blend(image, Image.fromarray(colours[ids]), opacity)
     paths = [folder / f"{stem}-overlay.png", folder / f"{stem}-classes.png"]
-    _with_legend(blended, _present(ids, num_classes), num_classes, ids).save(paths[0])
+    lay_over(image, ids, legend, opacity).save(paths[0])
     indexed = Image.fromarray(ids, "P")
-    indexed.putpalette(colours.ravel().tolist())
+    indexed.putpalette(legend.colours.ravel().tolist())
     indexed.save(paths[1])
     return paths
 
 
-def _present(ids: npt.NDArray[np.uint8], num_classes: int) -> list[int]:
+def lay_over(image: Image.Image, ids: npt.NDArray[np.uint8], legend: Legend, opacity: float) -> Image.Image:
+    """An image with its classes in colour, and a legend below."""
+    return _with_legend(Image.blend(image, Image.fromarray(legend.colours[ids]), opacity), legend, ids)
+
+
+def _present(ids: npt.NDArray[np.uint8], legend: Legend) -> list[int]:
     """The classes in a picture, the largest first."""
-    counts = np.bincount(ids.ravel(), minlength=num_classes)
-    return [int(number) for number in np.argsort(-counts) if counts[number]]
+    counts = np.bincount(ids.ravel(), minlength=len(legend.names))
+    return [int(number) for number in np.argsort(-counts) if counts[number] and number < len(legend.names)]
 
 
-def _with_legend(picture: Image.Image, present: list[int], num_classes: int, ids: npt.NDArray[np.uint8]) -> Image.Image:
+def _with_legend(picture: Image.Image, legend: Legend, ids: npt.NDArray[np.uint8]) -> Image.Image:
     """The picture with a legend below: each class in it, with its share of the pixels."""
+    present = _present(ids, legend)
     columns = max(1, picture.width // LEGEND_COLUMN)
     rows = -(-len(present) // columns)
     whole = Image.new("RGB", (picture.width, picture.height + rows * LEGEND_ROW + 2 * MARGIN), "white")
     whole.paste(picture, (0, 0))
     draw = ImageDraw.Draw(whole)
-    names, colours = class_names_of(num_classes), colours_of(num_classes)
     for place, number in enumerate(present):
         x = MARGIN + (place % columns) * LEGEND_COLUMN
         y = picture.height + MARGIN + (place // columns) * LEGEND_ROW
-        draw.rectangle((x, y, x + 10, y + 10), fill=tuple(int(value) for value in colours[number]))
+        draw.rectangle((x, y, x + 10, y + 10), fill=tuple(int(value) for value in legend.colours[number]))
         share = (ids == number).mean()
         percent = f"{100 * share:.0f} %" if share >= 0.01 else "under 1 %"
-        draw.text((x + 14, y - 1), f"{names[number]} {percent}", fill="black")
+        draw.text((x + 14, y - 1), f"{legend.names[number]} {percent}", fill="black")
     return whole
 
 
@@ -116,6 +133,7 @@ def predict_video(
     except ImportError:
         raise SpecError(f"{source}: videos need OpenCV: pip install 'jetbench[video]'") from None
     times: list[float] = []
+    legend = Legend.of(saved)
     with _closing(cv2.VideoCapture(str(source))) as reader:
         if not reader.isOpened():
             raise DataError(f"{source}: OpenCV cannot read this video")
@@ -136,7 +154,7 @@ def predict_video(
                 begun = time.perf_counter()
                 ids = predict_image(network, saved, image)
                 times.append(time.perf_counter() - begun)
-                shown = _video_frame(image, ids, saved.num_classes, opacity, times[-1])
+                shown = _video_frame(image, ids, legend, opacity, times[-1])
                 writer.write(np.ascontiguousarray(np.asarray(shown)[:, :, ::-1]))
                 report(len(times), max(0, count))
     if not times:
@@ -154,17 +172,16 @@ def _closing(stream: Any) -> Iterator[Any]:
 
 
 def _video_frame(
-    image: Image.Image, ids: npt.NDArray[np.uint8], num_classes: int, opacity: float, seconds: float
+    image: Image.Image, ids: npt.NDArray[np.uint8], legend: Legend, opacity: float, seconds: float
 ) -> Image.Image:
     """A frame with its classes in colour; below it the time of the network and the largest classes that fit."""
-    colours, names = colours_of(num_classes), class_names_of(num_classes)
     whole = Image.new("RGB", (image.width, image.height + BAND), "white")
-    whole.paste(Image.blend(image, Image.fromarray(colours[ids]), opacity), (0, 0))
+    whole.paste(Image.blend(image, Image.fromarray(legend.colours[ids]), opacity), (0, 0))
     draw = ImageDraw.Draw(whole)
     y = image.height + MARGIN
     draw.text((MARGIN, y - 1), f"{1e3 * seconds:.1f} ms", fill="black")
-    for place, number in enumerate(_present(ids, num_classes)[: max(0, image.width // LEGEND_COLUMN - 1)], 1):
+    for place, number in enumerate(_present(ids, legend)[: max(0, image.width // LEGEND_COLUMN - 1)], 1):
         x = MARGIN + place * LEGEND_COLUMN
-        draw.rectangle((x, y, x + 10, y + 10), fill=tuple(int(value) for value in colours[number]))
-        draw.text((x + 14, y - 1), names[number], fill="black")
+        draw.rectangle((x, y, x + 10, y + 10), fill=tuple(int(value) for value in legend.colours[number]))
+        draw.text((x + 14, y - 1), legend.names[number], fill="black")
     return whole

@@ -4,6 +4,7 @@ import base64
 import io
 import json
 import struct
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +12,19 @@ import numpy.typing as npt
 from PIL import Image
 
 from jetbench.data.labels import CLASSES_11, CLASSES_32, COLOURS_11, COLOURS_32, VOID
+from jetbench.records.record import DatasetInfo
+from jetbench.spec.dataset import ClassSpec
 
 COUNT = 4
 KEY = "predictions"
 LARGEST_HEADER = 100_000_000  # bytes, as safetensors itself allows
 
 Ids = npt.NDArray[np.uint8]
+
+
+def shown_split(info: DatasetInfo) -> str:
+    """The split whose images are shown: test, or val where test has no labels."""
+    return "test" if info.images["test"] else "val"
 
 
 def sample_indices(count: int) -> list[int]:
@@ -54,20 +62,21 @@ def read_predictions(path: Path) -> Ids | None:
 
 
 def class_names_of(num_classes: int) -> tuple[str, ...]:
-    """The class names of CamVid for 11 or 32 classes; numbered names for any other count."""
+    """The class names of weights that do not say them, which are of CamVid or of generated streets."""
     vocabularies = {len(names): names for names in (CLASSES_11, CLASSES_32)}
     return vocabularies.get(num_classes) or tuple(f"class {number}" for number in range(num_classes))
 
 
-def colours_of(num_classes: int) -> Ids:
-    """A colour for each class id, uint8 (256, 3): CamVid's for 11 and 32 classes; void is black."""
-    palette: tuple[tuple[int, int, int], ...]
-    if num_classes == len(COLOURS_11):
-        palette = COLOURS_11
-    elif num_classes == len(COLOURS_32):
-        palette = tuple(COLOURS_32.values())
-    else:
-        palette = tuple(((67 * n) % 256, (149 * n + 90) % 256, (211 * n + 40) % 256) for n in range(num_classes))
+def colours_of(names: Sequence[str], classes: Sequence[ClassSpec] = ()) -> Ids:
+    """A colour for each class id, uint8 (256, 3); void is black.
+
+    Args:
+        names: the names of the classes; CamVid's have its colours.
+        classes: the classes of data that bring their own colours.
+    """
+    known = {CLASSES_11: COLOURS_11, CLASSES_32: tuple(COLOURS_32.values())}.get(tuple(names))
+    made = [((67 * n) % 256, (149 * n + 90) % 256, (211 * n + 40) % 256) for n in range(len(names))]
+    palette = known or [each.colour or made[n] for n, each in enumerate(classes)] or made
     colours = np.zeros((VOID + 1, 3), np.uint8)
     colours[: len(palette)] = palette
     return colours

@@ -5,7 +5,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from jetbench.data.labels import COLOURS_11
+from jetbench.data.labels import CLASSES_11, COLOURS_11
+from jetbench.spec.dataset import ClassSpec
 from jetbench.training.samples import (
     COUNT,
     KEY,
@@ -43,7 +44,15 @@ def test_predictions_are_read_from_a_weights_file_and_what_has_none_gives_none(t
 
 
 def test_colours_are_camvids_for_its_classes_and_differ_for_others() -> None:
-    assert [tuple(row) for row in colours_of(11)[:11]] == list(COLOURS_11)
-    assert len({tuple(row) for row in colours_of(19)[:19]}) == 19
+    assert [tuple(row) for row in colours_of(CLASSES_11)[:11]] == list(COLOURS_11)
+    assert len({tuple(row) for row in colours_of([f"class {n}" for n in range(19)])[:19]}) == 19
     assert class_names_of(11)[0] == "sky"
     assert class_names_of(19)[3] == "class 3"
+
+
+def test_other_data_with_as_many_classes_do_not_get_camvids_colours() -> None:
+    names = [f"crop {n}" for n in range(11)]
+    assert [tuple(row) for row in colours_of(names)[:11]] != list(COLOURS_11)
+    own = [ClassSpec(name=name, colour=(n, 2 * n, 3 * n)) for n, name in enumerate(names)]
+    assert [tuple(row) for row in colours_of(names, own)[:11]] == [(n, 2 * n, 3 * n) for n in range(11)]
+    assert tuple(colours_of(names, own)[255]) == (0, 0, 0)

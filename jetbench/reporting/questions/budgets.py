@@ -99,7 +99,7 @@ def _val(record: Record) -> float | None:
 
 
 def _test(record: Record) -> float | None:
-    return record.training.test.miou if record.training else None
+    return record.training.test.miou if record.training and record.training.test else None
 
 
 def _seconds(record: Record) -> float | None:

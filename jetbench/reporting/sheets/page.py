@@ -40,7 +40,7 @@ from jetbench.reporting.tables.rows import Row, name_without_seed
 from jetbench.reporting.tables.table import KINDS, Table, believed, build_table
 from jetbench.spec.architecture import Architecture, Baseline
 from jetbench.spec.dataset import DatasetConfig
-from jetbench.training.samples import class_names_of, colours_of, read_predictions, sample_indices
+from jetbench.training.samples import colours_of, read_predictions, sample_indices, shown_split
 
 TEMPLATE = Path(__file__).with_name("page.html")
 STRIP_HEIGHT = 120  # pixels of each image in a strip
@@ -295,7 +295,7 @@ def _classes(row: Row) -> list[dict[str, Any]]:
     if not row.trainings:
         return []
     val = [training.best.counts.class_iou for training in row.trainings]
-    test = [training.test.class_iou for training in row.trainings]
+    test = [training.test.class_iou if training.test else (None,) * len(val[0]) for training in row.trainings]
     return [
         {"name": name, "val": _mean([each[n] for each in val]), "test": _mean([each[n] for each in test])}
         for n, name in enumerate(row.records[0].data.class_names)
@@ -416,7 +416,7 @@ def _strip(record: Record, study: Study) -> dict[str, Any]:
     ids = read_predictions(path)
     if ids is None:
         return {"strip": None, "nostrip": "Not shown, because an older jetbench saved its weights without predictions."}
-    return {"strip": _paint(ids, record.num_classes)}
+    return {"strip": _paint(ids, record.data)}
 
 
 def _samples(study: Study) -> tuple[dict[str, str] | None, str]:
@@ -431,17 +431,18 @@ def _samples(study: Study) -> tuple[dict[str, str] | None, str]:
         return None, f"Images and ground truth are not shown: {on_one_line(str(error)).split('. ')[0]}."
     if data.info.digest != info.digest:
         return None, "Images and ground truth are not shown: the dataset on this machine differs from the study's."
-    chosen = sample_indices(len(data.images["test"]))
-    images, truth = np.asarray(data.images["test"][chosen]), np.asarray(data.labels["test"][chosen])
+    split = shown_split(info)
+    chosen = sample_indices(len(data.images[split]))
+    images, truth = np.asarray(data.images[split][chosen]), np.asarray(data.labels[split][chosen])
     beside = np.concatenate(list(images), axis=1)
     picture = _shrunk(Image.fromarray(beside), len(chosen), Image.Resampling.BILINEAR)
-    return {"images": _as_uri(picture, "JPEG", quality=80), "truth": _paint(truth, info.num_classes)}, ""
+    return {"images": _as_uri(picture, "JPEG", quality=80), "truth": _paint(truth, info)}, ""
 
 
-def _paint(ids: npt.NDArray[np.uint8], num_classes: int) -> str:
+def _paint(ids: npt.NDArray[np.uint8], info: DatasetInfo) -> str:
     """Class ids (N, H, W) side by side in their colours, as the URI of an image for the page."""
     indexed = Image.fromarray(np.concatenate(list(ids), axis=1), "P")
-    indexed.putpalette(colours_of(num_classes).ravel().tolist())
+    indexed.putpalette(colours_of(info.class_names, info.classes).ravel().tolist())
     return _as_uri(_shrunk(indexed, len(ids), Image.Resampling.NEAREST), "PNG", optimize=True)
 
 
@@ -458,6 +459,5 @@ def _as_uri(picture: Image.Image, kind: str, **more: Any) -> str:
 
 
 def _legend(info: DatasetInfo) -> list[dict[str, Any]]:
-    colours = colours_of(info.num_classes)
-    names = info.class_names or class_names_of(info.num_classes)
-    return [{"name": name, "rgb": [int(v) for v in colours[number]]} for number, name in enumerate(names)]
+    colours = colours_of(info.class_names, info.classes)
+    return [{"name": name, "rgb": [int(v) for v in colours[n]]} for n, name in enumerate(info.class_names)]

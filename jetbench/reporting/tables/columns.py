@@ -518,7 +518,7 @@ COLUMNS: tuple[Column, ...] = (
         holds_numbers=True,
     ),
     _score_column("val-last", "val mIoU last (%)", lambda t: t.last.counts.miou),
-    _score_column("test", "test mIoU (%)", lambda t: t.test.miou, short="test %"),
+    _score_column("test", "test mIoU (%)", lambda t: t.test.miou if t.test else None, short="test %"),
     _measured_column(
         "latency",
         "latency median (ms)",
@@ -662,7 +662,7 @@ def columns_of_layout(layout: str, rows: Sequence[Row]) -> tuple[Column, ...]:
 
 
 def class_columns(rows: Sequence[Row]) -> tuple[Column, ...]:
-    """One column per class with its IoU on the test split, after their mean.
+    """One column per class with its IoU, after their mean: on test, or on val where no row has a test score.
 
     Raises:
         SpecError: the rows' classes differ.
@@ -671,7 +671,13 @@ def class_columns(rows: Sequence[Row]) -> tuple[Column, ...]:
     if len(names) != 1:
         raise SpecError(f"the rows have {len(names)} different lists of classes; give studies with the same classes")
     (classes,) = names
-    return (BY_NAME["test"], *(_class_column(number, name) for number, name in enumerate(classes)))
+    split = split_of_classes(rows)
+    return (BY_NAME[split], *(_class_column(number, name, split) for number, name in enumerate(classes)))
+
+
+def split_of_classes(rows: Sequence[Row]) -> str:
+    """The split of the IoU of each class: test, or val where no row has a test score."""
+    return "test" if any(training.test is not None for row in rows for training in row.trainings) else "val"
 
 
 def evaluation_columns(rows: Sequence[Row]) -> tuple[Column, ...]:
@@ -700,5 +706,9 @@ def _evaluation_column(number: int, share: float) -> Column:
     return _score_column(f"val-{share:g}", f"val mIoU after {share:.0%} (%)", pick, short=f"{share:.0%}")
 
 
-def _class_column(number: int, name: str) -> Column:
-    return _score_column(f"iou-{name}", name, lambda training: training.test.class_iou[number])
+def _class_column(number: int, name: str, split: str) -> Column:
+    def read(training: TrainingResult) -> float | None:
+        counts = training.test if split == "test" else training.best.counts
+        return counts.class_iou[number] if counts is not None else None
+
+    return _score_column(f"iou-{name}", name, read)

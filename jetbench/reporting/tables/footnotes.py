@@ -90,12 +90,17 @@ def footnotes(rows: Sequence[Row], columns: Sequence[Column], show_invalid: bool
 
 def _describe_scoring(record: Record) -> str:
     dataset = record.data
+    test = dataset.constant_miou["test"]
+    on_test = f" and {units.score(test)} % on test" if test is not None else ""
     return (
         "mIoU: mean IoU over the classes that occur in the split, from one confusion matrix over the whole split at "
         f"the size above ({dataset.name}, {format_size(dataset.size)}). The best constant prediction scores "
-        f"{units.score(dataset.constant_miou['val'])} % on val and "
-        f"{units.score(dataset.constant_miou['test'])} % on test. "
-        "The test split was scored once, with the weights that scored best on val."
+        f"{units.score(dataset.constant_miou['val'])} % on val{on_test}. "
+        + (
+            "The test split was scored once, with the weights that scored best on val."
+            if test is not None
+            else "The data have no labelled test images, so no row has a test score."
+        )
     )
 
 

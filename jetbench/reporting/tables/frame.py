@@ -53,7 +53,7 @@ def _row(record: Record) -> dict[str, object]:
         "val_miou_best": training.best.counts.miou if training else None,
         "val_best_epoch": training.best.epoch if training else None,
         "val_miou_last": training.last.counts.miou if training else None,
-        "test_miou": training.test.miou if training else None,
+        "test_miou": training.test.miou if training and training.test else None,
         "val_miou_constant": dataset.constant_miou["val"] if dataset else None,
         "test_miou_constant": dataset.constant_miou["test"] if dataset else None,
         "steps": training.steps if training else None,
@@ -88,7 +88,7 @@ def _row(record: Record) -> dict[str, object]:
         unknown = (None,) * dataset.num_classes
         for split, ious in (
             ("val", training.best.counts.class_iou if training else unknown),
-            ("test", training.test.class_iou if training else unknown),
+            ("test", training.test.class_iou if training and training.test else unknown),
         ):
             row |= {f"{split}_iou_{name}": iou for name, iou in zip(dataset.class_names, ious, strict=True)}
     environment = profile.environment if profile else None

@@ -1,0 +1,464 @@
+"""Find the images and masks of a folder: by the names of its folders, by lists, or by the names of the files."""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, TypeVar
+
+import numpy as np
+
+from jetbench.data.paired import ImagePair
+from jetbench.data.pictures import SUFFIXES, walk
+from jetbench.errors import DataError
+from jetbench.files import open_plain
+from jetbench.spec.dataset import SPLITS
+
+Role = Literal["image", "mask"]
+SPLIT_WORDS = {
+    **dict.fromkeys(("train", "training", "trainset"), "train"),
+    **dict.fromkeys(("val", "valid", "validation", "dev", "valset"), "val"),
+    **dict.fromkeys(("test", "testing", "testset"), "test"),
+}
+IMAGE_WORDS = frozenset(
+    [
+        "image",
+        "images",
+        "img",
+        "imgs",
+        "jpegimages",
+        "photo",
+        "photos",
+        "picture",
+        "pictures",
+        "rgb",
+        "leftimg8bit",
+        "input",
+        "inputs",
+    ]
+)
+MASK_WORDS = frozenset(
+    [
+        "mask",
+        "masks",
+        "label",
+        "labels",
+        "lbl",
+        "annotation",
+        "annotations",
+        "annot",
+        "annots",
+        "ann",
+        "gt",
+        "gtfine",
+        "groundtruth",
+        "truth",
+        "segmentation",
+        "segmentations",
+        "segmentationclass",
+        "segmentationclassraw",
+        "seg",
+        "segs",
+        "target",
+        "targets",
+        "labelids",
+        "semantic",
+    ]
+)
+JOINED = re.compile(r"(train|val|valid|test)(annot|annots|masks?|labels?|gt|images?|imgs?)")
+LIST_PLACES = ("", "splits", "split", "lists", "list", "ImageSets/Segmentation", "ImageSets")
+MOST_LIST_BYTES = 2**26
+
+
+@dataclass(frozen=True)
+class Hints:
+    """What a dataset says about its own layout; empty texts are found out.
+
+    Args:
+        images: folder of the images below the root.
+        masks: folder of the masks below the root.
+        image_suffix: of the names of images.
+        mask_suffix: of the names of masks.
+        lists: folder of the lists of each split.
+        unlabelled: splits whose masks hold nothing.
+        shares: of train, val and test where there is no split.
+        seed: of that split.
+    """
+
+    images: str = ""
+    masks: str = ""
+    image_suffix: str = ""
+    mask_suffix: str = ""
+    lists: str = ""
+    unlabelled: tuple[str, ...] = ()
+    shares: tuple[float, float, float] = (0.7, 0.15, 0.15)
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The pairs of each split, in what was found, and what has no partner.
+
+    Args:
+        pairs: of each split; test may have none.
+        how: where images, masks and splits were found, in words.
+        split_rule: how the images were split, if the folder does not say.
+        alone: files without their partner, with the reason.
+    """
+
+    pairs: dict[str, tuple[ImagePair, ...]]
+    how: str
+    split_rule: str = ""
+    alone: tuple[str, ...] = ()
+
+
+@dataclass
+class _File:
+    """A picture with what its path says of it; `key` is its path without words of role and split, and its ending."""
+
+    path: Path
+    split: str | None
+    role: Role | None
+    key: tuple[str, ...]
+
+
+def find_layout(root: Path, hints: Hints = Hints()) -> Layout:
+    """The layout of a folder.
+
+    Raises:
+        DataError: it holds no images or no masks, or it is not clear which mask belongs to an image.
+    """
+    files = list(_pictures(root, hints))
+    if not files:
+        raise DataError(f"{root}: holds no image ({', '.join(SUFFIXES)}); give the folder of the dataset")
+    if not any(file.role == "mask" for file in files):
+        files = _told_by_names(files, hints)
+    if not any(file.role == "mask" for file in files):
+        raise DataError(
+            f"{root}: {len(files)} images and no masks: no folder is called masks, labels, annotations or gt, and no "
+            "name has an ending such as _mask; give dataset.masks and dataset.images, or dataset.mask_suffix"
+        )
+    lists = _find_lists(root, hints)
+    pairs, alone = _pair(root, files, hints)
+    if lists:
+        return _by_lists(root, files, pairs, {k: v for k, v in lists.items() if k not in hints.unlabelled})
+    if not pairs:
+        raise DataError(
+            f"{root}: no mask belongs to an image by its name: {alone[0] if alone else 'no image'}; give "
+            "dataset.mask_suffix and dataset.image_suffix"
+        )
+    folders = _by_folders(pairs)
+    if folders is not None:
+        by_split, rule = _with_val(folders, hints)
+        return Layout(by_split, "images and masks by the names of their folders", rule, tuple(alone))
+    by_split, rule = _by_chance([pair for pairs in pairs.values() for pair in pairs], hints)
+    return Layout(by_split, "images and masks without a split", rule, tuple(alone))
+
+
+def _pictures(root: Path, hints: Hints) -> Iterator[_File]:
+    places: list[tuple[Path, Role | None]] = [(root, None)]
+    if hints.images or hints.masks:
+        if not (hints.images and hints.masks):
+            raise DataError(f"{root}: give both dataset.images and dataset.masks, or neither")
+        places = [(root / hints.images, "image"), (root / hints.masks, "mask")]
+    for place, role in places:
+        if not place.is_dir():
+            raise DataError(f"{place}: no such folder")
+        for path in walk(place):
+            if path.suffix.lower() in SUFFIXES:
+                file = _describe(path, place, role)
+                suffix = hints.mask_suffix if file.role == "mask" else hints.image_suffix
+                if suffix and file.role is not None:
+                    if not path.stem.endswith(suffix):
+                        continue  # another kind of file beside it, such as a picture of the mask in colours
+                    file.key = (*file.key[:-1], file.key[-1].removesuffix(suffix))
+                yield file
+
+
+def _describe(path: Path, place: Path, role: Role | None) -> _File:
+    split = None
+    kept: list[str] = []
+    for part in path.relative_to(place).parts[:-1]:
+        words = _words(part)
+        its_split = next((SPLIT_WORDS[word] for word in words if word in SPLIT_WORDS), None)
+        its_role: Role | None = None
+        if any(word in MASK_WORDS for word in words):
+            its_role = "mask"
+        elif any(word in IMAGE_WORDS for word in words):
+            its_role = "image"
+        split, role = its_split or split, its_role or role  # the folder nearest to the file says what it is
+        if its_split is None and its_role is None:
+            kept.append(part)
+    return _File(path, split, role, (*kept, path.stem))
+
+
+def _words(part: str) -> list[str]:
+    """The words in the name of a folder: `train_labels`, `trainannot`, `images-val`."""
+    words = [word for word in re.split(r"[\W_]+", part.lower()) if word]
+    halves: list[str] = []
+    for word in words:
+        found = JOINED.fullmatch(word)
+        halves += found.groups() if found else (word,)
+    return halves
+
+
+def _told_by_names(files: Sequence[_File], hints: Hints) -> list[_File]:
+    """Images and masks in one folder: a mask has the name of an image and a suffix, such as `_mask` or `_L`."""
+    stems = {(file.split, file.key) for file in files}
+    suffixes: dict[str, int] = {}
+    for file in files:
+        for stem, suffix in _cuts(file.key[-1]):
+            if (file.split, (*file.key[:-1], stem)) in stems:
+                suffixes[suffix] = suffixes.get(suffix, 0) + 1
+                break
+    chosen = hints.mask_suffix or next(
+        (
+            suffix
+            for suffix in sorted(suffixes, key=lambda each: -suffixes[each])
+            if 2 * suffixes[suffix] >= len(files) - 1
+        ),
+        "",
+    )
+    if not chosen:
+        return list(files)
+    told = []
+    for file in files:
+        if file.key[-1].endswith(chosen):
+            key = (*file.key[:-1], file.key[-1].removesuffix(chosen))
+            told.append(_File(file.path, file.split, "mask", key))
+        else:
+            told.append(_File(file.path, file.split, "image", file.key))
+    return told
+
+
+def _cuts(stem: str) -> Iterator[tuple[str, str]]:
+    """A name without its last words, one more each time, and what was cut: `a_1` and `_L` of `a_1_L`."""
+    for found in reversed(list(re.finditer(r"[_\-. ]", stem))):
+        if found.start() > 0:
+            yield stem[: found.start()], stem[found.start() :]
+
+
+def _pair(root: Path, files: Sequence[_File], hints: Hints) -> tuple[dict[str | None, list[ImagePair]], list[str]]:
+    """The pairs by the split of their image's folder, and what has no partner."""
+    images = _unique([file for file in files if file.role != "mask"], "image")
+    masks: dict[tuple[str | None, tuple[str, ...]], list[Path]] = {}
+    for file in files:
+        if file.role == "mask":
+            masks.setdefault((file.split, file.key), []).append(file.path)
+    images, masks = _without_common_split(images, masks)
+    if not set(images) & set(masks) and not hints.mask_suffix:
+        images, masks = _cut_suffixes(root, images, masks)
+    twice = next((paths for key, paths in masks.items() if len(paths) > 1 and key in images), None)
+    if twice is not None:
+        raise DataError(
+            f"{root}: two masks for one image: {twice[0]} and {twice[1]}; remove the one that is wrong, or give "
+            "dataset.mask_suffix"
+        )
+    pairs: dict[str | None, list[ImagePair]] = {}
+    labelled = {split for split, _ in masks}
+    without = {*hints.unlabelled, *({"test"} - labelled if "train" in labelled else ())}  # a test split to be submitted
+    alone = [f"{path}: has no mask" for key, path in images.items() if key not in masks and key[0] not in without]
+    alone += [
+        f"{paths[0]}: a mask without an image"
+        for key, paths in masks.items()
+        if key not in images and key[0] not in without
+    ]
+    for key, path in images.items():
+        if key in masks and key[0] not in without:
+            pairs.setdefault(key[0], []).append(ImagePair(path, masks[key][0]))
+    return {split: sorted(each, key=lambda pair: str(pair.image)) for split, each in pairs.items()}, alone
+
+
+def _unique(files: Iterable[_File], what: str) -> dict[tuple[str | None, tuple[str, ...]], Path]:
+    found: dict[tuple[str | None, tuple[str, ...]], Path] = {}
+    for file in files:
+        key = (file.split, file.key)
+        if key in found:
+            raise DataError(f"two {what}s of one name: {found[key]} and {file.path}; remove the one that is wrong")
+        found[key] = file.path
+    return found
+
+
+_Images = dict[tuple[str | None, tuple[str, ...]], Path]
+_Masks = dict[tuple[str | None, tuple[str, ...]], list[Path]]
+
+
+def _without_common_split(images: _Images, masks: _Masks) -> tuple[_Images, _Masks]:
+    """If only the images, or only the masks, are in folders of a split, the other side takes the split by its name."""
+    if not any(split for split, _ in masks) and any(split for split, _ in images):
+        of_key = {key: split for split, key in images}
+        return images, {(of_key.get(key), key): paths for (_, key), paths in masks.items()}
+    if not any(split for split, _ in images) and any(split for split, _ in masks):
+        of_key = {key: split for split, key in masks}
+        return {(of_key.get(key), key): path for (_, key), path in images.items()}, masks
+    return images, masks
+
+
+def _cut_suffixes(root: Path, images: _Images, masks: _Masks) -> tuple[_Images, _Masks]:
+    """Names without the suffixes that all images, or all masks, have in common."""
+    image_suffix = _common_suffix([key[-1] for _, key in images])
+    for cut in dict.fromkeys(("", image_suffix)):
+        cut_images = {(split, (*key[:-1], key[-1].removesuffix(cut))): path for (split, key), path in images.items()}
+        suffixes: dict[str, int] = {}
+        cut_masks: _Masks = {}
+        for (split, key), paths in masks.items():
+            for stem, suffix in _cuts(key[-1]):
+                if (split, (*key[:-1], stem)) in cut_images:
+                    suffixes[suffix] = suffixes.get(suffix, 0) + 1
+                    cut_masks.setdefault((split, (*key[:-1], stem)), []).extend(paths)
+                    break
+            else:
+                cut_masks.setdefault((split, key), []).extend(paths)
+        if len(suffixes) == 1:
+            return cut_images, cut_masks
+        if suffixes:
+            kinds = ", ".join(f"{suffix} ({count})" for suffix, count in sorted(suffixes.items())[:6])
+            raise DataError(f"{root}: masks have several endings: {kinds}; say which with dataset.mask_suffix")
+    return images, masks
+
+
+def _common_suffix(stems: Sequence[str]) -> str:
+    """`_leftImg8bit`: the last word that all names have, with what is before it; empty if there is none."""
+    found = {next((suffix for _, suffix in _cuts(stem)), "") for stem in stems}
+    return found.pop() if len(found) == 1 and len(stems) > 1 else ""
+
+
+def _by_folders(pairs: Mapping[str | None, Sequence[ImagePair]]) -> dict[str, list[ImagePair]] | None:
+    """The pairs by the split of their folders; None if no folder names one."""
+    if set(pairs) <= {None}:
+        return None
+    found = {split: list(pairs.get(split, ())) for split in SPLITS}
+    if not found["train"]:
+        return None
+    return found
+
+
+def _with_val(by_split: dict[str, list[ImagePair]], hints: Hints) -> tuple[dict[str, tuple[ImagePair, ...]], str]:
+    """The splits, with a part of train as val if there is none; and the rule of that part."""
+    rule = ""
+    if not by_split["val"]:
+        train = by_split["train"]
+        count = max(1, round(len(train) * hints.shares[1] / (hints.shares[0] + hints.shares[1])))
+        chosen = set(np.random.default_rng(hints.seed).permutation(len(train))[:count].tolist())
+        by_split = {
+            **by_split,
+            "train": [pair for n, pair in enumerate(train) if n not in chosen],
+            "val": [pair for n, pair in enumerate(train) if n in chosen],
+        }
+        rule = f"val is a part of train, taken by seed {hints.seed}"
+    if not by_split["train"] or not by_split["val"]:
+        raise DataError("the dataset has too few images for train and val; give at least two")
+    return {split: tuple(by_split[split]) for split in SPLITS}, rule
+
+
+def _by_chance(pairs: Sequence[ImagePair], hints: Hints) -> tuple[dict[str, tuple[ImagePair, ...]], str]:
+    """All pairs, split by seed and shares."""
+    order = np.random.default_rng(hints.seed).permutation(len(pairs)).tolist()
+    ends = np.round(np.cumsum(hints.shares) * len(pairs)).astype(int).tolist()
+    parts = dict(zip(SPLITS, (order[: ends[0]], order[ends[0] : ends[1]], order[ends[1] :]), strict=True))
+    if not parts["train"] or not parts["val"]:
+        raise DataError(f"the dataset has {len(pairs)} images, too few for shares of {hints.shares}; add images")
+    shares = "/".join(f"{100 * share:g}" for share in hints.shares)
+    by_split = {split: tuple(pairs[n] for n in sorted(numbers)) for split, numbers in parts.items()}
+    return by_split, f"split {shares} % by seed {hints.seed}"
+
+
+def _find_lists(root: Path, hints: Hints) -> dict[str, Path]:
+    """The list of each split: train.txt, val.txt (or valid.txt), test.txt in the folder or where lists usually are."""
+    for place in (hints.lists,) if hints.lists else LIST_PLACES:
+        folder = root / place
+        found = {
+            SPLIT_WORDS[path.stem.lower()]: path
+            for path in (sorted(folder.iterdir()) if folder.is_dir() else ())
+            if path.suffix.lower() in (".txt", ".lst", ".csv") and path.stem.lower() in SPLIT_WORDS and path.is_file()
+        }
+        if "train" in found or "val" in found:
+            return found
+    return {}
+
+
+def _by_lists(
+    root: Path, files: Sequence[_File], pairs: Mapping[str | None, Sequence[ImagePair]], lists: Mapping[str, Path]
+) -> Layout:
+    """The pairs as lists name them, also by the paths of another machine.
+
+    A line names an image, or an image and its mask. What no list names is train, if train has no list.
+    """
+    every = [pair for each in pairs.values() for pair in each]
+    by_path = _index(root, [(pair.image, pair) for pair in every])
+    any_file = _index(root, [(file.path, file.path) for file in files])
+    by_split: dict[str, list[ImagePair]] = {split: [] for split in SPLITS}
+    named: dict[ImagePair, str] = {}
+    missing: list[str] = []
+    unlabelled = ""
+    for split, path in lists.items():
+        before = len(missing)
+        for number, line in enumerate(_lines(path), 1):
+            pair = _find_pair(line, by_path, any_file)
+            if pair is None:
+                missing.append(f"{path}:{number}: {line[:120]}: no such image with a mask")
+            elif named.setdefault(pair, split) != split:
+                raise DataError(
+                    f"{path}:{number}: {pair.image.name} is in the list of {named[pair]}, too; remove it from one"
+                )
+            else:
+                by_split[split].append(pair)
+        if split == "test" and not by_split[split]:  # images whose labels are kept by a server
+            del missing[before:]
+            unlabelled = "; test has no labels"
+    if missing and not any(by_split.values()):
+        raise DataError(f"{missing[0]}; none of the {len(missing)} lines names an image below {root}")
+    how = f"splits by {', '.join(str(path.relative_to(root)) for path in lists.values())}{unlabelled}"
+    if "train" not in lists:
+        by_split["train"] = [pair for pair in every if pair not in named]
+        how += "; the other images are train"
+    if not by_split["val"] or not by_split["train"]:
+        names = ", ".join(path.name for path in lists.values())
+        raise DataError(f"{root}: the lists {names} leave train or val without images")
+    return Layout({split: tuple(dict.fromkeys(by_split[split])) for split in SPLITS}, how, "", tuple(missing))
+
+
+_Thing = TypeVar("_Thing")
+
+
+def _index(root: Path, things: Iterable[tuple[Path, _Thing]]) -> dict[str, list[_Thing]]:
+    """Things by every end of their path without its ending: `a/b/c`, `b/c` and `c`."""
+    index: dict[str, list[_Thing]] = {}
+    for path, thing in things:
+        parts = path.relative_to(root).with_suffix("").parts
+        for start in range(len(parts)):
+            index.setdefault("/".join(parts[start:]), []).append(thing)
+    return index
+
+
+def _find_pair(
+    line: str, by_path: Mapping[str, Sequence[ImagePair]], any_file: Mapping[str, Sequence[Path]]
+) -> ImagePair | None:
+    """The pair that a line of a list names."""
+    for words in (re.split(r"[,;\t]", line), line.split()):
+        if len(words) > 1:
+            image, mask = _find_named(words[0], any_file), _find_named(words[1], any_file)
+            if image is not None and mask is not None and image != mask:
+                return ImagePair(image, mask)
+    return next((found for text in (line, line.split()[0]) if (found := _find_named(text, by_path))), None)
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        with open_plain(path) as file:
+            text = file.read(MOST_LIST_BYTES).decode("utf-8-sig")
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror or error})") from None
+    except UnicodeDecodeError:
+        raise DataError(f"{path}: is no text in UTF-8") from None
+    return [line.strip() for line in text.splitlines() if line.strip() and not line.startswith("#")]
+
+
+def _find_named(text: str, index: Mapping[str, Sequence[_Thing]]) -> _Thing | None:
+    """What a path names, its ending aside: the only thing that has the longest end of the path that is known here."""
+    path = text.strip().strip("\"'").replace("\\", "/")
+    words = [word for word in re.sub(r"\.[A-Za-z]{3,4}$", "", path).split("/") if word not in ("", ".")]
+    for start in range(len(words)):
+        if found := index.get("/".join(words[start:])):
+            return found[0] if len(found) == 1 else None
+    return None

@@ -1,0 +1,99 @@
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from jetbench.data.labels import VOID
+from jetbench.data.masks import ClassMap
+from jetbench.data.pictures import UnusableError
+from jetbench.spec.dataset import ClassSpec
+
+THREE = tuple(ClassSpec(name=name) for name in ("road", "car", "sky"))
+COLOURED = (
+    ClassSpec(name="road", colour=(128, 64, 128)),
+    ClassSpec(name="car", colour=(0, 0, 142), colours=((0, 0, 143),)),
+    ClassSpec(name="sky", colour=(70, 130, 180)),
+)
+BINARY = (ClassSpec(name="no", colour=(0, 0, 0)), ClassSpec(name="yes", colour=(255, 255, 255)))
+
+
+def grey(values: Any, kind: type = np.uint8) -> Image.Image:
+    return Image.fromarray(np.array(values, kind))
+
+
+def palette(indices: Any, colours: dict[int, tuple[int, int, int]]) -> Image.Image:
+    picture = Image.fromarray(np.array(indices, np.uint8), "P")
+    table = np.zeros((256, 3), np.uint8)
+    for index, colour in colours.items():
+        table[index] = colour
+    picture.putpalette(table.ravel().tolist())
+    return picture
+
+
+def rgb(values: Any) -> Image.Image:
+    return Image.fromarray(np.array(values, np.uint8))
+
+
+ROAD, CAR, OTHER_CAR, SKY, BLACK = (128, 64, 128), (0, 0, 142), (0, 0, 143), (70, 130, 180), (0, 0, 0)
+WITH_IDS = tuple(ClassSpec(name=n, ids=ids) for n, ids in (("a", (7,)), ("b", (8, 900)), ("c", (50,))))
+
+
+@pytest.mark.parametrize(
+    ("classes", "ignore", "mask", "expected"),
+    [
+        (THREE, (255,), grey([[0, 1], [2, 255]]), [[0, 1], [2, VOID]]),
+        (THREE, (255,), grey([[0, 1], [2, 255]], np.uint16), [[0, 1], [2, VOID]]),
+        (THREE, (255, 9), grey([[9, 9], [2, 1]]), [[VOID, VOID], [2, 1]]),
+        (THREE, (255,), grey([[0, 1], [2, 1]]).convert("LA"), [[0, 1], [2, 1]]),
+        (WITH_IDS, (0, 255), grey([[7, 8], [900, 0]], np.uint16), [[0, 1], [1, VOID]]),
+        (COLOURED, (255, BLACK), rgb([[ROAD, CAR], [OTHER_CAR, BLACK]]), [[0, 1], [1, VOID]]),
+        (COLOURED, (255,), rgb([[ROAD, CAR], [SKY, ROAD]]).convert("RGBA"), [[0, 1], [2, 0]]),
+        # Grey levels are ids, also where they are stored as colours.
+        (THREE, (255,), rgb([[(0,) * 3, (1,) * 3], [(2,) * 3, (255,) * 3]]), [[0, 1], [2, VOID]]),
+        # Black and white are the classes' colours, so that 255 is a class and not void.
+        (BINARY, (255,), grey([[0, 255], [255, 0]]), [[0, 1], [1, 0]]),
+        (BINARY, (255,), grey([[0, 255], [255, 0]]).convert("1"), [[0, 1], [1, 0]]),
+        # VOC: the index is the id, its border 255 has a colour of its own.
+        (THREE, (255,), palette([[0, 1], [2, 255]], {1: (9, 0, 0), 2: (0, 9, 0), 255: SKY}), [[0, 1], [2, VOID]]),
+        # An optimiser numbered the colours anew.
+        (COLOURED, (255,), palette([[0, 1], [2, 2]], {0: SKY, 1: ROAD, 2: CAR}), [[2, 0], [1, 1]]),
+        (COLOURED, (255,), palette([[1, 255]], {1: CAR, 255: (224, 224, 192)}), [[1, VOID]]),
+        # A grey file that was stored with a palette by an optimiser.
+        (WITH_IDS, (255,), palette([[0, 1], [1, 0]], {0: (7, 7, 7), 1: (50, 50, 50)}), [[0, 2], [2, 0]]),
+    ],
+)
+def test_what_a_mask_holds_is_read_as_classes(
+    classes: tuple[ClassSpec, ...], ignore: tuple[Any, ...], mask: Image.Image, expected: Any
+) -> None:
+    assert ClassMap(classes, ignore).read(mask, "x").tolist() == expected
+
+
+@pytest.mark.parametrize(
+    ("classes", "mask", "message"),
+    [
+        (THREE, grey([[0, 3], [13, 1]]), "belong to no class: 3, 13"),
+        (COLOURED, rgb([[ROAD, (1, 2, 3)]]), "belong to no class: #010203"),
+        # Is index 1 the id 1, or the grey level 255, which is void?
+        (THREE, palette([[0, 1]], {1: (255, 255, 255)}), "a palette of grey levels"),
+        (THREE, Image.fromarray(np.zeros((2, 2), np.float32)), "a mask of mode F"),
+    ],
+)
+def test_what_is_not_certain_is_refused(classes: tuple[ClassSpec, ...], mask: Image.Image, message: str) -> None:
+    with pytest.raises(UnusableError, match=message):
+        ClassMap(classes).read(mask, "x")
+
+
+def test_a_jpeg_is_no_mask(tmp_path: Path) -> None:
+    grey(np.zeros((16, 16))).save(tmp_path / "m.jpg")
+    with Image.open(tmp_path / "m.jpg") as mask, pytest.raises(UnusableError, match="blurs class ids"):
+        ClassMap(THREE).read(mask, "m.jpg")
+
+
+def test_indices_count_only_where_all_files_have_one_palette() -> None:
+    class_map = ClassMap(THREE)
+    class_map.read(palette([[0, 1]], {1: (9, 0, 0)}), "a")
+    class_map.read(palette([[2, 1]], {1: (9, 0, 0), 2: (0, 9, 0)}), "b")
+    with pytest.raises(UnusableError, match="its palette differs"):
+        class_map.read(palette([[0, 1]], {1: (0, 9, 0)}), "c")
