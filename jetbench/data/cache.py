@@ -7,6 +7,7 @@ import contextlib
 import fcntl
 import hashlib
 import json
+import math
 import os
 import shutil
 import tempfile
@@ -14,13 +15,14 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, BinaryIO, Protocol
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
 from jetbench.data import camvid, folder, streets
-from jetbench.data.labels import VOID, Sample
+from jetbench.data.labels import Sample
 from jetbench.errors import DataError
 from jetbench.files import read_text
 from jetbench.records.record import DatasetInfo
@@ -262,16 +264,21 @@ def _remove_abandoned(caches: Path) -> None:
                 shutil.rmtree(left, ignore_errors=True)
 
 
-def _new_array(path: Path, shape: tuple[int, ...]) -> Array:
-    """A memory-mapped array in a new file, with its disk space allocated at once.
+@contextlib.contextmanager
+def _new_array(path: Path, shape: tuple[int, ...]) -> Iterator[BinaryIO]:
+    """A new .npy file of bytes, open for writing its entries in order, with its disk space allocated at once.
 
-    With a sparse file, a full disk would kill the process without a message at the first page that cannot be written.
+    Written and not memory-mapped, which takes three times as long. Space is allocated so that a full disk is reported
+    before the images are decoded.
     """
-    array: Array = np.lib.format.open_memmap(path, "w+", np.uint8, shape)
-    if hasattr(os, "posix_fallocate"):
-        with path.open("rb+") as file:
-            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
-    return array
+    with path.open("wb") as file:
+        header = {"descr": "|u1", "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(file, header)
+        size = file.tell() + math.prod(shape)
+        if hasattr(os, "posix_fallocate"):
+            file.flush()
+            os.posix_fallocate(file.fileno(), 0, size)
+        yield file
 
 
 def _ask_for_room(source: Source, folder: Path) -> None:
@@ -299,22 +306,26 @@ def _decode_into(source: Source, folder: Path, report: ReportProgress | None) ->
     levels, pixels = np.zeros((3, 256), np.int64), 0  # how often each channel has each level
     for split in SPLITS:
         count = source.counts[split]
-        images = _new_array(folder / f"{split}-images.npy", (count, *source.size, 3))
-        labels = _new_array(folder / f"{split}-labels.npy", (count, *source.size))
-        for number, sample in enumerate(source.samples(split)):
-            done += 1
-            if report:
-                report(done, total)
-            if sample.problem is not None:
-                problems.append(sample.problem)
-                continue
-            images[number], labels[number] = sample.image, sample.labels
-            digest.update(sample.image.tobytes())
-            digest.update(sample.labels.tobytes())
-            class_pixels[split] += np.bincount(sample.labels.ravel(), minlength=VOID + 1)[:num_classes]
-            if split == "train":
-                levels += [np.bincount(sample.image[..., channel].ravel(), minlength=256) for channel in range(3)]
-                pixels += sample.image.shape[0] * sample.image.shape[1]
+        with (
+            _new_array(folder / f"{split}-images.npy", (count, *source.size, 3)) as images,
+            _new_array(folder / f"{split}-labels.npy", (count, *source.size)) as labels,
+        ):
+            for sample in source.samples(split):
+                done += 1
+                if report:
+                    report(done, total)
+                if sample.problem is not None:
+                    problems.append(sample.problem)
+                    continue
+                for array, file in ((sample.image, images), (sample.labels, labels)):
+                    content = np.ascontiguousarray(array).data
+                    file.write(content)
+                    digest.update(content)
+                # Pillow counts ten times as fast as numpy.
+                class_pixels[split] += Image.fromarray(sample.labels).histogram()[:num_classes]
+                if split == "train":
+                    levels += np.reshape(Image.fromarray(sample.image).histogram(), (3, 256))
+                    pixels += sample.image.shape[0] * sample.image.shape[1]
     if problems:
         raise DataError(_list_problems(source, problems))
     for split, counted in class_pixels.items():

@@ -97,9 +97,10 @@ class PairedFiles:
         height, width = self.size
         ids = self.read_labels(labels, pair.labels)
         # Labels are resized with nearest neighbour, because the mean of two class ids is a third class.
-        ids = np.asarray(Image.fromarray(ids).resize((width, height), Image.Resampling.NEAREST))
-        pixels = np.asarray(image.resize((width, height), Image.Resampling.BILINEAR))
-        return Sample(pixels, ids)
+        if (image.height, image.width) != self.size:
+            ids = np.asarray(Image.fromarray(ids).resize((width, height), Image.Resampling.NEAREST))
+            image = image.resize((width, height), Image.Resampling.BILINEAR)
+        return Sample(np.asarray(image), ids)
 
 
 def open_pair(pair: ImagePair) -> tuple[Image.Image, Image.Image]:

@@ -73,6 +73,8 @@ def open_rgb(path: Path) -> Image.Image:
 
 def upright(picture: Image.Image) -> Image.Image:
     """The picture turned as its EXIF orientation says."""
+    if orientation_of(picture) == 1:
+        return picture
     try:
         return ImageOps.exif_transpose(picture) or picture
     except Exception:  # EXIF data of any program
