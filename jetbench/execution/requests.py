@@ -4,6 +4,7 @@ from typing import Any, Literal
 
 from pydantic import model_validator
 
+from jetbench.errors import SpecError
 from jetbench.records.record import Environment, TrainingResult
 from jetbench.spec.architecture import AnyArchitecture
 from jetbench.spec.base import Spec
@@ -83,8 +84,17 @@ class JobRequest(Spec):
 
     @property
     def file_to_read(self) -> str | None:
-        """The file that the job reads on its machine: the weights of a profile, the teacher of a training."""
-        return self.train.training.teacher if self.train is not None else self._of_profile("weights_file")
+        """The file that the job reads on its machine: weights of a profile, the teacher or the beginning of a training.
+
+        Raises:
+            SpecError: a training has both.
+        """
+        if self.train is None:
+            return self._of_profile("weights_file")  # type: ignore[no-any-return]
+        training = self.train.training
+        if training.teacher is not None and training.init is not None:
+            raise SpecError("training.teacher and training.init: on a cluster a training can have one of them")
+        return training.teacher or training.init
 
     @property
     def file_to_write(self) -> str | None:
@@ -99,6 +109,7 @@ class JobRequest(Spec):
         if self.train is None:
             profile = self.profile and self.profile.model_copy(update={"weights_file": to_read})
             return self.model_copy(update={"profile": profile})
-        training = self.train.training.model_copy(update={"teacher": to_read})
+        field = "init" if self.train.training.init is not None else "teacher"
+        training = self.train.training.model_copy(update={field: to_read})
         train = self.train.model_copy(update={"training": training, "weights_file": to_write})
         return self.model_copy(update={"train": train})

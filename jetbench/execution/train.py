@@ -15,6 +15,7 @@ from jetbench.probe.machine import keep_freed_memory
 from jetbench.probe.run import set_arithmetic
 from jetbench.profiling.environment import describe_environment
 from jetbench.progress import Report
+from jetbench.training.beginning import load_beginning
 from jetbench.training.distillation import Teacher
 from jetbench.training.loop import train
 
@@ -36,6 +37,9 @@ def run_training(request: TrainRequest, report: Report) -> TrainReply:
         teacher, taught_by = _load_teacher(Path(request.training.teacher), data)
     torch.manual_seed(request.training.seed)
     model = build_model(request.architecture, data.info.num_classes, data.info.size)
+    begun = None
+    if request.training.init is not None:
+        begun = load_beginning(model, Path(request.training.init))
     saved = SavedNetwork(
         architecture=request.architecture,
         num_classes=data.info.num_classes,
@@ -64,8 +68,7 @@ def run_training(request: TrainRequest, report: Report) -> TrainReply:
             checkpoint_file=Path(request.checkpoint_file) if request.checkpoint_file else None,
             teacher=teacher.to(device) if teacher is not None else None,
         )
-    if taught_by is not None:
-        result = result.model_copy(update={"teacher": taught_by})
+    result = result.model_copy(update={"teacher": taught_by, "init": begun})
     return TrainReply(
         training=result,
         environment=describe_environment(device, flushes, keeps),

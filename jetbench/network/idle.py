@@ -137,6 +137,10 @@ def _where_it_has(stage: str, base: Variant, plan: AnyPlan) -> str:
 def _reason_of_training(key: str, training: TrainingConfig) -> str:
     if key.startswith("jetloss") and training.loss != "jetloss":
         return f"the loss is {training.loss}"
+    if key.startswith("ohem") and training.loss != "ohem":
+        return f"the loss is {training.loss}"
+    if key == "momentum" and training.optimizer != "sgd":
+        return f"the optimizer is {training.optimizer}"
     if key.startswith("distillation") and training.teacher is None:
         return "there is no teacher"
     return ""

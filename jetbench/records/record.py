@@ -116,6 +116,20 @@ class Evaluation(Spec):
     counts: ClassCounts
 
 
+class Initialisation(Spec):
+    """The weights that a training began from: the file's name and digest, and which tensors of the network it gave.
+
+    `left_out` are tensors of the network that the file lacks or has in another shape; they began at random. `unused`
+    are tensors of the file that the network lacks.
+    """
+
+    file: str
+    digest: str
+    loaded: Amount
+    left_out: tuple[str, ...] = ()
+    unused: tuple[str, ...] = ()
+
+
 class TrainingResult(Spec):
     """One training: its curve and its scores. `test` was scored once, with the weights of the best validation.
 
@@ -126,7 +140,8 @@ class TrainingResult(Spec):
     `phase_seconds` are the seconds of proxies, data, network (forward, loss, backward, optimiser), evaluation and
     checkpoints; `processor_seconds` is their CPU time. `seconds` covers only data and network. `proxies` are the
     zero-cost proxies of the untrained network, if requested. `teacher` names the network it was distilled from, with a
-    hash of its weights. `data_on_device` is True if a GPU held the whole data set.
+    hash of its weights. `data_on_device` is True if a GPU held the whole data set. `confusion` has the pixels by true
+    class (rows) and predicted class (columns) of val and test, with the best weights. `init` says what it began from.
     """
 
     steps: Annotated[int, Field(ge=1)]
@@ -146,6 +161,8 @@ class TrainingResult(Spec):
     proxies: dict[str, float] = Field(default_factory=dict)
     teacher: str | None = None
     data_on_device: bool = False
+    confusion: dict[str, tuple[tuple[Amount, ...], ...]] = later({})
+    init: Initialisation | None = later(None)
 
     @property
     def best(self) -> Evaluation:

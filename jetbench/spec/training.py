@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from jetbench.spec.base import Spec, describe_value
+from jetbench.spec.base import Spec, describe_value, later
 from jetbench.spec.bounds import (
     IS_NUMBER,
     MOST_COUNT,
@@ -18,8 +18,13 @@ from jetbench.spec.bounds import (
     Seed,
     Threads,
 )
+from jetbench.spec.values import Size
 
-LossName = Literal["jetloss", "cross-entropy", "weighted-cross-entropy", "focal", "dice", "lovasz", "jetloss-released"]
+LossName = Literal[
+    "jetloss", "cross-entropy", "weighted-cross-entropy", "ohem", "focal", "dice", "lovasz", "jetloss-released"
+]
+ScheduleName = Literal["one-cycle", "polynomial", "constant"]
+POLYNOMIAL_POWER = 0.9
 BudgetUnit = Literal["steps", "epochs", "seconds"]
 
 
@@ -93,6 +98,8 @@ class AugmentationConfig(Spec):
     """Enlarges by a factor between the two, and shifts."""
     light: Annotated[float, IS_NUMBER, Field(ge=0, lt=1)] = 0.0
     """Multiplies the normalised pixels by 1 ± this, and adds ± this."""
+    crop: Size | None = later(None)
+    """Trains on a random part of this size of each image, after the other changes."""
 
     @field_validator("scale")
     @classmethod
@@ -109,7 +116,7 @@ class AugmentationConfig(Spec):
     @property
     def is_on(self) -> bool:
         """True if images are changed at all."""
-        return self.moves or self.light > 0
+        return self.moves or self.light > 0 or self.crop is not None
 
     def describe(self) -> str:
         """A short description; empty if images stay unchanged."""
@@ -118,7 +125,18 @@ class AugmentationConfig(Spec):
             parts.append(f"scaled by {self.scale[0]:g} to {self.scale[1]:g}")
         if self.light:
             parts.append(f"light +-{self.light:g}")
+        if self.crop is not None:
+            parts.append(f"cropped to {self.crop[0]}x{self.crop[1]}")
         return ", ".join(parts)
+
+
+class OhemConfig(Spec):
+    """Cross-entropy over hard pixels (Shrivastava et al., 2016, as BiSeNet and PIDNet use it)."""
+
+    threshold: Annotated[float, IS_NUMBER, Field(gt=0, le=1)] = 0.7
+    """A pixel is hard if the probability of its class is below this."""
+    least: Annotated[float, IS_NUMBER, Field(gt=0, le=1)] = 0.0625
+    """Share of the labelled pixels that counts at least: the hardest."""
 
 
 class DistillationConfig(Spec):
@@ -131,7 +149,7 @@ class DistillationConfig(Spec):
 
 
 class TrainingConfig(Spec):
-    """A brief training from scratch with AdamW.
+    """A brief training, from random weights or from those of a file.
 
     `deterministic` makes torch refuse operations whose results vary from run to run; on a CPU no operation does.
     `proxies` adds the zero-cost proxies of the untrained network to the result. `teacher` is a weights file written by
@@ -149,8 +167,8 @@ class TrainingConfig(Spec):
     """Largest learning rate."""
     weight_decay: NonNegative = 1e-4
     """Weight decay of AdamW."""
-    schedule: Literal["one-cycle", "constant"] = "one-cycle"
-    """Learning rate over the steps."""
+    schedule: ScheduleName = "one-cycle"
+    """Learning rate over the steps; polynomial falls as (1 - progress) ^ 0.9."""
     evaluations: Count = 5
     """Evaluations on the validation split, evenly spaced."""
     augmentation: AugmentationConfig = AugmentationConfig()
@@ -166,7 +184,35 @@ class TrainingConfig(Spec):
     """Adds zero-cost proxies of the untrained network."""
     teacher: str | None = None
     """Weights file of a network to distil from."""
+    optimizer: Literal["adamw", "sgd"] = later("adamw")
+    """The optimiser; sgd has momentum."""
+    momentum: Annotated[float, IS_NUMBER, Field(ge=0, lt=1)] = later(0.9)
+    """Momentum of sgd."""
+    warm_up: Annotated[float, IS_NUMBER, Field(ge=0, lt=1)] = later(0.0)
+    """Share of the budget in which the learning rate rises evenly from 0; one-cycle has its own."""
+    ohem: OhemConfig = later(OhemConfig())
+    moving_average: Annotated[float, IS_NUMBER, Field(ge=0, lt=1)] = later(0.0)
+    """Decay of a moving average of the weights, which is scored and saved in place of them; 0: none."""
+    clip_gradients: Positive | None = later(None)
+    """Largest norm of all gradients of a step together; longer ones are scaled down."""
+    init: str | None = later(None)
+    """Weights file to begin from: of jetbench, or a plain state dict; tensors count by name and shape."""
     distillation: DistillationConfig = DistillationConfig()
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> "TrainingConfig":
+        if self.warm_up and self.schedule == "one-cycle":
+            raise ValueError("warm_up: one-cycle has its own; take schedule: polynomial or constant")
+        return self
+
+    def describe_optimizer(self) -> str:
+        """`AdamW 0.01 one-cycle`: the optimiser, its largest learning rate, and what changes it."""
+        name = "AdamW" if self.optimizer == "adamw" else f"SGD (momentum {self.momentum:g})"
+        parts = [f"{name} {self.learning_rate:g} {self.schedule}"]
+        parts += [f"warm-up {100 * self.warm_up:g} %"] if self.warm_up else []
+        parts += [f"moving average {self.moving_average:g}"] if self.moving_average else []
+        parts += [f"gradients clipped to {self.clip_gradients:g}"] if self.clip_gradients is not None else []
+        return ", ".join(parts)
 
     def total_steps(self, images: int) -> int | None:
         """Steps of the whole training on so many images; None if the budget is a time."""

@@ -20,7 +20,7 @@ ELSEWHERE: dict[str, str] = {
     "wd": "training.weight_decay",
     "batch": "training.batch_size",
     "bs": "training.batch_size",
-    "optimizer": "no key: it is AdamW, with training.learning_rate and training.weight_decay",
+    "optimizer": "training.optimizer",
     "criterion": "training.loss",
     "loss_fn": "training.loss",
     "augment": "training.augmentation",

@@ -100,9 +100,10 @@ def variant_key(variant: Variant, asked: Sweep | Search, dataset: DatasetInfo, d
         asked.profiling.model_dump_json(),
         device,
     ]
-    if variant.training.teacher is not None:
-        with contextlib.suppress(OSError):  # the path is not enough: another file may be there later
-            parts.append(digest_of(Path(variant.training.teacher)))
+    for file in (variant.training.teacher, variant.training.init):
+        if file is not None:
+            with contextlib.suppress(OSError):  # the path is not enough: another file may be there later
+                parts.append(digest_of(Path(file)))
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 

@@ -1,4 +1,4 @@
-"""Augmentation of a whole batch: mirroring, scaling, shifting, lighting; labels move with the pixels.
+"""Augmentation of a whole batch: mirroring, scaling, shifting, lighting, cropping; labels move with the pixels.
 
 The changes depend only on the seed and the step, so a training that resumes after a kill sees the same images.
 """
@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from jetbench.data.labels import VOID
+from jetbench.errors import SpecError
 from jetbench.spec.training import AugmentationConfig
 
 
@@ -23,6 +24,7 @@ def augment(images: Tensor, target: Tensor, config: AugmentationConfig, seed: in
     """
     if not config.is_on:
         return images, target
+    check_crop(config.crop, (target.shape[1], target.shape[2]))
     generator = torch.Generator().manual_seed((seed * 1_000_003 + step) % 2**63)
     count = len(images)
 
@@ -52,4 +54,25 @@ def augment(images: Tensor, target: Tensor, config: AugmentationConfig, seed: in
     if config.light:
         view = (count, 1, 1, 1)
         images = images * gain.view(view).to(images.device) + offset.view(view).to(images.device)
+    if config.crop is not None:
+        height, width = config.crop
+        tops, lefts = (
+            torch.randint(whole - part + 1, (count,), generator=generator).tolist()
+            for whole, part in zip(target.shape[1:], config.crop, strict=True)
+        )
+        places = list(zip(tops, lefts, strict=True))
+        images = torch.stack([images[n, :, y : y + height, x : x + width] for n, (y, x) in enumerate(places)])
+        target = torch.stack([target[n, y : y + height, x : x + width] for n, (y, x) in enumerate(places)])
     return images, target
+
+
+def check_crop(crop: tuple[int, int] | None, size: tuple[int, int]) -> None:
+    """Raise if images of a size have no part as large as a crop.
+
+    Raises:
+        SpecError: they have none.
+    """
+    if crop is not None and (crop[0] > size[0] or crop[1] > size[1]):
+        raise SpecError(
+            f"training.augmentation.crop: {crop[0]}x{crop[1]} is larger than the images of {size[0]}x{size[1]}"
+        )

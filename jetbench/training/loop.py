@@ -1,4 +1,4 @@
-"""train: a brief, seeded training from scratch with AdamW, scored with one confusion matrix per split."""
+"""train: a brief, seeded training, scored with one confusion matrix per split."""
 
 import contextlib
 import errno
@@ -27,13 +27,14 @@ from jetbench.errors import DivergedError
 from jetbench.files import replaced
 from jetbench.progress import Report
 from jetbench.records.record import Evaluation, TrainingResult
-from jetbench.spec.training import Floor, TrainingConfig
+from jetbench.spec.training import POLYNOMIAL_POWER, Floor, TrainingConfig
 from jetbench.training.augment import augment
 from jetbench.training.auxiliary import joint_loss
+from jetbench.training.average import MovingAverage
 from jetbench.training.checkpoint import Checkpoint
 from jetbench.training.distillation import Teacher, distillation_loss
 from jetbench.training.losses import build_loss
-from jetbench.training.metrics import evaluate
+from jetbench.training.metrics import class_counts, confusion_over
 from jetbench.training.proxies import measure_proxies
 from jetbench.training.samples import KEY, encode_ids, sample_indices, shown_split
 
@@ -66,16 +67,28 @@ class Schedule:
         return min(1.0, share)
 
     @property
+    def _share_of_step(self) -> float:
+        """The share of the budget that one step is; so far, on average, if the budget is a time."""
+        total = self.total_steps
+        return 1 / total if total else self.progress / self.step if self.step else 1e-3
+
+    @property
     def epoch(self) -> float:
         """Passes over the training images so far."""
         return self.step * self.config.batch_size / self.images
 
     @property
     def learning_rate(self) -> float:
-        """One cycle: a cosine up over the first `WARM_UP` of the budget, then one down to nearly 0; or constant."""
-        peak = self.config.learning_rate
-        if self.config.schedule == "constant":
-            return peak
+        """One cycle: a cosine up over the first `WARM_UP` of the budget, then one down to nearly 0.
+
+        Or constant, or polynomial: peak (1 - progress) ^ 0.9. Both rise evenly over the share `warm_up`; the first step
+        of a rise already learns.
+        """
+        config, peak = self.config, self.config.learning_rate
+        if config.schedule != "one-cycle":
+            fall = (1 - self.progress) ** POLYNOMIAL_POWER if config.schedule == "polynomial" else 1.0
+            rise = min(1.0, (self.progress + self._share_of_step) / config.warm_up) if config.warm_up else 1.0
+            return peak * fall * rise
         if self.progress < WARM_UP:
             return _cosine(peak / 25, peak, self.progress / WARM_UP)
         return _cosine(peak, peak / 1e4, (self.progress - WARM_UP) / (1 - WARM_UP))
@@ -179,9 +192,9 @@ class _Training:
     ) -> None:
         self.model, self.data, self.config, self.device, self.teacher = model, data, config, device, teacher
         self.loss = build_loss(config, data.class_pixels).to(device)
-        self.optimizer = torch.optim.AdamW(
-            model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
-        )
+        self.optimizer = build_optimizer(model, config)
+        self.average = MovingAverage(model, config.moving_average) if config.moving_average else None
+        self.best_confusion: list[list[int]] = []
         self.auxiliary_weights: tuple[float, ...] = getattr(model, "auxiliary_weights", ())
         self.mixed = config.mixed_precision and device.type == "cuda"
         self.scaler = torch.amp.GradScaler(device.type, enabled=self.mixed)
@@ -213,6 +226,8 @@ class _Training:
             "evaluations": [evaluation.model_dump_json() for evaluation in self.evaluations],
             "best": self.best,
             "best_miou": self.best_miou,
+            "best_confusion": self.best_confusion,
+            "average": self.average.state if self.average is not None else None,
             "curve": self.curve,
             "recent": self.recent,
             "resumed": self.resumed,
@@ -231,6 +246,9 @@ class _Training:
         self.evaluations = [Evaluation.model_validate_json(text) for text in state["evaluations"]]
         self.best = {name: tensor.to(self.device) for name, tensor in state["best"].items()}
         self.best_miou = state["best_miou"]
+        self.best_confusion = state["best_confusion"]
+        if self.average is not None:
+            self.average.restore(state["average"])
         self.curve = [(step, value) for step, value in state["curve"]]
         self.recent, self.seconds, self.processor_s = state["recent"], state["seconds"], state["processor_s"]
         self.proxies = state["proxies"]
@@ -281,9 +299,11 @@ class _Training:
 
         self.model.load_state_dict(self.best)
         with self._timed("evaluation"):
+            confusion = {"val": _as_rows(self.best_confusion)}
             test = None
             if self.data.info.images["test"]:
-                test = evaluate(self.model, self.prepare.stream("test"), self.data.info.num_classes)
+                matrix = confusion_over(self.model, self.prepare.stream("test"), self.data.info.num_classes)
+                test, confusion["test"] = class_counts(matrix), _as_rows(matrix.tolist())
             shown = predict_samples(self.model, self.prepare)
         save_weights(weights_file, self.best, {**metadata, KEY: encode_ids(shown)})
         weights = getattr(self.loss, "class_weights", None)
@@ -304,6 +324,7 @@ class _Training:
             processor_seconds=self.processor_s,
             proxies=self.proxies,
             data_on_device=self.prepare.is_resident,
+            confusion=confusion,
         )
 
     def _save(self, checkpoint: Checkpoint, weights_folder: Path) -> None:
@@ -338,8 +359,13 @@ class _Training:
                 loss = loss + distillation_loss(outputs[0], soft_targets, self.config.distillation)
             self.optimizer.zero_grad(set_to_none=True)
             self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+            if self.config.clip_gradients is not None:
+                self.scaler.unscale_(self.optimizer)
+                nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip_gradients)
             self.scaler.step(self.optimizer)
             self.scaler.update()
+            if self.average is not None:
+                self.average.update(self.model)
             value = float(loss.detach())  # last, because it waits for the GPU
             if not math.isfinite(value):
                 half = " in half precision (training.mixed_precision: false turns it off)" if self.mixed else ""
@@ -352,12 +378,27 @@ class _Training:
         return value
 
     def _evaluate(self) -> None:
+        model = self.model if self.average is None else self.average.model
         with self._timed("evaluation"):
-            counts = evaluate(self.model, self.prepare.stream("val"), self.data.info.num_classes)
+            matrix = confusion_over(model, self.prepare.stream("val"), self.data.info.num_classes)
+        counts = class_counts(matrix)
         self.evaluations.append(Evaluation(step=self.schedule.step, epoch=self.schedule.epoch, counts=counts))
         if counts.miou > self.best_miou:
-            self.best_miou = counts.miou
-            self.best = {name: tensor.detach().clone() for name, tensor in self.model.state_dict().items()}
+            self.best_miou, self.best_confusion = counts.miou, matrix.tolist()
+            self.best = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
+
+
+def build_optimizer(model: nn.Module, config: TrainingConfig) -> torch.optim.Optimizer:
+    """AdamW, or SGD with momentum, both with weight decay on every parameter."""
+    if config.optimizer == "sgd":
+        return torch.optim.SGD(
+            model.parameters(), lr=config.learning_rate, momentum=config.momentum, weight_decay=config.weight_decay
+        )
+    return torch.optim.AdamW(model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
+
+
+def _as_rows(matrix: Sequence[Sequence[int]]) -> tuple[tuple[int, ...], ...]:
+    return tuple(tuple(row) for row in matrix)
 
 
 def save_weights(path: Path, weights: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from jetbench.data.labels import VOID
-from jetbench.spec.training import TrainingConfig
+from jetbench.spec.training import OhemConfig, TrainingConfig
 from jetbench.training.jetloss import (
     SMOOTHING_PIXELS,
     JetLoss,
@@ -54,6 +54,26 @@ class CrossEntropy(nn.Module):
         if self.class_weights is not None:
             weights = weights * self.class_weights.to(own.dtype)[ids]
         return -(own * weights).sum() / weights.sum().clamp(min=torch.finfo(own.dtype).tiny)
+
+
+class Ohem(nn.Module):
+    """Mean of -log p over the hard pixels: those whose class has p below a threshold, at least the hardest share.
+
+    logits (N, K, H, W) and target (N, H, W) -> a scalar; 0 for a batch without labelled pixels.
+    """
+
+    def __init__(self, config: OhemConfig) -> None:
+        super().__init__()
+        self.limit, self.least = -math.log(config.threshold), config.least
+
+    def forward(self, logits: Tensor, target: Tensor) -> Tensor:
+        own, _, labelled = log_probabilities(logits, target)
+        costs = -own[labelled]
+        if not len(costs):
+            return 0.0 * logits.sum()
+        hard = costs[costs > self.limit]
+        least = max(1, math.ceil(self.least * len(costs)))
+        return (hard if len(hard) >= least else costs.topk(least).values).mean()
 
 
 class Focal(nn.Module):
@@ -128,6 +148,8 @@ def build_loss(config: TrainingConfig, class_pixels: Sequence[int]) -> nn.Module
             return CrossEntropy()
         case "weighted-cross-entropy":
             return CrossEntropy(enet_weights(class_pixels))
+        case "ohem":
+            return Ohem(config.ohem)
         case "focal":
             return Focal()
         case "dice":

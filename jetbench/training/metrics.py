@@ -33,8 +33,8 @@ def class_counts(matrix: Tensor) -> ClassCounts:
     )
 
 
-def evaluate(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], num_classes: int) -> ClassCounts:
-    """Score `model` on all batches with one confusion matrix; restores its training mode.
+def confusion_over(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], num_classes: int) -> Tensor:
+    """The confusion matrix of `model` over all batches, int64 (K, K) as in `confusion_matrix`; keeps its mode.
 
     Args:
         model: maps images (N, 3, H, W) to logits (N, K, H, W).
@@ -55,4 +55,4 @@ def evaluate(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], num_cla
                 raise DivergedError("the network's output was not finite during evaluation")
             matrix += confusion_matrix(logits, target).cpu()
     model.train(was_training)
-    return class_counts(matrix)
+    return matrix

@@ -91,3 +91,23 @@ def test_light_changes_pixels_evenly_and_no_label() -> None:
 def test_a_scale_the_wrong_way_round_is_an_error() -> None:
     with pytest.raises(SpecError, match="the smaller factor first"):
         parse_spec(TrainingConfig, {"augmentation": {"scale": [2, 1]}}, "x")
+
+
+def test_a_crop_is_a_part_of_the_image_with_its_labels() -> None:
+    images, target = batch()
+    config = AugmentationConfig(crop=(7, 11))
+    assert config.is_on
+    assert config.describe() == "cropped to 7x11"
+    parts, labels = augment(images, target, config, seed=0, step=3)
+    assert parts.shape == (8, 3, 7, 11)
+    places = set()
+    for part, own in zip(parts, labels, strict=True):
+        left, top = int(part[0, 0, 0]), int(part[1, 0, 0])
+        places.add((top, left))
+        assert torch.equal(part, images[0, :, top : top + 7, left : left + 11])
+        assert torch.equal(own, target[0, top : top + 7, left : left + 11])
+    assert len(places) > 4
+    whole, _ = augment(images, target, AugmentationConfig(crop=(20, 30)), seed=0, step=0)
+    assert torch.equal(whole, images)
+    with pytest.raises(SpecError, match="21x30 is larger than the images of 20x30"):
+        augment(images, target, AugmentationConfig(crop=(21, 30)), seed=0, step=0)

@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -10,7 +11,9 @@ from jetbench.data.cache import SegmentationData
 from jetbench.errors import DivergedError
 from jetbench.records.record import TrainingResult
 from jetbench.spec.training import Budget, Floor, TrainingConfig
-from jetbench.training.loop import Schedule, train
+from jetbench.training.average import MovingAverage
+from jetbench.training.loop import Schedule, build_optimizer, train
+from jetbench.training.metrics import class_counts
 
 CPU = torch.device("cpu")
 
@@ -142,3 +145,92 @@ def test_a_training_below_its_floor_ends_there_with_its_weights(streets: Segment
     assert whole.stopped is None
     assert whole.steps == 9
     assert whole.val[:2] == ended.val
+
+
+def rates(**more: Any) -> list[float]:
+    schedule = Schedule(config("10 steps", learning_rate=1.0, **more), 100)
+    found = []
+    for step in range(10):
+        schedule.step = step
+        found.append(schedule.learning_rate)
+    return found
+
+
+def test_the_polynomial_schedule_and_warm_up_by_hand() -> None:
+    assert rates(schedule="polynomial") == pytest.approx([(1 - n / 10) ** 0.9 for n in range(10)])
+    # A rise over the first 40 %: four steps at a quarter, a half, three quarters, and the whole.
+    assert rates(schedule="constant", warm_up=0.4) == pytest.approx([0.25, 0.5, 0.75, 1, 1, 1, 1, 1, 1, 1])
+    both = rates(schedule="polynomial", warm_up=0.4)
+    assert both[1] == pytest.approx(0.5 * 0.9**0.9)
+    with pytest.raises(ValueError, match="one-cycle has its own"):
+        config(warm_up=0.1)
+
+
+def one_weight(**more: object) -> tuple[nn.Linear, torch.optim.Optimizer]:
+    model = nn.Linear(1, 1, bias=False)
+    nn.init.constant_(model.weight, 2.0)
+    return model, build_optimizer(model, config(optimizer="sgd", learning_rate=0.1, **more))
+
+
+def test_sgd_with_momentum_and_weight_decay_by_hand() -> None:
+    model, optimizer = one_weight(momentum=0.5, weight_decay=0.1)
+    weight, velocity = 2.0, 0.0
+    for _ in range(3):
+        model.weight.grad = torch.full((1, 1), 3.0)
+        optimizer.step()
+        velocity = 0.5 * velocity + (3.0 + 0.1 * weight)
+        weight -= 0.1 * velocity
+        assert model.weight.item() == pytest.approx(weight)
+
+
+def test_the_moving_average_by_hand() -> None:
+    model, _ = one_weight()
+    average = MovingAverage(model, 0.3)
+    expected = 2.0
+    for step, weight in enumerate((4.0, 6.0, 1.0)):
+        nn.init.constant_(model.weight, weight)
+        average.update(model)
+        decay = min(0.3, (1 + step) / (10 + step))
+        expected = decay * expected + (1 - decay) * weight
+        assert next(average.model.parameters()).item() == pytest.approx(expected)
+    other = MovingAverage(model, 0.3)
+    other.restore(average.state)
+    assert other.steps == 3
+    assert next(other.model.parameters()).item() == pytest.approx(expected)
+
+
+def test_what_is_scored_and_saved_is_the_moving_average(streets: SegmentationData, tmp_path: Path) -> None:
+    plain, model = run(streets, tmp_path / "a", config("6 steps"))
+    averaged, _ = run(streets, tmp_path / "b", config("6 steps", moving_average=0.9))
+    assert averaged.loss_curve == plain.loss_curve  # the training itself is the same
+    assert averaged.val != plain.val
+    saved = load_file(tmp_path / "b" / "weights.safetensors")
+    assert any(not torch.equal(saved[name], tensor) for name, tensor in model.state_dict().items())
+
+
+def test_gradients_longer_than_the_limit_are_scaled_down(streets: SegmentationData, tmp_path: Path) -> None:
+    """With SGD without decay a step moves all weights together by the rate times the norm."""
+    asked = config(
+        "1 step", optimizer="sgd", momentum=0.0, weight_decay=0.0, schedule="constant", learning_rate=1.0,
+        clip_gradients=0.01, evaluations=1,
+    )  # fmt: skip
+    torch.manual_seed(0)
+    before = build_model(load_architecture("jetseg-nano"), 11, streets.info.size)
+    _, after = run(streets, tmp_path, asked)
+    moved = [(new - old).flatten() for new, old in zip(after.parameters(), before.parameters(), strict=True)]
+    assert torch.cat(moved).norm().item() == pytest.approx(0.01, rel=1e-3)
+
+
+def test_the_whole_confusion_matrix_is_kept(streets: SegmentationData, tmp_path: Path) -> None:
+    result, _ = run(streets, tmp_path, config("4 steps"))
+    for split, counts in (("val", result.best.counts), ("test", result.test)):
+        matrix = torch.tensor(result.confusion[split])
+        assert counts == class_counts(matrix)
+        assert int(matrix.sum()) == int((streets.labels[split] != 255).sum())
+
+
+def test_crops_train_a_network_that_is_scored_on_whole_images(streets: SegmentationData, tmp_path: Path) -> None:
+    result, _ = run(streets, tmp_path, config("2 steps", augmentation={"crop": "32x48"}))
+    assert result.steps == 2
+    counts = result.last.counts
+    assert sum(counts.true_positives) + sum(counts.false_negatives) == int((streets.labels["val"] != 255).sum())

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from jetbench.data.labels import VOID
-from jetbench.spec.training import JetLossConfig, LossName, TrainingConfig
+from jetbench.spec.training import JetLossConfig, LossName, OhemConfig, TrainingConfig
 from jetbench.training.jetloss import JetLoss, effective_number_weights
-from jetbench.training.losses import CrossEntropy, Dice, Focal, Lovasz, build_loss, enet_weights, jaccard_slope
+from jetbench.training.losses import CrossEntropy, Dice, Focal, Lovasz, Ohem, build_loss, enet_weights, jaccard_slope
 
 PIXELS = [4000, 1000, 300, 20]
 RIGHT = [name for name in LossName.__args__ if name != "jetloss-released"]  # type: ignore[attr-defined]
@@ -217,3 +217,16 @@ def test_jetloss_is_exact_against_a_reference_in_double_precision() -> None:
     loss = JetLoss(effective_number_weights(PIXELS, config), config)
     assert loss(logits.double(), target).item() == pytest.approx(expected, rel=1e-9)
     assert loss(logits, target).item() == pytest.approx(expected, rel=1e-6)
+
+
+def test_ohem_by_hand() -> None:
+    """Four labelled pixels whose class has the probabilities 0.9, 0.6, 0.5, 0.2, and a void one."""
+    own = torch.tensor([0.9, 0.6, 0.5, 0.2, 0.01])
+    logits = torch.stack([own, 1 - own]).log().view(1, 2, 1, 5)
+    target = torch.tensor([[[0, 0, 0, 0, VOID]]])
+    hard = [-math.log(p) for p in (0.6, 0.5, 0.2)]
+    assert Ohem(OhemConfig(threshold=0.7))(logits, target).item() == pytest.approx(sum(hard) / 3)
+    # None is below 0.1, so the hardest half of the four counts.
+    assert Ohem(OhemConfig(threshold=0.1, least=0.5))(logits, target).item() == pytest.approx(sum(hard[1:]) / 2)
+    every = Ohem(OhemConfig(threshold=1.0))(logits, target).item()
+    assert every == pytest.approx(CrossEntropy()(logits, target).item())

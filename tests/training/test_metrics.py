@@ -4,7 +4,7 @@ from torch import Tensor, nn
 
 from jetbench.data.labels import VOID
 from jetbench.errors import DivergedError
-from jetbench.training.metrics import class_counts, confusion_matrix, evaluate
+from jetbench.training.metrics import class_counts, confusion_matrix, confusion_over
 
 
 def as_logits(predicted: Tensor, num_classes: int) -> Tensor:
@@ -36,7 +36,7 @@ def test_miou_is_of_the_whole_split_and_not_a_mean_over_batches() -> None:
     first = (torch.zeros(1, 3, 1, 4), torch.zeros(1, 1, 4, dtype=torch.long))
     second = (torch.tensor([1.0, 1.0, 0.0, 0.0]).expand(1, 3, 1, 4), torch.ones(1, 1, 4, dtype=torch.long))
     model = Copy().train()
-    counts = evaluate(model, [first, second], 2)
+    counts = class_counts(confusion_over(model, [first, second], 2))
     assert counts.class_iou == (4 / 6, 2 / 4)
     assert model.training
 
@@ -47,7 +47,7 @@ def test_an_output_that_is_not_finite_is_no_prediction() -> None:
             return torch.full((1, 2, 1, 4), float("nan"))
 
     with pytest.raises(DivergedError, match="not finite during evaluation"):
-        evaluate(Broken(), [(torch.zeros(1, 3, 1, 4), torch.zeros(1, 1, 4, dtype=torch.long))], 2)
+        confusion_over(Broken(), [(torch.zeros(1, 3, 1, 4), torch.zeros(1, 1, 4, dtype=torch.long))], 2)
 
 
 def test_a_perfect_and_a_random_prediction() -> None:

@@ -312,8 +312,7 @@ def _describe_training(record: Record) -> str:
     if config is None:
         return "trained elsewhere" if record.is_trained else "random weights"
     text = (
-        f"{config.loss}, {config.budget}, batch {config.batch_size}, AdamW {config.learning_rate:g} {config.schedule}, "
-        f"seed {config.seed}"
+        f"{config.loss}, {config.budget}, batch {config.batch_size}, {config.describe_optimizer()}, seed {config.seed}"
     )
     if training:
         text += f"; {training.steps} steps, {training.epochs:.1f} epochs, {training.seconds:.0f} s"

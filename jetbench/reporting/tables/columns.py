@@ -466,7 +466,12 @@ def _training_column(
 COLUMNS: tuple[Column, ...] = (
     words("kind", "kind", lambda row: describe_kind(row.architecture)),
     words("input", "input (HxW)", _of_first(lambda r: format_size(r.input_size)), short="input"),
-    words("pretrained", "pretrained", _of_recipe(lambda recipe: "no"), short="pretr."),
+    words(
+        "pretrained",
+        "pretrained",
+        _of_recipe(lambda recipe: "yes" if recipe.init is not None else "no"),
+        short="pretr.",
+    ),
     words(
         "augmentation",
         "augmentation",

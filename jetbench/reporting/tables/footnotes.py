@@ -212,7 +212,7 @@ def describe_trainings(records: Sequence[Record]) -> str:
     if len(differ) > 1:
         return "; or ".join(", ".join(filter(None, recipe)) for recipe in recipes)
     differing = [list(dict.fromkeys(parts)) for parts in zip(*recipes, strict=True)]
-    without = (*[""] * 5, "full precision", "images as they are", "without a teacher")
+    without = (*[""] * 5, "full precision", "images as they are", "without a teacher", "from random weights")
     merged = [
         parts[0] if len(parts) == 1 else " or ".join(part or no for part in parts)
         for parts, no in zip(differing, without, strict=True)
@@ -234,12 +234,22 @@ def _recipe(record: Record) -> tuple[str, ...]:
         loss,
         str(config.budget),
         f"batch {config.batch_size}",
-        f"AdamW {config.learning_rate:g} {config.schedule}",
+        config.describe_optimizer(),
         f"{config.threads} thread{'s' * (config.threads > 1)}",
         "mixed precision" if record.training and record.training.mixed_precision else "",
         f"images {changed}" if changed else "",
         f"taught by {teacher} (weight {how.weight:g}, temperature {how.temperature:g})" if teacher else "",
+        _beginning(record),
     )
+
+
+def _beginning(record: Record) -> str:
+    """`from weights.pt (1a2b3c4d5e6f), 210 of 214 tensors`, if a training did not begin from random weights."""
+    init = record.training.init if record.training else None
+    if init is None:
+        return f"from {record.recipe.init}" if record.recipe.init else ""
+    whole = init.loaded + len(init.left_out)
+    return f"from {init.file} ({init.digest}), {init.loaded} of {whole} tensors"
 
 
 def _describe_counting(records: Sequence[Record]) -> list[str]:

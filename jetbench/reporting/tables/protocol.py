@@ -68,6 +68,8 @@ def _recipe_of(record: Record, varied: frozenset[str]) -> dict[str, str]:
         fields.pop("distillation")
     elif training is not None:
         fields["teacher"] = training.teacher  # identified by its weights, not by their path
+    if training is not None and training.init is not None:
+        fields["init"] = training.init.digest
     fields["augmentation"] = config.augmentation.describe() or "none"
     if config.loss != "jetloss" or "training.loss" in varied:
         fields.pop("jetloss")
