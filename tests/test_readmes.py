@@ -50,6 +50,10 @@ SMALLER = {
     "profile jetseg-nano --size 512x512": "profile jetseg-nano --size 64x96 --quick",
     "profile jetseg-nano jetseg-agx --quick": "profile jetseg-nano jetseg-agx --quick --size 64x96",
     "data check folder:/data/mine": "data check folder:mine",
+    "train cgnet --dataset folder:/data/mine --budget 20epochs": "train cgnet --dataset folder:mine --size 64x96 "
+    "--budget 1step --set batch_size=2",
+    "evaluate reports/nano/weights/NAME.safetensors --dataset streets --out scores": "evaluate "
+    "reports/nano/weights/NAME.safetensors --dataset streets --set train=2 --set val=2 --set test=2 --out scores",
     "data show folder:/data/mine --out shown": "data show folder:mine --out shown",
     "profile reports/nano/weights/NAME.safetensors": "profile reports/nano/weights/NAME.safetensors --quick",
 }

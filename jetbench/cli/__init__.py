@@ -7,6 +7,7 @@ from jetbench.cli import screen  # isort: skip
 from jetbench.cli import init  # isort: skip
 from jetbench.cli import schema  # isort: skip
 from jetbench.cli import data  # isort: skip
+from jetbench.cli import train  # isort: skip
 from jetbench.cli import sweep  # isort: skip
 from jetbench.cli import search  # isort: skip
 from jetbench.cli import profile  # isort: skip
@@ -17,6 +18,7 @@ from jetbench.cli import compare  # isort: skip
 from jetbench.cli import plot  # isort: skip
 from jetbench.cli import report  # isort: skip
 from jetbench.cli import claims  # isort: skip
+from jetbench.cli import evaluate  # isort: skip
 from jetbench.cli import predict  # isort: skip
 from jetbench.cli import devices  # isort: skip
 from jetbench.cli import doctor  # isort: skip
@@ -35,6 +37,7 @@ __all__ = [
     "data",
     "devices",
     "doctor",
+    "evaluate",
     "init",
     "list",
     "main",
@@ -49,4 +52,5 @@ __all__ = [
     "study",
     "sweep",
     "table",
+    "train",
 ]

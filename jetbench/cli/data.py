@@ -115,8 +115,10 @@ def show(
     console.print(f"Written to {out}: {written} pictures.", highlight=False, markup=False, soft_wrap=True)
 
 
-def read_dataset(text: str, classes: Path | None, settings: list[str] | None) -> "DatasetConfig":
-    """The dataset that NAME:PATH names, with the keys of --set.
+def read_dataset(
+    text: str, classes: Path | None, settings: list[str] | None, size: tuple[int, int] | None = None
+) -> "DatasetConfig":
+    """The dataset that NAME:PATH names, with the keys of --set; `size` is that of its images unless a key says another.
 
     Raises:
         SpecError: there is no such dataset, or a key does not fit it.
@@ -131,6 +133,8 @@ def read_dataset(text: str, classes: Path | None, settings: list[str] | None) ->
         hint = f"; for a folder of your own write folder:{text}" if Path(text).is_dir() else ""
         raise SpecError(f"{text}: expected NAME:PATH with NAME one of {', '.join(DATASETS)}{hint}")
     raw: dict[str, Any] = {"name": name, **({"path": path} if path else {}), **read_changes(settings)}
+    if size is not None:
+        raw.setdefault("size", size)
     if classes is not None:
         if name != "folder":
             raise SpecError(f"--classes: {name} has its own classes; only folder takes them")

@@ -43,12 +43,15 @@ from jetbench.cli.options import (
 from jetbench.errors import DataError, SpecError, StudyError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from jetbench.records.verdict import Level
     from jetbench.reporting.studies import Study
     from jetbench.reporting.tables.footnotes import NoteLevel
     from jetbench.study.chooser import View
     from jetbench.study.place import Place
     from jetbench.study.run import SweepRun
+    from jetbench.study.trackers import Tracker
 
 
 @verb(RUNS)
@@ -61,7 +64,10 @@ def sweep(
     ],
     dataset: Annotated[
         str | None,
-        typer.Option(metavar="NAME[:PATH]", help="Dataset: streets, camvid or camvid:PATH, at the sweep's image size."),
+        typer.Option(
+            metavar="NAME[:PATH]",
+            help="Dataset, at the sweep's image size: streets, camvid, camvid:PATH, folder:PATH, cityscapes:PATH, ...",
+        ),
     ] = None,
     size: Annotated[str | None, typer.Option(metavar="HxW", help="Resize images to this height and width.")] = None,
     budget: Annotated[
@@ -112,14 +118,35 @@ def sweep(
             _list_variants(name, place, changes)
         return
 
-    from jetbench.study.chooser import SilentView
-    from jetbench.study.progress import BarView, LineView
     from jetbench.study.run import prepare_sweep
-    from jetbench.study.trackers import TrackedView, open_trackers
+    from jetbench.study.trackers import open_trackers
 
     with blaming_options(changes, settings):
         prepared = prepare_sweep(name, place, changes)
     trackers = open_trackers(log or (), prepared.folder)
+    follow(prepared, quiet, verbose, trackers, retry_failed, levels)
+
+
+def follow(
+    prepared: "SweepRun",
+    quiet: bool = False,
+    verbose: bool = False,
+    trackers: "Sequence[Tracker]" = (),
+    retry_failed: bool = False,
+    levels: "Sequence[Level]" = (),
+) -> "Study":
+    """Run a sweep with its progress on the terminal, and print what it found.
+
+    Returns:
+        The finished study.
+
+    Raises:
+        typer.Exit: it was stopped, some row failed, or every profile is invalid.
+    """
+    from jetbench.study.chooser import SilentView
+    from jetbench.study.progress import BarView, LineView
+    from jetbench.study.trackers import TrackedView
+
     view: View = SilentView() if quiet else LineView(console)
     if console.is_terminal and not (quiet or verbose):
         view = BarView(console)
@@ -134,6 +161,7 @@ def sweep(
         say_stopped(f"\nStopped. {prepared.folder} keeps what is done; run the same command again to continue.")
         raise typer.Exit(EXIT_INTERRUPTED) from None
     _print_finished(finished, quiet, notes)
+    return finished
 
 
 def _print_unfinished(prepared: "SweepRun", quiet: bool, notes: "NoteLevel", is_stopped: bool) -> None:

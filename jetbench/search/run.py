@@ -188,6 +188,7 @@ def prepare_search(search: Search | str | Path, place: Place, changes: Mapping[s
     place.check()
     asked = read(search, changes)
     source = open_source(asked.dataset)
+    asked.training.augmentation.check_size(source.size)
     board: Device | None = None
     is_here, remark = True, ""
     if place.ray is None:

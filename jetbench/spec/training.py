@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from jetbench.errors import SpecError
 from jetbench.spec.base import Spec, describe_value, later
 from jetbench.spec.bounds import (
     IS_NUMBER,
@@ -107,6 +108,18 @@ class AugmentationConfig(Spec):
         if value[0] > value[1]:
             raise ValueError(f"expected the smaller factor first: [{value[1]:g}, {value[0]:g}]")
         return value
+
+    def check_size(self, size: tuple[int, int]) -> None:
+        """Raise if images of a size have no part as large as the crop.
+
+        Raises:
+            SpecError: they have none.
+        """
+        crop = self.crop
+        if crop is not None and (crop[0] > size[0] or crop[1] > size[1]):
+            raise SpecError(
+                f"training.augmentation.crop: {crop[0]}x{crop[1]} is larger than the images of {size[0]}x{size[1]}"
+            )
 
     @property
     def moves(self) -> bool:

@@ -187,7 +187,7 @@ def prepare_sweep(sweep: Sweep | str | Path, place: Place, changes: Mapping[str,
     quoted = read_quoted(asked.quoted)
     source = open_source(asked.dataset)
     variants = expand_sweep(asked, len(source.class_names), source.size)
-    _check_files(variants)
+    _check_trainings(variants, source.size)
     images, batch = source.counts["train"], max(variant.training.batch_size for variant in variants)
     if batch > images:
         raise SpecError(f"training.batch_size={batch} is more than the {images} training images")
@@ -213,7 +213,7 @@ def list_variants(
     read_quoted(checked.quoted)
     source, is_assumed = _open_or_assume(checked)
     variants = expand_sweep(checked, len(source.class_names), source.size)
-    _check_files(variants)
+    _check_trainings(variants, source.size)
     if checked.board is not None:
         load_device(checked.board)
     return checked, variants, is_assumed
@@ -263,9 +263,10 @@ def check_board(name: str) -> None:
         )
 
 
-def _check_files(variants: Sequence[Variant]) -> None:
-    """Raise if the weights file of a teacher, or of a beginning, does not exist, before anything is trained."""
+def _check_trainings(variants: Sequence[Variant], size: tuple[int, int]) -> None:
+    """Raise if a weights file that a training reads does not exist, or a crop is too large."""
     for variant in variants:
+        variant.training.augmentation.check_size(size)
         for key, file in (("teacher", variant.training.teacher), ("init", variant.training.init)):
             if file is not None and not Path(file).is_file():
                 raise SpecError(

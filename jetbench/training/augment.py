@@ -8,7 +8,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from jetbench.data.labels import VOID
-from jetbench.errors import SpecError
 from jetbench.spec.training import AugmentationConfig
 
 
@@ -24,7 +23,7 @@ def augment(images: Tensor, target: Tensor, config: AugmentationConfig, seed: in
     """
     if not config.is_on:
         return images, target
-    check_crop(config.crop, (target.shape[1], target.shape[2]))
+    config.check_size((target.shape[1], target.shape[2]))
     generator = torch.Generator().manual_seed((seed * 1_000_003 + step) % 2**63)
     count = len(images)
 
@@ -64,15 +63,3 @@ def augment(images: Tensor, target: Tensor, config: AugmentationConfig, seed: in
         images = torch.stack([images[n, :, y : y + height, x : x + width] for n, (y, x) in enumerate(places)])
         target = torch.stack([target[n, y : y + height, x : x + width] for n, (y, x) in enumerate(places)])
     return images, target
-
-
-def check_crop(crop: tuple[int, int] | None, size: tuple[int, int]) -> None:
-    """Raise if images of a size have no part as large as a crop.
-
-    Raises:
-        SpecError: they have none.
-    """
-    if crop is not None and (crop[0] > size[0] or crop[1] > size[1]):
-        raise SpecError(
-            f"training.augmentation.crop: {crop[0]}x{crop[1]} is larger than the images of {size[0]}x{size[1]}"
-        )

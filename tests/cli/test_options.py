@@ -33,9 +33,11 @@ def test_another_dataset_keeps_the_size() -> None:
     own = StreetsConfig(size=(48, 64), train=8)
     assert dataset_changes("camvid:/x", own) == {"dataset": {"size": (48, 64), "name": "camvid", "path": "/x"}}
     assert dataset_changes("streets", own)["dataset"]["train"] == 8
-    for wrong in ("cityscapes", "streets:/x"):
-        with pytest.raises(SpecError, match="expected streets, camvid or camvid:PATH"):
+    for wrong in ("coco", "coco:/x", "streets:/x"):
+        with pytest.raises(SpecError, match="expected streets, camvid:PATH, folder:PATH, cityscapes:PATH"):
             dataset_changes(wrong, own)
+    with pytest.raises(SpecError, match="give its folder, too: cityscapes:PATH"):
+        dataset_changes("cityscapes", own)
 
 
 def test_so_many_seeds_begin_at_0_and_a_list_is_taken_as_it_is() -> None:

@@ -78,7 +78,7 @@ def test_show_prints_blocks_and_json_with_the_same_totals() -> None:
         (("show", "jetseg-nano", "--set", "groups"), "expected key=value"),
         (("show", "jetseg-nano", "--set", "groups=7"), "groups=7 at stages.s0"),
         (("show", "jetseg-nano", "--set", "stage.s2.repeats=1"), "stage: no such key"),
-        (("sweep", "nano", "--dataset", "cityscapes"), "expected streets, camvid or camvid:PATH"),
+        (("sweep", "nano", "--dataset", "coco"), "expected streets, camvid:PATH, folder:PATH"),
         (("sweep", "nano", "--dataset", "camvid:/nowhere"), "/nowhere: no such folder"),
         (("sweep", "nano", "--budget", "soon"), "'soon' is not a budget"),
         (("sweep", "nano", "--budget", "2", "--dry-run"), "error: --budget: '2' is not a budget; write 300steps"),

@@ -166,7 +166,7 @@ def test_the_polynomial_schedule_and_warm_up_by_hand() -> None:
         config(warm_up=0.1)
 
 
-def one_weight(**more: object) -> tuple[nn.Linear, torch.optim.Optimizer]:
+def one_weight(**more: Any) -> tuple[nn.Linear, torch.optim.Optimizer]:
     model = nn.Linear(1, 1, bias=False)
     nn.init.constant_(model.weight, 2.0)
     return model, build_optimizer(model, config(optimizer="sgd", learning_rate=0.1, **more))

@@ -165,7 +165,7 @@ def _describe_unprofiled(records: Sequence[Record]) -> list[str]:
         return []
     whole = len(without) == sum(record.failure is None for record in records)
     names = "no row" if whole else f"not {', '.join(without[:6])}{' and others' if len(without) > 6 else ''}"
-    return [f"Profiled: {names}, as requested; measured columns are dashes there."]
+    return [f"Profiled: {names}, as requested."]
 
 
 def _describe_times(records: Sequence[Record]) -> list[str]:

@@ -1,0 +1,201 @@
+"""evaluate: score a trained network on a split of any dataset with its classes."""
+
+import contextlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TextColumn
+
+from jetbench.cli.app import RESULTS, TORCH_DEVICES, check_folder, console, errors, verb
+from jetbench.cli.data import ClassesOption, SetOption, read_dataset
+from jetbench.errors import SpecError
+from jetbench.spec.dataset import SPLITS
+
+if TYPE_CHECKING:
+    from jetbench.data.cache import SegmentationData
+    from jetbench.models.weights import SavedNetwork
+    from jetbench.spec.dataset import DatasetConfig
+    from jetbench.training.evaluate import Evaluated
+
+
+@verb(RESULTS)
+def evaluate(
+    weights: Annotated[
+        Path, typer.Argument(metavar="WEIGHTS", help="A .safetensors file that a sweep, search or training saved.")
+    ],
+    dataset: Annotated[
+        str,
+        typer.Option(metavar="NAME:PATH", help="The dataset: streets, camvid:PATH, folder:PATH, cityscapes:PATH ..."),
+    ],
+    split: Annotated[str, typer.Option(help="train, val or test.")] = "test",
+    classes: ClassesOption = None,
+    settings: SetOption = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="DIR", help="Write the confusion matrix and the worst images here.")
+    ] = None,
+    worst: Annotated[int, typer.Option(min=0, max=1000, help="How many of the worst images to write.")] = 4,
+    torch_device: Annotated[str, typer.Option("--torch-device", help="Where torch runs: auto, cpu or cuda.")] = "auto",
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, with the confusion matrix.")] = False,
+) -> None:
+    """Score a trained network: mIoU, IoU of each class, pixel accuracy, boundary F-score, confusion matrix.
+
+    Images are scaled to the size that the network was trained at, and normalised as in its training.
+    """
+    import torch
+
+    from jetbench.data.cache import load_data
+    from jetbench.models.weights import load_weights
+    from jetbench.training.evaluate import check_classes_of, evaluate_network
+
+    if split not in SPLITS:
+        raise SpecError(f"--split {split}: expected one of {', '.join(SPLITS)}")
+    if torch_device not in TORCH_DEVICES:
+        raise SpecError(f"--torch-device {torch_device}: expected {', '.join(TORCH_DEVICES)}")
+    model, saved = load_weights(weights)
+    config = read_dataset(dataset, classes, settings, size=saved.input_size)
+    if out is not None:
+        check_folder(out, [], option="--out")
+    bar = Progress(TextColumn("{task.description}"), BarColumn(bar_width=28), console=errors, transient=True)
+    with bar if errors.is_terminal else contextlib.nullcontext():
+        task = bar.add_task("decoding images", total=None)
+        data = load_data(config, lambda done, total: bar.update(task, completed=done, total=total))
+        check_classes_of(saved, data, str(weights))
+        if data.info.size != saved.input_size:
+            raise SpecError(
+                f"--set size: the network was trained at {saved.input_size[0]}x{saved.input_size[1]}; leave size out"
+            )
+        if torch_device == "auto":
+            torch_device = "cuda" if torch.cuda.is_available() else "cpu"
+        bar.reset(task, description="scoring", total=1)
+        scored = evaluate_network(
+            model, saved, data, split, torch.device(torch_device), lambda share, text: bar.update(task, completed=share)
+        )
+    if as_json:
+        console.print_json(data=describe(scored, saved, data, split, weights))
+    else:
+        _print(scored, saved, data, split)
+    if out is not None:
+        written = _write(out, scored, saved, config, data, split, worst, model)
+        if not as_json:
+            console.print(f"Written to {out}: {', '.join(written)}.", highlight=False, markup=False, soft_wrap=True)
+
+
+def describe(
+    scored: "Evaluated", saved: "SavedNetwork", data: "SegmentationData", split: str, weights: Path
+) -> dict[str, Any]:
+    """The scores as plain data; shares are from 0 to 1."""
+    return {
+        "weights": str(weights),
+        "network": saved.architecture.name,
+        "dataset": data.info.model_dump(mode="json"),
+        "split": split,
+        "miou": scored.miou,
+        "pixel_accuracy": scored.pixel_accuracy,
+        "class_accuracy": scored.class_accuracy,
+        "frequency_weighted_iou": scored.frequency_weighted_iou,
+        "boundary_f": scored.boundary_f,
+        "class_iou": dict(zip(scored.class_names, scored.class_iou, strict=True)),
+        "confusion": [list(row) for row in scored.confusion],
+        "image_miou": [image.miou for image in scored.images],
+    }
+
+
+def _print(scored: "Evaluated", saved: "SavedNetwork", data: "SegmentationData", split: str) -> None:
+    from rich.table import Table
+
+    from jetbench.reporting import units
+    from jetbench.reporting.terminal import print_whole
+
+    console.print(
+        f"[bold]{escape(saved.architecture.name)}[/] on {split} of {escape(data.info.describe())}", highlight=False
+    )
+    table = Table(box=None, pad_edge=False, show_header=False)
+    table.add_column()
+    table.add_column(justify="right")
+    table.add_column(style="dim")
+    rows = (
+        ("mIoU", scored.miou, "mean IoU over the classes in the labels, from one confusion matrix"),
+        ("pixel accuracy", scored.pixel_accuracy, "share of the labelled pixels that have their class"),
+        ("class accuracy", scored.class_accuracy, "mean over the classes of the share of their pixels"),
+        ("frequency-weighted IoU", scored.frequency_weighted_iou, "mean IoU, weighted by the pixels of each class"),
+        ("boundary F-score", scored.boundary_f, "mean over the images, within 0.75 % of the diagonal"),
+    )
+    for name, value, how in rows:
+        table.add_row(f"[bold]{name}[/]", f"{units.score(value)} %" if value is not None else units.MISSING, how)
+    print_whole(console, table)
+    each = Table(box=None, pad_edge=False, title="\nIoU of each class", title_justify="left")
+    each.add_column("class", overflow="fold")
+    for heading in ("IoU %", "pixels %", "most often taken for"):
+        each.add_column(heading, justify="left" if heading.startswith("most") else "right", no_wrap=True)
+    total = sum(scored.labelled)
+    for number, (name, iou) in enumerate(zip(scored.class_names, scored.class_iou, strict=True)):
+        each.add_row(
+            escape(name),
+            units.score(iou),
+            f"{100 * scored.labelled[number] / total:.1f}",
+            escape(_confused(scored, number)),
+        )
+    print_whole(console, each)
+
+
+def _confused(scored: "Evaluated", number: int) -> str:
+    """The other class that most of a class's pixels got, with their share."""
+    row = scored.confusion[number]
+    others = [(count, name) for n, (count, name) in enumerate(zip(row, scored.class_names, strict=True)) if n != number]
+    if not sum(row) or not others or not max(others)[0]:
+        return ""
+    count, name = max(others)
+    return f"{name} ({100 * count / sum(row):.0f} %)"
+
+
+def _write(
+    out: Path,
+    scored: "Evaluated",
+    saved: "SavedNetwork",
+    config: "DatasetConfig",
+    data: "SegmentationData",
+    split: str,
+    worst: int,
+    model: Any,
+) -> list[str]:
+    """Write the confusion matrix as CSV and picture, and the worst images: as they are, labelled, predicted."""
+    import csv
+
+    from PIL import Image
+
+    from jetbench.data.cache import open_source
+    from jetbench.data.paired import PairedFiles
+    from jetbench.reporting.pictures.confusion import draw_confusion
+    from jetbench.reporting.tables.csv import no_formula
+    from jetbench.training.predict import Legend, lay_over, predict_image
+    from jetbench.training.samples import colours_of
+
+    out.mkdir(parents=True, exist_ok=True)
+    written = draw_confusion(
+        out / "confusion",
+        scored.class_names,
+        scored.confusion,
+        f"{saved.architecture.name} on {split} of {data.info.name}",
+    )
+    with (out / "confusion.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        names = [no_formula(name) for name in scored.class_names]
+        writer.writerow(["true \\ predicted", *names])
+        writer.writerows([name, *row] for name, row in zip(names, scored.confusion, strict=True))
+    written.append(out / "confusion.csv")
+    legend = Legend(data.info.class_names, colours_of(data.info.class_names, data.info.classes))
+    source = open_source(config)
+    for place, image in enumerate(scored.worst(worst), 1):
+        stem = source.pairs[split][image.number].image.stem if isinstance(source, PairedFiles) else f"{image.number:03}"
+        picture = Image.fromarray(data.images[split][image.number])
+        truth, ids = data.labels[split][image.number], predict_image(model.cpu(), saved, picture)
+        parts = [picture, lay_over(picture, truth, legend, 0.55), lay_over(picture, ids, legend, 0.55)]
+        whole = Image.new("RGB", (sum(p.width for p in parts) + 8, max(p.height for p in parts)), "white")
+        for number, part in enumerate(parts):
+            whole.paste(part, (number * (picture.width + 4), 0))
+        path = out / f"worst-{place:02}-{stem}-miou-{100 * (image.miou or 0):.0f}.png"
+        whole.save(path)
+        written.append(path)
+    return [path.name for path in written]

@@ -1,0 +1,79 @@
+"""train: train one network on one dataset; its weights, curve and record are kept as a study of one row."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from jetbench.cli.app import RUNS, console, read_changes, read_size, verb
+from jetbench.cli.completion import architectures
+from jetbench.cli.data import ClassesOption, read_dataset
+from jetbench.cli.options import LossOption, TorchDeviceOption, blaming_options, device_changes
+from jetbench.cli.sweep import follow
+from jetbench.errors import SpecError
+
+
+@verb(RUNS)
+def train(
+    network: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME", autocompletion=architectures, help="An architecture from `jetbench list`, or a .yaml file."
+        ),
+    ],
+    dataset: Annotated[
+        str,
+        typer.Option(metavar="NAME:PATH", help="The dataset: streets, camvid:PATH, folder:PATH, cityscapes:PATH ..."),
+    ],
+    budget: Annotated[str, typer.Option(help="Train for this long: 300steps, 20epochs, 60s or 2min.")],
+    size: Annotated[str | None, typer.Option(metavar="HxW", help="Resize images to this height and width.")] = None,
+    classes: ClassesOption = None,
+    loss: LossOption = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the weights and of the order of images.")] = 0,
+    init: Annotated[
+        Path | None, typer.Option("--init", metavar="FILE", help="Begin from these weights, tensor by tensor.")
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="A key of the training, such as optimizer=sgd. Repeatable."),
+    ] = None,
+    study: Annotated[str | None, typer.Option("--name", help="Name of the report folder. Default: train-NAME.")] = None,
+    reports: Annotated[Path, typer.Option(help="Folder that holds the report folders.")] = Path("reports"),
+    torch_device: TorchDeviceOption = None,
+) -> None:
+    """Train one network, and print where its weights are. The same command continues a training that was stopped.
+
+    It writes a report folder like that of a sweep, so that `table`, `plot`, `report` and `evaluate` take its results.
+    """
+    from jetbench.spec.base import parse_spec
+    from jetbench.spec.sweep import Sweep
+    from jetbench.study.place import Place
+    from jetbench.study.run import prepare_sweep
+
+    data = read_dataset(dataset, classes, None, size=None if size is None else read_size(size))
+    given: dict[str, Any] = {"budget": budget, "seed": seed, "loss": loss, "init": None if init is None else str(init)}
+    changes = {
+        **{f"training.{key}": value for key, value in given.items() if value is not None},
+        **{key if key.startswith("training.") else f"training.{key}": v for key, v in read_changes(settings).items()},
+        **device_changes(None, torch_device),
+    }
+    name = study or f"train-{Path(network).stem}"
+    raw = {"name": name, "base": network, "profile": False, "dataset": data.model_dump(mode="json")}
+    for key, value in changes.items():
+        _put(raw, key.split("."), value)
+    with blaming_options(changes, settings):
+        prepared = prepare_sweep(parse_spec(Sweep, raw, f"train {network}"), Place(reports))
+    finished = follow(prepared)
+    (record,) = finished.records
+    if record.training is not None:
+        weights = finished.folder / "weights" / record.training.weights_file
+        console.print(f"\nWeights: {weights}", highlight=False, markup=False, soft_wrap=True)
+        console.print(f"next  jetbench evaluate {weights} --dataset {dataset}", highlight=False, soft_wrap=True)
+
+
+def _put(raw: dict[str, Any], keys: list[str], value: Any) -> None:
+    for key in keys[:-1]:
+        raw = raw.setdefault(key, {})
+        if not isinstance(raw, dict):
+            raise SpecError(f"--set {'.'.join(keys)}: {key} has no keys of its own")
+    raw[keys[-1]] = value

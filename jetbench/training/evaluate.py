@@ -1,0 +1,202 @@
+"""evaluate_network: every score of a trained network on a split, with the images that it does worst."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from jetbench.data.batches import NormaliseBatch
+from jetbench.data.cache import SegmentationData
+from jetbench.data.labels import VOID
+from jetbench.errors import DivergedError, SpecError
+from jetbench.models.weights import SavedNetwork
+from jetbench.progress import Report
+from jetbench.training.metrics import class_counts, confusion_matrix
+
+BOUNDARY_SHARE = 0.0075
+"""Largest distance of a boundary that counts as found, as a share of the image's diagonal (Csurka et al., 2013)."""
+
+
+@dataclass(frozen=True)
+class ImageScore:
+    """The mIoU of one image over the classes in its labels; None if it has none."""
+
+    number: int
+    miou: float | None
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """What a network scores on a split.
+
+    Args:
+        class_names: the classes.
+        confusion: pixels by true class (rows) and predicted class (columns).
+        boundary_f: mean over the images of the boundary F-score; None if no image has a boundary.
+        images: the mIoU of each image.
+    """
+
+    class_names: tuple[str, ...]
+    confusion: tuple[tuple[int, ...], ...]
+    boundary_f: float | None
+    images: tuple[ImageScore, ...]
+
+    @property
+    def class_iou(self) -> tuple[float | None, ...]:
+        """The IoU of each class (paper, eq. 3); None for a class that the labels lack."""
+        return class_counts(torch.tensor(self.confusion)).class_iou
+
+    @property
+    def miou(self) -> float:
+        """The mean of the IoU over the classes in the labels."""
+        return class_counts(torch.tensor(self.confusion)).miou
+
+    @property
+    def labelled(self) -> tuple[int, ...]:
+        """Labelled pixels of each class."""
+        return tuple(map(sum, self.confusion))
+
+    @property
+    def pixel_accuracy(self) -> float:
+        """The share of the labelled pixels that have their class."""
+        return sum(row[n] for n, row in enumerate(self.confusion)) / sum(self.labelled)
+
+    @property
+    def class_accuracy(self) -> float:
+        """The mean over the classes in the labels of the share of their pixels that have their class."""
+        shares = [row[n] / sum(row) for n, row in enumerate(self.confusion) if sum(row)]
+        return sum(shares) / len(shares)
+
+    @property
+    def frequency_weighted_iou(self) -> float:
+        """The mean of the IoU, weighted by the labelled pixels of each class."""
+        total = sum(self.labelled)
+        pairs = zip(self.class_iou, self.labelled, strict=True)
+        return sum(iou * pixels for iou, pixels in pairs if iou is not None) / total
+
+    def worst(self, count: int) -> list[ImageScore]:
+        """The images with the lowest mIoU, the lowest first."""
+        known = [image for image in self.images if image.miou is not None]
+        return sorted(known, key=lambda image: image.miou or 0.0)[:count]
+
+
+def check_classes_of(saved: SavedNetwork, data: SegmentationData, where: str) -> None:
+    """Raise if a network was trained on other classes than those of the data.
+
+    Raises:
+        SpecError: the message names the classes that differ.
+    """
+    own, theirs = saved.class_names, data.info.class_names
+    if saved.num_classes != len(theirs):
+        raise SpecError(f"{where}: has {saved.num_classes} classes, and the data have {len(theirs)}")
+    if own and own != theirs:
+        place = next(n for n, pair in enumerate(zip(own, theirs, strict=True)) if pair[0] != pair[1])
+        raise SpecError(
+            f"{where}: was trained on other classes: class {place} is {own[place]!r} there and {theirs[place]!r} in "
+            "the data; give the data's classes in the order of the weights (classes.yaml)"
+        )
+
+
+def evaluate_network(
+    model: nn.Module,
+    saved: SavedNetwork,
+    data: SegmentationData,
+    split: str,
+    device: torch.device,
+    report: Report = lambda share, text: None,
+) -> Evaluated:
+    """Score a network on a split, image by image, normalised as in its training.
+
+    Args:
+        model: maps (N, 3, H, W) to logits (N, K, H, W).
+        saved: the metadata of its weights.
+        data: decoded images and labels, of the size that the network takes.
+        split: train, val or test.
+        device: where to run.
+        report: called with the share of the images that are done.
+
+    Raises:
+        SpecError: the split has no labelled image.
+        DivergedError: the output of the network was not finite.
+    """
+    if not data.info.images[split]:
+        raise SpecError(f"{data.info.name}: its {split} split has no labelled image")
+    num_classes, model = data.info.num_classes, model.to(device).eval()
+    normalise = NormaliseBatch(replace(data, mean=saved.mean, std=saved.std), device, is_resident=False)
+    whole = torch.zeros(num_classes, num_classes, dtype=torch.int64)
+    images: list[ImageScore] = []
+    boundaries: list[float] = []
+    with torch.inference_mode():
+        for batch, target in normalise.batches(split):
+            logits = model(batch)
+            if not torch.isfinite(logits).all():
+                raise DivergedError("the network's output was not finite during evaluation")
+            for one, labels in zip(logits, target, strict=True):
+                matrix = confusion_matrix(one[None], labels[None]).cpu()
+                whole += matrix
+                counts = class_counts(matrix) if int(matrix.sum()) else None
+                images.append(ImageScore(len(images), counts.miou if counts else None))
+                score = boundary_f(one.argmax(0), labels, num_classes)
+                boundaries += [score] if score is not None else []
+            report(len(images) / data.info.images[split], f"{len(images)} images")
+    return Evaluated(
+        data.info.class_names,
+        tuple(tuple(row) for row in whole.tolist()),
+        sum(boundaries) / len(boundaries) if boundaries else None,
+        tuple(images),
+    )
+
+
+def boundary_f(predicted: Tensor, target: Tensor, num_classes: int) -> float | None:
+    """The boundary F-score of one image (Csurka et al., 2013): the mean over its classes of 2 P R / (P + R).
+
+    P is the share of a class's predicted boundary within a distance of its true one, R the share of its true boundary
+    within that distance of the predicted one; the distance is 0.75 % of the diagonal, along the rows and columns. A
+    boundary is the pixels of a class with a neighbour of another; pixels without a class count for neither side.
+
+    Args:
+        predicted: class ids (H, W).
+        target: class ids (H, W), 255 for none.
+        num_classes: K.
+
+    Returns:
+        None if no class has a boundary in the labels.
+    """
+    labelled = target != VOID
+    reach = max(1, round(BOUNDARY_SHARE * math.hypot(*target.shape)))
+    scores = []
+    for number in torch.unique(target[labelled]).tolist():
+        if number >= num_classes:
+            continue
+        true, found = (_edge(each, number) & labelled for each in (target, predicted))
+        if not true.any():
+            continue
+        hits = (found & _near(true, reach)).sum(), (true & _near(found, reach)).sum()
+        precision = float(hits[0] / found.sum().clamp(min=1))
+        recall = float(hits[1] / true.sum())
+        scores.append(2 * precision * recall / (precision + recall) if precision + recall else 0.0)
+    return sum(scores) / len(scores) if scores else None
+
+
+def _edge(ids: Tensor, number: int) -> Tensor:
+    """The pixels of a class with one of the four neighbours of another; the edge of the image is none."""
+    inside = (ids == number).float()[None, None]
+    padded = F.pad(inside, (1, 1, 1, 1), mode="replicate")
+    least = torch.stack(
+        [padded[..., 1:-1, :-2], padded[..., 1:-1, 2:], padded[..., :-2, 1:-1], padded[..., 2:, 1:-1]]
+    ).amin(0)
+    return ((inside == 1) & (least == 0))[0, 0]
+
+
+def _near(mask: Tensor, reach: int) -> Tensor:
+    """The pixels within so many rows and columns of a mask."""
+    return F.max_pool2d(mask.float()[None, None], 2 * reach + 1, 1, reach)[0, 0] > 0
+
+
+def mean_of(scores: Sequence[float | None]) -> float | None:
+    """The mean of the known scores."""
+    known = [score for score in scores if score is not None]
+    return sum(known) / len(known) if known else None
