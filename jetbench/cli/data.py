@@ -68,6 +68,8 @@ def check(
             raise SpecError(
                 f"--write-classes {write_classes}: the classes are named already, or the masks suggest none"
             )
+        if write_classes.exists():
+            raise SpecError(f"--write-classes {write_classes}: exists already; give another name")
         write_classes.write_text(found.proposal, encoding="utf-8")
     if as_json:
         console.print_json(data=describe(found))
@@ -98,6 +100,10 @@ def show(
 
     source = open_source(read_dataset(dataset, classes, settings))
     check_folder(out, [], option="--out")
+    if isinstance(source, PairedFiles) and out.resolve() in {
+        folder for pairs in source.pairs.values() for pair in pairs for folder in pair.image.resolve().parents
+    } | {pair.labels.resolve().parent for pairs in source.pairs.values() for pair in pairs}:
+        raise SpecError(f"--out {out}: holds the dataset, which the pictures would become part of; give another folder")
     out.mkdir(parents=True, exist_ok=True)
     legend = Legend(source.class_names, colours_of(source.class_names, source.classes))
     written = 0
@@ -139,7 +145,11 @@ def read_dataset(
         if name != "folder":
             raise SpecError(f"--classes: {name} has its own classes; only folder takes them")
         told = read_class_file(classes)
-        raw |= {"classes": [each.model_dump() for each in told.classes], "ignore": list(told.ignore)}
+        raw |= {
+            "classes": [each.model_dump() for each in told.classes],
+            "ignore": list(told.ignored),
+            "mask_values": told.mask_values,
+        }
     return parse_spec(kind, raw, text)
 
 
@@ -147,6 +157,7 @@ def print_check(found: "Check", written: Path | None) -> None:
     """Print what was found: counts, sizes, the share of each class in each split, and what is wrong."""
     from rich.table import Table
 
+    from jetbench.reporting.tables.footnotes import on_one_line
     from jetbench.reporting.terminal import print_whole
 
     counts = " / ".join(f"{count} {split}" for split, count in found.counts.items())
@@ -176,7 +187,7 @@ def print_check(found: "Check", written: Path | None) -> None:
         noun = problem.what if problem.count == 1 else _plural(problem.what)
         console.print(f"\n[{style}]{problem.count} {escape(noun)}[/]", highlight=False, soft_wrap=True)
         for example in problem.examples:
-            console.print(f"  {escape(example)}", highlight=False, soft_wrap=True)
+            console.print(f"  {escape(on_one_line(example))}", highlight=False, soft_wrap=True)
         if problem.count > len(problem.examples):
             console.print(f"  and {problem.count - len(problem.examples)} more", highlight=False)
         console.print(f"  [dim]way out: {escape(problem.way_out)}[/]", highlight=False, soft_wrap=True)

@@ -257,8 +257,7 @@ def marks_of(mask: Image.Image) -> Counter[Mark]:
             if count and index == VOID:
                 counts[VOID] += int(count)  # the border of objects, as VOC has it
             elif count:
-                colour = (int(palette[index][0]), int(palette[index][1]), int(palette[index][2]))
-                counts[colour[0] if len(set(colour)) == 1 else colour] += int(count)
+                counts[int(palette[index][0]), int(palette[index][1]), int(palette[index][2])] += int(count)
         return counts
     if mask.mode in INTEGER_MODES or mask.mode == "LA":
         values = np.asarray(mask)[..., 0] if mask.mode == "LA" else np.asarray(mask)
@@ -291,22 +290,24 @@ def propose_classes(marks: Counter[Mark], order: Mapping[Mark, int] = MappingPro
     ids = sorted(mark for mark in marks if isinstance(mark, int))
     colours = [mark for mark in marks if not isinstance(mark, int)]
     colours.sort(key=lambda colour: (order.get(colour, 0), colour))
-    known = [value for value in ids if value != VOID]
-    if not marks or len(known) + len(colours) > VOID:
+    if len(ids) == 2 and VOID in ids:
+        known, ignore = ids, "ignore: []"  # black and white: 255 is a class
+    else:
+        known, ignore = [value for value in ids if value != VOID], f"ignore: [{VOID}]"
+    # Ids in some masks and colours in others have no class file; 255 in a palette is the border of objects.
+    if len(known) + len(colours) > VOID or len(known) + len(colours) < 2 or (known and colours):
         return ""
     total = sum(marks.values())
     lines = ["# The names are yours to give; delete what is no class, and add it to ignore.", "classes:"]
     each: list[Mark] = [*known, *colours]
     for number, mark in enumerate(each):
         share = f"{100 * marks[mark] / total:.1f} % of the pixels"
-        if isinstance(mark, int) and not colours:
+        if isinstance(mark, int):
             lines.append(f"  - {{name: class {number}, ids: [{mark}]}}    # {share}")
         else:
-            colour = (mark, mark, mark) if isinstance(mark, int) else mark
-            lines.append(f"  - {{name: class {number}, colour: '{to_hex(colour)}'}}    # {share}")
-    lines.append(
-        f"ignore: [{VOID}]" + (f"    # {100 * marks[VOID] / total:.1f} % of the pixels" if VOID in marks else "")
-    )
+            lines.append(f"  - {{name: class {number}, colour: '{to_hex(mark)}'}}    # {share}")
+    in_marks = VOID in marks and VOID not in known
+    lines.append(ignore + (f"    # {100 * marks[VOID] / total:.1f} % of the pixels" if in_marks else ""))
     return "\n".join(lines) + "\n"
 
 

@@ -16,11 +16,11 @@ from jetbench.errors import DataError, SpecError
 from jetbench.files import read_text
 from jetbench.spec.base import parse_spec, read_yaml
 from jetbench.spec.bounds import MOST_YAML_BYTES
-from jetbench.spec.dataset import ClassFile, ClassSpec, FolderConfig, Ignored, Place, PresetConfig
+from jetbench.spec.dataset import ClassFile, FolderConfig, Place, PresetConfig
 
 CLASS_FILES = ("classes.yaml", "classes.yml", "class_dict.csv", "codes.txt", "classes.txt", "labels.txt")
 PRESETS = Path(__file__).parent / "presets"
-VOID_NAMES = ("void", "unlabelled", "unlabeled", "ignore")
+VOID_NAMES = ("void", "unlabelled", "unlabeled", "ignore", "__ignore__")
 RULE = "pixels without a class ignored"
 
 
@@ -69,7 +69,7 @@ def open_folder(config: FolderConfig | PresetConfig) -> PairedFiles:
         raise DataError(describe_alone(name, found.layout.alone))
     pairs, classes, ignore = found.layout.pairs, found.class_map.classes, found.class_map.ignore
     size = config.size or native_size(pairs["train"][0])
-    told = json.dumps([each.model_dump(mode="json") for each in classes]) + json.dumps(ignore)
+    told = json.dumps([[each.model_dump(mode="json") for each in classes], ignore, found.class_map.kind])
     return PairedFiles(
         name=name if isinstance(config, PresetConfig) else f"folder-{_slug(found.root)}",
         size=size,
@@ -100,18 +100,18 @@ def find_folder(config: FolderConfig | PresetConfig) -> Found:
             images=config.images, masks=config.masks, image_suffix=config.image_suffix, mask_suffix=config.mask_suffix,
             shares=config.shares, seed=config.seed,
         )  # fmt: skip
-        classes, ignore, where = _classes_of(config, root)
-        class_map = None if classes is None else ClassMap(classes, ignore)
+        class_map, where = _classes_of(config, root)
         return Found(root, find_layout(root, hints), class_map, where)
     preset = read_preset(config.name)
     hints = Hints(preset.images, preset.masks, preset.image_suffix, preset.mask_suffix, preset.lists, preset.unlabelled)
-    inner = next((each for each in (root, *sorted(root.glob("*"))) if (each / preset.images).is_dir()), root)
+    places = (root, *sorted(root.glob("*")), *sorted(root.glob("*/*")))
+    inner = next((each for each in places if (each / preset.images).is_dir()), root)
     if not (inner / preset.masks).is_dir():
         raise DataError(
             f"{root}: not laid out as {config.name}: expected the folders {preset.images} and {preset.masks}"
         )
     return Found(
-        inner, find_layout(inner, hints), ClassMap(preset.classes, preset.ignore), f"as {config.name} has them"
+        inner, find_layout(inner, hints), ClassMap(preset.classes, preset.ignored), f"as {config.name} has them"
     )
 
 
@@ -137,56 +137,115 @@ def describe_alone(name: str, alone: Sequence[str]) -> str:
     )
 
 
-def _classes_of(config: FolderConfig, root: Path) -> tuple[tuple[ClassSpec, ...] | None, Ignored, str]:
-    """The classes, what has none, and where that stands."""
+def _classes_of(config: FolderConfig, root: Path) -> tuple[ClassMap | None, str]:
+    """The classes with what has none, and where they are named.
+
+    Raises:
+        DataError: they contradict what the configuration ignores.
+    """
+    told, where = None, ""
     if config.classes is not None:
-        return config.classes, (255,) if config.ignore is None else config.ignore, "in the sweep"
-    for name in CLASS_FILES:
-        path = root / name
-        if path.is_file():
-            found = read_class_file(path)
-            return found.classes, found.ignore if config.ignore is None else config.ignore, str(path)
-    return None, (255,), ""
+        told, where = ClassFile(classes=config.classes, ignore=config.ignore), "in the sweep"
+    else:
+        place = next((root / name for name in CLASS_FILES if (root / name).is_file()), None)
+        if place is not None:
+            told, where = read_class_file(place), str(place)
+            if config.ignore is not None:
+                raw = {**told.model_dump(), "ignore": config.ignore}
+                told = _checked(raw, f"{place} with dataset.ignore")
+    if told is None:
+        return None, ""
+    kind = told.mask_values if config.mask_values == "auto" else config.mask_values
+    return ClassMap(told.classes, told.ignored, kind), where
+
+
+def _checked(raw: object, where: str) -> ClassFile:
+    try:
+        return parse_spec(ClassFile, raw, where)
+    except SpecError as error:
+        raise DataError(str(error)) from None
 
 
 def read_class_file(path: Path) -> ClassFile:
     """The classes in classes.yaml; in class_dict.csv (name, r, g, b); or in a list of names, one a line.
 
-    A class called void or unlabelled is ignored, not a class; in a list its place is its id.
+    In a table or list a class's place is its id. One that is called void or unlabelled is no class, and its place is
+    ignored; labelme's `__ignore__` has no place.
 
     Raises:
-        DataError: the file cannot be read, or names no classes.
+        DataError: the file cannot be read, or it is not certain which classes it names.
     """
-    try:
-        if path.suffix.lower() in (".yaml", ".yml"):
-            return parse_spec(ClassFile, read_yaml(path), str(path))
-        text = read_text(path, MOST_YAML_BYTES)
-        raw = _from_csv(text) if path.suffix.lower() == ".csv" else _from_names(text)
-        return parse_spec(ClassFile, raw, str(path))
-    except SpecError as error:
-        raise DataError(str(error)) from None
-    except (OSError, UnicodeDecodeError, ValueError, KeyError) as error:
-        raise DataError(f"{path}: cannot be read as a list of classes ({error})") from None
+    if path.suffix.lower() in (".yaml", ".yml"):
+        try:
+            raw: object = read_yaml(path)
+        except SpecError as error:
+            raise DataError(str(error)) from None
+    else:
+        try:
+            text = read_text(path, MOST_YAML_BYTES).removeprefix("\ufeff")
+            raw = _from_csv(text) if path.suffix.lower() == ".csv" else _from_names(text)
+        except (OSError, UnicodeDecodeError) as error:
+            raise DataError(f"{path}: cannot be read as a list of classes ({error})") from None
+        except (DataError, csv.Error) as error:
+            raise DataError(f"{path}: {error}") from None
+    return _checked(raw, str(path))
+
+
+COLUMNS = {"name": ("name", "class", "label"), "r": ("r", "red"), "g": ("g", "green"), "b": ("b", "blue")}
 
 
 def _from_csv(text: str) -> dict[str, object]:
-    rows = [
-        {str(key).strip().lower(): value for key, value in row.items()} for row in csv.DictReader(io.StringIO(text))
-    ]
-    classes, ignore = [], [255]
-    for row in rows:
-        colour = [int(row[key]) for key in "rgb"]
-        if str(row["name"]).strip().lower() in VOID_NAMES:
-            ignore.append(colour)  # type: ignore[arg-type]
-        else:
-            classes.append({"name": str(row["name"]).strip(), "colour": colour})
-    return {"classes": classes, "ignore": ignore}
+    first = text.partition("\n")[0]
+    delimiter = max(",;\t", key=first.count)
+    rows = list(csv.DictReader(io.StringIO(text), delimiter=delimiter))
+    heads = (
+        {key: next((h for h in rows[0] if h and h.strip().lower() in words), None) for key, words in COLUMNS.items()}
+        if rows
+        else {}
+    )
+    if not heads or None in heads.values():
+        raise DataError("expected a table with the columns name, r, g, b")
+    members: list[tuple[str, list[int]]] = []
+    for number, row in enumerate(rows, 2):
+        name, levels = (
+            str(row[heads["name"] or ""] or "").strip(),
+            [str(row[heads[c] or ""] or "").strip() for c in "rgb"],
+        )
+        if not name and not any(levels):
+            continue  # a line of commas
+        if not name or not all(level.isdecimal() and int(level) <= 255 for level in levels):
+            raise DataError(f"line {number}: expected a name and three numbers from 0 to 255")
+        members.append((name, [int(level) for level in levels]))
+    return _placed([(name, {"colour": colour}) for name, colour in members], [colour for _, colour in members])
 
 
 def _from_names(text: str) -> dict[str, object]:
-    names = [line.strip() for line in text.splitlines() if line.strip()]
-    voids = [place for place, name in enumerate(names) if name.lower() in VOID_NAMES]
-    if not voids:
-        return {"classes": names}
-    classes = [{"name": name, "ids": [place]} for place, name in enumerate(names) if place not in voids]
-    return {"classes": classes, "ignore": sorted({*voids, 255})}
+    lines = [line.strip() for line in text.rstrip().splitlines()]
+    names = [line for line in lines if not re.match(r"#(\s|$)", line)]
+    if "" in names:
+        raise DataError(
+            f"line {lines.index('') + 1}: is empty, so the ids of the lines below are not certain; remove it"
+        )
+    numbered = [re.fullmatch(r"(\d{1,5})[\s:,;]+(\S.*)", name) for name in names]
+    if names and all(numbered):
+        found = [(each[2].strip(), int(each[1])) for each in numbered if each]
+        known = [{"name": name, "ids": [number]} for name, number in found if name.lower() not in VOID_NAMES]
+        return {"classes": known, "ignore": sorted({n for name, n in found if name.lower() in VOID_NAMES} | {255})}
+    if any(numbered):
+        raise DataError("some lines begin with a number and others do not; number all of them, or none")
+    return _placed([(name, {}) for name in names if name != "__ignore__"], [])
+
+
+def _placed(members: Sequence[tuple[str, dict[str, object]]], colours: Sequence[list[int]]) -> dict[str, object]:
+    """Classes whose place in a list is their id; a void one is ignored by its place and its colour."""
+    if not members:
+        raise DataError("names no class")
+    voids = {place for place, (name, _) in enumerate(members) if name.lower() in VOID_NAMES}
+    classes = [
+        {"name": name, "ids": [place], **more} for place, (name, more) in enumerate(members) if place not in voids
+    ]
+    usual = set() if any(place == 255 for place in range(len(members)) if place not in voids) else {255}
+    return {
+        "classes": classes,
+        "ignore": [*sorted(voids | usual), *(colours[place] for place in sorted(voids) if colours)],
+    }

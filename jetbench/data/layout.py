@@ -1,6 +1,8 @@
 """Find the images and masks of a folder: by the names of its folders, by lists, or by the names of the files."""
 
 import re
+import unicodedata
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,52 +23,21 @@ SPLIT_WORDS = {
     **dict.fromkeys(("test", "testing", "testset"), "test"),
 }
 IMAGE_WORDS = frozenset(
-    [
-        "image",
-        "images",
-        "img",
-        "imgs",
-        "jpegimages",
-        "photo",
-        "photos",
-        "picture",
-        "pictures",
-        "rgb",
-        "leftimg8bit",
-        "input",
-        "inputs",
-    ]
+    ("image", "images", "img", "imgs", "jpegimages", "photo", "photos", "picture", "pictures", "rgb", "leftimg8bit")
 )
 MASK_WORDS = frozenset(
-    [
-        "mask",
-        "masks",
-        "label",
-        "labels",
-        "lbl",
-        "annotation",
-        "annotations",
-        "annot",
-        "annots",
-        "ann",
-        "gt",
-        "gtfine",
-        "groundtruth",
-        "truth",
-        "segmentation",
-        "segmentations",
-        "segmentationclass",
-        "segmentationclassraw",
-        "seg",
-        "segs",
-        "target",
-        "targets",
-        "labelids",
-        "semantic",
-    ]
+    (
+        *("mask", "masks", "label", "labels", "lbl", "annotation", "annotations", "annot", "annots", "ann", "gt"),
+        *("gtfine", "groundtruth", "truth", "segmentation", "segmentations", "segmentationclass", "seg", "segs"),
+        *("segmentationclassraw", "segmentationclasspng", "target", "targets", "labelids", "semantic"),
+    )
 )
 JOINED = re.compile(r"(train|val|valid|test)(annot|annots|masks?|labels?|gt|images?|imgs?)")
+ENDINGS = (*SUFFIXES, ".gif")  # masks are stored as GIF, too
+DIGITS = re.compile(r"\d+")
+FILLERS = frozenset(("data", "dataset", "set", "sets", "split", "splits", "raw", "frames"))
 LIST_PLACES = ("", "splits", "split", "lists", "list", "ImageSets/Segmentation", "ImageSets")
+HEADS = frozenset(("image", "images", "mask", "masks", "label", "labels", "file", "filename", "name", "id", "path"))
 MOST_LIST_BYTES = 2**26
 
 
@@ -149,9 +120,10 @@ def find_layout(root: Path, hints: Hints = Hints()) -> Layout:
         )
     folders = _by_folders(pairs)
     if folders is not None:
-        by_split, rule = _with_val(folders, hints)
+        by_split, rule = _with_val(folders[0], hints)
+        rule = "; ".join(filter(None, (folders[1], rule)))
         return Layout(by_split, "images and masks by the names of their folders", rule, tuple(alone))
-    by_split, rule = _by_chance([pair for pairs in pairs.values() for pair in pairs], hints)
+    by_split, rule = _by_chance([pair for pairs in pairs.values() for pair in pairs], hints, alone)
     return Layout(by_split, "images and masks without a split", rule, tuple(alone))
 
 
@@ -164,14 +136,14 @@ def _pictures(root: Path, hints: Hints) -> Iterator[_File]:
     for place, role in places:
         if not place.is_dir():
             raise DataError(f"{place}: no such folder")
-        for path in walk(place):
-            if path.suffix.lower() in SUFFIXES:
+        for path in walk(place, is_strict=True):
+            if path.suffix.lower() in ENDINGS:
                 file = _describe(path, place, role)
                 suffix = hints.mask_suffix if file.role == "mask" else hints.image_suffix
                 if suffix and file.role is not None:
                     if not path.stem.endswith(suffix):
                         continue  # another kind of file beside it, such as a picture of the mask in colours
-                    file.key = (*file.key[:-1], file.key[-1].removesuffix(suffix))
+                    file.key = (*file.key[:-1], file.key[-1].removesuffix(_same(suffix)))
                 yield file
 
 
@@ -180,16 +152,33 @@ def _describe(path: Path, place: Path, role: Role | None) -> _File:
     kept: list[str] = []
     for part in path.relative_to(place).parts[:-1]:
         words = _words(part)
-        its_split = next((SPLIT_WORDS[word] for word in words if word in SPLIT_WORDS), None)
-        its_role: Role | None = None
-        if any(word in MASK_WORDS for word in words):
-            its_role = "mask"
-        elif any(word in IMAGE_WORDS for word in words):
-            its_role = "image"
+        its_split = _split_of(words)
+        its_role = _role_of(words)
         split, role = its_split or split, its_role or role  # the folder nearest to the file says what it is
         if its_split is None and its_role is None:
             kept.append(part)
-    return _File(path, split, role, (*kept, path.stem))
+        elif numbers := [word for word in words if DIGITS.fullmatch(word)]:
+            kept.append("-".join(numbers))  # train_1 and train_2 may have files of one name
+    return _File(path, split, role, tuple(map(_same, (*kept, path.stem))))
+
+
+def _same(name: str) -> str:
+    """A name as it is compared: systems differ in case, and in how they store accents."""
+    return unicodedata.normalize("NFC", name).casefold()
+
+
+def _split_of(words: Sequence[str]) -> str | None:
+    """The split that a folder's words name; none if other words stand beside it, as in `test_track`."""
+    found = [SPLIT_WORDS[word] for word in words if word in SPLIT_WORDS]
+    known = (*SPLIT_WORDS, *IMAGE_WORDS, *MASK_WORDS, *FILLERS)
+    is_plain = all(word in known or DIGITS.fullmatch(word) for word in words)
+    return found[0] if found and is_plain else None
+
+
+def _role_of(words: Sequence[str]) -> Role | None:
+    if any(word in MASK_WORDS for word in words):
+        return "mask"
+    return "image" if any(word in IMAGE_WORDS for word in words) else None
 
 
 def _words(part: str) -> list[str]:
@@ -203,7 +192,9 @@ def _words(part: str) -> list[str]:
 
 
 def _told_by_names(files: Sequence[_File], hints: Hints) -> list[_File]:
-    """Images and masks in one folder: a mask has the name of an image and a suffix, such as `_mask` or `_L`."""
+    """Images and masks in one folder: `x.jpg` and `x_mask.png`, `x_sat.jpg` and `x_mask.png`, `img_x` and `mask_x`."""
+    if hints.mask_suffix:
+        return [_as_told(file, hints.image_suffix, hints.mask_suffix) for file in files]
     stems = {(file.split, file.key) for file in files}
     suffixes: dict[str, int] = {}
     for file in files:
@@ -211,24 +202,33 @@ def _told_by_names(files: Sequence[_File], hints: Hints) -> list[_File]:
             if (file.split, (*file.key[:-1], stem)) in stems:
                 suffixes[suffix] = suffixes.get(suffix, 0) + 1
                 break
-    chosen = hints.mask_suffix or next(
-        (
-            suffix
-            for suffix in sorted(suffixes, key=lambda each: -suffixes[each])
-            if 2 * suffixes[suffix] >= len(files) - 1
-        ),
-        "",
+    frequent = (
+        each for each in sorted(suffixes, key=lambda each: -suffixes[each]) if 2 * suffixes[each] >= len(files) - 1
     )
-    if not chosen:
-        return list(files)
-    told = []
-    for file in files:
-        if file.key[-1].endswith(chosen):
-            key = (*file.key[:-1], file.key[-1].removesuffix(chosen))
-            told.append(_File(file.path, file.split, "mask", key))
-        else:
-            told.append(_File(file.path, file.split, "image", file.key))
-    return told
+    if chosen := next(frequent, ""):
+        return [_as_told(file, "", chosen) for file in files]
+    for at in (-1, 0):  # the last word of the names, or the first one
+        words = [re.split(r"[_\-. ]", file.key[-1]) for file in files]
+        is_mask = [len(each) > 1 and each[at] in MASK_WORDS for each in words]
+        others = {each[at] for each, mask in zip(words, is_mask, strict=True) if not mask}
+        if any(is_mask) and len(others) == 1 and all(len(each) > 1 for each in words):
+            return [
+                _File(file.path, file.split, "mask" if mask else "image", (*file.key[:-1], _without(each, at)))
+                for file, each, mask in zip(files, words, is_mask, strict=True)
+            ]
+    return list(files)
+
+
+def _as_told(file: _File, image_suffix: str, mask_suffix: str) -> _File:
+    """A file whose suffix says whether it is a mask, without that suffix."""
+    name, wanted = file.key[-1], _same(mask_suffix)
+    is_mask = name.endswith(wanted)
+    suffix = wanted if is_mask else _same(image_suffix)
+    return _File(file.path, file.split, "mask" if is_mask else "image", (*file.key[:-1], name.removesuffix(suffix)))
+
+
+def _without(words: Sequence[str], at: int) -> str:
+    return "_".join(words[:-1] if at else words[1:])
 
 
 def _cuts(stem: str) -> Iterator[tuple[str, str]]:
@@ -323,14 +323,18 @@ def _common_suffix(stems: Sequence[str]) -> str:
     return found.pop() if len(found) == 1 and len(stems) > 1 else ""
 
 
-def _by_folders(pairs: Mapping[str | None, Sequence[ImagePair]]) -> dict[str, list[ImagePair]] | None:
-    """The pairs by the split of their folders; None if no folder names one."""
+def _by_folders(pairs: Mapping[str | None, Sequence[ImagePair]]) -> tuple[dict[str, list[ImagePair]], str] | None:
+    """The pairs by the split of their folders, and what is said of those in no split; None if no folder names one.
+
+    If no folder is called train, they are train; else they are left out.
+    """
     if set(pairs) <= {None}:
         return None
     found = {split: list(pairs.get(split, ())) for split in SPLITS}
+    rest = list(pairs.get(None, ()))
     if not found["train"]:
-        return None
-    return found
+        return {**found, "train": rest}, "train is what is in no folder of val or test" if rest else ""
+    return found, f"{len(rest)} images outside of train, val and test are left out" if rest else ""
 
 
 def _with_val(by_split: dict[str, list[ImagePair]], hints: Hints) -> tuple[dict[str, tuple[ImagePair, ...]], str]:
@@ -351,13 +355,18 @@ def _with_val(by_split: dict[str, list[ImagePair]], hints: Hints) -> tuple[dict[
     return {split: tuple(by_split[split]) for split in SPLITS}, rule
 
 
-def _by_chance(pairs: Sequence[ImagePair], hints: Hints) -> tuple[dict[str, tuple[ImagePair, ...]], str]:
+def _by_chance(
+    pairs: Sequence[ImagePair], hints: Hints, alone: Sequence[str]
+) -> tuple[dict[str, tuple[ImagePair, ...]], str]:
     """All pairs, split by seed and shares."""
     order = np.random.default_rng(hints.seed).permutation(len(pairs)).tolist()
     ends = np.round(np.cumsum(hints.shares) * len(pairs)).astype(int).tolist()
     parts = dict(zip(SPLITS, (order[: ends[0]], order[ends[0] : ends[1]], order[ends[1] :]), strict=True))
     if not parts["train"] or not parts["val"]:
-        raise DataError(f"the dataset has {len(pairs)} images, too few for shares of {hints.shares}; add images")
+        more = f"; {len(alone)} files have no partner, such as {alone[0]}" if alone else ""
+        raise DataError(
+            f"the dataset has {len(pairs)} images with masks, too few for shares of {hints.shares}; add images{more}"
+        )
     shares = "/".join(f"{100 * share:g}" for share in hints.shares)
     by_split = {split: tuple(pairs[n] for n in sorted(numbers)) for split, numbers in parts.items()}
     return by_split, f"split {shares} % by seed {hints.seed}"
@@ -386,20 +395,22 @@ def _by_lists(
     """
     every = [pair for each in pairs.values() for pair in each]
     by_path = _index(root, [(pair.image, pair) for pair in every])
-    any_file = _index(root, [(file.path, file.path) for file in files])
+    files_of = {
+        is_mask: _index(root, [(file.path, file.path) for file in files if (file.role == "mask") == is_mask])
+        for is_mask in (False, True)
+    }
     by_split: dict[str, list[ImagePair]] = {split: [] for split in SPLITS}
-    named: dict[ImagePair, str] = {}
+    named: dict[Path, str] = {}
     missing: list[str] = []
     unlabelled = ""
     for split, path in lists.items():
         before = len(missing)
-        for number, line in enumerate(_lines(path), 1):
-            pair = _find_pair(line, by_path, any_file)
+        for number, line, pair in _read_list(path, by_path, files_of[False], files_of[True]):
             if pair is None:
                 missing.append(f"{path}:{number}: {line[:120]}: no such image with a mask")
-            elif named.setdefault(pair, split) != split:
+            elif named.setdefault(pair.image, split) != split:
                 raise DataError(
-                    f"{path}:{number}: {pair.image.name} is in the list of {named[pair]}, too; remove it from one"
+                    f"{path}:{number}: {pair.image.name} is in the list of {named[pair.image]}, too; remove it from one"
                 )
             else:
                 by_split[split].append(pair)
@@ -410,8 +421,10 @@ def _by_lists(
         raise DataError(f"{missing[0]}; none of the {len(missing)} lines names an image below {root}")
     how = f"splits by {', '.join(str(path.relative_to(root)) for path in lists.values())}{unlabelled}"
     if "train" not in lists:
-        by_split["train"] = [pair for pair in every if pair not in named]
+        by_split["train"] = [pair for pair in every if pair.image not in named]
         how += "; the other images are train"
+    elif rest := sum(pair.image not in named for pair in every):
+        how += f"; {rest} images with masks are in no list and left out"
     if not by_split["val"] or not by_split["train"]:
         names = ", ".join(path.name for path in lists.values())
         raise DataError(f"{root}: the lists {names} leave train or val without images")
@@ -427,23 +440,69 @@ def _index(root: Path, things: Iterable[tuple[Path, _Thing]]) -> dict[str, list[
     for path, thing in things:
         parts = path.relative_to(root).with_suffix("").parts
         for start in range(len(parts)):
-            index.setdefault("/".join(parts[start:]), []).append(thing)
+            index.setdefault(_same("/".join(parts[start:])), []).append(thing)
     return index
 
 
-def _find_pair(
-    line: str, by_path: Mapping[str, Sequence[ImagePair]], any_file: Mapping[str, Sequence[Path]]
-) -> ImagePair | None:
-    """The pair that a line of a list names."""
+def _read_list(
+    path: Path,
+    by_path: Mapping[str, Sequence[ImagePair]],
+    images: Mapping[str, Sequence[Path]],
+    masks: Mapping[str, Sequence[Path]],
+) -> list[tuple[int, str, ImagePair | None]]:
+    """The number, the text and the pair of each line of a list.
+
+    The paths may be those of another machine: what is left out at their beginning is the same in all lines, so that a
+    folder that is not here is not taken for another one.
+    """
+    lines = _lines(path)
+    if lines and not set(re.split(r"[,;\t ]+", lines[0][1].lower())) - HEADS:
+        lines = lines[1:]
+    options = [dict(_candidates(line, by_path, images, masks)) for _, line in lines]
+    counted = Counter(prefix for option in options for prefix in option)
+    best = max(counted, key=lambda prefix: (counted[prefix], -len(prefix)), default=())
+    return [(number, line, option.get(best)) for (number, line), option in zip(lines, options, strict=True)]
+
+
+def _candidates(
+    line: str,
+    by_path: Mapping[str, Sequence[ImagePair]],
+    images: Mapping[str, Sequence[Path]],
+    masks: Mapping[str, Sequence[Path]],
+) -> Iterator[tuple[tuple[str, ...], ImagePair]]:
+    """What a line may name: for each beginning of its path that is left out, the pair that the rest names."""
     for words in (re.split(r"[,;\t]", line), line.split()):
-        if len(words) > 1:
-            image, mask = _find_named(words[0], any_file), _find_named(words[1], any_file)
-            if image is not None and mask is not None and image != mask:
-                return ImagePair(image, mask)
-    return next((found for text in (line, line.split()[0]) if (found := _find_named(text, by_path))), None)
+        if len(words) > 1 and _is_path(words[0]) and _is_path(words[1]):
+            for first, second in ((words[0], words[1]), (words[1], words[0])):
+                found, their_mask = dict(_named(first, images)), dict(_named(second, masks))
+                if found and their_mask:
+                    mask = next(iter(their_mask.values()))
+                    yield from ((prefix, ImagePair(image, mask)) for prefix, image in found.items())
+                    return
+    for text in dict.fromkeys((line, line.split()[0])):
+        if found_pairs := dict(_named(text, by_path)):
+            yield from found_pairs.items()
+            return
 
 
-def _lines(path: Path) -> list[str]:
+def _is_path(word: str) -> bool:
+    """True for what names a file and not only a stem, beside which a list may have a number."""
+    return "/" in word or "\\" in word or word.strip().lower().endswith(ENDINGS)
+
+
+def _named(text: str, index: Mapping[str, Sequence[_Thing]]) -> Iterator[tuple[tuple[str, ...], _Thing]]:
+    """What a path names, its ending aside, for each beginning that is left out; only where one thing has that name."""
+    path = text.strip().strip("\"'").replace("\\", "/")
+    ending = next((each for each in ENDINGS if path.lower().endswith(each)), "")
+    words = [word for word in path[: len(path) - len(ending)].split("/") if word not in ("", ".")]
+    for start in range(len(words)):
+        found = index.get(_same("/".join(words[start:])), ())
+        if len(found) == 1:
+            yield tuple(words[:start]), found[0]
+
+
+def _lines(path: Path) -> list[tuple[int, str]]:
+    """The lines of a list with their numbers, without empty ones and comments."""
     try:
         with open_plain(path) as file:
             text = file.read(MOST_LIST_BYTES).decode("utf-8-sig")
@@ -451,14 +510,5 @@ def _lines(path: Path) -> list[str]:
         raise DataError(f"{path}: cannot be read ({error.strerror or error})") from None
     except UnicodeDecodeError:
         raise DataError(f"{path}: is no text in UTF-8") from None
-    return [line.strip() for line in text.splitlines() if line.strip() and not line.startswith("#")]
-
-
-def _find_named(text: str, index: Mapping[str, Sequence[_Thing]]) -> _Thing | None:
-    """What a path names, its ending aside: the only thing that has the longest end of the path that is known here."""
-    path = text.strip().strip("\"'").replace("\\", "/")
-    words = [word for word in re.sub(r"\.[A-Za-z]{3,4}$", "", path).split("/") if word not in ("", ".")]
-    for start in range(len(words)):
-        if found := index.get("/".join(words[start:])):
-            return found[0] if len(found) == 1 else None
-    return None
+    stripped = ((number, line.strip()) for number, line in enumerate(text.splitlines(), 1))
+    return [(number, line) for number, line in stripped if line and not line.startswith("# ")]

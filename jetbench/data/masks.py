@@ -12,12 +12,21 @@ from PIL import Image
 
 from jetbench.data.labels import VOID
 from jetbench.data.pictures import UnusableError, palette_of
-from jetbench.spec.dataset import ClassSpec
+from jetbench.spec.dataset import ClassSpec, MaskKind
 
 Ids = npt.NDArray[np.uint8]
 RGB = tuple[int, int, int]
 LEVELS = 65_536
 UNKNOWN = -1
+SAY = "say `mask_values: ids` or `mask_values: colours` in classes.yaml, or as a key of the dataset"
+TWO_WAYS = (
+    "some masks have only colours of classes in their palettes, and others do not, so that indices and colours "
+    "contradict each other; give every class its colour, or save masks with one channel of ids"
+)
+GREY_PALETTE = (
+    "a palette of grey levels, whose indices, levels and colours are different classes; save it with one channel, and "
+    f"{SAY}"
+)
 INTEGER_MODES = ("1", "L", "I", "I;16", "I;16B", "I;16L")
 
 
@@ -27,6 +36,14 @@ class Palettes:
 
     colours: dict[int, RGB] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock)
+
+    ways: set[str] = field(default_factory=set)
+
+    def takes(self, way: str) -> bool:
+        """True if no other file had to be read in another way: by its colours, or by its indices."""
+        with self.lock:
+            self.ways.add(way)
+            return len(self.ways) == 1
 
     def agree(self, indices: Sequence[int], colours: Sequence[RGB]) -> bool:
         """True if no other file has another colour for one of these indices."""
@@ -41,6 +58,7 @@ class ClassMap:
 
     classes: tuple[ClassSpec, ...]
     ignore: tuple[int | RGB, ...] = (255,)
+    kind: MaskKind = "auto"
     palettes: Palettes = field(default_factory=Palettes, compare=False, repr=False)
 
     @property
@@ -90,6 +108,11 @@ class ClassMap:
             raise UnusableError(f"{where}: a JPEG file blurs class ids; save masks as PNG")
         if mask.mode == "P":
             return self._read_palette(mask, where)
+        if mask.mode in ("LA", "La", "RGBA", "RGBa") and int(np.asarray(mask)[..., -1].min()) < 255:
+            raise UnusableError(
+                f"{where}: has transparent pixels, and whether they have a class is not certain; save it without "
+                "transparency"
+            )
         if mask.mode in ("LA", "La"):
             return self._read_ids(np.asarray(mask)[..., 0], where)
         if mask.mode in INTEGER_MODES:
@@ -99,20 +122,30 @@ class ClassMap:
         raise UnusableError(f"{where}: a mask of mode {mask.mode}; save it with one channel of ids, or in colours")
 
     def _read_ids(self, values: npt.NDArray[Any], where: str) -> Ids:
-        if values.dtype == bool:
+        """One channel: ids, or grey levels that are colours of classes; where both differ, it is refused."""
+        is_bits = values.dtype == bool
+        if is_bits:
             values = values.astype(np.uint8)
         low, high = int(values.min()), int(values.max())
         if low < 0 or high >= LEVELS:
             self._refuse_unknown([low if low < 0 else high], where)
         present = _present(values)
-        if not self.has_ids and self.of_colours:
-            # A grey file whose levels are the classes' colours, such as black and white: 255 is white, and not void.
-            greys = [self.of_colours.get((value, value, value)) for value in present]
-            if all(grey is not None for grey in greys):
-                return _through(values, present, greys)
-        found = [self._class_of(value) for value in present]
-        self._refuse_unknown([v for v, place in zip(present, found, strict=True) if place is None], where)
-        return _through(values, present, found)
+        by_id = [self._class_of(value) for value in present]
+        levels = [255 * value if is_bits else value for value in present]
+        by_colour = [self.of_colours.get((level, level, level)) for level in levels]
+        if self.kind != "ids" and _is_whole(by_colour):
+            if self.kind == "colours" or not _is_whole(by_id):
+                return _through(values, present, by_colour)
+            if by_id != by_colour:
+                raise UnusableError(
+                    f"{where}: its values {_listed(levels)} may be ids or the colours of classes, which are other "
+                    f"classes; {SAY}"
+                )
+        if self.kind == "colours":
+            unknown = [value for value, place in zip(levels, by_colour, strict=True) if place is None]
+            raise UnusableError(f"{where}: grey levels that are no class's colour: {_listed(unknown)}")
+        self._refuse_unknown([v for v, place in zip(present, by_id, strict=True) if place is None], where)
+        return _through(values, present, by_id)
 
     def _class_of(self, value: int) -> int | None:
         place = int(self.of_ids[value]) if 0 <= value < LEVELS else UNKNOWN
@@ -120,7 +153,7 @@ class ClassMap:
 
     def _refuse_unknown(self, unknown: Sequence[int], where: str) -> None:
         if unknown:
-            some = ", ".join(map(str, unknown[:4])) + (f" and {len(unknown) - 4} more" if len(unknown) > 4 else "")
+            some = _listed(unknown)
             noun = "ids that belong" if len(unknown) > 1 else "an id that belongs"
             raise UnusableError(f"{where}: holds {noun} to no class: {some}; name them in classes or ignore")
 
@@ -152,28 +185,37 @@ class ClassMap:
         by_colour = [self.of_colours.get(colour) for colour in colours]
         if used[-1] == VOID and by_colour[-1] is None:  # the border of objects, as VOC has it
             by_colour[-1] = self._class_of(VOID)
-        if all(place is not None for place in by_colour):
-            return _through(indices, used, by_colour)
         by_index = [self._class_of(index) for index in used]
         is_grey = all(red == green == blue for red, green, blue in colours)
         by_level = [self._class_of(red) for red, _, _ in colours] if is_grey else [None]
-        is_level, is_index = (all(place is not None for place in places) for places in (by_level, by_index))
-        if is_level and is_index and by_level != by_index:
-            raise UnusableError(
-                f"{where}: a palette of grey levels: its indices {used[:6]} and its levels "
-                f"{[red for red, *_ in colours][:6]} are both class ids; save it with one channel, or give the classes "
-                "their colours"
-            )
-        if is_level:
+        if _is_whole(by_colour) and self.kind != "ids":
+            if by_colour != by_index and _is_whole(by_index) and not self.palettes.takes("colours"):
+                raise UnusableError(f"{where}: {TWO_WAYS}")
+            if is_grey and _is_whole(by_level) and by_level != by_colour and self.kind == "auto":
+                raise UnusableError(f"{where}: {GREY_PALETTE}")
+            return _through(indices, used, by_colour)
+        if _is_whole(by_level) and _is_whole(by_index) and by_level != by_index:
+            raise UnusableError(f"{where}: {GREY_PALETTE}")
+        if _is_whole(by_level):
             return _through(indices, used, by_level)
-        if not is_index:
-            self._refuse_unknown([i for i, place in zip(used, by_index, strict=True) if place is None], where)
+        self._refuse_unknown([i for i, place in zip(used, by_index, strict=True) if place is None], where)
+        if self.of_colours and not self.palettes.takes("indices"):
+            raise UnusableError(f"{where}: {TWO_WAYS}")
         if not self.palettes.agree(used, colours):
             raise UnusableError(
                 f"{where}: its palette differs from that of other masks, and not all colours are those of classes, so "
                 "its classes are unknown; give the classes their colours, or save masks with one channel of ids"
             )
         return _through(indices, used, by_index)
+
+
+def _is_whole(places: Sequence[int | None]) -> bool:
+    return all(place is not None for place in places)
+
+
+def _listed(values: Sequence[int]) -> str:
+    """`0, 1, 2, 3 and 5 more`."""
+    return ", ".join(map(str, values[:4])) + (f" and {len(values) - 4} more" if len(values) > 4 else "")
 
 
 def _present(values: npt.NDArray[Any]) -> list[int]:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from jetbench.data.labels import Sample
-from jetbench.data.pictures import UnusableError, open_picture, open_rgb, orientation_of, to_rgb, upright
+from jetbench.data.pictures import FRAMES, UnusableError, open_picture, open_rgb, orientation_of, to_rgb, upright
 from jetbench.errors import DataError
 from jetbench.spec.dataset import ClassSpec
 
@@ -112,6 +112,10 @@ def open_pair(pair: ImagePair) -> tuple[Image.Image, Image.Image]:
     stored, labels = open_picture(pair.image), open_picture(pair.labels)
     image = to_rgb(stored, pair.image)
     turned, labels_turned = orientation_of(stored), orientation_of(labels)
+    for path, picture in ((pair.image, stored), (pair.labels, labels)):
+        if (pages := picture.info.get(FRAMES, 1)) > 1:
+            raise UnusableError(f"{path}: has {pages} pages or frames; save the one that counts by itself")
+    labels = as_stored(labels, pair.labels)
     kind = labels.format
     labels = upright(labels)
     labels.format = kind  # lost with a copy
@@ -127,6 +131,27 @@ def open_pair(pair: ImagePair) -> tuple[Image.Image, Image.Image]:
             f"{pair.labels}: labels of {describe_size(labels)} for an image of {describe_size(image)} (HxW)"
         )
     return image, labels
+
+
+def as_stored(labels: Image.Image, path: Path) -> Image.Image:
+    """A label file with the values that are stored in it: Pillow scales 2 and 4 bits up, and 16 bits of colours down.
+
+    Raises:
+        UnusableError: it has 16 bits a channel in more than one channel.
+    """
+    if labels.format != "PNG":
+        return labels
+    with path.open("rb") as file:
+        header = file.read(26)
+    depth, colour_type = header[24], header[25]
+    if depth == 16 and colour_type != 0:
+        raise UnusableError(f"{path}: has 16 bits in each of several channels; save it with one channel of ids")
+    if colour_type == 0 and depth in (2, 4):
+        step = 255 // (2**depth - 1)
+        scaled = Image.fromarray(np.asarray(labels) // step)
+        scaled.format = "PNG"
+        return scaled
+    return labels
 
 
 def describe_size(image: Image.Image) -> str:

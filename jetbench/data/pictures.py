@@ -16,6 +16,8 @@ from jetbench.spec.bounds import MOST_IMAGE_PIXELS
 FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF")
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp")
 ORIENTATION = 0x0112  # the EXIF tag
+FRAMES = "jetbench frames"
+"""Key of a picture's info: the number of pages or frames of its file."""
 LEVELS_16 = 257  # steps of 16 bits in one step of 8 bits
 
 
@@ -37,7 +39,9 @@ def open_picture(path: Path) -> Image.Image:
                 raise UnusableError(
                     f"{path}: {picture.height}x{picture.width} pixels; at most {MOST_IMAGE_PIXELS:,} are read"
                 )
+            frames = int(getattr(picture, "n_frames", 1))  # before the file is closed
             picture.load()
+            picture.info[FRAMES] = frames
             return picture
     except FileNotFoundError:
         raise UnusableError(f"{path}: no such image") from None
@@ -47,6 +51,8 @@ def open_picture(path: Path) -> Image.Image:
         raise UnusableError(f"{path}: more than {MOST_IMAGE_PIXELS:,} pixels") from None
     except (UnusableError, MemoryError):
         raise
+    except PermissionError as error:
+        raise UnusableError(f"{path}: cannot be read ({error.strerror})") from None
     except OSError as error:
         raise UnusableError(f"{path}: truncated or damaged ({error.strerror or error})") from None
     except Exception as error:  # Pillow raises errors of many kinds for damaged files
@@ -129,24 +135,32 @@ def is_hidden(path: Path) -> bool:
     return path.name.startswith(".") or "__MACOSX" in path.parts
 
 
-def walk(root: Path) -> Iterator[Path]:
-    """All files below a folder, sorted within each folder; folders that are links are followed, each once."""
+def walk(root: Path, is_strict: bool = False) -> Iterator[Path]:
+    """All files below a folder, sorted within each folder; folders that are links are followed, each once, at last.
+
+    So a folder is found under its own name, and not under that of a link to it.
+
+    Raises:
+        DataError: a folder cannot be read, if `is_strict`; else it is passed over.
+    """
     seen: set[tuple[int, int]] = set()
-    waiting = [root]
-    while waiting:
-        folder = waiting.pop()
+    waiting, links = [root], list[Path]()
+    while waiting or links:
+        folder = waiting.pop() if waiting else links.pop()
         try:
             status = folder.stat()
             if (status.st_dev, status.st_ino) in seen:
                 continue
             seen.add((status.st_dev, status.st_ino))
             members = sorted(folder.iterdir())
-        except OSError:
+        except OSError as error:
+            if is_strict:
+                raise DataError(f"{folder}: cannot be read ({error.strerror or error})") from None
             continue
         for path in members:
             if is_hidden(path):
                 continue
             if path.is_dir():
-                waiting.append(path)
+                (links if path.is_symlink() else waiting).append(path)
             elif path.is_file():  # no pipe and no device, which have no end
                 yield path

@@ -50,7 +50,8 @@ class DatasetInfo(Spec):
     """The data set that a number was measured on.
 
     `classes` and `ignore` say what a mask holds, and `split_rule` how the images were split, where the user brought the
-    data. A split without labelled images has no images here, and None as the mIoU of a constant prediction.
+    data. `leaks` counts images of val and test that are in a split before theirs, too, by their pixels. A split without
+    labelled images has no images here, and None as the mIoU of a constant prediction.
     """
 
     name: str
@@ -63,6 +64,7 @@ class DatasetInfo(Spec):
     classes: tuple[ClassSpec, ...] = later(())
     ignore: Ignored = later(())
     split_rule: str = later("")
+    leaks: Amount = later(0)
 
     @property
     def num_classes(self) -> int:
@@ -75,6 +77,7 @@ class DatasetInfo(Spec):
         size = f"{self.size[0]}x{self.size[1]}"
         without = "".join(f", no labelled {split}" for split, count in self.images.items() if not count)
         rule = f", {self.split_rule}" if self.split_rule else ""
+        rule += f", {self.leaks} of val and test are in another split, too" if self.leaks else ""
         return (
             f"{self.name}, {counts} images at {size} (HxW){without}{rule}, {self.num_classes} classes, {self.void_rule}"
         )

@@ -3,8 +3,9 @@
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, PlainSerializer, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, field_validator, model_validator
 
+from jetbench.errors import visible
 from jetbench.spec.base import Spec, later
 from jetbench.spec.bounds import IS_NUMBER, MOST_DRAWN_PIXELS, MOST_LETTERS, Name, Seed
 from jetbench.spec.values import Size
@@ -56,10 +57,17 @@ MaskId = Annotated[int, IS_NUMBER, Field(ge=0, le=65_535)]
 MOST_FOLDER_CLASSES = 255  # class ids are bytes, and 255 is void
 
 
+def _shown_as_it_is(name: str) -> str:
+    """`name`, if a terminal and a file show it as it is; otherwise a ValueError."""
+    if visible(name) != name or "\n" in name or name != name.strip():
+        raise ValueError(f"{visible(name)!r}: a name has no control characters, and no blanks at its ends")
+    return name
+
+
 class ClassSpec(Spec):
     """One class: its name, its colour in pictures, and what stands for it in a mask."""
 
-    name: Name
+    name: Annotated[Name, AfterValidator(_shown_as_it_is)]
     colour: Colour | None = None
     """In pictures, and in masks that are coloured."""
     ids: tuple[MaskId, ...] = ()
@@ -78,8 +86,32 @@ def _read_classes(value: Any) -> Any:
 ClassSpecs = Annotated[
     tuple[ClassSpec, ...], BeforeValidator(_read_classes), Field(min_length=2, max_length=MOST_FOLDER_CLASSES)
 ]
-Ignored = Annotated[tuple[MaskId | Colour, ...], BeforeValidator(lambda v: tuple(v) if isinstance(v, list) else v)]
+
+
+def _read_ignored(value: Any) -> Any:
+    """Ids and colours; a list of three numbers is a colour."""
+    if not isinstance(value, list | tuple):
+        return value
+    wrong = [each for each in value if isinstance(each, bool) or not isinstance(each, int | list | tuple | str)]
+    wrong += [each for each in value if isinstance(each, str) and not each.startswith("#")]
+    if wrong:
+        raise ValueError(f"{str(wrong[0])[:40]!r} is no id and no colour; write 255 or '#8040ff'")
+    return tuple(each if isinstance(each, int) else _read_colour(each) for each in value)
+
+
+Ignored = Annotated[tuple[MaskId | Colour, ...], BeforeValidator(_read_ignored)]
 """What in a mask has no class: ids and colours."""
+WHITE = (255, 255, 255)
+MaskKind = Literal["auto", "ids", "colours"]
+"""What the values of masks with one channel are: ids, or grey levels that are classes' colours."""
+
+
+def usual_ignore(classes: tuple["ClassSpec", ...]) -> tuple[int, ...]:
+    """What has no class where nothing is said: 255, unless it is an id of a class, or the level of a white one."""
+    return () if any(255 in each.ids or WHITE in (each.colour, *each.colours) for each in classes) else (255,)
+
+
+IGNORED = "\0ignored"
 
 
 def check_classes(classes: tuple[ClassSpec, ...], ignore: tuple[Any, ...]) -> None:
@@ -88,7 +120,7 @@ def check_classes(classes: tuple[ClassSpec, ...], ignore: tuple[Any, ...]) -> No
         bare = next(each.name for each in classes if not each.ids)
         raise ValueError(f"class {bare!r} has no ids; give ids to every class or to none")
     names: set[str] = set()
-    known: dict[Any, str] = dict.fromkeys(ignore, "ignore")
+    known: dict[Any, str] = dict.fromkeys(ignore, IGNORED)
     for place, each in enumerate(classes):
         if each.name in names:
             raise ValueError(f"two classes are called {each.name!r}")
@@ -96,7 +128,11 @@ def check_classes(classes: tuple[ClassSpec, ...], ignore: tuple[Any, ...]) -> No
         ids = each.ids or ((place,) if not any(one.ids for one in classes) else ())
         for mark in (*ids, *((each.colour,) if each.colour else ()), *each.colours):
             if mark in known:
-                raise ValueError(f"{mark} stands for {each.name!r} and for {known[mark]!r}")
+                other = known[mark]
+                raise ValueError(
+                    f"{mark} stands for {each.name!r} and "
+                    + ("is in ignore, too" if other == IGNORED else f"for {other!r}")
+                )
             known[mark] = each.name
 
 
@@ -104,12 +140,18 @@ class ClassFile(Spec):
     """The content of classes.yaml beside a dataset: its classes, and what in its masks has none."""
 
     classes: ClassSpecs
-    ignore: Ignored = (255,)
+    ignore: Ignored | None = None
+    mask_values: MaskKind = "auto"
 
     @model_validator(mode="after")
     def _has_no_twins(self) -> "ClassFile":
-        check_classes(self.classes, self.ignore)
+        check_classes(self.classes, self.ignored)
         return self
+
+    @property
+    def ignored(self) -> tuple[int | tuple[int, int, int], ...]:
+        """What has no class."""
+        return usual_ignore(self.classes) if self.ignore is None else self.ignore
 
 
 Place = Annotated[str, Field(max_length=MOST_LETTERS)]
@@ -128,6 +170,8 @@ class FolderConfig(Spec):
     """By default those of classes.yaml, class_dict.csv, codes.txt or classes.txt in the folder."""
     ignore: Ignored | None = None
     """Ids and colours in masks that have no class; by default 255, and what classes.yaml says."""
+    mask_values: MaskKind = "auto"
+    """What grey masks hold, where it is not certain: `ids`, or `colours` of classes."""
     images: Place = ""
     """Folder of the images below `path`, if it is not found by its name."""
     masks: Place = ""
@@ -146,7 +190,7 @@ class FolderConfig(Spec):
         if abs(sum(self.shares) - 1) > 1e-6 or min(self.shares[:2]) <= 0:
             raise ValueError("shares: train, val and test must add up to 1, and train and val must be more than 0")
         if self.classes is not None:
-            check_classes(self.classes, self.ignore or (255,))
+            check_classes(self.classes, usual_ignore(self.classes) if self.ignore is None else self.ignore)
         return self
 
 

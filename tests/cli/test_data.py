@@ -37,6 +37,11 @@ def test_a_proposed_class_file_is_written_and_used(own: Path, tmp_path: Path) ->
     text = jetbench("data", "check", f"folder:{own}", "--write-classes", "mine.yaml", cwd=tmp_path, code=2)
     assert "Nothing names the classes" in text
     assert "can be used" in jetbench("data", "check", f"folder:{own}", "--classes", "mine.yaml", cwd=tmp_path)
+    again = jetbench("data", "check", f"folder:{own}", "--write-classes", "mine.yaml", cwd=tmp_path, code=2)
+    assert "exists already" in again
+    inside = str(own / "train" / "images")
+    options = ("--classes", "mine.yaml", "--out", inside)
+    assert "holds the dataset" in jetbench("data", "show", f"folder:{own}", *options, cwd=tmp_path, code=2)
 
 
 @pytest.mark.parametrize("name", ["no mask for one", "unknown id", "truncated"])

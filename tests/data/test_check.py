@@ -106,6 +106,15 @@ def test_the_proposed_class_file_reads_every_mask(kind: str, tmp_path: Path) -> 
     assert again.proposal == ""
 
 
+def test_black_and_white_masks_suggest_two_classes_and_a_mixture_none(tmp_path: Path) -> None:
+    text = propose_classes(Counter({0: 3, 255: 1}))
+    (tmp_path / "classes.yaml").write_text(text)
+    told = read_class_file(tmp_path / "classes.yaml")
+    assert [each.ids for each in told.classes] == [(0,), (255,)]
+    assert told.ignored == ()
+    assert propose_classes(Counter({0: 3, 1: 1, (0, 0, 0): 2, (9, 0, 0): 1})) == ""
+
+
 def test_masks_of_too_many_values_suggest_no_classes() -> None:
     assert propose_classes(Counter({n: 1 for n in range(300)})) == ""
     assert propose_classes(Counter()) == ""

@@ -1,6 +1,7 @@
 import itertools
 import os
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,10 @@ from PIL import Image
 
 from jetbench.data.cache import load_data
 from jetbench.data.camvid import open_camvid
-from jetbench.data.folder import open_folder, read_preset
+from jetbench.data.folder import open_folder, read_class_file, read_preset
 from jetbench.data.labels import CLASSES_11, CLASSES_32, COLOURS_32, MEMBERS_OF_11, VOID
 from jetbench.data.layout import Hints, find_layout
+from jetbench.data.paired import ImagePair
 from jetbench.errors import DataError, SpecError
 from jetbench.spec.base import parse_spec
 from jetbench.spec.dataset import (
@@ -109,6 +111,21 @@ def make_validation(root: Path) -> None:
 LAYOUTS["validation"] = make_validation
 
 
+LAYOUTS |= {
+    "satellites": folders("{split}", "{split}", "{}_mask.png", "{}_sat.jpg"),
+    "prefixes": folders("{split}", "{split}", "mask_{}.png", "img_{}.jpg"),
+    "gif masks": folders("{split}", "{split}_masks", "{}_mask.gif"),
+    "labelme": folders("{split}/JPEGImages", "{split}/SegmentationClassPNG"),
+    "numbered parts": folders("{split}_1/images", "{split}_1/masks"),
+    "other case": folders("{split}/images", "{split}/masks", "IMG {}.PNG", "img {}.jpg"),
+    "a head in lists": listed(("{}.txt", "images/{}.jpg,masks/{}.png")),
+}
+
+
+def stems(pairs: Iterable[ImagePair]) -> list[str]:
+    return sorted(pair.image.stem for pair in pairs)
+
+
 @pytest.mark.parametrize("name", LAYOUTS)
 def test_every_usual_layout_is_recognised(name: str, tmp_path: Path) -> None:
     LAYOUTS[name](tmp_path)
@@ -121,8 +138,121 @@ def test_every_usual_layout_is_recognised(name: str, tmp_path: Path) -> None:
     assert not found.alone
     assert not found.split_rule
     for pair in (pair for pairs in found.pairs.values() for pair in pairs):
-        letter = next(word for word in pair.image.stem.replace("_", " ").split() if word in "abcdef")
+        letter = next(word for word in pair.image.stem.replace("_", " ").split() if word in set("abcdef"))
         assert letter in pair.labels.stem.replace("_", " ").split()
+
+
+def test_a_file_that_no_split_names_is_mentioned(tmp_path: Path) -> None:
+    folders("{split}/images", "{split}/masks")(tmp_path)
+    image(tmp_path / "extra" / "images" / "x.jpg")
+    mask(tmp_path / "extra" / "masks" / "x.png")
+    found = find_layout(tmp_path)
+    assert stems(found.pairs["train"]) == ["a", "b", "c"]
+    assert found.split_rule == "1 images outside of train, val and test are left out"
+
+
+def test_what_is_beside_val_is_train_and_test_track_is_no_split(tmp_path: Path) -> None:
+    for place, names in (("", "abcd"), ("val", "ef")):
+        for name in names:
+            image(tmp_path / place / "images" / f"{name}.jpg")
+            mask(tmp_path / place / "masks" / f"{name}.png")
+    found = find_layout(tmp_path)
+    assert stems(found.pairs["train"]) == ["a", "b", "c", "d"]
+    assert stems(found.pairs["val"]) == ["e", "f"]
+    other = tmp_path / "other"
+    for place in ("highway", "test_track"):
+        for n in range(10):
+            image(other / "images" / place / f"{n}.jpg")
+            mask(other / "masks" / place / f"{n}.png")
+    assert "by seed 0" in find_layout(other).split_rule
+
+
+def test_a_link_to_a_split_is_not_taken_for_it(tmp_path: Path) -> None:
+    folders("{split}/images", "{split}/masks")(tmp_path)
+    os.symlink(tmp_path / "train", tmp_path / "zlatest")
+    os.symlink(tmp_path / "val", tmp_path / "copy")
+    found = find_layout(tmp_path)
+    assert {split: stems(pairs) for split, pairs in found.pairs.items()} == {
+        "train": ["a", "b", "c"],
+        "val": ["d", "e"],
+        "test": ["f"],
+    }
+
+
+def test_parts_of_a_split_may_have_files_of_one_name(tmp_path: Path) -> None:
+    for part in ("train_1", "train_2", "val_1"):
+        image(tmp_path / part / "images" / "0.png")
+        mask(tmp_path / part / "masks" / "0.png")
+    found = find_layout(tmp_path)
+    assert len(found.pairs["train"]) == 2
+    assert all(pair.image.parent.parent == pair.labels.parent.parent for pair in found.pairs["train"])
+
+
+def test_names_with_dots_are_whole_in_lists(tmp_path: Path) -> None:
+    for name in ("car", "car.flip", "bus", "bus.flip"):
+        image(tmp_path / "images" / f"{name}.jpg")
+        mask(tmp_path / "masks" / f"{name}.png")
+    (tmp_path / "train.txt").write_text("bus\nbus.flip\ncar\n")
+    (tmp_path / "val.txt").write_text("car.flip\n")
+    found = find_layout(tmp_path)
+    assert stems(found.pairs["val"]) == ["car.flip"]
+    assert stems(found.pairs["train"]) == ["bus", "bus.flip", "car"]
+
+
+def test_a_folder_that_is_not_here_is_not_taken_for_another_one(tmp_path: Path) -> None:
+    for n in range(4):
+        image(tmp_path / "seq1" / "images" / f"{n}.png")
+        mask(tmp_path / "seq1" / "masks" / f"{n}.png")
+    (tmp_path / "train.txt").write_text("seq1/images/0.png\nseq1/images/1.png\n")
+    (tmp_path / "val.txt").write_text("seq1/images/3.png\nseq2/images/2.png\n")
+    found = find_layout(tmp_path)
+    assert stems(found.pairs["val"]) == ["3"]
+    assert len(found.alone) == 1
+    assert "seq2/images/2.png: no such image" in found.alone[0]
+    assert "1 images with masks are in no list" in found.how
+
+
+@pytest.mark.parametrize(
+    "lines", [("image,mask", "images/{}.jpg,masks/{}.png"), ("masks/{}.png images/{}.jpg",), ("{} 1",)]
+)
+def test_heads_order_and_labels_in_lists(lines: tuple[str, ...], tmp_path: Path) -> None:
+    for n in range(4):
+        image(tmp_path / "images" / f"{n}.jpg")
+        mask(tmp_path / "masks" / f"{n}.png")
+    for split, numbers in (("train", (0, 1)), ("val", (2, 3))):
+        head = [line for line in lines if "{}" not in line]
+        body = [lines[-1].format(n, n) for n in numbers]
+        (tmp_path / f"{split}.txt").write_text("\n".join([*head, *body]))
+    found = find_layout(tmp_path)
+    assert stems(found.pairs["train"]) == ["0", "1"]
+    assert not found.alone
+    for pair in found.pairs["val"]:
+        assert pair.image.parent.name == "images"
+        assert pair.labels.stem == pair.image.stem
+
+
+def test_a_folder_that_cannot_be_read_is_not_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever runs the tests may be root, who reads everything: the error is made up."""
+    folders("{split}/images", "{split}/masks")(tmp_path)
+    listed_before = Path.iterdir
+
+    def closed(self: Path) -> Any:
+        if self.name == "val":
+            raise PermissionError(13, "Permission denied")
+        return listed_before(self)
+
+    monkeypatch.setattr(Path, "iterdir", closed)
+    with pytest.raises(DataError, match=r"val: cannot be read \(Permission denied\)"):
+        find_layout(tmp_path)
+
+
+def test_an_image_in_two_splits_is_said_with_every_number(tmp_path: Path) -> None:
+    folders("{split}/images", "{split}/masks", image_name="{}.png")(tmp_path)
+    classes(tmp_path)
+    shutil.copy(tmp_path / "train" / "images" / "a.png", tmp_path / "test" / "images" / "f.png")
+    info = load_data(FolderConfig(path=str(tmp_path))).info
+    assert info.leaks == 1
+    assert "1 of val and test are in another split, too" in info.describe()
 
 
 def test_links_and_endings_in_any_case_count(tmp_path: Path) -> None:
@@ -267,9 +397,18 @@ def test_an_image_is_turned_with_its_mask_or_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "text", "names", "ignore"),
     [
-        ("class_dict.csv", "name,r,g,b\nroad,1,2,3\ncar,4,5,6\nVoid,0,0,0\n", ["road", "car"], [255, (0, 0, 0)]),
+        ("class_dict.csv", "name,r,g,b\nroad,1,2,3\ncar,4,5,6\nVoid,0,0,0\n", ["road", "car"], [2, 255, (0, 0, 0)]),
+        (
+            "class_dict.csv",
+            "\ufeffclass;red;green;blue\nvoid;0;0;0\nroad;1;2;3\ncar;4;5;6\n;;;\n",
+            ["road", "car"],
+            [0, 255, (0, 0, 0)],
+        ),
         ("codes.txt", "road\nVoid\ncar\n", ["road", "car"], [1, 255]),
         ("classes.txt", "road\ncar\n\n", ["road", "car"], [255]),
+        ("classes.txt", "\ufeff# my classes\nroad\ncar\n", ["road", "car"], [255]),
+        ("classes.txt", "0 void\n1 road\n2: car\n", ["road", "car"], [0, 255]),
+        ("labels.txt", "__ignore__\n_background_\ncat\n", ["_background_", "cat"], [255]),
     ],
 )
 def test_the_class_files_of_others_are_read(
@@ -285,13 +424,44 @@ def test_the_class_files_of_others_are_read(
 
 
 @pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("class_dict.csv", "name,r,g,b\nbg,0,0\nroad,1,2,3\n", "line 2: expected a name and three numbers"),
+        ("class_dict.csv", 'name,r,g,b\n"a,0,0,0\nb,1,1,1\n', "line 2: expected a name and three numbers"),
+        ("class_dict.csv", "road,1,2,3\ncar,4,5,6\n", "the columns name, r, g, b"),
+        ("classes.txt", "", "names no class"),
+        ("classes.txt", "road\n\ncar\n", "line 2: is empty"),
+        ("classes.txt", "road\n2 car\n", "some lines begin with a number"),
+        ("classes.txt", "road\n", "at least 2"),
+    ],
+)
+def test_a_class_file_that_is_not_certain_is_refused(name: str, text: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text(text)
+    with pytest.raises(DataError, match=message):
+        read_class_file(tmp_path / name)
+
+
+def test_what_is_ignored_must_not_be_a_class(tmp_path: Path) -> None:
+    folders("{split}/images", "{split}/masks")(tmp_path)
+    classes(tmp_path)
+    with pytest.raises(DataError, match="0 stands for 'road' and is in ignore, too"):
+        open_folder(FolderConfig(path=str(tmp_path), ignore=(0,)))
+
+
+@pytest.mark.parametrize(
     ("raw", "message"),
     [
         ({"classes": ["a"]}, "at least 2|too short"),
         ({"classes": ["a", {"name": "b", "colour": "red"}]}, "write '#8040ff'"),
         ({"classes": [{"name": "a", "ids": [1]}, {"name": "b"}]}, "class 'b' has no ids"),
         ({"classes": [{"name": "a", "ids": [1]}, {"name": "b", "ids": [1]}]}, "1 stands for 'b' and for 'a'"),
-        ({"classes": [{"name": "a", "ids": [255]}, {"name": "b", "ids": [1]}]}, "stands for 'a' and for 'ignore'"),
+        (
+            {"classes": [{"name": "a", "ids": [255]}, {"name": "b", "ids": [1]}], "ignore": [255]},
+            "'a' and is in ignore, too",
+        ),
+        ({"classes": ["a", "b"], "ignore": ["bg"]}, "'bg' is no id and no colour"),
+        ({"classes": ["a", "b\x1b[31m"]}, "a name has no control characters"),
+        ({"classes": ["a", "b\nc"]}, "a name has no control characters"),
     ],
 )
 def test_classes_that_contradict_each_other_are_refused(raw: dict[str, Any], message: str) -> None:

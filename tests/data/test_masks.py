@@ -1,3 +1,5 @@
+import struct
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -7,8 +9,9 @@ from PIL import Image
 
 from jetbench.data.labels import VOID
 from jetbench.data.masks import ClassMap
+from jetbench.data.paired import ImagePair, open_pair
 from jetbench.data.pictures import UnusableError
-from jetbench.spec.dataset import ClassSpec
+from jetbench.spec.dataset import ClassSpec, usual_ignore
 
 THREE = tuple(ClassSpec(name=name) for name in ("road", "car", "sky"))
 COLOURED = (
@@ -16,6 +19,8 @@ COLOURED = (
     ClassSpec(name="car", colour=(0, 0, 142), colours=((0, 0, 143),)),
     ClassSpec(name="sky", colour=(70, 130, 180)),
 )
+SKY_IS_BLACK = (ClassSpec(name="road", colour=(128, 64, 128)), ClassSpec(name="sky", colour=(0, 0, 0)))
+CRACKS = (ClassSpec(name="crack", colour=(255, 255, 255)), ClassSpec(name="background", colour=(0, 0, 0)))
 BINARY = (ClassSpec(name="no", colour=(0, 0, 0)), ClassSpec(name="yes", colour=(255, 255, 255)))
 
 
@@ -53,8 +58,9 @@ WITH_IDS = tuple(ClassSpec(name=n, ids=ids) for n, ids in (("a", (7,)), ("b", (8
         # Grey levels are ids, also where they are stored as colours.
         (THREE, (255,), rgb([[(0,) * 3, (1,) * 3], [(2,) * 3, (255,) * 3]]), [[0, 1], [2, VOID]]),
         # Black and white are the classes' colours, so that 255 is a class and not void.
-        (BINARY, (255,), grey([[0, 255], [255, 0]]), [[0, 1], [1, 0]]),
-        (BINARY, (255,), grey([[0, 255], [255, 0]]).convert("1"), [[0, 1], [1, 0]]),
+        (BINARY, usual_ignore(BINARY), grey([[0, 255], [255, 0]]), [[0, 1], [1, 0]]),
+        (BINARY, usual_ignore(BINARY), grey([[0, 255], [255, 0]]).convert("1"), [[0, 1], [1, 0]]),
+        (THREE, (255,), grey([[0, 255], [255, 0]]).convert("1"), [[0, 1], [1, 0]]),
         # VOC: the index is the id, its border 255 has a colour of its own.
         (THREE, (255,), palette([[0, 1], [2, 255]], {1: (9, 0, 0), 2: (0, 9, 0), 255: SKY}), [[0, 1], [2, VOID]]),
         # An optimiser numbered the colours anew.
@@ -78,6 +84,10 @@ def test_what_a_mask_holds_is_read_as_classes(
         # Is index 1 the id 1, or the grey level 255, which is void?
         (THREE, palette([[0, 1]], {1: (255, 255, 255)}), "a palette of grey levels"),
         (THREE, Image.fromarray(np.zeros((2, 2), np.float32)), "a mask of mode F"),
+        # Is 0 the first class, or the one that is black?
+        (SKY_IS_BLACK, grey([[0, 0]]), "may be ids or the colours of classes"),
+        (CRACKS, grey([[0, 255]]).convert("1"), "may be ids or the colours of classes"),
+        (COLOURED, rgb([[ROAD, CAR]]).convert("RGBA").point(lambda value: value // 2), "transparent pixels"),
     ],
 )
 def test_what_is_not_certain_is_refused(classes: tuple[ClassSpec, ...], mask: Image.Image, message: str) -> None:
@@ -97,3 +107,59 @@ def test_indices_count_only_where_all_files_have_one_palette() -> None:
     class_map.read(palette([[2, 1]], {1: (9, 0, 0), 2: (0, 9, 0)}), "b")
     with pytest.raises(UnusableError, match="its palette differs"):
         class_map.read(palette([[0, 1]], {1: (0, 9, 0)}), "c")
+
+
+def test_the_person_says_what_grey_masks_hold() -> None:
+    mask = grey([[0, 0]])
+    assert ClassMap(SKY_IS_BLACK, (255,), "ids").read(mask, "x").tolist() == [[0, 0]]
+    assert ClassMap(SKY_IS_BLACK, (255,), "colours").read(mask, "x").tolist() == [[1, 1]]
+    with pytest.raises(UnusableError, match="grey levels that are no class's colour: 1"):
+        ClassMap(SKY_IS_BLACK, (255,), "colours").read(grey([[0, 1]]), "x")
+
+
+def test_palettes_are_read_in_one_way_in_all_files() -> None:
+    classes = (
+        ClassSpec(name="bg", colour=(0, 0, 0)),
+        ClassSpec(name="a", colour=(255, 0, 0)),
+        ClassSpec(name="b", colour=(0, 255, 0)),
+        ClassSpec(name="c"),
+    )
+    colours = {1: (0, 255, 0), 2: (255, 0, 0), 3: (0, 0, 255)}
+    class_map = ClassMap(classes)
+    assert class_map.read(palette([[0, 1]], colours), "by colour").tolist() == [[0, 2]]
+    with pytest.raises(UnusableError, match="indices and colours contradict"):
+        class_map.read(palette([[1, 3]], colours), "by index")
+
+
+def png(path: Path, depth: int, colour_type: int, row: bytes, width: int) -> None:
+    """A PNG of one row, as Pillow does not write it."""
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        whole = kind + content
+        return struct.pack(">I", len(content)) + whole + struct.pack(">I", zlib.crc32(whole))
+
+    header = struct.pack(">IIBBBBB", width, 1, depth, colour_type, 0, 0, 0)
+    parts = (chunk(b"IHDR", header), chunk(b"IDAT", zlib.compress(b"\0" + row)), chunk(b"IEND", b""))
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(parts))
+
+
+@pytest.mark.parametrize(
+    ("depth", "row", "width", "ids"), [(4, b"\x12\x30", 3, [1, 2, 3]), (2, b"\x1b", 4, [0, 1, 2, 3])]
+)
+def test_ids_of_2_and_4_bits_are_those_that_are_stored(
+    depth: int, row: bytes, width: int, ids: list[int], tmp_path: Path
+) -> None:
+    png(tmp_path / "m.png", depth, 0, row, width)
+    Image.new("RGB", (width, 1)).save(tmp_path / "i.png")
+    _, mask = open_pair(ImagePair(tmp_path / "i.png", tmp_path / "m.png"))
+    assert np.asarray(mask).tolist() == [ids]
+
+
+def test_sixteen_bits_in_several_channels_and_several_pages_are_refused(tmp_path: Path) -> None:
+    Image.new("RGB", (1, 1)).save(tmp_path / "i.png")
+    png(tmp_path / "m.png", 16, 2, struct.pack(">HHH", 259, 259, 259), 1)
+    with pytest.raises(UnusableError, match="16 bits in each of several channels"):
+        open_pair(ImagePair(tmp_path / "i.png", tmp_path / "m.png"))
+    grey([[0]]).save(tmp_path / "m.tif", save_all=True, append_images=[grey([[1]])])
+    with pytest.raises(UnusableError, match="has 2 pages or frames"):
+        open_pair(ImagePair(tmp_path / "i.png", tmp_path / "m.tif"))
