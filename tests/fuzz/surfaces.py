@@ -303,19 +303,87 @@ def datasets(ground: Ground) -> Run:
     return lambda: load(folder)
 
 
-def load(folder: Path) -> int:
+def load(folder: Path, kind: str = "camvid") -> int:
     """Load a dataset as a sweep does, with an error as the command line shows it."""
     from jetbench.cli.app import errors
     from jetbench.data.cache import load_data
     from jetbench.errors import JetbenchError
-    from jetbench.spec.dataset import CamvidConfig
+    from jetbench.spec.dataset import DATASETS
 
     try:
-        load_data(CamvidConfig(path=str(folder), size=(32, 48)))
+        load_data(DATASETS[kind].model_validate({"path": str(folder), "size": (32, 48)}))
     except JetbenchError as error:
         errors.print(f"error: {error}", markup=False, highlight=False)
         return 2
     return 0
+
+
+CLASS_LISTS = {
+    "classes.yaml": "classes:\n"
+    + "".join(f"- {{name: c{n}, colour: '#{n:02x}ff00', ids: [{n}]}}\n" for n in range(12))
+    + "ignore: [255]\nmask_values: ids\n",
+    "class_dict.csv": "name,r,g,b\n" + "".join(f"c{n},{n},{n},9\n" for n in range(11)) + "void,0,0,0\n",
+    "codes.txt": "".join(f"c{n}\n" for n in range(11)) + "void\n",
+}
+LIST_LINES = (
+    "x",
+    "images/a.png",
+    "../../a",
+    "/dev/zero",
+    "C:\\a\\b.png",
+    "a.png,a.png",
+    "# a",
+    "",
+    "\x1b[31m",
+    "a " * 200,
+)
+
+
+def folders(ground: Ground) -> Run:
+    """A folder of the user's own data: its layout, its lists, its classes, its masks; checked, shown, loaded."""
+    folder, chance = ground.inside / "own", ground.random
+    places = chance.choice((("images", "masks"), ("train/images", "train/masks"), ("a", "a_labels"), (".", ".")))
+    masks = sorted((ground.samples / "camvid" / "trainannot").iterdir())
+    for place in places:
+        (folder / place).mkdir(parents=True, exist_ok=True)
+    suffix = chance.choice(("", "_mask", "_x"))
+    for number in range(chance.choice((0, 1, 6, 6, 6))):
+        ending = ".png" if chance.random() < 0.9 else chance.choice((".PNG", ".txt", "\n.png"))
+        shutil.copy(chance.choice(masks), folder / places[0] / f"{number}{ending}")
+        content = chance.choice(masks).read_bytes()
+        mask = folder / places[1] / f"{number}{suffix}.png"
+        mask.write_bytes(mutate_bytes(content, chance) if chance.random() < 0.1 else content)
+    name, text = chance.choice(list(CLASS_LISTS.items()))
+    content = text.encode()
+    if chance.random() < 0.4:
+        data = yaml.safe_load(text) if name.endswith("yaml") else None
+        content = as_yaml(data, chance) if data is not None else mutate_bytes(content, chance)
+    (folder / name).write_bytes(content)
+    for split in chance.sample(("train", "val", "test"), chance.choice((0, 0, 0, 2))):
+        (folder / f"{split}.txt").write_text("\n".join(chance.choices(LIST_LINES, k=6)))
+    (ground.inside / "w.pt").write_bytes(mutate_bytes((ground.samples / "weights.safetensors").read_bytes(), chance))
+    what = chance.random()
+    if what < 0.5:
+        return command_line("data", "check", "folder:own", *(("--json",) if chance.random() < 0.3 else ()))
+    if what < 0.7:
+        return command_line("data", "show", "folder:own", "--out", "shown")
+    if what < 0.8:
+        return command_line(
+            "evaluate", "w.pt", "--dataset", chance.choice(("folder:own", "voc:own", "coco:own", "folder"))
+        )
+    if what < 0.9:
+        options = (
+            "--init",
+            "w.pt",
+            "--budget",
+            "1 step",
+            "--set",
+            chance.choice(("batch_size=2", "crop=9x9", "optimizer=x")),
+        )
+        return command_line(
+            "train", chance.choice(("cgnet", "x")), "--dataset", "folder:own", "--size", "64x96", *options
+        )
+    return lambda: load(folder, "folder")
 
 
 def caches(ground: Ground) -> Run:
@@ -406,6 +474,7 @@ SURFACES: dict[str, Callable[[Ground], Run]] = {
     "weights": weights,
     "image": images,
     "dataset": datasets,
+    "folder": folders,
     "cache": caches,
     "study.db": databases,
     "job folder": jobs,
