@@ -35,7 +35,11 @@ def train(
     ] = None,
     settings: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="A key of the training, such as optimizer=sgd. Repeatable."),
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="A key of the training, such as optimizer=sgd, or of the data: dataset.mask_values=ids. Repeatable.",
+        ),
     ] = None,
     study: Annotated[str | None, typer.Option("--name", help="Name of the report folder. Default: train-NAME.")] = None,
     reports: Annotated[Path, typer.Option(help="Folder that holds the report folders.")] = Path("reports"),
@@ -50,13 +54,23 @@ def train(
     from jetbench.study.place import Place
     from jetbench.study.run import prepare_sweep
 
-    data = read_dataset(dataset, classes, None, size=None if size is None else read_size(size))
+    own = read_changes(settings)
+    of_data = [pair.removeprefix("dataset.") for pair in settings or () if pair.startswith("dataset.")]
+    data = read_dataset(dataset, classes, of_data, size=None if size is None else read_size(size))
     given: dict[str, Any] = {"budget": budget, "seed": seed, "loss": loss, "init": None if init is None else str(init)}
     changes = {
         **{f"training.{key}": value for key, value in given.items() if value is not None},
-        **{key if key.startswith("training.") else f"training.{key}": v for key, v in read_changes(settings).items()},
+        **{
+            key if key.startswith("training.") else f"training.{key}": value
+            for key, value in own.items()
+            if not key.startswith("dataset.")
+        },
         **device_changes(None, torch_device),
     }
+    if init is not None:
+        from jetbench.training.beginning import read_tensors
+
+        read_tensors(init)  # before anything runs
     name = study or f"train-{Path(network).stem}"
     raw = {"name": name, "base": network, "profile": False, "dataset": data.model_dump(mode="json")}
     for key, value in changes.items():

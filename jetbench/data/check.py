@@ -127,6 +127,7 @@ def check_dataset(config: DatasetConfig, report: Callable[[int, int], None] = la
             "says nothing", False,
         ),
     }  # fmt: skip
+    kinds = Counter[str]()
     for line in listed.alone:
         problems["alone"].add(line)
     sizes: Counter[tuple[int, int]] = Counter()
@@ -153,6 +154,7 @@ def check_dataset(config: DatasetConfig, report: Callable[[int, int], None] = la
                     if other[0] != split:
                         problems["twice"].add(f"{pair.image} ({split}) is {other[1]} ({other[0]})")
                 if seen.pixels is not None:
+                    kinds[_kind_of(seen.pixels)] += 1
                     pixels[split] += seen.pixels[: len(listed.class_names)]
                     void[split] += int(seen.pixels[VOID])
                 if len(marks) < MOST_MARKS:
@@ -160,6 +162,13 @@ def check_dataset(config: DatasetConfig, report: Callable[[int, int], None] = la
                     for mark, index in seen.order.items():
                         order[mark] = min(index, order.get(mark, index))
     found = [problem for problem in problems.values() if problem.count]
+    if len(listed.class_names) == 2 and kinds["one and void"] and kinds["both"]:
+        mixed = Problem(
+            "mask whose only values are one class and 255, beside masks of both classes",
+            "255 has no class; if these are black and white, save all masks with the same two values", False,
+            count=kinds["one and void"],
+        )  # fmt: skip
+        found.append(mixed)
     found += _empty_classes(listed, pixels) if listed.class_names else []
     return Check(
         name=listed.name,
@@ -226,6 +235,12 @@ def _look_at(pair: ImagePair, read: ReadLabels | None) -> _Seen:
     except UnusableError as error:
         seen.problem = str(error)
     return seen
+
+
+def _kind_of(pixels: npt.NDArray[np.int64]) -> str:
+    """Whether a mask has one class and pixels without one, or several classes."""
+    classes = int(np.count_nonzero(pixels[:VOID]))
+    return "one and void" if classes == 1 and pixels[VOID] else "both" if classes > 1 else "one"
 
 
 def _empty_classes(listed: _Listed, pixels: dict[str, npt.NDArray[np.int64]]) -> list[Problem]:

@@ -219,20 +219,34 @@ def _from_csv(text: str) -> dict[str, object]:
     return _placed([(name, {"colour": colour}) for name, colour in members], [colour for _, colour in members])
 
 
+NUMBER_FIRST = re.compile(r"(\d{1,5})(?:\s*[.):=,;\t-]\s*|\s+)(\S.*)")
+NUMBER_LAST = re.compile(r"(\S.*?)(?:\s*[:=,;\t]\s*|\s+)(\d{1,5})")
+IN_COLOURS = re.compile(r".+[,;\t ]\s*\d{1,3}[,;\t ]\s*\d{1,3}[,;\t ]\s*\d{1,3}")
+
+
 def _from_names(text: str) -> dict[str, object]:
     lines = [line.strip() for line in text.rstrip().splitlines()]
-    names = [line for line in lines if not re.match(r"#(\s|$)", line)]
+    names = [line.rstrip(",").strip("\"'") for line in lines if not line.startswith(("#", "//"))]
     if "" in names:
         raise DataError(
             f"line {lines.index('') + 1}: is empty, so the ids of the lines below are not certain; remove it"
         )
-    numbered = [re.fullmatch(r"(\d{1,5})[\s:,;]+(\S.*)", name) for name in names]
-    if names and all(numbered):
-        found = [(each[2].strip(), int(each[1])) for each in numbered if each]
-        known = [{"name": name, "ids": [number]} for name, number in found if name.lower() not in VOID_NAMES]
-        return {"classes": known, "ignore": sorted({n for name, n in found if name.lower() in VOID_NAMES} | {255})}
-    if any(numbered):
-        raise DataError("some lines begin with a number and others do not; number all of them, or none")
+    if names and all(IN_COLOURS.fullmatch(name) for name in names):
+        raise DataError("its lines have colours; name it class_dict.csv, with name,r,g,b as its first line")
+    first, last = ([kind.fullmatch(name) for name in names] for kind in (NUMBER_FIRST, NUMBER_LAST))
+    for found in (
+        [(each[2].strip(), int(each[1])) for each in first if each],
+        [(each[1].strip(), int(each[2])) for each in last if each],
+    ):
+        # Names that happen to have a number, such as `2 wheeler`, are not numbered: not all have one, or not their own.
+        is_whole = len(found) == len(names) > 0 and len({n for _, n in found}) == len(
+            {name for name, _ in found}
+        ) == len(found)
+        if is_whole:
+            known = [{"name": name, "ids": [number]} for name, number in found if name.lower() not in VOID_NAMES]
+            voids = {number for name, number in found if name.lower() in VOID_NAMES}
+            usual = set() if 255 in {number for _, number in found} - voids else {255}
+            return {"classes": known, "ignore": sorted(voids | usual)}
     return _placed([(name, {}) for name in names if name != "__ignore__"], [])
 
 

@@ -2,11 +2,10 @@
 
 import re
 import unicodedata
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Literal
 
 import numpy as np
 
@@ -35,9 +34,25 @@ MASK_WORDS = frozenset(
 JOINED = re.compile(r"(train|val|valid|test)(annot|annots|masks?|labels?|gt|images?|imgs?)")
 ENDINGS = (*SUFFIXES, ".gif")  # masks are stored as GIF, too
 DIGITS = re.compile(r"\d+")
-FILLERS = frozenset(("data", "dataset", "set", "sets", "split", "splits", "raw", "frames"))
 LIST_PLACES = ("", "splits", "split", "lists", "list", "ImageSets/Segmentation", "ImageSets")
-HEADS = frozenset(("image", "images", "mask", "masks", "label", "labels", "file", "filename", "name", "id", "path"))
+HEADS = frozenset(
+    (
+        "image",
+        "images",
+        "img",
+        "mask",
+        "masks",
+        "label",
+        "labels",
+        "seg",
+        "gt",
+        "file",
+        "filename",
+        "name",
+        "id",
+        "path",
+    )
+)
 MOST_LIST_BYTES = 2**26
 
 
@@ -99,18 +114,21 @@ def find_layout(root: Path, hints: Hints = Hints()) -> Layout:
     Raises:
         DataError: it holds no images or no masks, or it is not clear which mask belongs to an image.
     """
-    files = list(_pictures(root, hints))
-    if not files:
-        raise DataError(f"{root}: holds no image ({', '.join(SUFFIXES)}); give the folder of the dataset")
-    if not any(file.role == "mask" for file in files):
-        files = _told_by_names(files, hints)
-    if not any(file.role == "mask" for file in files):
-        raise DataError(
-            f"{root}: {len(files)} images and no masks: no folder is called masks, labels, annotations or gt, and no "
-            "name has an ending such as _mask; give dataset.masks and dataset.images, or dataset.mask_suffix"
-        )
-    lists = _find_lists(root, hints)
-    pairs, alone = _pair(root, files, hints)
+    for with_parts in (True, False):  # numbers of folders tell parts of a split apart, unless only one side has them
+        files = list(_pictures(root, hints, with_parts))
+        if not files:
+            raise DataError(f"{root}: holds no image ({', '.join(SUFFIXES)}); give the folder of the dataset")
+        if not any(file.role == "mask" for file in files):
+            files = _told_by_names(files, hints)
+        if not any(file.role == "mask" for file in files):
+            raise DataError(
+                f"{root}: {len(files)} images and no masks: no folder is called masks, labels, annotations or gt, and "
+                "no name has an ending such as _mask; give dataset.masks and dataset.images, or dataset.mask_suffix"
+            )
+        pairs, alone = _pair(root, files, hints)
+        if pairs:
+            break
+    lists = _find_lists(root, hints, _wrapper(root, files))
     if lists:
         return _by_lists(root, files, pairs, {k: v for k, v in lists.items() if k not in hints.unlabelled})
     if not pairs:
@@ -127,7 +145,7 @@ def find_layout(root: Path, hints: Hints = Hints()) -> Layout:
     return Layout(by_split, "images and masks without a split", rule, tuple(alone))
 
 
-def _pictures(root: Path, hints: Hints) -> Iterator[_File]:
+def _pictures(root: Path, hints: Hints, with_parts: bool) -> Iterator[_File]:
     places: list[tuple[Path, Role | None]] = [(root, None)]
     if hints.images or hints.masks:
         if not (hints.images and hints.masks):
@@ -138,7 +156,7 @@ def _pictures(root: Path, hints: Hints) -> Iterator[_File]:
             raise DataError(f"{place}: no such folder")
         for path in walk(place, is_strict=True):
             if path.suffix.lower() in ENDINGS:
-                file = _describe(path, place, role)
+                file = _describe(path, place, role, with_parts)
                 suffix = hints.mask_suffix if file.role == "mask" else hints.image_suffix
                 if suffix and file.role is not None:
                     if not path.stem.endswith(suffix):
@@ -147,7 +165,7 @@ def _pictures(root: Path, hints: Hints) -> Iterator[_File]:
                 yield file
 
 
-def _describe(path: Path, place: Path, role: Role | None) -> _File:
+def _describe(path: Path, place: Path, role: Role | None, with_parts: bool) -> _File:
     split = None
     kept: list[str] = []
     for part in path.relative_to(place).parts[:-1]:
@@ -157,22 +175,20 @@ def _describe(path: Path, place: Path, role: Role | None) -> _File:
         split, role = its_split or split, its_role or role  # the folder nearest to the file says what it is
         if its_split is None and its_role is None:
             kept.append(part)
-        elif numbers := [word for word in words if DIGITS.fullmatch(word)]:
-            kept.append("-".join(numbers))  # train_1 and train_2 may have files of one name
+        elif its_split is not None and with_parts:
+            numbers = DIGITS.findall(part)
+            kept += ["-".join(numbers)] if numbers else []  # train_1 and train_2 may have files of one name
     return _File(path, split, role, tuple(map(_same, (*kept, path.stem))))
 
 
 def _same(name: str) -> str:
-    """A name as it is compared: systems differ in case, and in how they store accents."""
-    return unicodedata.normalize("NFC", name).casefold()
+    """A name as it is compared: systems differ in how they store accents."""
+    return unicodedata.normalize("NFC", name)
 
 
 def _split_of(words: Sequence[str]) -> str | None:
-    """The split that a folder's words name; none if other words stand beside it, as in `test_track`."""
-    found = [SPLIT_WORDS[word] for word in words if word in SPLIT_WORDS]
-    known = (*SPLIT_WORDS, *IMAGE_WORDS, *MASK_WORDS, *FILLERS)
-    is_plain = all(word in known or DIGITS.fullmatch(word) for word in words)
-    return found[0] if found and is_plain else None
+    """The split that a folder's words name, also with a number behind it: `train2017`, `train_v2`, `road_val`."""
+    return next((SPLIT_WORDS[word] for each in words if (word := each.rstrip("0123456789")) in SPLIT_WORDS), None)
 
 
 def _role_of(words: Sequence[str]) -> Role | None:
@@ -254,6 +270,7 @@ def _pair(root: Path, files: Sequence[_File], hints: Hints) -> tuple[dict[str | 
             f"{root}: two masks for one image: {twice[0]} and {twice[1]}; remove the one that is wrong, or give "
             "dataset.mask_suffix"
         )
+    _match_in_any_case(images, masks)
     pairs: dict[str | None, list[ImagePair]] = {}
     labelled = {split for split, _ in masks}
     without = {*hints.unlabelled, *({"test"} - labelled if "train" in labelled else ())}  # a test split to be submitted
@@ -267,6 +284,18 @@ def _pair(root: Path, files: Sequence[_File], hints: Hints) -> tuple[dict[str | 
         if key in masks and key[0] not in without:
             pairs.setdefault(key[0], []).append(ImagePair(path, masks[key][0]))
     return {split: sorted(each, key=lambda pair: str(pair.image)) for split, each in pairs.items()}, alone
+
+
+def _match_in_any_case(images: "_Images", masks: "_Masks") -> None:
+    """Give masks without an image the key of the only image whose name differs from theirs in case alone."""
+    free: dict[tuple[str | None, tuple[str, ...]], list[tuple[str | None, tuple[str, ...]]]] = {}
+    for split, key in images:
+        if (split, key) not in masks:
+            free.setdefault((split, tuple(part.casefold() for part in key)), []).append((split, key))
+    for split, key in [each for each in masks if each not in images]:
+        found = free.get((split, tuple(part.casefold() for part in key)), [])
+        if len(found) == 1 and found[0] not in masks:
+            masks[found[0]] = masks.pop((split, key))
 
 
 def _unique(files: Iterable[_File], what: str) -> dict[tuple[str | None, tuple[str, ...]], Path]:
@@ -361,6 +390,9 @@ def _by_chance(
     """All pairs, split by seed and shares."""
     order = np.random.default_rng(hints.seed).permutation(len(pairs)).tolist()
     ends = np.round(np.cumsum(hints.shares) * len(pairs)).astype(int).tolist()
+    if len(pairs) > 1 and ends[0] == ends[1]:
+        ends[0] = max(1, ends[0] - 1)  # of a few images, one is val
+        ends[1] = max(ends[1], ends[0] + 1)
     parts = dict(zip(SPLITS, (order[: ends[0]], order[ends[0] : ends[1]], order[ends[1] :]), strict=True))
     if not parts["train"] or not parts["val"]:
         more = f"; {len(alone)} files have no partner, such as {alone[0]}" if alone else ""
@@ -372,10 +404,23 @@ def _by_chance(
     return by_split, f"split {shares} % by seed {hints.seed}"
 
 
-def _find_lists(root: Path, hints: Hints) -> dict[str, Path]:
+def _wrapper(root: Path, files: Sequence[_File]) -> Path:
+    """The deepest folder that holds all pictures, and is not a folder of images or masks itself."""
+    folders = [file.path.relative_to(root).parts[:-1] for file in files]
+    shared: list[str] = []
+    for parts in zip(*folders, strict=False):
+        words = _words(parts[0])
+        if len(set(parts)) > 1 or _split_of(words) is not None or _role_of(words) is not None:
+            break
+        shared.append(parts[0])
+    return root.joinpath(*shared)
+
+
+def _find_lists(root: Path, hints: Hints, wrapper: Path) -> dict[str, Path]:
     """The list of each split: train.txt, val.txt (or valid.txt), test.txt in the folder or where lists usually are."""
-    for place in (hints.lists,) if hints.lists else LIST_PLACES:
-        folder = root / place
+    places = [root / place for place in ((hints.lists,) if hints.lists else LIST_PLACES)]
+    places += [wrapper / place for place in LIST_PLACES] if wrapper != root else []
+    for folder in places:
         found = {
             SPLIT_WORDS[path.stem.lower()]: path
             for path in (sorted(folder.iterdir()) if folder.is_dir() else ())
@@ -394,18 +439,14 @@ def _by_lists(
     A line names an image, or an image and its mask. What no list names is train, if train has no list.
     """
     every = [pair for each in pairs.values() for pair in each]
-    by_path = _index(root, [(pair.image, pair) for pair in every])
-    files_of = {
-        is_mask: _index(root, [(file.path, file.path) for file in files if (file.role == "mask") == is_mask])
-        for is_mask in (False, True)
-    }
+    finder = _Finder(root, files, every)
     by_split: dict[str, list[ImagePair]] = {split: [] for split in SPLITS}
     named: dict[Path, str] = {}
     missing: list[str] = []
     unlabelled = ""
     for split, path in lists.items():
         before = len(missing)
-        for number, line, pair in _read_list(path, by_path, files_of[False], files_of[True]):
+        for number, line, pair in finder.read(path):
             if pair is None:
                 missing.append(f"{path}:{number}: {line[:120]}: no such image with a mask")
             elif named.setdefault(pair.image, split) != split:
@@ -431,74 +472,65 @@ def _by_lists(
     return Layout({split: tuple(dict.fromkeys(by_split[split])) for split in SPLITS}, how, "", tuple(missing))
 
 
-_Thing = TypeVar("_Thing")
+class _Finder:
+    """Finds what the lines of lists name."""
 
+    def __init__(self, root: Path, files: Sequence[_File], pairs: Sequence[ImagePair]) -> None:
+        self.root, self.of_image = root, {pair.image: pair for pair in pairs}
+        self.wrapper = len(_wrapper(root, files).relative_to(root).parts)
+        self.roles = {file.path: file.role for file in files}
+        self.index: dict[str, list[tuple[Path, int]]] = {}
+        for file in files:
+            parts = file.path.relative_to(root).with_suffix("").parts
+            for start in range(len(parts)):
+                self.index.setdefault(_same("/".join(parts[start:])), []).append((file.path, start))
 
-def _index(root: Path, things: Iterable[tuple[Path, _Thing]]) -> dict[str, list[_Thing]]:
-    """Things by every end of their path without its ending: `a/b/c`, `b/c` and `c`."""
-    index: dict[str, list[_Thing]] = {}
-    for path, thing in things:
-        parts = path.relative_to(root).with_suffix("").parts
-        for start in range(len(parts)):
-            index.setdefault(_same("/".join(parts[start:])), []).append(thing)
-    return index
+    def read(self, path: Path) -> list[tuple[int, str, ImagePair | None]]:
+        """The number, the text and the pair of each line of a list; a head is passed over."""
+        lines = _lines(path)
+        if lines and not set(re.findall(r"[a-z]+", lines[0][1].lower())) - HEADS and self.find(lines[0][1]) is None:
+            lines = lines[1:]
+        return [(number, line, self.find(line)) for number, line in lines]
 
+    def find(self, line: str) -> ImagePair | None:
+        """The pair of a line: an image with the mask of its name, or the image and the mask that it names."""
+        for words in (re.split(r"[,;\t]", line), line.split()):
+            if len(words) > 1 and _is_path(words[0]) and _is_path(words[1]):
+                first, second = (next(iter(self._named(word)), None) for word in words[:2])
+                if first is None or second is None or first == second:
+                    return None
+                if self.roles[first] == "mask" and self.roles[second] != "mask":
+                    first, second = second, first
+                return ImagePair(first, second)
+        for text in dict.fromkeys((line, line.split()[0])):
+            found = [self.of_image[path] for path in self._named(text) if path in self.of_image]
+            if len(found) == 1:
+                return found[0]
+        return None
 
-def _read_list(
-    path: Path,
-    by_path: Mapping[str, Sequence[ImagePair]],
-    images: Mapping[str, Sequence[Path]],
-    masks: Mapping[str, Sequence[Path]],
-) -> list[tuple[int, str, ImagePair | None]]:
-    """The number, the text and the pair of each line of a list.
+    def _named(self, text: str) -> list[Path]:
+        """The files that the longest known end of a path names, its ending aside.
 
-    The paths may be those of another machine: what is left out at their beginning is the same in all lines, so that a
-    folder that is not here is not taken for another one.
-    """
-    lines = _lines(path)
-    if lines and not set(re.split(r"[,;\t ]+", lines[0][1].lower())) - HEADS:
-        lines = lines[1:]
-    options = [dict(_candidates(line, by_path, images, masks)) for _, line in lines]
-    counted = Counter(prefix for option in options for prefix in option)
-    best = max(counted, key=lambda prefix: (counted[prefix], -len(prefix)), default=())
-    return [(number, line, option.get(best)) for (number, line), option in zip(lines, options, strict=True)]
-
-
-def _candidates(
-    line: str,
-    by_path: Mapping[str, Sequence[ImagePair]],
-    images: Mapping[str, Sequence[Path]],
-    masks: Mapping[str, Sequence[Path]],
-) -> Iterator[tuple[tuple[str, ...], ImagePair]]:
-    """What a line may name: for each beginning of its path that is left out, the pair that the rest names."""
-    for words in (re.split(r"[,;\t]", line), line.split()):
-        if len(words) > 1 and _is_path(words[0]) and _is_path(words[1]):
-            for first, second in ((words[0], words[1]), (words[1], words[0])):
-                found, their_mask = dict(_named(first, images)), dict(_named(second, masks))
-                if found and their_mask:
-                    mask = next(iter(their_mask.values()))
-                    yield from ((prefix, ImagePair(image, mask)) for prefix, image in found.items())
-                    return
-    for text in dict.fromkeys((line, line.split()[0])):
-        if found_pairs := dict(_named(text, by_path)):
-            yield from found_pairs.items()
-            return
+        The beginning of a path of another machine is left out, and folders above what it names are, too; but not both,
+        because a folder that is not here would be taken for another one. A relative path begins here.
+        """
+        path = text.strip().strip("\"'").replace("\\", "/")
+        ending = next((each for each in ENDINGS if path.lower().endswith(each)), "")
+        is_absolute = path.startswith("/") or re.match(r"[A-Za-z]:/", path) is not None
+        words = [word for word in path[: len(path) - len(ending)].split("/") if word not in ("", ".")]
+        for start in range(len(words)):
+            if start and not is_absolute and words[start - 1] != self.root.resolve().name:
+                continue
+            above = self.wrapper if start else 10**6
+            found = [path for path, left in self.index.get(_same("/".join(words[start:])), ()) if left <= above]
+            if found:
+                return found
+        return []
 
 
 def _is_path(word: str) -> bool:
     """True for what names a file and not only a stem, beside which a list may have a number."""
     return "/" in word or "\\" in word or word.strip().lower().endswith(ENDINGS)
-
-
-def _named(text: str, index: Mapping[str, Sequence[_Thing]]) -> Iterator[tuple[tuple[str, ...], _Thing]]:
-    """What a path names, its ending aside, for each beginning that is left out; only where one thing has that name."""
-    path = text.strip().strip("\"'").replace("\\", "/")
-    ending = next((each for each in ENDINGS if path.lower().endswith(each)), "")
-    words = [word for word in path[: len(path) - len(ending)].split("/") if word not in ("", ".")]
-    for start in range(len(words)):
-        found = index.get(_same("/".join(words[start:])), ())
-        if len(found) == 1:
-            yield tuple(words[:start]), found[0]
 
 
 def _lines(path: Path) -> list[tuple[int, str]]:

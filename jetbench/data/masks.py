@@ -24,8 +24,7 @@ TWO_WAYS = (
     "contradict each other; give every class its colour, or save masks with one channel of ids"
 )
 GREY_PALETTE = (
-    "a palette of grey levels, whose indices, levels and colours are different classes; save it with one channel, and "
-    f"{SAY}"
+    "a palette of grey levels, whose indices, levels and colours are different classes; save it with one channel of ids"
 )
 INTEGER_MODES = ("1", "L", "I", "I;16", "I;16B", "I;16L")
 
@@ -104,15 +103,15 @@ class ClassMap:
         Raises:
             UnusableError: a pixel has no known class, or what it means is not certain.
         """
-        if mask.format == "JPEG":
-            raise UnusableError(f"{where}: a JPEG file blurs class ids; save masks as PNG")
-        if mask.mode == "P":
-            return self._read_palette(mask, where)
-        if mask.mode in ("LA", "La", "RGBA", "RGBa") and int(np.asarray(mask)[..., -1].min()) < 255:
+        if mask.format == "JPEG" or mask.info.get("compression") in ("jpeg", "tiff_jpeg"):
+            raise UnusableError(f"{where}: JPEG blurs class ids; save masks as PNG")
+        if _has_transparent(mask):
             raise UnusableError(
                 f"{where}: has transparent pixels, and whether they have a class is not certain; save it without "
                 "transparency"
             )
+        if mask.mode == "P":
+            return self._read_palette(mask, where)
         if mask.mode in ("LA", "La"):
             return self._read_ids(np.asarray(mask)[..., 0], where)
         if mask.mode in INTEGER_MODES:
@@ -158,6 +157,8 @@ class ClassMap:
             raise UnusableError(f"{where}: holds {noun} to no class: {some}; name them in classes or ignore")
 
     def _read_colours(self, pixels: Ids, where: str) -> Ids:
+        if bool((pixels[..., 0] == pixels[..., 1]).all() and (pixels[..., 1] == pixels[..., 2]).all()):
+            return self._read_ids(pixels[..., 0], where)  # as a file of one channel, which may hold ids
         codes = pixels[..., 0].astype(np.int32)
         codes <<= 8
         codes |= pixels[..., 1]
@@ -167,8 +168,6 @@ class ClassMap:
         is_unknown = found == UNKNOWN
         if not is_unknown.any():
             return found.astype(np.uint8)
-        if bool((pixels[..., 0] == pixels[..., 1]).all() and (pixels[..., 1] == pixels[..., 2]).all()):
-            return self._read_ids(pixels[..., 0], where)
         unknown = np.unique(codes[is_unknown]).tolist()
         some = ", ".join(f"#{code:06x}" for code in unknown[:4])
         more = f" and {len(unknown) - 4} more" if len(unknown) > 4 else ""
@@ -189,7 +188,7 @@ class ClassMap:
         is_grey = all(red == green == blue for red, green, blue in colours)
         by_level = [self._class_of(red) for red, _, _ in colours] if is_grey else [None]
         if _is_whole(by_colour) and self.kind != "ids":
-            if by_colour != by_index and _is_whole(by_index) and not self.palettes.takes("colours"):
+            if by_colour != by_index and not self.palettes.takes("colours"):
                 raise UnusableError(f"{where}: {TWO_WAYS}")
             if is_grey and _is_whole(by_level) and by_level != by_colour and self.kind == "auto":
                 raise UnusableError(f"{where}: {GREY_PALETTE}")
@@ -207,6 +206,19 @@ class ClassMap:
                 "its classes are unknown; give the classes their colours, or save masks with one channel of ids"
             )
         return _through(indices, used, by_index)
+
+
+def _has_transparent(mask: Image.Image) -> bool:
+    """True if a pixel is transparent: by its alpha, or by a colour or index that the file declares so."""
+    if mask.mode in ("LA", "La", "RGBA", "RGBa"):
+        return int(np.asarray(mask)[..., -1].min()) < 255
+    declared = mask.info.get("transparency")
+    if declared is None or mask.mode not in ("P", "L", "1"):
+        return False
+    used = _present(np.asarray(mask).astype(np.uint8))
+    if isinstance(declared, bytes):
+        return any(index < len(declared) and declared[index] < 255 for index in used)
+    return declared in used
 
 
 def _is_whole(places: Sequence[int | None]) -> bool:

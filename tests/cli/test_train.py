@@ -65,6 +65,11 @@ def test_a_training_that_cannot_begin_says_why(refused: Callable[..., str]) -> N
     )
     assert "--budget" in refused("train", "cgnet", "--dataset", "streets", "--budget", "2")
     assert "no such weights file" in refused("train", "cgnet", "--dataset", "streets", *BRIEF, "--init", "x.pt")
+    Path("broken.pt").write_text("no weights")
+    assert "no state dict of tensors alone" in refused(
+        "train", "cgnet", "--dataset", "streets", *BRIEF, "--init", "broken.pt"
+    )
+    assert not Path("reports").exists()
     assert "no bundled architecture" in refused("train", "nett", "--dataset", "streets", *BRIEF)
     assert "--split all: expected one of train, val, test" in refused(
         "evaluate", "x", "--dataset", "streets", "--split", "all"

@@ -127,3 +127,13 @@ def test_camvid_is_checked_too_and_generated_data_have_no_files(camvid_11: Path)
     assert sum(found.counts.values()) == sum(found.sizes.values())
     with pytest.raises(DataError, match="is generated; there is no file to check"):
         check_dataset(StreetsConfig())
+
+
+def test_black_and_white_masks_beside_others_are_mentioned(tmp_path: Path) -> None:
+    root = made(tmp_path)
+    classes(root, "ground", "crack")
+    for number, path in enumerate(sorted(root.rglob("masks/*.png"))):
+        mask(path, (0, 255) if number % 2 else (0, 1))
+    (problem,) = check_dataset(FolderConfig(path=str(root))).problems
+    assert problem.what.startswith("mask whose only values are one class and 255")
+    assert problem.count == 3

@@ -118,6 +118,15 @@ LAYOUTS |= {
     "labelme": folders("{split}/JPEGImages", "{split}/SegmentationClassPNG"),
     "numbered parts": folders("{split}_1/images", "{split}_1/masks"),
     "other case": folders("{split}/images", "{split}/masks", "IMG {}.PNG", "img {}.jpg"),
+    "years": folders("images/{split}2017", "annotations/{split}2017"),
+    "versions": folders("{split}_v2/images", "{split}_v2/masks"),
+    "words before": folders("road_{split}/images", "road_{split}/masks"),
+    "words behind": folders("{split}-images-idx", "{split}-labels-idx"),
+    "numbers of one side": folders("{split}/image_2", "{split}/semantic"),
+    "numbers of both sides": folders("{split}/2_Ortho_RGB", "{split}/5_Labels_all", "{}_label.png", "{}_RGB.jpg"),
+    "lists in a folder below": listed(
+        ("VOC/ImageSets/Segmentation/{}.txt", "{}"), images="VOC/JPEGImages", masks="VOC/Masks"
+    ),
     "a head in lists": listed(("{}.txt", "images/{}.jpg,masks/{}.png")),
 }
 
@@ -151,7 +160,7 @@ def test_a_file_that_no_split_names_is_mentioned(tmp_path: Path) -> None:
     assert found.split_rule == "1 images outside of train, val and test are left out"
 
 
-def test_what_is_beside_val_is_train_and_test_track_is_no_split(tmp_path: Path) -> None:
+def test_what_is_beside_val_is_train(tmp_path: Path) -> None:
     for place, names in (("", "abcd"), ("val", "ef")):
         for name in names:
             image(tmp_path / place / "images" / f"{name}.jpg")
@@ -159,12 +168,24 @@ def test_what_is_beside_val_is_train_and_test_track_is_no_split(tmp_path: Path) 
     found = find_layout(tmp_path)
     assert stems(found.pairs["train"]) == ["a", "b", "c", "d"]
     assert stems(found.pairs["val"]) == ["e", "f"]
-    other = tmp_path / "other"
-    for place in ("highway", "test_track"):
-        for n in range(10):
-            image(other / "images" / place / f"{n}.jpg")
-            mask(other / "masks" / place / f"{n}.png")
-    assert "by seed 0" in find_layout(other).split_rule
+    assert found.split_rule == "train is what is in no folder of val or test"
+
+
+def test_names_that_differ_in_case_alone_are_two_images(tmp_path: Path) -> None:
+    for name in ("a", "A", "b", "B", "c", "C", "d"):
+        image(tmp_path / "images" / f"{name}.jpg")
+        mask(tmp_path / "masks" / f"{name}.png")
+    found = find_layout(tmp_path)
+    pairs = [pair for pairs in found.pairs.values() for pair in pairs]
+    assert len(pairs) == 7
+    assert all(pair.image.stem == pair.labels.stem for pair in pairs)
+
+
+def test_of_a_few_images_one_is_val(tmp_path: Path) -> None:
+    for n in range(2):
+        image(tmp_path / "images" / f"{n}.jpg")
+        mask(tmp_path / "masks" / f"{n}.png")
+    assert [len(find_layout(tmp_path).pairs[split]) for split in ("train", "val")] == [1, 1]
 
 
 def test_a_link_to_a_split_is_not_taken_for_it(tmp_path: Path) -> None:
@@ -210,6 +231,43 @@ def test_a_folder_that_is_not_here_is_not_taken_for_another_one(tmp_path: Path) 
     assert len(found.alone) == 1
     assert "seq2/images/2.png: no such image" in found.alone[0]
     assert "1 images with masks are in no list" in found.how
+    (tmp_path / "val.txt").write_text("seq2/images/2.png\nseq2/images/3.png\n")
+    with pytest.raises(DataError, match="leave train or val without images"):
+        find_layout(tmp_path)
+
+
+def test_a_mask_that_a_list_names_and_that_is_not_here_is_not_replaced(tmp_path: Path) -> None:
+    for n in range(4):
+        image(tmp_path / "images" / f"{n}.png")
+        mask(tmp_path / "masks" / f"{n}.png")
+    for split, numbers in (("train", (0, 1)), ("val", (2, 3))):
+        (tmp_path / f"{split}.txt").write_text("".join(f"images/{n}.png masks_fine/{n}.png\n" for n in numbers))
+    with pytest.raises(DataError, match="no such image with a mask"):
+        find_layout(tmp_path)
+
+
+@pytest.mark.parametrize("lines", [("/x/{}/images/{}.png",), (r"D:\data\{}\images\{}.png",), ("{}/images/{}.png",)])
+def test_paths_of_another_machine_name_what_is_here(lines: tuple[str, ...], tmp_path: Path) -> None:
+    for place in "ab":
+        for n in range(2):
+            image(tmp_path / place / "images" / f"{n}.png")
+            mask(tmp_path / place / "masks" / f"{n}.png")
+    (tmp_path / "train.txt").write_text("\n".join(lines[0].format(place, 0) for place in "ab"))
+    (tmp_path / "val.txt").write_text("\n".join(lines[0].format(place, 1) for place in "ab"))
+    found = find_layout(tmp_path)
+    assert [pair.image.relative_to(tmp_path).parts[0] for pair in found.pairs["val"]] == ["a", "b"]
+
+
+def test_an_image_that_is_called_like_a_head_is_an_image(tmp_path: Path) -> None:
+    for name in ("image", "label", "x", "y"):
+        image(tmp_path / "images" / f"{name}.png")
+        mask(tmp_path / "masks" / f"{name}.png")
+    (tmp_path / "train.txt").write_text("image\nlabel\n")
+    (tmp_path / "val.txt").write_text("image_path\nx\ny\n")
+    found = find_layout(tmp_path)
+    assert stems(found.pairs["train"]) == ["image", "label"]
+    assert stems(found.pairs["val"]) == ["x", "y"]
+    assert not found.alone
 
 
 @pytest.mark.parametrize(
@@ -408,6 +466,14 @@ def test_an_image_is_turned_with_its_mask_or_refused(tmp_path: Path) -> None:
         ("classes.txt", "road\ncar\n\n", ["road", "car"], [255]),
         ("classes.txt", "\ufeff# my classes\nroad\ncar\n", ["road", "car"], [255]),
         ("classes.txt", "0 void\n1 road\n2: car\n", ["road", "car"], [0, 255]),
+        ("classes.txt", "#my classes\n// mine\n'road',\n'car',\n", ["road", "car"], [255]),
+        ("classes.txt", "0. void\n1. road\n2. car\n", ["road", "car"], [0, 255]),
+        ("classes.txt", "0) road\n1) car\n", ["road", "car"], [255]),
+        ("classes.txt", "1 - car\n0 - road\n", ["car", "road"], [255]),
+        ("classes.txt", "car 1\nroad=0\n", ["car", "road"], [255]),
+        ("classes.txt", "0 background\n255 crack\n", ["background", "crack"], []),
+        ("classes.txt", "car\n2 wheeler\n", ["car", "2 wheeler"], [255]),
+        ("classes.txt", "4 wheeler\n2 wheeler\n", ["4 wheeler", "2 wheeler"], [255]),
         ("labels.txt", "__ignore__\n_background_\ncat\n", ["_background_", "cat"], [255]),
     ],
 )
@@ -431,7 +497,7 @@ def test_the_class_files_of_others_are_read(
         ("class_dict.csv", "road,1,2,3\ncar,4,5,6\n", "the columns name, r, g, b"),
         ("classes.txt", "", "names no class"),
         ("classes.txt", "road\n\ncar\n", "line 2: is empty"),
-        ("classes.txt", "road\n2 car\n", "some lines begin with a number"),
+        ("classes.txt", "road,1,2,3\ncar,4,5,6\n", "its lines have colours; name it class_dict.csv"),
         ("classes.txt", "road\n", "at least 2"),
     ],
 )

@@ -117,6 +117,43 @@ def test_the_person_says_what_grey_masks_hold() -> None:
         ClassMap(SKY_IS_BLACK, (255,), "colours").read(grey([[0, 1]]), "x")
 
 
+def test_ids_that_are_stored_as_colours_are_read_as_those_of_one_channel() -> None:
+    files = [rgb([[(0,) * 3, (1,) * 3]]), rgb([[(0,) * 3, (0,) * 3]])]
+    assert [ClassMap(SKY_IS_BLACK, (255,), "ids").read(each, "x").tolist() for each in files] == [[[0, 1]], [[0, 0]]]
+    with pytest.raises(UnusableError, match="may be ids or the colours"):
+        ClassMap(SKY_IS_BLACK).read(files[1], "x")
+
+
+def test_a_palette_with_a_colour_that_only_some_files_have_is_refused() -> None:
+    classes = tuple(ClassSpec(name=n, colour=c) for n, c in (("bg", (0, 0, 0)), ("r", (255, 0, 0)), ("g", (0, 255, 0))))
+    class_map = ClassMap(classes)
+    class_map.read(palette([[0, 7]], {7: (255, 0, 0)}), "by colour")
+    with pytest.raises(UnusableError, match="indices and colours contradict"):
+        class_map.read(palette([[0, 2]], {2: (9, 9, 200)}), "by index")
+
+
+@pytest.mark.parametrize("kind", ["P", "L"])
+def test_declared_transparency_is_refused_where_a_pixel_has_it(kind: str, tmp_path: Path) -> None:
+    mask = grey([[0, 1], [2, 0]]) if kind == "L" else palette([[0, 1], [2, 0]], {1: (9, 0, 0), 2: (0, 9, 0)})
+    for index, is_refused in ((0, True), (77, False)):
+        mask.save(tmp_path / "m.png", transparency=index)
+        with Image.open(tmp_path / "m.png") as stored:
+            stored.load()
+            if is_refused:
+                with pytest.raises(UnusableError, match="transparent pixels"):
+                    ClassMap(THREE).read(stored, "m.png")
+            else:
+                assert ClassMap(THREE).read(stored, "m.png").tolist() == [[0, 1], [2, 0]]
+
+
+def test_jpeg_within_a_tiff_is_no_mask(tmp_path: Path) -> None:
+    grey(np.zeros((16, 16))).save(tmp_path / "m.tif", compression="jpeg")
+    with Image.open(tmp_path / "m.tif") as mask:
+        mask.load()
+        with pytest.raises(UnusableError, match="blurs class ids"):
+            ClassMap(THREE).read(mask, "m.tif")
+
+
 def test_palettes_are_read_in_one_way_in_all_files() -> None:
     classes = (
         ClassSpec(name="bg", colour=(0, 0, 0)),
