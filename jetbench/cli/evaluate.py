@@ -10,6 +10,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 
 from jetbench.cli.app import RESULTS, TORCH_DEVICES, check_folder, console, errors, verb
 from jetbench.cli.data import ClassesOption, SetOption, read_dataset
+from jetbench.cli.options import ModelOption, name_model
 from jetbench.errors import SpecError
 from jetbench.spec.dataset import SPLITS
 
@@ -37,6 +38,7 @@ def evaluate(
     ] = None,
     worst: Annotated[int, typer.Option(min=0, max=1000, help="How many of the worst images to write.")] = 4,
     torch_device: Annotated[str, typer.Option("--torch-device", help="Where torch runs: auto, cpu or cuda.")] = "auto",
+    model_source: ModelOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, with the confusion matrix.")] = False,
 ) -> None:
     """Score a trained network: mIoU, IoU of each class, pixel accuracy, boundary F-score, confusion matrix.
@@ -53,6 +55,7 @@ def evaluate(
         raise SpecError(f"--split {split}: expected one of {', '.join(SPLITS)}")
     if torch_device not in TORCH_DEVICES:
         raise SpecError(f"--torch-device {torch_device}: expected {', '.join(TORCH_DEVICES)}")
+    name_model(model_source)
     model, saved = load_weights(weights)
     config = read_dataset(dataset, classes, settings, size=saved.input_size)
     if out is not None:

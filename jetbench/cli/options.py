@@ -12,6 +12,7 @@ from jetbench.cli.completion import devices
 from jetbench.errors import JetbenchError, SpecError
 from jetbench.spec.bounds import MOST_VARIANTS
 from jetbench.spec.catalog import Kind
+from jetbench.spec.sources import absolute, digest_of_source, is_model, name_source
 from jetbench.spec.values import parse_seconds, shorten
 
 if TYPE_CHECKING:
@@ -57,11 +58,22 @@ TorchDeviceOption = Annotated[
     str | None,
     typer.Option("--torch-device", metavar="NAME", help="Train on auto, cpu or cuda. Default: the file's."),
 ]
+ModelOption = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        metavar="SOURCE",
+        help="FILE.py:factory or package.module:factory of the network, if it is your own: its code is imported only "
+        "if it is named here.",
+    ),
+]
 KIND_NAMES: tuple[Kind, ...] = ("sweep", "search", "space", "architecture")
 KindArgument = Annotated[
     str,
     typer.Argument(
-        metavar="KIND", autocompletion=lambda: list(KIND_NAMES), help=f"What file: {', '.join(KIND_NAMES)}."
+        metavar="KIND",
+        autocompletion=lambda: [*KIND_NAMES, "model", "dataset"],
+        help=f"What file: {', '.join(KIND_NAMES)}; init also: model, dataset.",
     ),
 ]
 QuietOption = Annotated[
@@ -195,6 +207,20 @@ def check_quiet(quiet: bool, verbose: bool) -> None:
     """
     if quiet and verbose:
         raise SpecError("--quiet and --verbose contradict each other; give one")
+
+
+def name_model(model: str | None) -> None:
+    """Let the code be imported that --model names.
+
+    Raises:
+        SpecError: there is no such source.
+    """
+    if model is None:
+        return
+    if not is_model(model):
+        raise SpecError(f"--model {shorten(model)}: expected FILE.py:factory or package.module:factory")
+    place = absolute(model, Path())
+    name_source(place, digest_of_source(place))
 
 
 def read_kind(text: str) -> Kind:

@@ -8,6 +8,7 @@ import typer
 from rich.markup import escape
 
 from jetbench.cli.app import RESULTS, check_folder, console, errors, verb
+from jetbench.cli.options import ModelOption, name_model
 from jetbench.errors import SpecError
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ def predict(
         "predictions"
     ),
     opacity: Annotated[float, typer.Option(min=0.0, max=1.0, help="Opacity of the colours over the image.")] = 0.55,
+    model_source: ModelOption = None,
 ) -> None:
     """Segment images and videos with a trained network: writes each with its classes in colour, and class ids as PNG.
 
@@ -47,6 +49,7 @@ def predict(
         raise SpecError(
             f"{network}: not a weights file; give one, such as reports/nano/weights/NAME.safetensors, or --weights"
         )
+    name_model(model_source)
     model, saved = load_weights(weights or network)
     if weights is not None and saved.architecture.name != network:
         raise SpecError(f"{weights}: holds weights of {saved.architecture.name}, not of {network}; give that name")

@@ -25,6 +25,7 @@ from jetbench.cli.app import (
     say_stopped,
     verb,
 )
+from jetbench.cli.options import ModelOption, name_model
 from jetbench.errors import ProfilingError, SpecError
 from jetbench.reporting.sheets.profile import FILES, describe_profile, print_estimates, print_profile, print_summary
 from jetbench.spec.device import load_device
@@ -83,6 +84,7 @@ def profile(
             rich_help_panel=measuring.OUTPUT,
         ),
     ] = False,
+    model_source: ModelOption = None,
     reports: measuring.ReportsOption = Path("reports"),
     study: measuring.FolderOption = None,
     as_json: JsonOption = False,
@@ -93,6 +95,7 @@ def profile(
 
     An architecture gets random weights (seed 0). Raw samples are written to reports/profile-DEVICE.
     """
+    name_model(model_source)
     effort = measuring.read_effort(
         precision=precision, limit=limit, processes=processes, quick=quick, rate=rate, rate_time=rate_time, soak=soak,
         power=power, idle=idle, window=window, windows=windows, interval=interval, keep_denormals=keep_denormals,

@@ -10,7 +10,7 @@ from jetbench.cli.completion import architectures
 from jetbench.cli.naming import read_network
 from jetbench.errors import SpecError
 from jetbench.network.lint import lint_plan
-from jetbench.network.plan import BaselinePlan, plan_architecture, plan_network
+from jetbench.network.plan import Plan, plan_architecture, plan_network
 from jetbench.reporting.sheets.lint import describe_findings, print_findings
 from jetbench.reporting.sheets.network import (
     describe_architecture,
@@ -18,7 +18,7 @@ from jetbench.reporting.sheets.network import (
     print_baseline,
     print_blocks,
 )
-from jetbench.spec.architecture import Baseline
+from jetbench.spec.architecture import Baseline, Foreign
 
 
 @verb(NETWORKS)
@@ -37,8 +37,8 @@ def show(
 ) -> None:
     """Show an architecture block by block, with shapes, parameters and MACs; or a baseline's published figures."""
     architecture = read_network(name, changes)
-    if isinstance(architecture, Baseline):
-        _show_baseline(architecture, classes, read_size(size), lint, as_json)
+    if isinstance(architecture, Baseline | Foreign):
+        _show_in_code(architecture, classes, read_size(size), lint, as_json)
         return
     plan = plan_architecture(architecture, classes, read_size(size))
     findings = lint_plan(plan) if lint else None
@@ -53,11 +53,14 @@ def show(
         print_findings(console, findings)
 
 
-def _show_baseline(architecture: Baseline, classes: int, size: tuple[int, int], lint: bool, as_json: bool) -> None:
+def _show_in_code(
+    architecture: Baseline | Foreign, classes: int, size: tuple[int, int], lint: bool, as_json: bool
+) -> None:
     if lint:
-        raise SpecError(f"{architecture.name}: is a baseline, and --lint checks JetSeg's blocks only; leave it out")
-    plan = plan_network(architecture, classes, size) if architecture.network else None
-    assert plan is None or isinstance(plan, BaselinePlan)
+        raise SpecError(f"{architecture.name}: has no JetBlocks, and --lint checks those only; leave it out")
+    is_quoted = isinstance(architecture, Baseline) and architecture.network is None
+    plan = None if is_quoted else plan_network(architecture, classes, size)
+    assert not isinstance(plan, Plan)
     if as_json:
         typer.echo(json.dumps(describe_baseline(architecture, plan), indent=2))
     else:

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from jetbench.models.baselines import BASELINES
+from jetbench.models.foreign import build_foreign
 from jetbench.models.jetseg import JetSeg
-from jetbench.network.plan import AnyPlan, BaselinePlan, plan_network
+from jetbench.network.plan import AnyPlan, BaselinePlan, ForeignPlan, plan_network
 from jetbench.spec.architecture import AnyArchitecture
 from jetbench.spec.catalog import load_architecture
 
@@ -34,6 +35,8 @@ def build_model(architecture: AnyArchitecture | str, num_classes: int, input_siz
 
 def build_planned(plan: AnyPlan) -> nn.Module:
     """The network of a plan, freshly initialised."""
+    if isinstance(plan, ForeignPlan):
+        return build_foreign(plan)
     if isinstance(plan, BaselinePlan):
         return BASELINES[plan.network](plan.num_classes)
     return JetSeg(plan)

@@ -31,6 +31,7 @@ from jetbench.spec.architecture import (
     Baseline,
     BaselineName,
     Branch,
+    Foreign,
     Fusion,
     Layout,
     Skip,
@@ -133,7 +134,29 @@ class BaselinePlan:
         return _fingerprint(self)
 
 
-AnyPlan = Plan | BaselinePlan
+@dataclass(frozen=True, slots=True)
+class ForeignPlan:
+    """A network of the user's own, ready to be built: the source of its layers, and the arguments as JSON."""
+
+    name: str
+    model: str
+    digest: str
+    arguments: str
+    output: str | int | None
+    input_size: Size
+    num_classes: int
+
+    @property
+    def fingerprint(self) -> str:
+        """12 hex digits that two plans share only if their source, factory and arguments are the same."""
+        factory = self.model.rpartition(":")[2]
+        parts = [self.digest, factory, self.arguments, self.output, self.input_size, self.num_classes]
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:12]
+
+
+CodePlan = BaselinePlan | ForeignPlan
+"""A plan of a network whose layers are in code, which is counted by running it."""
+AnyPlan = Plan | BaselinePlan | ForeignPlan
 SMALLEST_SIDE = 64
 """The smallest image side that baselines accept; below it their deepest maps are empty."""
 
@@ -183,6 +206,16 @@ def plan_network(architecture: AnyArchitecture, num_classes: int, input_size: Si
     Raises:
         SpecError: it cannot be built, or too little about it is published.
     """
+    if isinstance(architecture, Foreign):
+        return ForeignPlan(
+            name=architecture.name,
+            model=architecture.model,
+            digest=architecture.digest,
+            arguments=json.dumps(architecture.arguments, sort_keys=True),
+            output=architecture.output,
+            input_size=(input_size[0], input_size[1]),
+            num_classes=num_classes,
+        )
     if not isinstance(architecture, Baseline):
         return plan_architecture(architecture, num_classes, input_size)
     if architecture.network is None:

@@ -8,17 +8,19 @@ from typing import Any
 
 from jetbench.errors import SpecError, list_by_cause
 from jetbench.network.plan import AnyPlan, plan_network
-from jetbench.spec.architecture import AnyArchitecture, Baseline
+from jetbench.spec.architecture import AnyArchitecture, Baseline, InCode
 from jetbench.spec.base import override, parse_spec
-from jetbench.spec.catalog import find, read_architecture, read_extended
+from jetbench.spec.catalog import find, is_foreign_name, read_architecture, read_extended
 from jetbench.spec.sweep import Sweep, VariantGroup
 from jetbench.spec.training import TrainingConfig
 
+RECORDS = "records.jsonl"
+"""The rows of a report folder (see `records.folder`)."""
 TRAINING = "training."
 SEED, BUDGET = "training.seed", "training.budget"
 REPEATS = {"budgets": BUDGET, "seeds": SEED}
 """Sweep fields that repeat every variant with several values, and the training key that each sets."""
-SHORTENED = ("jetconv.", "stages.", "decoder.", TRAINING)
+SHORTENED = ("jetconv.", "stages.", "decoder.", "arguments.", TRAINING)
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,21 @@ def read_sweep(name: str, changes: Mapping[str, Any] | None = None) -> Sweep:
     for field, key in REPEATS.items():
         if key in changes:
             changes.setdefault(field, [])
-    return parse_spec(Sweep, override(raw, changes), str(path))
+    sweep = parse_spec(Sweep, override(raw, changes), str(path))
+    if (path.parent / RECORDS).exists() and (foreign := next(filter(is_foreign_name, _bases(sweep)), None)):
+        raise SpecError(
+            f"{path}: is the sweep of a report folder, which may come from others, and its base {foreign} would be "
+            "imported as code; copy the sweep to a folder of your own"
+        )
+    return sweep
+
+
+def _bases(sweep: Sweep) -> Iterator[str]:
+    """Every architecture that a sweep names."""
+    yield sweep.base
+    for group in sweep.variants:
+        yield from map(str, (group.grid or {}).get("base", ()))
+        yield from (str(changes["base"]) for changes in (group.cases or {}).values() if "base" in changes)
 
 
 def read_quoted(names: Sequence[str]) -> tuple[Baseline, ...]:
@@ -206,7 +222,7 @@ def build_variant(
     if of_training:
         raw = override(sweep.training.model_dump(mode="json"), of_training)
         training = parse_spec(TrainingConfig, raw, f"{name}: training")
-    if isinstance(architecture, Baseline) and training.batch_size == 1:
+    if isinstance(architecture, InCode) and training.batch_size == 1:
         raise SpecError(
             "training.batch_size=1: some baselines normalise one value per image, which needs at least 2 images"
         )

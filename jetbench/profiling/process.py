@@ -198,7 +198,7 @@ def _count(loaded: Loaded, notes: dict[str, str], samples: dict[str, list[float]
                     unsupported=counted.unsupported,
                 )
             )
-        except (RuntimeError, ImportError, ValueError, TypeError, KeyError) as error:
+        except Exception as error:  # a tool may fail in any way on a network of the user's own
             tool = count.__name__.removeprefix("count_with_")
             counters.append(CounterResult(tool=tool, version="unknown", macs=None))
             notes[tool] = f"{tool} failed: {type(error).__name__}: {error}"

@@ -12,11 +12,13 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from jetbench.models.activations import ACTIVATIONS
 from jetbench.models.attention import CBAM, ECA, ReleasedSAM, SpatialAttention
+from jetbench.models.foreign import ForeignNetwork
 from jetbench.network.operations import (
     EQ2_NORM,
     INTERPOLATION_FLOPS,
@@ -46,11 +48,13 @@ PER_ELEMENT: dict[str, tuple[Kind, int]] = {
 
 
 def copy_without_hooks(model: nn.Module) -> nn.Module:
-    """A copy in eval mode that shares nothing with `model` and has no hooks, which may have side effects.
+    """A copy in eval mode that shares nothing with `model`; hooks on our own networks, which may act, are left out.
 
     Weights that a hook computes (torch's older `weight_norm` and `spectral_norm`) keep their present values.
     """
     copied = copy.deepcopy(model).eval()
+    if isinstance(model, ForeignNetwork):
+        return copied  # a user's network may need its own hooks, as those of transformers do
     for module in copied.modules():
         for hooks in (module._forward_hooks, module._forward_pre_hooks, module._backward_hooks):
             hooks.clear()
@@ -87,7 +91,8 @@ def trace_own(model: nn.Module, images: torch.Tensor) -> Trace:
         module.register_forward_pre_hook(tracer.entered(name))
         module.register_forward_hook(tracer.left, always_call=True)
     image = images[:1].clone()  # not a view: its memory would be that of the whole batch
-    with torch.no_grad(), tracer:
+    # A fused attention kernel would hide its matrix products.
+    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), tracer:
         result = model(image)
     returned = [leaf for leaf in tree_leaves(result) if isinstance(leaf, torch.Tensor)]
     return Trace(tuple(tracer.operations), frozenset(tracer.number(_storage(tensor)) for tensor in returned))

@@ -282,7 +282,14 @@ class Architecture(Spec):
         return self
 
 
-class Baseline(Spec):
+class InCode(Spec):
+    """A network whose layers are in code: a baseline of ours, or a network of the user's own. It has no JetBlocks."""
+
+    name: Name = "unnamed"
+    description: Text = ""
+
+
+class Baseline(InCode):
     """A baseline as published; only its number of classes varies.
 
     `fidelity` says how faithful it is. `exact`: it computes what the authors' code, or a complete text, describes.
@@ -290,8 +297,6 @@ class Baseline(Spec):
     `assumed` lists what is missing, and only its reported figures exist (`network` is None).
     """
 
-    name: Name = "unnamed"
-    description: Text = ""
     network: BaselineName | None
     fidelity: Fidelity
     assumed: tuple[str, ...] = ()
@@ -313,29 +318,80 @@ class Baseline(Spec):
         return self
 
 
+PLACES = ("$classes", "$height", "$width")
+"""What an argument may be in place of a value: the number of classes, and the size of the images."""
+MOST_ARGUMENTS = 100
+
+
+def _check_plain(value: Any, depth: int = 0) -> Any:
+    """`value`, if it is plain data of a bounded depth; otherwise a ValueError."""
+    if depth > 6:
+        raise ValueError("arguments: nested too deeply")
+    if isinstance(value, Mapping):
+        return {str(key): _check_plain(each, depth + 1) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_check_plain(each, depth + 1) for each in value]
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    raise ValueError(f"arguments: expected plain values, found {describe_value(value)}")
+
+
+class Foreign(InCode):
+    """A torch module of the user's own, or of an installed package, made by a function that `model` names.
+
+    `model` is `package.module:factory`, or `path/to/file.py:factory` beside the YAML file. The factory is called with
+    `arguments`, in which `$classes`, `$height` and `$width` stand for the number of classes and the image size; if it
+    has a parameter `num_classes` that `arguments` lacks, it gets the number of classes. It returns a torch module that
+    maps images (N, 3, H, W) to logits: a tensor, a tuple, list or dict of tensors, or an object with tensors, of which
+    `output` names one. `digest` is that of its source. Nothing is imported when a spec is read.
+    """
+
+    model: Annotated[str, Field(pattern=r"^[^:]{1,1000}:[A-Za-z_][A-Za-z0-9_.]{0,200}$")]
+    arguments: Annotated[dict[Name, Any], BeforeValidator(_check_plain), Field(max_length=MOST_ARGUMENTS)] = Field(
+        default_factory=dict
+    )
+    output: str | int | None = None
+    digest: str = ""
+    paper: Paper | None = None
+    reported: tuple[Reported, ...] = ()
+
+
+def is_foreign(raw: Mapping[str, Any]) -> bool:
+    """True if the mapping of a YAML file describes a network of the user's own."""
+    return "model" in raw
+
+
 def is_baseline(raw: Mapping[str, Any]) -> bool:
     """True if the mapping of a YAML file describes a Baseline."""
     return "network" in raw or "fidelity" in raw
 
 
 def _kind_of(value: Any) -> str:
+    if isinstance(value, Foreign) or (isinstance(value, dict) and is_foreign(value)):
+        return "foreign"
     if isinstance(value, Baseline) or (isinstance(value, dict) and is_baseline(value)):
         return "baseline"
     return "jetseg"
 
 
 AnyArchitecture = Annotated[
-    Annotated[Architecture, Tag("jetseg")] | Annotated[Baseline, Tag("baseline")], Discriminator(_kind_of)
+    Annotated[Architecture, Tag("jetseg")] | Annotated[Baseline, Tag("baseline")] | Annotated[Foreign, Tag("foreign")],
+    Discriminator(_kind_of),
 ]
-"""A JetSeg network or a baseline; the key `network` or `fidelity` marks a baseline."""
+"""A JetSeg network, a baseline (key `network` or `fidelity`), or a network of the user's own (key `model`)."""
 
 
-def only_jetseg(architecture: Architecture | Baseline) -> Architecture:
+def only_jetseg(architecture: Architecture | Baseline | Foreign) -> Architecture:
     """`architecture` itself, if it is a JetSeg network.
 
     Raises:
-        SpecError: it is a baseline.
+        SpecError: its layers are in code.
     """
+    if isinstance(architecture, Foreign):
+        raise SpecError(
+            f"{architecture.name}: its layers are in {architecture.model}, so it is counted by running it; this "
+            "command counts in closed form, and takes JetSeg networks"
+        )
     if isinstance(architecture, Baseline):
         raise SpecError(
             f"{architecture.name}: is a baseline, which has no JetBlocks and nothing to vary; name a JetSeg network"

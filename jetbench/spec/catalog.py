@@ -12,10 +12,13 @@ from jetbench.spec.architecture import (
     AnyArchitecture,
     Architecture,
     Baseline,
+    Foreign,
     is_baseline,
+    is_foreign,
     only_jetseg,
 )
 from jetbench.spec.base import override, parse_spec, read_yaml
+from jetbench.spec.sources import absolute, digest_of_source, is_model, name_source
 
 PACKAGE = Path(__file__).parent.parent
 BUNDLED = PACKAGE / "_bundled"  # exists only in a wheel
@@ -174,8 +177,16 @@ def read_architecture(name: str, changes: Mapping[str, Any], source: str | None 
 
     Reported figures do not hold for a changed network, so they are dropped.
     """
+    if is_model(name):
+        model = absolute(name, Path())
+        raw = {"name": Path(model.partition(":")[0]).stem.rpartition(".")[2] or "mine", "model": model}
+        return named_here(parse_spec(Foreign, override(raw, changes), source or name))
     path = find("architecture", name)
     raw = {"name": path.stem, **_read_once(path, path.stat().st_mtime_ns)}
+    if is_foreign(raw):
+        raw = {**raw, "model": absolute(str(raw["model"]), path.parent)}
+        found = parse_spec(Foreign, override(raw, changes), source or str(path))
+        return named_here(found.model_copy(update={"model": absolute(found.model, path.parent)}))
     if is_baseline(raw):
         if fields := sorted(set(changes) - {"name", "description"}):
             raise SpecError(f"{raw['name']}: is a baseline, which has nothing to vary; leave out {', '.join(fields)}")
@@ -183,6 +194,31 @@ def read_architecture(name: str, changes: Mapping[str, Any], source: str | None 
     if set(changes) - {"name", "description", "paper", "reported"}:
         raw.pop("reported", None)
     return parse_spec(Architecture, override(raw, changes), source or str(path))
+
+
+def is_foreign_name(name: str) -> bool:
+    """True if a name or path stands for a network of the user's own, whose code would be imported."""
+    if is_model(name):
+        return True
+    try:
+        path = find("architecture", name)
+    except SpecError:
+        return False
+    return is_foreign(_read_once(path, path.stat().st_mtime_ns))
+
+
+def named_here(foreign: Foreign) -> Foreign:
+    """A network that a person named in this command, with the digest of its source; its code may be imported from now.
+
+    Raises:
+        SpecError: its source is not here.
+    """
+    try:
+        digest = digest_of_source(foreign.model)
+    except SpecError as error:
+        raise SpecError(f"{foreign.name}: {error}") from None
+    name_source(foreign.model, digest)
+    return foreign.model_copy(update={"digest": digest})
 
 
 def baseline_names() -> list[str]:

@@ -2,6 +2,43 @@
 
 from jetbench.spec.catalog import Kind
 
+MODEL = """\
+\"\"\"A network of mine: any torch module that maps images (N, 3, H, W) to logits.\"\"\"
+
+from torch import Tensor, nn
+
+
+class Net(nn.Module):
+    def __init__(self, num_classes: int, width: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv2d(3, width, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU(),
+            nn.Conv2d(width, width, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU(),
+        )
+        self.head = nn.Conv2d(width, num_classes, 1)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.head(self.body(images))    # smaller logits are scaled up to the image
+
+
+def build(num_classes: int, width: int = 16) -> nn.Module:
+    return Net(num_classes, width)
+"""
+MODEL_YAML = """\
+description: a network of mine
+model: {file}:build                  # FILE.py:factory beside this file, or package.module:factory
+arguments: {{width: 16}}               # axes of a sweep: arguments.width; $classes, $height, $width stand for numbers
+# output: logits                     # which output holds the logits, if the network returns several
+"""
+CLASSES = """\
+# Put this file into the folder of the dataset; `jetbench data check folder:PATH` says whether it fits.
+classes:
+  - background                       # a name alone: its id in masks is its place, here 0
+  - {name: crop, colour: '#2e8b57'}    # the colour is that of pictures, and of coloured masks
+  - {name: weed, colour: '#cd5c5c'}    # ids: [2, 3] for several ids; then every class needs its own
+ignore: [255]                        # ids and colours that have no class
+"""
+
 SWEEP = """\
 description: kernels and groups around the nano preset
 base: jetseg-nano                    # an architecture from `jetbench list`, or a path to a .yaml file

@@ -16,6 +16,8 @@ from jetbench.records.record import Initialisation
 
 INSIDE = ("state_dict", "model_state_dict", "model", "network", "weights")
 """Keys under which training scripts keep a state dict."""
+WRAPPED = "network."
+"""What our wrapper of a user's network writes before the names of its tensors."""
 PREFIXES = ("module.", "model.", "_orig_mod.")
 """What wrappers write before every name."""
 
@@ -34,6 +36,8 @@ def load_beginning(model: nn.Module, path: Path) -> Initialisation:
     """
     tensors = read_tensors(path)
     own = model.state_dict()
+    if not any(name in own for name in tensors) and any(f"{WRAPPED}{name}" in own for name in tensors):
+        tensors = {f"{WRAPPED}{name}": tensor for name, tensor in tensors.items()}
     fitting = {name: tensor for name, tensor in tensors.items() if name in own and own[name].shape == tensor.shape}
     if not fitting:
         raise SpecError(

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from jetbench.data.folder import read_class_file
 from jetbench.network.variants import read_sweep
 from jetbench.spec.schema import KINDS, json_schema
 from jetbench.spec.templates import USES
@@ -29,6 +30,14 @@ def test_what_is_there_is_not_written_over(tmp_path: Path) -> None:
     assert "does not exist" in jetbench("init", "sweep", "no/where", cwd=tmp_path, code=2)
     assert "takes 1 to 80 letters" in jetbench("init", "sweep", "a b", cwd=tmp_path, code=2)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["mine.yaml"]
+
+
+def test_a_network_of_ones_own_and_the_classes_of_a_dataset_have_templates(tmp_path: Path) -> None:
+    assert "Next: jetbench show mine.yaml" in jetbench("init", "model", "mine", cwd=tmp_path)
+    assert "network of the user's own" in jetbench("show", "mine.yaml", "--size", "64x96", cwd=tmp_path)
+    assert "exists already" in jetbench("init", "model", "mine", cwd=tmp_path, code=2)
+    jetbench("init", "dataset", "classes", cwd=tmp_path)
+    assert [each.name for each in read_class_file(tmp_path / "classes.yaml").classes] == ["background", "crop", "weed"]
 
 
 def test_the_schema_is_printed_as_json() -> None:

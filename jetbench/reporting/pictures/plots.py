@@ -30,7 +30,7 @@ from jetbench.reporting.tables.columns import BY_NAME, Column, Value
 from jetbench.reporting.tables.protocol import describe_machine
 from jetbench.reporting.tables.ranking import front_of_significant
 from jetbench.reporting.tables.rows import Row
-from jetbench.spec.architecture import Baseline
+from jetbench.spec.architecture import InCode
 from jetbench.stats import front_of
 
 JETSEG, RELEASED, BASELINE = PALETTE[0], PALETTE[5], INK
@@ -187,24 +187,24 @@ def _order_of(row: Row, is_on_front: bool) -> int:
     """The base and the front get their labels first, then JetSeg's networks, then the baselines."""
     if row.is_base or is_on_front:
         return -3 if row.is_base else -2
-    return int(isinstance(row.architecture, Baseline))
+    return int(isinstance(row.architecture, InCode))
 
 
 def colour_of(row: Row) -> str:
     """Blue for JetSeg in the paper's form, light blue in the released one, black for baselines."""
-    if isinstance(row.architecture, Baseline):
+    if isinstance(row.architecture, InCode):
         return BASELINE
     return RELEASED if row.architecture.form == "released" else JETSEG
 
 
 def _ink_of(row: Row) -> str:
     """The colour of a row's name: light blue would be hard to read."""
-    return BASELINE if isinstance(row.architecture, Baseline) else JETSEG
+    return BASELINE if isinstance(row.architecture, InCode) else JETSEG
 
 
 def _shape_of(row: Row, studies: Sequence[str]) -> str:
     """A triangle for a baseline and a circle for JetSeg; with several studies a shape for each study."""
-    if len(studies) == 1 and isinstance(row.architecture, Baseline):
+    if len(studies) == 1 and isinstance(row.architecture, InCode):
         return "^"
     return SHAPES[studies.index(row.study) % len(SHAPES)]
 

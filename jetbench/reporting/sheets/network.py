@@ -11,14 +11,14 @@ from rich.table import Table
 from jetbench.network.idle import describe_idle
 from jetbench.network.list_operations import list_operations
 from jetbench.network.operations import Operation, add_up
-from jetbench.network.plan import BaselinePlan, Plan
+from jetbench.network.plan import CodePlan, Plan
 from jetbench.network.rules import format_size
 from jetbench.network.variants import Variant
 from jetbench.profiling.listing import count_training_only, list_network
 from jetbench.reporting import units
 from jetbench.reporting.tables.published import describe_fidelity, describe_figure, describe_kind, mark_of
 from jetbench.reporting.terminal import print_whole
-from jetbench.spec.architecture import AnyArchitecture, Architecture, Baseline
+from jetbench.spec.architecture import AnyArchitecture, Architecture, Baseline, Foreign
 from jetbench.spec.published import Reported
 from jetbench.spec.sweep import Sweep
 
@@ -30,6 +30,8 @@ COUNTING_RULE = (
 
 def describe_identity(architecture: AnyArchitecture) -> dict[str, Any]:
     """The identity of a network as plain data: JetSeg's form, or the baseline's network, fidelity and assumptions."""
+    if isinstance(architecture, Foreign):
+        return {"model": architecture.model, "arguments": architecture.arguments, "source": architecture.digest}
     if not isinstance(architecture, Baseline):
         return {"form": architecture.form}
     return {"network": architecture.network, "fidelity": architecture.fidelity, "assumed": list(architecture.assumed)}
@@ -160,13 +162,13 @@ def print_blocks(console: Console, architecture: Architecture, plan: Plan) -> No
     )
 
 
-def describe_baseline(architecture: Baseline, plan: BaselinePlan | None) -> dict[str, Any]:
+def describe_baseline(architecture: Baseline | Foreign, plan: CodePlan | None) -> dict[str, Any]:
     """A baseline as plain data: its paper, its published figures, and totals and parts if it has a plan."""
     described: dict[str, Any] = {
         "name": architecture.name,
         **describe_identity(architecture),
         "description": architecture.description,
-        "paper": architecture.paper.model_dump(),
+        "paper": architecture.paper.model_dump() if architecture.paper is not None else None,
         "reported": [figure.model_dump(exclude_none=True) for figure in architecture.reported],
     }
     if plan is None:
@@ -188,15 +190,23 @@ def describe_baseline(architecture: Baseline, plan: BaselinePlan | None) -> dict
     }
 
 
-def print_baseline(console: Console, architecture: Baseline, plan: BaselinePlan | None) -> None:
+def print_baseline(console: Console, architecture: Baseline | Foreign, plan: CodePlan | None) -> None:
     """Print a baseline's paper and parts, and its published figures next to our counts at the same size."""
     described, paper = describe_baseline(architecture, plan), architecture.paper
     where = f" at {format_size(plan.input_size)}, {plan.num_classes} classes" if plan else ""
     console.print(f"[bold]{escape(architecture.name)}[/] ({describe_kind(architecture)}){where}", highlight=False)
-    console.print(f"[dim]{escape(architecture.description)}\n{escape(paper.title)}[/]", highlight=False)
-    venue = ", ".join(filter(None, (paper.authors, str(paper.year), paper.venue)))
-    console.print(f"[dim]{escape(venue)}, {paper.link}[/]", highlight=False)
-    console.print(escape(describe_fidelity(architecture)), highlight=False)
+    if architecture.description:
+        console.print(f"[dim]{escape(architecture.description)}[/]", highlight=False)
+    if paper is not None:
+        venue = ", ".join(filter(None, (paper.authors, str(paper.year), paper.venue)))
+        console.print(f"[dim]{escape(paper.title)}\n{escape(venue)}, {paper.link}[/]", highlight=False)
+    if isinstance(architecture, Foreign):
+        arguments = ", ".join(f"{key}={value}" for key, value in architecture.arguments.items())
+        console.print(
+            f"{escape(architecture.model)}({escape(arguments)}), source {architecture.digest}", highlight=False
+        )
+    else:
+        console.print(escape(describe_fidelity(architecture)), highlight=False)
     if plan is not None:
         _print_parts(console, described)
     if architecture.reported:
@@ -226,7 +236,7 @@ def _print_parts(console: Console, described: dict[str, Any]) -> None:
         console.print(f"[dim]and {more} more parameters in auxiliary heads, used only in training[/]", highlight=False)
 
 
-def _counted_here(figure: Reported, plan: BaselinePlan) -> str:
+def _counted_here(figure: Reported, plan: CodePlan) -> str:
     """Our count for a published count, at its size; a dash if the figure was measured or has no size."""
     if figure.quantity == "parameters":
         return units.count(_count(list_network(plan))[0])

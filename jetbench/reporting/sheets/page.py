@@ -38,7 +38,7 @@ from jetbench.reporting.tables.published import describe_figure, describe_kind
 from jetbench.reporting.tables.ranking import Mark
 from jetbench.reporting.tables.rows import Row, name_without_seed
 from jetbench.reporting.tables.table import KINDS, Table, believed, build_table
-from jetbench.spec.architecture import Architecture, Baseline
+from jetbench.spec.architecture import Architecture, Foreign, InCode
 from jetbench.spec.dataset import DatasetConfig
 from jetbench.training.samples import colours_of, read_predictions, sample_indices, shown_split
 
@@ -186,7 +186,7 @@ def _short(value: float) -> float:
 
 
 def _family(row: Row) -> str:
-    if isinstance(row.architecture, Baseline):
+    if isinstance(row.architecture, InCode):
         return "baseline"
     return "released" if row.architecture.form == "released" else "jetseg"
 
@@ -337,8 +337,9 @@ def _network(record: Record, row: Row) -> dict[str, Any]:
     architecture = record.architecture
     parts = next((profile.parts for profile in row.profiles if profile.parts), ())
     if not isinstance(architecture, Architecture):
-        why = "A baseline has no blocks to draw; its layers are defined in code."
-        nocosts = f"This record does not list its parts; `jetbench show {architecture.network}` lists their costs."
+        why = "There are no blocks to draw: its layers are defined in code."
+        shown = architecture.name if isinstance(architecture, Foreign) else architecture.network
+        nocosts = f"This record does not list its parts; `jetbench show {shown}` lists their costs."
         return {
             "blocks": None,
             "decoder": None,

@@ -9,7 +9,7 @@ from typing import Any, Literal, cast
 
 from jetbench.errors import SpecError
 from jetbench.network.operations import BYTES, add_up
-from jetbench.network.plan import AnyPlan, plan_network
+from jetbench.network.plan import AnyPlan, ForeignPlan, plan_network
 from jetbench.network.rules import format_size
 from jetbench.profiling.listing import list_network
 from jetbench.records.measurement import Latency
@@ -19,7 +19,7 @@ from jetbench.reporting.tables.protocol import Needs
 from jetbench.reporting.tables.published import HEADINGS, describe_kind, reported_cell
 from jetbench.reporting.tables.rows import Row
 from jetbench.reporting.units import Unit
-from jetbench.spec.architecture import Baseline
+from jetbench.spec.architecture import InCode
 from jetbench.spec.published import QUANTITIES, Quantity
 from jetbench.spec.training import TrainingConfig
 from jetbench.stats import student_quantile, welch_difference
@@ -229,8 +229,8 @@ class Counts:
 def counts_of(record: Record) -> Counts:
     """The counts of a record's architecture, also for a failed record; equal to those in its profile."""
     profile = record.profile
-    if isinstance(record.architecture, Baseline) and profile and profile.eq2_flops is not None:
-        # Counting a baseline means building it with torch; the profile already has its counts.
+    if isinstance(record.architecture, InCode) and profile and profile.eq2_flops is not None:
+        # Counting a network in code means building it with torch; the profile already has its counts.
         return Counts(profile.parameters, profile.macs, profile.flops, profile.eq2_flops, profile.peak_activation_bytes)
     return _count(plan_network(record.architecture, record.num_classes, record.input_size))
 
@@ -241,6 +241,10 @@ def _count(plan: AnyPlan) -> Counts:
         cost = add_up(list_network(plan))
     except ImportError:
         return Counts()
+    except SpecError:
+        if isinstance(plan, ForeignPlan):  # its code is not imported to show a table
+            return Counts()
+        raise
     return Counts(cost.parameters, cost.macs, cost.flops, cost.eq2_flops, cost.peak_activation_bytes)
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from jetbench.network.rules import format_size
 from jetbench.reporting import units
-from jetbench.spec.architecture import AnyArchitecture, Baseline
+from jetbench.spec.architecture import AnyArchitecture, Baseline, Foreign
 from jetbench.spec.published import QUANTITIES, Quantity, Reported
 
 APPROXIMATE = "\N{ALMOST EQUAL TO}"
@@ -70,6 +70,8 @@ def mark_of(architecture: AnyArchitecture) -> str:
 
 def describe_kind(architecture: AnyArchitecture) -> str:
     """The kind of a network in two words: `paper form`, `exact baseline`."""
+    if isinstance(architecture, Foreign):
+        return "network of the user's own"
     if isinstance(architecture, Baseline):
         return f"{architecture.fidelity} baseline"
     return f"{architecture.form} form"

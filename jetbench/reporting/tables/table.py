@@ -11,6 +11,7 @@ from jetbench.reporting.tables.columns import (
     BETWEEN_SESSIONS,
     BY_NAME,
     CHANGES,
+    COLUMNS,
     ENOUGH_PROCESSES,
     REPEATABILITY,
     REPEATABILITY_OF_FEW,
@@ -23,6 +24,7 @@ from jetbench.reporting.tables.footnotes import Notes, footnotes, on_one_line, s
 from jetbench.reporting.tables.protocol import Group, describe_differences, group_rows
 from jetbench.reporting.tables.ranking import Mark, Ranking, front_of_significant, rank
 from jetbench.reporting.tables.rows import Row
+from jetbench.spec.architecture import Foreign
 from jetbench.spec.published import Paper
 
 TIE = "="
@@ -165,8 +167,20 @@ class Table:
 
 def believed(rows: Sequence[Row]) -> list[Row]:
     """Rows without the measurements of invalid profiles; trainings and counts stay."""
-    bases = {id(row.base): row.base.without_invalid() for row in rows if row.base is not None}
-    return [replace(row.without_invalid(), base=bases.get(id(row.base))) for row in rows]
+    bases = {id(row.base): _without_invalid(row.base) for row in rows if row.base is not None}
+    lean = [_without_invalid(row) for row in rows]
+    based = [replace(each, base=bases.get(id(row.base))) for row, each in zip(rows, lean, strict=True)]
+    for row, each in zip(based, lean, strict=True):
+        row.known.update(each.known)
+    return based
+
+
+def _without_invalid(row: Row) -> Row:
+    """The row without invalid profiles, and with their counts, which a user's network has nowhere else."""
+    lean = row.without_invalid()
+    if isinstance(row.architecture, Foreign):
+        lean.known.update({column.name: column.value(row) for column in COLUMNS if column.kind == "counted"})
+    return lean
 
 
 def build_table(

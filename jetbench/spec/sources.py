@@ -1,0 +1,121 @@
+"""Source code of networks that users bring: its digest, and whether a person named it in this command.
+
+Code is imported only if this command named it: a YAML file of the user's own, or --model. A record, weights, a bundle
+or the sweep.yaml of a report folder name it too, but they may come from others.
+"""
+
+import hashlib
+import importlib.util
+import json
+import os
+import re
+import sys
+from functools import lru_cache
+from pathlib import Path
+
+from jetbench.errors import SpecError
+
+NAMED = "JETBENCH_NAMED_SOURCES"
+"""Environment variable with the sources that this command named, by their digest, as JSON; its jobs inherit it."""
+MOST_FILES = 20_000
+
+
+def split_model(model: str) -> tuple[str, str]:
+    """The module or file, and the factory, of `package.module:factory` or `file.py:factory`."""
+    place, _, factory = model.rpartition(":")
+    return place, factory
+
+
+def is_model(text: str) -> bool:
+    """True for `file.py:factory` and `package.module:factory`, and not for a name or the path of a YAML file."""
+    return bool(re.fullmatch(r".+\.py:[A-Za-z_][\w.]*|[A-Za-z_][\w.]*:[A-Za-z_][\w.]*", text))
+
+
+def is_file(model: str) -> bool:
+    """True if a file, and not an installed module, holds the factory."""
+    return split_model(model)[0].endswith(".py")
+
+
+def absolute(model: str, folder: Path) -> str:
+    """The model with the path of its file made absolute; a relative one is beside `folder`'s YAML."""
+    place, factory = split_model(model)
+    return f"{(folder / Path(place).expanduser()).resolve()}:{factory}" if is_file(model) else model
+
+
+def digest_of_source(model: str) -> str:
+    """12 hex digits of the source: of the file, or of all Python files of the package. Nothing is imported.
+
+    Raises:
+        SpecError: there is no such file or package.
+    """
+    place, _ = split_model(model)
+    if is_file(model):
+        path = Path(place)
+        if not path.is_file():
+            raise SpecError(f"model: {model}: no such file {path}")
+        return _digest_of((path,), path.parent)
+    top = place.partition(".")[0]
+    try:
+        found = importlib.util.find_spec(top)
+    except (ImportError, ValueError):
+        found = None
+    if found is None:
+        where = "; write FILE.py:factory for a file" if "/" in place or not place.isidentifier() else ""
+        raise SpecError(f"model: {model}: no package {top} is installed here{where}")
+    folders = [Path(each) for each in found.submodule_search_locations or ()]
+    if folders:
+        files = sorted(path for folder in folders for path in folder.rglob("*.py"))[:MOST_FILES]
+        return _digest_of(tuple(files), folders[0])
+    return _digest_of((Path(found.origin),), Path(found.origin).parent) if found.origin else "built-in"
+
+
+@lru_cache(maxsize=256)
+def _digest_at(files: tuple[tuple[Path, int, int], ...], folder: Path) -> str:
+    digest = hashlib.sha256()
+    for path, *_ in files:
+        digest.update(os.path.relpath(path, folder).encode())
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+def _digest_of(files: tuple[Path, ...], folder: Path) -> str:
+    stats = [(path, path.stat()) for path in files]
+    return _digest_at(tuple((path, stat.st_mtime_ns, stat.st_size) for path, stat in stats), folder)
+
+
+def name_source(model: str, digest: str) -> None:
+    """Remember that a person named this source in this command, and where it is; its jobs inherit that."""
+    os.environ[NAMED] = json.dumps({**_named(), digest: split_model(model)[0]}, sort_keys=True)
+
+
+def _named() -> dict[str, str]:
+    try:
+        found = json.loads(os.environ.get(NAMED) or "{}")
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def named_source(name: str, model: str, digest: str) -> str:
+    """The model to import, at the place where this command named its source.
+
+    Raises:
+        SpecError: nobody named a source of this digest in this command, or it has changed since.
+    """
+    factory = split_model(model)[1]
+    place = _named().get(digest)
+    if place is None:
+        raise SpecError(
+            f"{name}: its layers are in {model} (source {digest}); code is imported only if the command names it: give "
+            f"--model {model}, whose source must be the same"
+        )
+    if (now := digest_of_source(f"{place}:{factory}")) != digest:
+        raise SpecError(f"{name}: {place} changed while this command ran (source {now}, it was {digest})")
+    return f"{place}:{factory}"
+
+
+def import_path(model: str) -> None:
+    """Let a file of the user's import its neighbours, as a script may."""
+    place, _ = split_model(model)
+    if is_file(model) and (folder := str(Path(place).parent)) not in sys.path:
+        sys.path.append(folder)

@@ -1,0 +1,82 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.cli.test_verbs import jetbench
+from tests.models.test_foreign import SOURCE
+
+SWEEP = """
+base: jetseg-nano
+dataset: {name: streets, size: 64x96, train: 8, val: 4, test: 4}
+training: {budget: 2 steps, batch_size: 4, evaluations: 1}
+profiling: {min_seconds: 0, precision: 1, warmup_iterations: 1, min_iterations: 3}
+variants:
+  - grid: {base: [cgnet]}
+  - cases: {narrow: {base: mine.yaml}, wide: {base: mine.yaml, arguments.width: 32}}
+"""
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Path:
+    (tmp_path / "net.py").write_text(SOURCE)
+    (tmp_path / "mine.yaml").write_text("model: net.py:build\n")
+    (tmp_path / "s.yaml").write_text(SWEEP)
+    return tmp_path
+
+
+def test_a_network_of_ones_own_is_shown_and_counted(own: Path) -> None:
+    assert "network of the user's own" in jetbench("show", "mine.yaml", "--size", "64x96", cwd=own)
+    counted = jetbench("count", "mine.yaml", "--size", "64x96", "--json", cwd=own)
+    assert (
+        json.loads(counted)["parameters"]
+        == json.loads(jetbench("count", "net.py:build", "--size", "64x96", "--json", cwd=own))["parameters"]
+    )
+    assert "has no JetBlocks" in jetbench("show", "mine.yaml", "--lint", cwd=own, code=2)
+
+
+@pytest.mark.slow
+def test_a_network_of_ones_own_is_a_row_like_every_other(own: Path) -> None:
+    jetbench("sweep", "s.yaml", cwd=own)
+    folder = own / "reports" / "s"
+    for verb in (("table", "reports/s"), ("report", "reports/s"), ("table", "reports/s", "--style", "paper,latex")):
+        text = jetbench(*verb, cwd=own)  # none of them imports it
+        assert "speaks" not in text
+    assert "narrow" in jetbench("table", "reports/s", "--columns", "parameters,macs,val", cwd=own)
+    (weights,) = (folder / "weights").glob("wide-*.safetensors")
+    scored = ("evaluate", str(weights), "--dataset", "streets", "--set", "train=2", "--set", "val=2", "--set", "test=4")
+    refused = jetbench(*scored, cwd=own, code=2)
+    assert "code is imported only if the command names it: give --model" in refused
+    assert "mIoU" in jetbench(*scored, "--model", "net.py:build", cwd=own)
+    assert "changed" not in jetbench("sweep", "s.yaml", cwd=own)  # nothing is run again
+    assert "is the sweep of a report folder" in jetbench("sweep", "reports/s/sweep.yaml", cwd=own, code=2)
+    text = jetbench("bundle", "mine.yaml", "--device", "nano", "--size", "64x96", "--out", "packed", cwd=own)
+    assert (own / "packed" / "probe").is_dir(), text
+
+
+@pytest.mark.slow
+def test_segformer_of_transformers_is_a_row_beside_ours(own: Path) -> None:
+    pytest.importorskip("transformers", reason="needs transformers from PyPI")
+    (own / "seg.py").write_text(
+        "from transformers import SegformerConfig, SegformerForSemanticSegmentation\n"
+        "def build(num_classes):\n"
+        "    return SegformerForSemanticSegmentation(SegformerConfig(num_labels=num_classes))\n"
+    )
+    (own / "mine.yaml").write_text("model: seg.py:build\n")
+    (own / "s.yaml").write_text(SWEEP.replace(", wide: {base: mine.yaml, arguments.width: 32}", ""))
+    jetbench("sweep", "s.yaml", cwd=own)
+    rows = [json.loads(line) for line in (own / "reports" / "s" / "records.jsonl").read_text().splitlines()]
+    profile = next(row["profile"] for row in rows if row["kind"] == "profile" and row["variant"] == "narrow")
+    assert profile["parameters"] > 3_000_000
+    assert profile["macs"] > 100_000_000
+
+
+def test_a_network_of_ones_own_is_profiled_by_a_name_on_the_command_line(own: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "jetbench", "profile", "net.py:build", "--size", "64x96", "--quick", "--json"],
+        capture_output=True, text=True, cwd=own, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout[done.stdout.index("{") :])["architecture"]["model"].endswith("net.py:build")
