@@ -10,6 +10,7 @@ from rich.markup import escape
 from jetbench.cli.app import RESULTS, check_folder, console, errors, verb
 from jetbench.cli.options import ModelOption, name_model
 from jetbench.errors import SpecError
+from jetbench.spec.catalog import kind_of_file
 
 if TYPE_CHECKING:
     from torch import nn
@@ -45,7 +46,7 @@ def predict(
     from jetbench.models.weights import load_weights
     from jetbench.training.predict import Legend, is_video, predict_image, write_overlay
 
-    if weights is None and not network.endswith(".safetensors"):
+    if weights is None and not network.endswith(".safetensors") and not kind_of_file(network):
         raise SpecError(
             f"{network}: not a weights file; give one, such as reports/nano/weights/NAME.safetensors, or --weights"
         )

@@ -12,6 +12,7 @@ from jetbench.models.build import build_model
 from jetbench.spec.architecture import AnyArchitecture
 from jetbench.spec.base import Spec, first_problem, later
 from jetbench.spec.bounds import Classes, Name, Positive, Side
+from jetbench.spec.catalog import kind_of_file
 from jetbench.spec.dataset import ClassSpec, Ignored
 
 
@@ -48,6 +49,11 @@ def load_weights(path: Path | str) -> tuple[nn.Module, SavedNetwork]:
         SpecError: the file is missing, is not a safetensors file, does not name its network, or does not fit it.
     """
     path = Path(path)
+    if (other := kind_of_file(path.name)) and path.suffix != ".safetensors":
+        raise SpecError(
+            f"{path}: {other[0]}, without the name of a network; give a .safetensors file that jetbench saved; "
+            f"{other[1]}"
+        )
     if path.is_dir():
         raise SpecError(f"{path}: is a folder, not a weights file")
     try:

@@ -71,14 +71,42 @@ def find_yaml(folder: Path, name: str, what: str, known: Sequence[str], typed: s
         problem = "an empty name; give the name of a bundled file or a path"
     elif Path(name).is_dir():
         problem = f"{name}: is a folder; give a .yaml file, or a bundled name"
+    elif (other := kind_of_file(name)) and (Path(name).exists() or "." in Path(name).name):
+        article = "an" if what[0] in "aeiou" else "a"
+        raise SpecError(
+            f"{name}: {other[0]}; {article} {what} is a name from `jetbench list` or a .yaml file; {other[1]}"
+        )
     elif Path(name).exists():
-        what = _what_it_is(Path(name)) or "its name does not end in .yaml"
-        problem = f"{name}: {what}; give a .yaml file, or a bundled name"
+        found = _what_it_is(Path(name)) or "its name does not end in .yaml"
+        problem = f"{name}: {found}; give a .yaml file, or a bundled name"
     else:
         problem = f"{name}: {'no such file' if is_path else f'no bundled {what} has that name'}"
     close = suggest(stem, known)
     hint = f"did you mean {', '.join(close[:-1])}{' or ' * (len(close) > 1)}{close[-1]}? " if close else ""
     raise SpecError(f"{problem}; {hint}bundled: {', '.join(known)}")
+
+
+OTHER_FILES = {
+    ".onnx": ("is an ONNX file", "jetbench does not run it"),
+    ".engine": ("is a TensorRT engine", "jetbench does not run it"),
+    ".plan": ("is a TensorRT engine", "jetbench does not run it"),
+    ".trt": ("is a TensorRT engine", "jetbench does not run it"),
+    ".tflite": ("is a TensorFlow Lite file", "write the network in torch: FILE.py:factory"),
+    ".pb": ("is a TensorFlow graph", "write the network in torch: FILE.py:factory"),
+    ".h5": ("is a Keras file", "write the network in torch: FILE.py:factory"),
+    ".keras": ("is a Keras file", "write the network in torch: FILE.py:factory"),
+    ".pt": ("holds weights of torch", "begin a training from them with --init, and name their network"),
+    ".pth": ("holds weights of torch", "begin a training from them with --init, and name their network"),
+    ".ckpt": ("holds weights of torch", "begin a training from them with --init, and name their network"),
+    ".safetensors": ("is a weights file", "`profile`, `evaluate` and `predict` take weights"),
+    ".py": ("is Python source", "name the function that makes the network, too: FILE.py:factory"),
+}
+"""What a file is by the ending of its name, and what can be done with it."""
+
+
+def kind_of_file(name: str) -> tuple[str, str] | None:
+    """What a file is by its ending, and the way out; None if the ending says nothing."""
+    return OTHER_FILES.get(Path(name).suffix.lower())
 
 
 def suggest(name: str, known: Sequence[str]) -> list[str]:

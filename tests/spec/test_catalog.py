@@ -52,6 +52,10 @@ def test_changes_reach_nested_fields() -> None:
         ("folder", "folder: is a folder"),
         ("file", "does not end in .yaml"),
         ("x.yaml", "no such"),
+        ("my.onnx", "my.onnx: is an ONNX file; a sweep is a name from `jetbench list` or a .yaml file"),
+        ("my.pt", "my.pt: holds weights of torch; a sweep is"),
+        ("net.py", "net.py: is Python source"),
+        ("w.safetensors", "`profile`, `evaluate` and `predict` take weights"),
     ],
 )
 def test_what_is_no_yaml_file_is_called_what_it_is(
