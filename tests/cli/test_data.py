@@ -32,6 +32,7 @@ def test_a_dataset_is_checked_shown_and_named_in_a_study(own: Path, tmp_path: Pa
     assert "3 classes" in jetbench("sweep", "nano", "--dataset", f"folder:{own}", *options, cwd=tmp_path)
 
 
+@pytest.mark.slow
 def test_a_proposed_class_file_is_written_and_used(own: Path, tmp_path: Path) -> None:
     (own / "classes.yaml").unlink()
     text = jetbench("data", "check", f"folder:{own}", "--write-classes", "mine.yaml", cwd=tmp_path, code=2)

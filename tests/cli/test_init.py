@@ -32,6 +32,7 @@ def test_what_is_there_is_not_written_over(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["mine.yaml"]
 
 
+@pytest.mark.slow
 def test_a_network_of_ones_own_and_the_classes_of_a_dataset_have_templates(tmp_path: Path) -> None:
     assert "Next: jetbench show mine.yaml" in jetbench("init", "model", "mine", cwd=tmp_path)
     assert "network of the user's own" in jetbench("show", "mine.yaml", "--size", "64x96", cwd=tmp_path)

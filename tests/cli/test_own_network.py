@@ -73,6 +73,7 @@ def test_segformer_of_transformers_is_a_row_beside_ours(own: Path) -> None:
     assert profile["macs"] > 100_000_000
 
 
+@pytest.mark.slow
 def test_a_network_of_ones_own_is_profiled_by_a_name_on_the_command_line(own: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "jetbench", "profile", "net.py:build", "--size", "64x96", "--quick", "--json"],
