@@ -1,4 +1,4 @@
-"""cache: what lies in the cache of decoded images, and its removal."""
+"""cache: what lies in the cache, decoded images and counted networks, and its removal."""
 
 from typing import Annotated
 
@@ -20,7 +20,7 @@ def cache(
     The folder is ~/.cache/jetbench, or that of JETBENCH_CACHE. Nothing of a study lies there.
     """
     from jetbench.data.cache import cache_folder
-    from jetbench.data.caches import clear_cached, list_cached
+    from jetbench.data.caches import clear_cached, count_counted, list_cached
     from jetbench.network.rules import format_size
     from jetbench.reporting import units
     from jetbench.reporting.terminal import print_whole
@@ -46,6 +46,8 @@ def cache(
             )
         print_whole(console, table)
     total = units.MEBIBYTES.describe(sum(each.bytes for each in caches))
-    hint = "; --clear removes them" if caches else ""
-    text = f"{cache_folder()}: {units.counted(len(caches), 'dataset')}, {total}{hint}"
+    counts = count_counted()
+    more = f", and counts of {units.counted(counts, 'network')}" if counts else ""
+    hint = "; --clear removes them" if caches or counts else ""
+    text = f"{cache_folder()}: {units.counted(len(caches), 'dataset')}, {total}{more}{hint}"
     console.print(text, highlight=False, markup=False, soft_wrap=True)

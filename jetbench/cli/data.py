@@ -62,20 +62,20 @@ def check(
     )
     with bar if errors.is_terminal else contextlib.nullcontext():
         task = bar.add_task("", total=None)
-        found = check_dataset(config, lambda done, total: bar.update(task, completed=done, total=total))
+        checked = check_dataset(config, lambda done, total: bar.update(task, completed=done, total=total))
     if write_classes is not None:
-        if not found.proposal:
+        if not checked.proposal:
             raise SpecError(
                 f"--write-classes {write_classes}: the classes are named already, or the masks suggest none"
             )
         if write_classes.exists():
             raise SpecError(f"--write-classes {write_classes}: exists already; give another name")
-        write_classes.write_text(found.proposal, encoding="utf-8")
+        write_classes.write_text(checked.proposal, encoding="utf-8")
     if as_json:
-        console.print_json(data=describe(found))
+        console.print_json(data=describe(checked))
     else:
-        print_check(found, write_classes)
-    if not found.is_usable:
+        print_check(checked, write_classes)
+    if not checked.is_usable:
         raise typer.Exit(EXIT_USER_ERROR)
 
 
@@ -144,45 +144,45 @@ def read_dataset(
     if classes is not None:
         if name != "folder":
             raise SpecError(f"--classes: {name} has its own classes; only folder takes them")
-        told = read_class_file(classes)
+        named = read_class_file(classes)
         raw |= {
-            "classes": [each.model_dump() for each in told.classes],
-            "ignore": list(told.ignored),
-            "mask_values": told.mask_values,
+            "classes": [each.model_dump() for each in named.classes],
+            "ignore": list(named.ignored),
+            "mask_values": named.mask_values,
         }
     return parse_spec(kind, raw, text)
 
 
-def print_check(found: "Check", written: Path | None) -> None:
+def print_check(checked: "Check", written: Path | None) -> None:
     """Print what was found: counts, sizes, the share of each class in each split, and what is wrong."""
     from rich.table import Table
 
     from jetbench.reporting.tables.footnotes import on_one_line
     from jetbench.reporting.terminal import print_whole
 
-    counts = " / ".join(f"{count} {split}" for split, count in found.counts.items())
+    counts = " / ".join(f"{count} {split}" for split, count in checked.counts.items())
     console.print(
-        f"[bold]{escape(found.name)}[/] in {escape(str(found.root))}: {counts}", highlight=False, soft_wrap=True
+        f"[bold]{escape(checked.name)}[/] in {escape(str(checked.root))}: {counts}", highlight=False, soft_wrap=True
     )
-    for line in found.how:
+    for line in checked.how:
         console.print(f"  {escape(line)}", highlight=False, soft_wrap=True)
-    sizes = list(found.sizes.items())
+    sizes = list(checked.sizes.items())
     shown = ", ".join(f"{height}x{width} ({count})" for (height, width), count in sizes[:4])
     more = f" and {len(sizes) - 4} more" if len(sizes) > 4 else ""
     console.print(f"  sizes (HxW): {shown}{more}", highlight=False, soft_wrap=True)
-    if found.class_names:
-        splits = [split for split, count in found.counts.items() if count]
+    if checked.class_names:
+        splits = [split for split, count in checked.counts.items() if count]
         table = Table(box=None, pad_edge=False, title="\nShare of the pixels (%)", title_justify="left")
         table.add_column("class", overflow="fold")
         for split in splits:
             table.add_column(split, justify="right", no_wrap=True)
-        wholes = {split: max(1, sum(found.pixels[split]) + found.void[split]) for split in splits}
-        for number, name in enumerate(found.class_names):
-            shares = (100 * found.pixels[split][number] / wholes[split] for split in splits)
+        wholes = {split: max(1, sum(checked.pixels[split]) + checked.void[split]) for split in splits}
+        for number, name in enumerate(checked.class_names):
+            shares = (100 * checked.pixels[split][number] / wholes[split] for split in splits)
             table.add_row(escape(name), *(_percent(share) for share in shares))
-        table.add_row("[dim]no class[/]", *(_percent(100 * found.void[split] / wholes[split]) for split in splits))
+        table.add_row("[dim]no class[/]", *(_percent(100 * checked.void[split] / wholes[split]) for split in splits))
         print_whole(console, table)
-    for problem in found.problems:
+    for problem in checked.problems:
         style = "bold red" if problem.is_refused else "yellow"
         noun = problem.what if problem.count == 1 else _plural(problem.what)
         console.print(f"\n[{style}]{problem.count} {escape(noun)}[/]", highlight=False, soft_wrap=True)
@@ -191,18 +191,18 @@ def print_check(found: "Check", written: Path | None) -> None:
         if problem.count > len(problem.examples):
             console.print(f"  and {problem.count - len(problem.examples)} more", highlight=False)
         console.print(f"  [dim]way out: {escape(problem.way_out)}[/]", highlight=False, soft_wrap=True)
-    if found.proposal:
+    if checked.proposal:
         console.print(
-            f"\nNothing names the classes. The masks suggest this {found.root / 'classes.yaml'}:\n", soft_wrap=True
+            f"\nNothing names the classes. The masks suggest this {checked.root / 'classes.yaml'}:\n", soft_wrap=True
         )
-        console.print(found.proposal, highlight=False, markup=False, soft_wrap=True)
+        console.print(checked.proposal, highlight=False, markup=False, soft_wrap=True)
         if written is None:
             console.print("`--write-classes FILE` writes it.", highlight=False)
         else:
             console.print(f"Written to {written}; give the classes their names there.", highlight=False, markup=False)
-    elif not found.class_names:
+    elif not checked.class_names:
         console.print("\n[bold red]Nothing names the classes, and the masks hold too many values to be class ids.[/]")
-    elif found.is_usable:
+    elif checked.is_usable:
         console.print("\n[green]The data can be used.[/]", highlight=False)
 
 
@@ -214,20 +214,20 @@ def _plural(text: str) -> str:
     """`files without their partner` of `file without its partner`."""
     noun, space, rest = text.partition(" ")
     noun = f"{noun}es" if noun.endswith("s") else f"{noun}s"
-    return f"{noun}{space}{rest.replace('that cannot', 'that cannot').replace('its partner', 'their partner')}"
+    return f"{noun}{space}{rest.replace('its partner', 'their partner')}"
 
 
-def describe(found: "Check") -> dict[str, Any]:
+def describe(checked: "Check") -> dict[str, Any]:
     """A check as plain data."""
     return {
-        "name": found.name,
-        "path": str(found.root),
-        "how": list(found.how),
-        "images": found.counts,
-        "sizes": {f"{height}x{width}": count for (height, width), count in found.sizes.items()},
-        "classes": list(found.class_names),
-        "pixels": {split: list(counted) for split, counted in found.pixels.items()},
-        "pixels_without_class": found.void,
+        "name": checked.name,
+        "path": str(checked.root),
+        "how": list(checked.how),
+        "images": checked.counts,
+        "sizes": {f"{height}x{width}": count for (height, width), count in checked.sizes.items()},
+        "classes": list(checked.class_names),
+        "pixels": {split: list(counted) for split, counted in checked.pixels.items()},
+        "pixels_without_class": checked.void,
         "problems": [
             {
                 "what": problem.what,
@@ -236,8 +236,8 @@ def describe(found: "Check") -> dict[str, Any]:
                 "way_out": problem.way_out,
                 "is_refused": problem.is_refused,
             }
-            for problem in found.problems
+            for problem in checked.problems
         ],
-        "proposal": found.proposal,
-        "is_usable": found.is_usable,
+        "proposal": checked.proposal,
+        "is_usable": checked.is_usable,
     }

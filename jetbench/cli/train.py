@@ -1,5 +1,6 @@
 """train: train one network on one dataset; its weights, curve and record are kept as a study of one row."""
 
+import shlex
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,7 +11,6 @@ from jetbench.cli.completion import architectures
 from jetbench.cli.data import ClassesOption, read_dataset
 from jetbench.cli.options import LossOption, TorchDeviceOption, blaming_options, device_changes
 from jetbench.cli.sweep import follow
-from jetbench.errors import SpecError
 
 
 @verb(RUNS)
@@ -49,7 +49,8 @@ def train(
 
     It writes a report folder like that of a sweep, so that `table`, `plot`, `report` and `evaluate` take its results.
     """
-    from jetbench.spec.base import parse_spec
+    from jetbench.spec.architecture import Foreign
+    from jetbench.spec.base import override, parse_spec
     from jetbench.spec.sweep import Sweep
     from jetbench.study.place import Place
     from jetbench.study.run import prepare_sweep
@@ -73,21 +74,15 @@ def train(
         read_tensors(init)  # before anything runs
     name = study or f"train-{Path(network).stem}"
     raw = {"name": name, "base": network, "profile": False, "dataset": data.model_dump(mode="json")}
-    for key, value in changes.items():
-        _put(raw, key.split("."), value)
     with blaming_options(changes, settings):
-        prepared = prepare_sweep(parse_spec(Sweep, raw, f"train {network}"), Place(reports))
+        prepared = prepare_sweep(parse_spec(Sweep, override(raw, changes), f"train {network}"), Place(reports))
     finished = follow(prepared)
     (record,) = finished.records
     if record.training is not None:
         weights = finished.folder / "weights" / record.training.weights_file
         console.print(f"\nWeights: {weights}", highlight=False, markup=False, soft_wrap=True)
-        console.print(f"next  jetbench evaluate {weights} --dataset {dataset}", highlight=False, soft_wrap=True)
-
-
-def _put(raw: dict[str, Any], keys: list[str], value: Any) -> None:
-    for key in keys[:-1]:
-        raw = raw.setdefault(key, {})
-        if not isinstance(raw, dict):
-            raise SpecError(f"--set {'.'.join(keys)}: {key} has no keys of its own")
-    raw[keys[-1]] = value
+        words = ["jetbench", "evaluate", str(weights), "--dataset", dataset]
+        words += [] if classes is None else ["--classes", str(classes)]
+        words += [word for pair in of_data for word in ("--set", pair)]
+        words += ["--model", record.architecture.model] if isinstance(record.architecture, Foreign) else []
+        console.print(f"next  {shlex.join(words)}", highlight=False, markup=False, soft_wrap=True)

@@ -31,6 +31,7 @@ from jetbench.spec.dataset import SPLITS, CamvidConfig, ClassSpec, DatasetConfig
 CACHE_VERSION = 3
 BYTES_PER_PIXEL = 4  # three colours and a class
 MOST_META_BYTES = 2**20
+COUNTS = "counts"  # folder of the cache for the counted operations of users' networks
 WHOLE_BYTES, PART_BYTES, PARTS = 2**30, 2**22, 64
 BUILDING = ".building-"
 ABANDONED_AFTER_S = 12 * 3600

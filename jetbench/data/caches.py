@@ -1,4 +1,4 @@
-"""The cached datasets of this machine: what lies where, how large it is, and its removal."""
+"""The cache of this machine, of datasets and of counted networks: what lies where, its size, and its removal."""
 
 import json
 import re
@@ -9,11 +9,11 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from jetbench.data.cache import BUILDING, MOST_META_BYTES, cache_folder
+from jetbench.data.cache import BUILDING, COUNTS, MOST_META_BYTES, cache_folder
 from jetbench.files import read_text
 from jetbench.records.record import DatasetInfo
 
-OURS = re.compile(rf"[\w.-]+-[0-9a-f]{{16}}(\.lock|{re.escape(BUILDING)}.*)?")
+OURS = re.compile(rf"{COUNTS}|[\w.-]+-[0-9a-f]{{16}}(\.lock|{re.escape(BUILDING)}.*)?")
 
 
 @dataclass(frozen=True)
@@ -27,12 +27,21 @@ class Cached:
 
 def list_cached() -> list[Cached]:
     """The cached datasets, the largest first."""
-    caches = [Cached(folder, _bytes_of(folder), _info_of(folder)) for folder in _entries() if folder.is_dir()]
+    caches = [
+        Cached(folder, _bytes_of(folder), _info_of(folder))
+        for folder in _entries()
+        if folder.is_dir() and folder.name != COUNTS
+    ]
     return sorted(caches, key=lambda each: (-each.bytes, each.folder))
 
 
+def count_counted() -> int:
+    """How many counts of users' networks are cached."""
+    return sum(1 for _ in (cache_folder() / COUNTS).glob("*.json"))
+
+
 def clear_cached() -> int:
-    """Remove all cached datasets; processes that use one keep it until they end. Returns the bytes that were freed.
+    """Remove all cached datasets and counts; processes that use one keep it until they end. Returns the freed bytes.
 
     Raises:
         OSError: an entry cannot be removed.

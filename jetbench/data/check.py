@@ -17,7 +17,7 @@ from jetbench.data.cache import open_source
 from jetbench.data.folder import Found, find_folder
 from jetbench.data.labels import VOID
 from jetbench.data.masks import INTEGER_MODES, ClassMap
-from jetbench.data.paired import ImagePair, PairedFiles, ReadLabels, open_pair
+from jetbench.data.paired import ImagePair, PairedFiles, ReadLabels, decoder_threads, open_pair
 from jetbench.data.pictures import UnusableError, palette_of
 from jetbench.errors import DataError
 from jetbench.spec.dataset import SPLITS, CamvidConfig, DatasetConfig, FolderConfig, PresetConfig
@@ -137,7 +137,7 @@ def check_dataset(config: DatasetConfig, report: Callable[[int, int], None] = la
     order: dict[Mark, int] = {}
     first_place: dict[str, tuple[str, Path]] = {}
     done, total = 0, sum(map(len, listed.pairs.values()))
-    with ThreadPoolExecutor(min(16, os.cpu_count() or 1)) as pool:
+    with ThreadPoolExecutor(decoder_threads()) as pool:
         for split in SPLITS:
             pairs = listed.pairs[split]
             for pair, seen in zip(pairs, pool.map(lambda pair: _look_at(pair, listed.read), pairs), strict=True):
@@ -161,15 +161,15 @@ def check_dataset(config: DatasetConfig, report: Callable[[int, int], None] = la
                     marks.update(seen.marks)
                     for mark, index in seen.order.items():
                         order[mark] = min(index, order.get(mark, index))
-    found = [problem for problem in problems.values() if problem.count]
+    faults = [problem for problem in problems.values() if problem.count]
     if len(listed.class_names) == 2 and kinds["one and void"] and kinds["both"]:
         mixed = Problem(
             "mask whose only values are one class and 255, beside masks of both classes",
             "255 has no class; if these are black and white, save all masks with the same two values", False,
             count=kinds["one and void"],
         )  # fmt: skip
-        found.append(mixed)
-    found += _empty_classes(listed, pixels) if listed.class_names else []
+        faults.append(mixed)
+    faults += _empty_classes(listed, pixels) if listed.class_names else []
     return Check(
         name=listed.name,
         root=listed.root,
@@ -179,15 +179,14 @@ def check_dataset(config: DatasetConfig, report: Callable[[int, int], None] = la
         class_names=listed.class_names,
         pixels={split: tuple(counted.tolist()) for split, counted in pixels.items()},
         void=void,
-        problems=tuple(sorted(found, key=lambda problem: not problem.is_refused)),
+        problems=tuple(sorted(faults, key=lambda problem: not problem.is_refused)),
         proposal="" if listed.class_names else propose_classes(marks, order),
     )
 
 
 def _list(config: DatasetConfig) -> _Listed:
     if isinstance(config, FolderConfig | PresetConfig):
-        found = find_folder(config)
-        return _of_folder(config, found)
+        return _of_folder(config, find_folder(config))
     if not isinstance(config, CamvidConfig):
         raise DataError(f"{config.name}: is generated; there is no file to check")
     source = open_source(config)
@@ -199,15 +198,15 @@ def _list(config: DatasetConfig) -> _Listed:
     )  # fmt: skip
 
 
-def _of_folder(config: FolderConfig | PresetConfig, found: Found) -> _Listed:
+def _of_folder(config: FolderConfig | PresetConfig, folder: Found) -> _Listed:
     names: tuple[str, ...] = ()
     read = None
-    how = [found.layout.how, found.layout.split_rule]
-    if found.class_map is not None:
-        names, read = tuple(each.name for each in found.class_map.classes), _reader(found.class_map)
-        how.append(f"classes {found.class_file}" if found.class_file.startswith(("as", "in")) else found.class_file)
+    how = [folder.layout.how, folder.layout.split_rule]
+    if folder.class_map is not None:
+        names, read = tuple(each.name for each in folder.class_map.classes), _reader(folder.class_map)
+        how.append(f"classes {folder.class_file}" if folder.class_file.startswith(("as", "in")) else folder.class_file)
     return _Listed(
-        config.name, found.root, tuple(filter(None, how)), found.layout.pairs, names, read, found.layout.alone,
+        config.name, folder.root, tuple(filter(None, how)), folder.layout.pairs, names, read, folder.layout.alone,
         config.size is not None,
     )  # fmt: skip
 

@@ -69,13 +69,13 @@ def open_folder(config: FolderConfig | PresetConfig) -> PairedFiles:
         raise DataError(describe_alone(name, found.layout.alone))
     pairs, classes, ignore = found.layout.pairs, found.class_map.classes, found.class_map.ignore
     size = config.size or native_size(pairs["train"][0])
-    told = json.dumps([[each.model_dump(mode="json") for each in classes], ignore, found.class_map.kind])
+    meaning = json.dumps([[each.model_dump(mode="json") for each in classes], ignore, found.class_map.kind])
     return PairedFiles(
         name=name if isinstance(config, PresetConfig) else f"folder-{_slug(found.root)}",
         size=size,
         class_names=tuple(each.name for each in classes),
         void_rule=RULE,
-        identity=f"{told}\n{identity_of(found.root, pairs)}",
+        identity=f"{meaning}\n{identity_of(found.root, pairs)}",
         pairs=pairs,
         resize=config.size is not None,
         read_labels=lambda mask, path: found.class_map.read(mask, str(path)),  # type: ignore[union-attr]
@@ -132,7 +132,7 @@ def describe_alone(name: str, alone: Sequence[str]) -> str:
     shown = "\n".join(f"  {line}" for line in alone[:5])
     more = f"\n  and {len(alone) - 5} more" if len(alone) > 5 else ""
     return (
-        f"{name}: {len(alone)} file(s) without their partner:\n{shown}{more}\n"
+        f"{name}: files without their partner ({len(alone)}):\n{shown}{more}\n"
         "Restore what is missing, or remove the partner."
     )
 
@@ -143,20 +143,20 @@ def _classes_of(config: FolderConfig, root: Path) -> tuple[ClassMap | None, str]
     Raises:
         DataError: they contradict what the configuration ignores.
     """
-    told, where = None, ""
+    file, where = None, ""
     if config.classes is not None:
-        told, where = ClassFile(classes=config.classes, ignore=config.ignore), "in the sweep"
+        file, where = ClassFile(classes=config.classes, ignore=config.ignore), "in the sweep"
     else:
         place = next((root / name for name in CLASS_FILES if (root / name).is_file()), None)
         if place is not None:
-            told, where = read_class_file(place), str(place)
+            file, where = read_class_file(place), str(place)
             if config.ignore is not None:
-                raw = {**told.model_dump(), "ignore": config.ignore}
-                told = _checked(raw, f"{place} with dataset.ignore")
-    if told is None:
+                raw = {**file.model_dump(), "ignore": config.ignore}
+                file = _checked(raw, f"{place} with dataset.ignore")
+    if file is None:
         return None, ""
-    kind = told.mask_values if config.mask_values == "auto" else config.mask_values
-    return ClassMap(told.classes, told.ignored, kind), where
+    kind = file.mask_values if config.mask_values == "auto" else config.mask_values
+    return ClassMap(file.classes, file.ignored, kind), where
 
 
 def _checked(raw: object, where: str) -> ClassFile:
@@ -198,19 +198,16 @@ def _from_csv(text: str) -> dict[str, object]:
     first = text.partition("\n")[0]
     delimiter = max(",;\t", key=first.count)
     rows = list(csv.DictReader(io.StringIO(text), delimiter=delimiter))
-    heads = (
-        {key: next((h for h in rows[0] if h and h.strip().lower() in words), None) for key, words in COLUMNS.items()}
-        if rows
-        else {}
-    )
-    if not heads or None in heads.values():
+    first_row = rows[0] if rows else {}
+    heads = {
+        key: next((head for head in first_row if head and head.strip().lower() in words), "")
+        for key, words in COLUMNS.items()
+    }
+    if "" in heads.values():
         raise DataError("expected a table with the columns name, r, g, b")
     members: list[tuple[str, list[int]]] = []
     for number, row in enumerate(rows, 2):
-        name, levels = (
-            str(row[heads["name"] or ""] or "").strip(),
-            [str(row[heads[c] or ""] or "").strip() for c in "rgb"],
-        )
+        name, *levels = (str(row[heads[key]] or "").strip() for key in COLUMNS)
         if not name and not any(levels):
             continue  # a line of commas
         if not name or not all(level.isdecimal() and int(level) <= 255 for level in levels):
@@ -234,18 +231,18 @@ def _from_names(text: str) -> dict[str, object]:
     if names and all(IN_COLOURS.fullmatch(name) for name in names):
         raise DataError("its lines have colours; name it class_dict.csv, with name,r,g,b as its first line")
     first, last = ([kind.fullmatch(name) for name in names] for kind in (NUMBER_FIRST, NUMBER_LAST))
-    for found in (
+    for numbered in (
         [(each[2].strip(), int(each[1])) for each in first if each],
         [(each[1].strip(), int(each[2])) for each in last if each],
     ):
         # Names that happen to have a number, such as `2 wheeler`, are not numbered: not all have one, or not their own.
-        is_whole = len(found) == len(names) > 0 and len({n for _, n in found}) == len(
-            {name for name, _ in found}
-        ) == len(found)
+        is_whole = len(numbered) == len(names) > 0 and len({n for _, n in numbered}) == len(
+            {name for name, _ in numbered}
+        ) == len(numbered)
         if is_whole:
-            known = [{"name": name, "ids": [number]} for name, number in found if name.lower() not in VOID_NAMES]
-            voids = {number for name, number in found if name.lower() in VOID_NAMES}
-            usual = set() if 255 in {number for _, number in found} - voids else {255}
+            known = [{"name": name, "ids": [number]} for name, number in numbered if name.lower() not in VOID_NAMES]
+            voids = {number for name, number in numbered if name.lower() in VOID_NAMES}
+            usual = set() if 255 in {number for _, number in numbered} - voids else {255}
             return {"classes": known, "ignore": sorted(voids | usual)}
     return _placed([(name, {}) for name in names if name != "__ignore__"], [])
 

@@ -36,7 +36,7 @@ ENDINGS = (*SUFFIXES, ".gif")  # masks are stored as GIF, too
 DIGITS = re.compile(r"\d+")
 LIST_PLACES = ("", "splits", "split", "lists", "list", "ImageSets/Segmentation", "ImageSets")
 HEADS = frozenset(
-    (
+    [
         "image",
         "images",
         "img",
@@ -51,7 +51,7 @@ HEADS = frozenset(
         "name",
         "id",
         "path",
-    )
+    ]
 )
 MOST_LIST_BYTES = 2**26
 
@@ -119,7 +119,7 @@ def find_layout(root: Path, hints: Hints = Hints()) -> Layout:
         if not files:
             raise DataError(f"{root}: holds no image ({', '.join(SUFFIXES)}); give the folder of the dataset")
         if not any(file.role == "mask" for file in files):
-            files = _told_by_names(files, hints)
+            files = _by_names(files, hints)
         if not any(file.role == "mask" for file in files):
             raise DataError(
                 f"{root}: {len(files)} images and no masks: no folder is called masks, labels, annotations or gt, and "
@@ -202,15 +202,15 @@ def _words(part: str) -> list[str]:
     words = [word for word in re.split(r"[\W_]+", part.lower()) if word]
     halves: list[str] = []
     for word in words:
-        found = JOINED.fullmatch(word)
-        halves += found.groups() if found else (word,)
+        joined = JOINED.fullmatch(word)
+        halves += joined.groups() if joined else (word,)
     return halves
 
 
-def _told_by_names(files: Sequence[_File], hints: Hints) -> list[_File]:
+def _by_names(files: Sequence[_File], hints: Hints) -> list[_File]:
     """Images and masks in one folder: `x.jpg` and `x_mask.png`, `x_sat.jpg` and `x_mask.png`, `img_x` and `mask_x`."""
     if hints.mask_suffix:
-        return [_as_told(file, hints.image_suffix, hints.mask_suffix) for file in files]
+        return [_by_suffix(file, hints.image_suffix, hints.mask_suffix) for file in files]
     stems = {(file.split, file.key) for file in files}
     suffixes: dict[str, int] = {}
     for file in files:
@@ -222,7 +222,7 @@ def _told_by_names(files: Sequence[_File], hints: Hints) -> list[_File]:
         each for each in sorted(suffixes, key=lambda each: -suffixes[each]) if 2 * suffixes[each] >= len(files) - 1
     )
     if chosen := next(frequent, ""):
-        return [_as_told(file, "", chosen) for file in files]
+        return [_by_suffix(file, "", chosen) for file in files]
     for at in (-1, 0):  # the last word of the names, or the first one
         words = [re.split(r"[_\-. ]", file.key[-1]) for file in files]
         is_mask = [len(each) > 1 and each[at] in MASK_WORDS for each in words]
@@ -235,7 +235,7 @@ def _told_by_names(files: Sequence[_File], hints: Hints) -> list[_File]:
     return list(files)
 
 
-def _as_told(file: _File, image_suffix: str, mask_suffix: str) -> _File:
+def _by_suffix(file: _File, image_suffix: str, mask_suffix: str) -> _File:
     """A file whose suffix says whether it is a mask, without that suffix."""
     name, wanted = file.key[-1], _same(mask_suffix)
     is_mask = name.endswith(wanted)
@@ -363,7 +363,12 @@ def _by_folders(pairs: Mapping[str | None, Sequence[ImagePair]]) -> tuple[dict[s
     rest = list(pairs.get(None, ()))
     if not found["train"]:
         return {**found, "train": rest}, "train is what is in no folder of val or test" if rest else ""
-    return found, f"{len(rest)} images outside of train, val and test are left out" if rest else ""
+    return found, _left_out(len(rest), "outside of train, val and test")
+
+
+def _left_out(count: int, where: str) -> str:
+    """`1 image outside of train is left out`; empty for none."""
+    return f"{count} image{'s' * (count > 1)} {where} {'are' if count > 1 else 'is'} left out" if count else ""
 
 
 def _with_val(by_split: dict[str, list[ImagePair]], hints: Hints) -> tuple[dict[str, tuple[ImagePair, ...]], str]:
@@ -465,7 +470,7 @@ def _by_lists(
         by_split["train"] = [pair for pair in every if pair.image not in named]
         how += "; the other images are train"
     elif rest := sum(pair.image not in named for pair in every):
-        how += f"; {rest} images with masks are in no list and left out"
+        how += f"; {_left_out(rest, 'in no list')}"
     if not by_split["val"] or not by_split["train"]:
         names = ", ".join(path.name for path in lists.values())
         raise DataError(f"{root}: the lists {names} leave train or val without images")

@@ -20,8 +20,8 @@ LEVELS = 65_536
 UNKNOWN = -1
 SAY = "say `mask_values: ids` or `mask_values: colours` in classes.yaml, or as a key of the dataset"
 TWO_WAYS = (
-    "some masks have only colours of classes in their palettes, and others do not, so that indices and colours "
-    "contradict each other; give every class its colour, or save masks with one channel of ids"
+    "the palettes of some masks hold only colours or grey levels of classes, and others do not, so that indices and "
+    "colours contradict each other; give every class its colour, or save masks with one channel of ids"
 )
 GREY_PALETTE = (
     "a palette of grey levels, whose indices, levels and colours are different classes; save it with one channel of ids"
@@ -35,11 +35,10 @@ class Palettes:
 
     colours: dict[int, RGB] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock)
-
     ways: set[str] = field(default_factory=set)
 
     def takes(self, way: str) -> bool:
-        """True if no other file had to be read in another way: by its colours, or by its indices."""
+        """True if no other file had to be read in another way: by its colours, its grey levels or its indices."""
         with self.lock:
             self.ways.add(way)
             return len(self.ways) == 1
@@ -164,14 +163,16 @@ class ClassMap:
         codes |= pixels[..., 1]
         codes <<= 8
         codes |= pixels[..., 2]
-        found = self.colour_table[codes]
-        is_unknown = found == UNKNOWN
-        if not is_unknown.any():
-            return found.astype(np.uint8)
-        unknown = np.unique(codes[is_unknown]).tolist()
-        some = ", ".join(f"#{code:06x}" for code in unknown[:4])
-        more = f" and {len(unknown) - 4} more" if len(unknown) > 4 else ""
-        raise UnusableError(f"{where}: colours that belong to no class: {some}{more}; name them in classes or ignore")
+        classes = self.colour_table[codes]
+        is_unknown = classes == UNKNOWN
+        if is_unknown.any():
+            unknown = np.unique(codes[is_unknown]).tolist()
+            self._refuse_colours([(code >> 16, code >> 8 & 255, code & 255) for code in unknown], where)
+        return classes.astype(np.uint8)
+
+    def _refuse_colours(self, unknown: Sequence[RGB], where: str) -> None:
+        some = _listed(["#{:02x}{:02x}{:02x}".format(*colour) for colour in unknown])
+        raise UnusableError(f"{where}: colours that belong to no class: {some}; name them in classes or ignore")
 
     def _read_palette(self, mask: Image.Image, where: str) -> Ids:
         """A palette file by its colours, its grey levels or its indices: whichever is certain.
@@ -193,12 +194,16 @@ class ClassMap:
             if is_grey and _is_whole(by_level) and by_level != by_colour and self.kind == "auto":
                 raise UnusableError(f"{where}: {GREY_PALETTE}")
             return _through(indices, used, by_colour)
+        if self.kind == "colours":
+            self._refuse_colours([c for c, place in zip(colours, by_colour, strict=True) if place is None], where)
         if _is_whole(by_level) and _is_whole(by_index) and by_level != by_index:
             raise UnusableError(f"{where}: {GREY_PALETTE}")
         if _is_whole(by_level):
+            if by_level != by_index and not self.palettes.takes("levels"):
+                raise UnusableError(f"{where}: {TWO_WAYS}")
             return _through(indices, used, by_level)
         self._refuse_unknown([i for i, place in zip(used, by_index, strict=True) if place is None], where)
-        if self.of_colours and not self.palettes.takes("indices"):
+        if not self.palettes.takes("indices"):
             raise UnusableError(f"{where}: {TWO_WAYS}")
         if not self.palettes.agree(used, colours):
             raise UnusableError(
@@ -225,7 +230,7 @@ def _is_whole(places: Sequence[int | None]) -> bool:
     return all(place is not None for place in places)
 
 
-def _listed(values: Sequence[int]) -> str:
+def _listed(values: Sequence[int | str]) -> str:
     """`0, 1, 2, 3 and 5 more`."""
     return ", ".join(map(str, values[:4])) + (f" and {len(values) - 4} more" if len(values) > 4 else "")
 

@@ -66,7 +66,7 @@ class PairedFiles:
 
     def samples(self, split: str) -> Iterator[Sample]:
         """Images and labels of a split, resized to `size`, in order; a bad file gives a sample with a problem."""
-        threads = min(16, os.cpu_count() or 1)
+        threads = decoder_threads()
         waiting: deque[Future[Sample]] = deque()
         with ThreadPoolExecutor(threads) as pool:
             try:
@@ -152,6 +152,12 @@ def as_stored(labels: Image.Image, path: Path) -> Image.Image:
         scaled.format = "PNG"
         return scaled
     return labels
+
+
+def decoder_threads() -> int:
+    """Threads that decode images: one for each core of this process, up to 16."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(16, cores)
 
 
 def describe_size(image: Image.Image) -> str:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from jetbench.errors import JetbenchError, SpecError
 from jetbench.network.plan import ForeignPlan
-from jetbench.spec.sources import import_path, is_file, named_source, split_model
+from jetbench.spec.sources import import_path, is_file, named_source, neighbours_of, split_model
 
 USUAL_OUTPUTS = ("logits", "out", "output", "pred", "predictions")
 
@@ -23,7 +23,7 @@ USUAL_OUTPUTS = ("logits", "out", "output", "pred", "predictions")
 class ForeignNetwork(nn.Module):
     """Maps (N, 3, H, W) to logits (N, K, H, W) by a module whose output is a tensor, or holds tensors.
 
-    Smaller logits are scaled up bilinearly; the costs of that are part of the network's.
+    Logits of another size are scaled bilinearly to that of the image; the costs of that are part of the network's.
     """
 
     def __init__(self, network: nn.Module, name: str, output: str | int | None, num_classes: int) -> None:
@@ -42,31 +42,33 @@ class ForeignNetwork(nn.Module):
         return logits
 
 
-def pick_output(found: Any, output: str | int | None, name: str) -> Tensor:
+def pick_output(returned: Any, output: str | int | None, name: str) -> Tensor:
     """The logits in what a module returned.
 
     Raises:
         SpecError: there is no such output, or several could be meant.
     """
-    if isinstance(found, Tensor):
-        return found
+    if isinstance(returned, Tensor):
+        return returned
     chosen: Any = None
-    if isinstance(found, Mapping):
-        names = [str(key) for key in found]
-        usual = next((each for each in USUAL_OUTPUTS if each in found), names[0] if len(names) == 1 else None)
-        chosen = found.get(output if output is not None else usual)
-    elif isinstance(found, tuple | list):
-        names = [str(number) for number in range(len(found))]
+    if isinstance(returned, Mapping):
+        names = [str(key) for key in returned]
+        usual = next((each for each in USUAL_OUTPUTS if each in returned), names[0] if len(names) == 1 else None)
+        chosen = returned.get(output if output is not None else usual)
+    elif isinstance(returned, tuple | list):
+        names = [str(number) for number in range(len(returned))]
         place = 0 if output is None else output
-        chosen = found[place] if isinstance(place, int) and place < len(found) else getattr(found, str(place), None)
+        chosen = (
+            returned[place] if isinstance(place, int) and place < len(returned) else getattr(returned, str(place), None)
+        )
     else:
-        names = [each for each in vars(found)] if hasattr(found, "__dict__") else []
-        usual = next((each for each in USUAL_OUTPUTS if hasattr(found, each)), "")
-        chosen = getattr(found, str(output if output is not None else usual), None)
+        names = [each for each in vars(returned)] if hasattr(returned, "__dict__") else []
+        usual = next((each for each in USUAL_OUTPUTS if hasattr(returned, each)), "")
+        chosen = getattr(returned, str(output if output is not None else usual), None)
     if isinstance(chosen, Tensor):
         return chosen
     asked = "which output holds the logits is not clear" if output is None else f"there is no output {output!r}"
-    raise SpecError(f"{name}: {asked}; it returns a {type(found).__name__} with {', '.join(names[:8])}; set output:")
+    raise SpecError(f"{name}: {asked}; it returns a {type(returned).__name__} with {', '.join(names[:8])}; set output:")
 
 
 def build_foreign(plan: ForeignPlan) -> nn.Module:
@@ -79,14 +81,14 @@ def build_foreign(plan: ForeignPlan) -> nn.Module:
     _, factory = split_model(model)
     try:
         make: Any = _import(model)
-        for part in factory.split("."):
-            make = getattr(make, part)
-    except AttributeError:
-        raise SpecError(f"{plan.name}: {model}: has no {factory}") from None
     except JetbenchError:
         raise
     except (Exception, SystemExit) as error:
-        raise SpecError(f"{plan.name}: {split_model(model)[0]} cannot be imported ({_told(error)})") from None
+        raise SpecError(f"{plan.name}: {split_model(model)[0]} cannot be imported ({_on_one_line(error)})") from None
+    for part in factory.split("."):
+        if not hasattr(make, part):
+            raise SpecError(f"{plan.name}: {model}: has no {factory}")
+        make = getattr(make, part)
     arguments = _filled(json.loads(plan.arguments), plan)
     try:
         if "num_classes" not in arguments and _takes(make, "num_classes"):
@@ -94,13 +96,13 @@ def build_foreign(plan: ForeignPlan) -> nn.Module:
         network = make(**arguments)
     except (Exception, SystemExit) as error:
         shown = ", ".join(f"{key}={value!r}" for key, value in arguments.items())
-        raise SpecError(f"{plan.name}: {factory}({shown[:300]}) failed ({_told(error)})") from None
+        raise SpecError(f"{plan.name}: {factory}({shown[:300]}) failed ({_on_one_line(error)})") from None
     if not isinstance(network, nn.Module):
         raise SpecError(f"{plan.name}: {factory} returned a {type(network).__name__}, not a torch module")
     return ForeignNetwork(network, plan.name, plan.output, plan.num_classes)
 
 
-def _told(error: BaseException) -> str:
+def _on_one_line(error: BaseException) -> str:
     lines = str(error).strip().splitlines()
     return f"{type(error).__name__}: {lines[0][:200]}" if lines else type(error).__name__
 
@@ -129,14 +131,27 @@ def _import(model: str) -> ModuleType:
         return importlib.import_module(place)
     name = f"jetbench_user_{Path(place).stem}"
     import_path(model)
-    found = importlib.util.spec_from_file_location(name, place)
-    if found is None or found.loader is None:
+    spec = importlib.util.spec_from_file_location(name, place)
+    if spec is None or spec.loader is None:
         raise SpecError(f"{place}: is no Python file")
-    module = importlib.util.module_from_spec(found)
+    module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     try:
-        found.loader.exec_module(module)
+        spec.loader.exec_module(module)
     except BaseException:
         del sys.modules[name]
         raise
+    _check_neighbours(Path(place))
     return module
+
+
+def _check_neighbours(path: Path) -> None:
+    """Raise if a name that a file imports is another module here than the neighbour whose source was digested.
+
+    Raises:
+        SpecError: an installed package, or a file that was imported before, has the name of the neighbour.
+    """
+    for name in {each.relative_to(path.parent).parts[0].removesuffix(".py") for each in neighbours_of(path)}:
+        origin = getattr(sys.modules.get(name), "__file__", None)
+        if origin is not None and not Path(origin).resolve().is_relative_to(path.parent.resolve()):
+            raise SpecError(f"{path}: imports {name}, which is {origin} here and not the one beside it; rename it")

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from jetbench.data.cache import cache_folder
+from jetbench.data.cache import COUNTS, cache_folder
 from jetbench.errors import SpecError
 from jetbench.files import read_text, write_whole
 from jetbench.network.list_operations import list_operations
@@ -19,7 +19,7 @@ from jetbench.spec.architecture import AnyArchitecture
 from jetbench.spec.catalog import load_architecture
 from jetbench.spec.sources import named_source
 
-COUNTS, COUNTS_VERSION = "counts", 1
+COUNTS_VERSION = 1
 COUNT_LIMIT_S = 600.0
 MOST_COUNT_BYTES = 2**26
 

@@ -4,6 +4,7 @@ Code is imported only if this command named it: a YAML file of the user's own, o
 or the sweep.yaml of a report folder name it too, but they may come from others.
 """
 
+import ast
 import hashlib
 import importlib.util
 import json
@@ -43,7 +44,9 @@ def absolute(model: str, folder: Path) -> str:
 
 
 def digest_of_source(model: str) -> str:
-    """12 hex digits of the source: of the file, or of all Python files of the package. Nothing is imported.
+    """12 hex digits of the source: of a file and the neighbours that it imports, or of all Python files of a package.
+
+    Nothing is imported: which neighbours there are is read from the import statements.
 
     Raises:
         SpecError: there is no such file or package.
@@ -53,20 +56,44 @@ def digest_of_source(model: str) -> str:
         path = Path(place)
         if not path.is_file():
             raise SpecError(f"model: {model}: no such file {path}")
-        return _digest_of((path,), path.parent)
+        return _digest_of((path, *neighbours_of(path)), path.parent)
     top = place.partition(".")[0]
     try:
-        found = importlib.util.find_spec(top)
+        package = importlib.util.find_spec(top)
     except (ImportError, ValueError):
-        found = None
-    if found is None:
+        package = None
+    if package is None:
         where = "; write FILE.py:factory for a file" if "/" in place or not place.isidentifier() else ""
         raise SpecError(f"model: {model}: no package {top} is installed here{where}")
-    folders = [Path(each) for each in found.submodule_search_locations or ()]
+    folders = [Path(each) for each in package.submodule_search_locations or ()]
     if folders:
         files = sorted(path for folder in folders for path in folder.rglob("*.py"))[:MOST_FILES]
         return _digest_of(tuple(files), folders[0])
-    return _digest_of((Path(found.origin),), Path(found.origin).parent) if found.origin else "built-in"
+    return _digest_of((Path(package.origin),), Path(package.origin).parent) if package.origin else "built-in"
+
+
+def neighbours_of(path: Path) -> tuple[Path, ...]:
+    """The Python files in the folder of a file that it imports, or that one of these imports; sorted."""
+    known, waiting = {path}, [path]
+    while waiting and len(known) < MOST_FILES:
+        file = waiting.pop()
+        for name in _imports_of(file):
+            module, package = path.parent / f"{name}.py", path.parent / name
+            files = {module} if module.is_file() else set(package.rglob("*.py")) if package.is_dir() else set()
+            waiting += files - known
+            known |= files
+    return tuple(sorted(known - {path}))
+
+
+def _imports_of(path: Path) -> set[str]:
+    """The outermost names of the modules that a file's import statements name; none if it is not Python."""
+    try:
+        tree = ast.parse(path.read_bytes())
+    except (OSError, SyntaxError, ValueError, RecursionError, MemoryError):
+        return set()
+    names = [each.name for node in ast.walk(tree) if isinstance(node, ast.Import) for each in node.names]
+    names += [node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module]
+    return {name.partition(".")[0] for name in names}
 
 
 @lru_cache(maxsize=256)
@@ -79,8 +106,11 @@ def _digest_at(files: tuple[tuple[Path, int, int], ...], folder: Path) -> str:
 
 
 def _digest_of(files: tuple[Path, ...], folder: Path) -> str:
-    stats = [(path, path.stat()) for path in files]
-    return _digest_at(tuple((path, stat.st_mtime_ns, stat.st_size) for path, stat in stats), folder)
+    try:
+        stats = [(path, path.stat()) for path in files]
+        return _digest_at(tuple((path, stat.st_mtime_ns, stat.st_size) for path, stat in stats), folder)
+    except OSError as error:
+        raise SpecError(f"{error.filename}: cannot be read ({error.strerror})") from None
 
 
 def name_source(model: str, digest: str) -> None:
@@ -90,10 +120,10 @@ def name_source(model: str, digest: str) -> None:
 
 def _named() -> dict[str, str]:
     try:
-        found = json.loads(os.environ.get(NAMED) or "{}")
+        places = json.loads(os.environ.get(NAMED) or "{}")
     except ValueError:
         return {}
-    return found if isinstance(found, dict) else {}
+    return places if isinstance(places, dict) else {}
 
 
 def named_source(name: str, model: str, digest: str) -> str:

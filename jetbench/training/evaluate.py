@@ -1,7 +1,6 @@
 """evaluate_network: every score of a trained network on a split, with the images that it does worst."""
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -155,7 +154,8 @@ def boundary_f(predicted: Tensor, target: Tensor, num_classes: int) -> float | N
 
     P is the share of a class's predicted boundary within a distance of its true one, R the share of its true boundary
     within that distance of the predicted one; the distance is 0.75 % of the diagonal, along the rows and columns. A
-    boundary is the pixels of a class with a neighbour of another; pixels without a class count for neither side.
+    boundary is the pixels of a class with a neighbour of another class. Pixels without a class are no neighbours of
+    either side: where a class ends at them, nobody knows whether it ends.
 
     Args:
         predicted: class ids (H, W).
@@ -171,32 +171,22 @@ def boundary_f(predicted: Tensor, target: Tensor, num_classes: int) -> float | N
     for number in torch.unique(target[labelled]).tolist():
         if number >= num_classes:
             continue
-        true, found = (_edge(each, number) & labelled for each in (target, predicted))
+        true, guessed = (_edge(each, number, labelled) for each in (target, predicted))
         if not true.any():
             continue
-        hits = (found & _near(true, reach)).sum(), (true & _near(found, reach)).sum()
-        precision = float(hits[0] / found.sum().clamp(min=1))
-        recall = float(hits[1] / true.sum())
+        precision = float((guessed & _near(true, reach)).sum() / guessed.sum().clamp(min=1))
+        recall = float((true & _near(guessed, reach)).sum() / true.sum())
         scores.append(2 * precision * recall / (precision + recall) if precision + recall else 0.0)
     return sum(scores) / len(scores) if scores else None
 
 
-def _edge(ids: Tensor, number: int) -> Tensor:
-    """The pixels of a class with one of the four neighbours of another; the edge of the image is none."""
-    inside = (ids == number).float()[None, None]
-    padded = F.pad(inside, (1, 1, 1, 1), mode="replicate")
-    least = torch.stack(
-        [padded[..., 1:-1, :-2], padded[..., 1:-1, 2:], padded[..., :-2, 1:-1], padded[..., 2:, 1:-1]]
-    ).amin(0)
-    return ((inside == 1) & (least == 0))[0, 0]
+def _edge(ids: Tensor, number: int, labelled: Tensor) -> Tensor:
+    """The labelled pixels of a class with a labelled one of another class beside, above or below them."""
+    others = F.pad((ids != number) & labelled, (1, 1, 1, 1))
+    beside = others[1:-1, :-2] | others[1:-1, 2:] | others[:-2, 1:-1] | others[2:, 1:-1]
+    return (ids == number) & labelled & beside
 
 
 def _near(mask: Tensor, reach: int) -> Tensor:
     """The pixels within so many rows and columns of a mask."""
     return F.max_pool2d(mask.float()[None, None], 2 * reach + 1, 1, reach)[0, 0] > 0
-
-
-def mean_of(scores: Sequence[float | None]) -> float | None:
-    """The mean of the known scores."""
-    known = [score for score in scores if score is not None]
-    return sum(known) / len(known) if known else None

@@ -157,7 +157,7 @@ def test_a_file_that_no_split_names_is_mentioned(tmp_path: Path) -> None:
     mask(tmp_path / "extra" / "masks" / "x.png")
     found = find_layout(tmp_path)
     assert stems(found.pairs["train"]) == ["a", "b", "c"]
-    assert found.split_rule == "1 images outside of train, val and test are left out"
+    assert found.split_rule == "1 image outside of train, val and test is left out"
 
 
 def test_what_is_beside_val_is_train(tmp_path: Path) -> None:
@@ -230,7 +230,7 @@ def test_a_folder_that_is_not_here_is_not_taken_for_another_one(tmp_path: Path) 
     assert stems(found.pairs["val"]) == ["3"]
     assert len(found.alone) == 1
     assert "seq2/images/2.png: no such image" in found.alone[0]
-    assert "1 images with masks are in no list" in found.how
+    assert "; 1 image in no list is left out" in found.how
     (tmp_path / "val.txt").write_text("seq2/images/2.png\nseq2/images/3.png\n")
     with pytest.raises(DataError, match="leave train or val without images"):
         find_layout(tmp_path)

@@ -132,6 +132,22 @@ def test_a_palette_with_a_colour_that_only_some_files_have_is_refused() -> None:
         class_map.read(palette([[0, 2]], {2: (9, 9, 200)}), "by index")
 
 
+def test_a_palette_of_grey_levels_beside_one_that_is_read_by_index_is_refused() -> None:
+    """The first file's index 1 is the class of level 8, the second one's that of id 1."""
+    classes = tuple(ClassSpec(name=n, ids=ids) for n, ids in (("a", (0, 1, 7)), ("b", (2, 8))))
+    class_map = ClassMap(classes)
+    by_level = palette([[0, 9]], {0: (7, 7, 7), 9: (8, 8, 8)})
+    assert class_map.read(by_level, "by level").tolist() == [[0, 1]]
+    with pytest.raises(UnusableError, match="indices and colours contradict"):
+        class_map.read(palette([[0, 1]], {0: (9, 0, 0), 1: (0, 9, 0)}), "by index")
+
+
+def test_masks_that_are_said_to_hold_colours_are_not_read_by_index() -> None:
+    mask = palette([[0, 1]], {0: ROAD, 1: (1, 2, 3)})
+    with pytest.raises(UnusableError, match="belong to no class: #010203;"):
+        ClassMap(COLOURED, (255,), "colours").read(mask, "x")
+
+
 @pytest.mark.parametrize("kind", ["P", "L"])
 def test_declared_transparency_is_refused_where_a_pixel_has_it(kind: str, tmp_path: Path) -> None:
     mask = grey([[0, 1], [2, 0]]) if kind == "L" else palette([[0, 1], [2, 0]], {1: (9, 0, 0), 2: (0, 9, 0)})

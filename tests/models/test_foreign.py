@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from jetbench import build_model, count, load_architecture
+from jetbench.data.caches import clear_cached, count_counted, list_cached
 from jetbench.errors import SpecError
 from jetbench.models.foreign import ForeignNetwork, pick_output
 from jetbench.network.plan import plan_network
@@ -86,6 +87,18 @@ def test_it_is_counted_in_a_process_of_its_own_as_it_is_traced_here(own: Path) -
     assert {each.part for each in apart} == {"body", "head", "between"}
 
 
+def test_counts_are_kept_in_the_cache_and_removed_with_it(
+    own: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JETBENCH_CACHE", str(tmp_path / "cache"))
+    assert count_counted() == 0
+    count(str(own), 6, SIZE)
+    assert count_counted() == 1
+    assert list_cached() == []
+    assert clear_cached() > 0
+    assert count_counted() == 0
+
+
 def test_arguments_can_be_changed_and_hold_the_number_of_classes_and_the_size(own: Path) -> None:
     wide = load_architecture(str(own), **{"arguments.width": 32})
     assert count(wide, 5, SIZE).parameters == parameters_of(32, 5)
@@ -105,6 +118,36 @@ def test_the_fingerprint_knows_source_factory_arguments_and_size(own: Path) -> N
     (own.parent / "net.py").write_text(SOURCE + "# changed\n")
     others.add(fingerprint())
     assert len(others - {first}) == 5
+
+
+def test_the_fingerprint_knows_the_neighbours_that_the_file_imports(own: Path) -> None:
+    """`net` imports `widths_of_net`, which imports from a package beside it; `other` is not imported."""
+    folder = own.parent
+    (folder / "net.py").write_text("from widths_of_net import WIDTH\n" + SOURCE.replace("width=8", "width=WIDTH"))
+    (folder / "widths_of_net.py").write_text("import package_of_net.sizes\nWIDTH = package_of_net.sizes.WIDTH\n")
+    (folder / "package_of_net").mkdir()
+    (folder / "package_of_net" / "sizes.py").write_text("WIDTH = 24\n")
+    (folder / "other.py").write_text("")
+    own.write_text("model: net.py:build\n")
+
+    def fingerprint() -> str:
+        return plan_network(load_architecture(str(own)), 5, SIZE).fingerprint
+
+    first = fingerprint()
+    assert count(str(own), 5, SIZE).parameters == parameters_of(24, 5)
+    (folder / "other.py").write_text("# changed\n")
+    assert fingerprint() == first
+    (folder / "package_of_net" / "sizes.py").write_text("WIDTH = 4\n")
+    assert fingerprint() != first
+    assert count(str(own), 5, SIZE).parameters == parameters_of(4, 5)
+
+
+def test_a_neighbour_that_something_else_hides_is_refused(own: Path) -> None:
+    """A module of the name `fractions` was imported before, so that the file would get that one."""
+    (own.parent / "fractions.py").write_text("")
+    (own.parent / "net.py").write_text("import fractions\n" + SOURCE)
+    with pytest.raises(SpecError, match=r"imports fractions, which is .* and not the one beside it; rename it"):
+        build_model(str(own), 5, SIZE)
 
 
 def test_code_is_imported_only_if_the_command_named_it(own: Path, tmp_path: Path) -> None:
@@ -135,6 +178,7 @@ def test_the_sweep_of_a_report_folder_names_nothing(own: Path, tmp_path: Path, m
     [
         ("gone.py:build", "no such file"),
         ("net.py:gone", "has no gone"),
+        ("typo.py:build", r"cannot be imported \(AttributeError: module 'math' has no attribute 'sine'\)"),
         ("net.py:broken", r"broken\(num_classes=5\) failed \(RuntimeError: no weights here\)"),
         ("net.py:text", "returned a str, not a torch module"),
         ("no_such_package:build", "no package no_such_package is installed"),
@@ -142,6 +186,7 @@ def test_the_sweep_of_a_report_folder_names_nothing(own: Path, tmp_path: Path, m
 )
 def test_what_cannot_be_built_is_said_in_one_line(model: str, message: str, own: Path) -> None:
     own.write_text(f"model: {model}\n")
+    (own.parent / "typo.py").write_text("import math\nmath.sine(1)\n")
     with pytest.raises(SpecError, match=message):
         build_model(str(own), 5, SIZE)
 

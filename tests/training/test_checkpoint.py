@@ -55,7 +55,14 @@ AUGMENTED = {"augmentation": {"flip": True, "scale": [0.7, 1.4], "light": 0.2}}
 
 
 @pytest.mark.parametrize(
-    "more", [{}, AUGMENTED, {"loss": "cross-entropy", "budget": "2.25 epochs", "proxies": True}], ids=str
+    "more",
+    [
+        {},
+        AUGMENTED,
+        {"loss": "cross-entropy", "budget": "2.25 epochs", "proxies": True},
+        {"optimizer": "sgd", "schedule": "polynomial", "warm_up": 0.2, "moving_average": 0.9, "clip_gradients": 1.0},
+    ],
+    ids=str,
 )
 def test_after_a_kill_it_goes_on_at_the_same_step_with_the_same_result(
     streets: SegmentationData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, more: dict[str, Any]

@@ -71,7 +71,17 @@ def test_an_image_of_one_class_has_no_boundary_and_void_counts_for_neither_side(
     target = halves(10).clone()
     target[:, 8:13] = VOID
     predicted = halves(10)
-    assert boundary_f(predicted, target, 2) == 0.0  # the true boundary is where void begins, 2 pixels away
+    assert boundary_f(predicted, target, 2) is None  # the classes do not meet: the true boundary is not known
+
+
+def test_what_is_predicted_where_nothing_is_labelled_costs_nothing() -> None:
+    """The classes meet in the upper half; below, void is between them, and the prediction goes on through it."""
+    target = halves(10).clone()
+    target[5:, 8:13] = VOID
+    target[0] = VOID
+    for columns in (8, 10, 13):
+        predicted = torch.where(target == VOID, halves(columns), target)
+        assert boundary_f(predicted, target, 2) == 1.0
 
 
 class Truth(nn.Module):
