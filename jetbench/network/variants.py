@@ -1,8 +1,9 @@
 """expand_sweep: every variant of a sweep, each checked before anything runs."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -57,12 +58,21 @@ def read_sweep(name: str, changes: Mapping[str, Any] | None = None) -> Sweep:
         if key in changes:
             changes.setdefault(field, [])
     sweep = parse_spec(Sweep, override(raw, changes), str(path))
-    if (path.parent / RECORDS).exists() and (foreign := next(filter(is_foreign_name, _bases(sweep)), None)):
-        raise SpecError(
-            f"{path}: is the sweep of a report folder, which may come from others, and its base {foreign} would be "
-            "imported as code; copy the sweep to a folder of your own"
-        )
+    check_bases(path, _bases(sweep))
     return sweep
+
+
+def check_bases(path: Path, bases: Iterable[str]) -> None:
+    """Raise if a sweep or search would name code that whoever gave away its report folder has chosen.
+
+    Raises:
+        SpecError: the YAML file lies in a report folder, and one of its bases is a network of the user's own.
+    """
+    if (path.parent / RECORDS).exists() and (foreign := next(filter(is_foreign_name, bases), None)):
+        raise SpecError(
+            f"{path}: is the YAML of a report folder, which may come from others, and its base {foreign} would be "
+            "imported as code; copy the YAML to a folder of your own"
+        )
 
 
 def _bases(sweep: Sweep) -> Iterator[str]:

@@ -7,17 +7,20 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from jetbench.data.cache import COUNTS, cache_folder
 from jetbench.errors import SpecError
 from jetbench.files import read_text, write_whole
+from jetbench.network.closed_form import QuickCost, cost_of
 from jetbench.network.list_operations import list_operations
 from jetbench.network.operations import Cost, Operation, Tensor, add_up
 from jetbench.network.plan import AnyPlan, BaselinePlan, CodePlan, ForeignPlan, plan_network
-from jetbench.spec.architecture import AnyArchitecture
+from jetbench.spec.architecture import AnyArchitecture, InCode
 from jetbench.spec.catalog import load_architecture
 from jetbench.spec.sources import named_source
+from jetbench.spec.values import Size
 
 COUNTS_VERSION = 1
 COUNT_LIMIT_S = 600.0
@@ -40,6 +43,18 @@ def count(network: AnyArchitecture | str, num_classes: int = 11, size: tuple[int
     """
     architecture = load_architecture(network) if isinstance(network, str) else network
     return add_up(list_network(plan_network(architecture, num_classes, size)))
+
+
+def count_quickly(architecture: AnyArchitecture, num_classes: int, size: Size) -> QuickCost:
+    """The totals that limits need: of JetSeg in closed form, of any other network from `list_network`.
+
+    Raises:
+        SpecError: it cannot be built at this size, or its code was not named in this command.
+    """
+    if not isinstance(architecture, InCode):
+        return cost_of(architecture, num_classes, size)
+    cost = add_up(list_network(plan_network(architecture, num_classes, size)))
+    return QuickCost(cost.parameters, cost.macs, cost.eq2_flops, cost.peak_activation_bytes)
 
 
 def list_network(plan: AnyPlan) -> tuple[Operation, ...]:
@@ -73,40 +88,79 @@ def _build(plan: BaselinePlan) -> "nn.Module":
         return build_planned(plan)
 
 
-@lru_cache(maxsize=256)
+_known: dict[str, tuple[Operation, ...] | str] = {}
+"""The operations of users' networks by fingerprint, or why there are none, so that none is built twice."""
+
+
 def _count_apart(plan: ForeignPlan) -> tuple[Operation, ...]:
-    """The operations of a user's network, listed by a process of its own, and kept in the cache by its fingerprint."""
-    named_source(plan.name, plan.model, plan.digest)  # said here, in one line
-    kept = cache_folder() / COUNTS / f"{plan.fingerprint}-{COUNTS_VERSION}.json"
-    with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
-        return read_operations(read_text(kept, MOST_COUNT_BYTES))
-    asked = json.dumps(dataclasses.asdict(plan))
+    """The operations of a user's network; its code runs only if the cache does not have them."""
+    count_together([plan])
+    known = _known[plan.fingerprint]
+    if isinstance(known, str):
+        raise SpecError(known)
+    return known
+
+
+def count_together(plans: Sequence[AnyPlan]) -> None:
+    """Count users' networks in one process instead of one each, and keep the counts in the cache by fingerprint.
+
+    A network that ends the process, or takes too long, is remembered as such; another process counts those behind it.
+
+    Raises:
+        SpecError: nobody named the source of one of them in this command.
+    """
+    waiting = []
+    for plan in {plan.fingerprint: plan for plan in plans if isinstance(plan, ForeignPlan)}.values():
+        if plan.fingerprint in _known:
+            continue
+        try:
+            _known[plan.fingerprint] = _read_operations(json.loads(read_text(_kept_at(plan), MOST_COUNT_BYTES)))
+        except (OSError, ValueError, TypeError, KeyError):
+            named_source(plan.name, plan.model, plan.digest)
+            waiting.append(plan)
+    while waiting:
+        answers, end = _run_counting(waiting)
+        for plan, answer in zip(waiting, answers, strict=False):
+            if (error := answer.get("error")) is not None:
+                _known[plan.fingerprint] = str(error)
+                continue
+            _known[plan.fingerprint] = _read_operations(answer["operations"])
+            with contextlib.suppress(OSError):
+                _kept_at(plan).parent.mkdir(parents=True, exist_ok=True)
+                write_whole(_kept_at(plan), json.dumps(answer["operations"]))
+        waiting = waiting[len(answers) :]
+        if waiting:
+            ended = waiting.pop(0)
+            _known[ended.fingerprint] = f"{ended.name}: {end}"
+
+
+def _kept_at(plan: ForeignPlan) -> Path:
+    return cache_folder() / COUNTS / f"{plan.fingerprint}-{COUNTS_VERSION}.json"
+
+
+def _run_counting(plans: Sequence[ForeignPlan]) -> tuple[list[dict[str, Any]], str]:
+    """What a process says of each plan, and how it ended; the plans behind the last answer got none."""
+    asked = json.dumps([dataclasses.asdict(plan) for plan in plans])
     command = [sys.executable, "-m", "jetbench.profiling.counting"]
     try:
         done = subprocess.run(command, input=asked, capture_output=True, text=True, timeout=COUNT_LIMIT_S, check=False)
-    except subprocess.TimeoutExpired:
-        raise SpecError(f"{plan.name}: counting it took more than {COUNT_LIMIT_S:g} s") from None
-    if done.returncode:
-        lines = done.stderr.strip().splitlines() or [f"its process ended with {done.returncode}"]
-        raise SpecError(lines[-1].removeprefix("error: "))
-    operations = read_operations(done.stdout.splitlines()[-1])
-    with contextlib.suppress(OSError):
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(kept, done.stdout.splitlines()[-1])
-    return operations
+    except subprocess.TimeoutExpired as error:
+        said = error.stdout or b""
+        printed = said.decode(errors="replace") if isinstance(said, bytes) else said
+        end = f"counting it took more than {COUNT_LIMIT_S:g} s"
+    else:
+        printed = done.stdout
+        last = (done.stderr.strip().splitlines() or ["no message"])[-1][:300]
+        end = f"its process ended while it was counted (exit code {done.returncode}: {last})"
+    whole = printed[: printed.rfind("\n") + 1]
+    return [json.loads(line) for line in whole.splitlines()], end
 
 
-def read_operations(text: str) -> tuple[Operation, ...]:
-    """Operations from the JSON of `write_operations`."""
-    rows = json.loads(text)
+def _read_operations(rows: Sequence[Any]) -> tuple[Operation, ...]:
+    """Operations as JSON has them."""
     return tuple(
         Operation(*row[:-2], *(tuple(Tensor(*each) for each in tensors) for tensors in row[-2:])) for row in rows
     )
-
-
-def write_operations(operations: Sequence[Operation]) -> str:
-    """Operations as JSON on one line."""
-    return json.dumps(operations)
 
 
 @lru_cache(maxsize=64)

@@ -12,8 +12,8 @@ import yaml
 from rich.console import Console
 
 from jetbench.files import file_name, write_whole
-from jetbench.network.closed_form import cost_of
 from jetbench.network.rules import format_size
+from jetbench.profiling.listing import count_quickly
 from jetbench.records.record import Profile, Record
 from jetbench.records.verdict import judge
 from jetbench.reporting import units
@@ -107,7 +107,7 @@ class AnswerRow:
         if not self.records:
             return ()
         data = self.records[0].data
-        counts = cost_of(self.architecture, data.num_classes, data.size)
+        counts = count_quickly(self.architecture, data.num_classes, data.size)
         return ({"parameters": counts.parameters, "macs": counts.macs, "memory": counts.memory_bytes}[name],)
 
     def cost(self, name: Objective) -> float | None:

@@ -4,7 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
-from jetbench.network.plan import AnyPlan, plan_architecture
+from jetbench.network.plan import AnyPlan, plan_network
 from jetbench.profiling.listing import list_network
 from jetbench.profiling.roofline import estimate, least_seconds
 from jetbench.records.folder import is_worth_a_retry
@@ -163,7 +163,7 @@ class Ledger:
         """
         at_best = self.estimated_latency(architecture, plan)
         if self.board is not None and self.measures and self.search.limits.latency is not None:
-            plan = plan or plan_architecture(architecture, self.space.num_classes, self.space.input_size)
+            plan = plan or plan_network(architecture, self.space.num_classes, self.space.input_size)
             at_best = least_seconds(list_network(plan), self.board)
         return Quantities.of(self.space.cost(architecture), profile, at_best, self.board.name if self.board else "")
 
@@ -196,7 +196,7 @@ class Ledger:
         """Seconds of one image on a device that is elsewhere, by its data sheet; None where nothing is estimated."""
         if self.board is None or not self.estimates:
             return None
-        plan = plan or plan_architecture(architecture, self.space.num_classes, self.space.input_size)
+        plan = plan or plan_network(architecture, self.space.num_classes, self.space.input_size)
         if plan.fingerprint not in self._at_best:
             config = self.search.profiling
             roof = estimate(list_network(plan), self.board, config.dtype, config.batch_size)
@@ -253,13 +253,13 @@ class Ledger:
 
         The network must be in this space and within all limits, and have all quantities that this search measures.
         """
+        variant = self.space.variant_of(record)
+        if variant is None or variant.plan.fingerprint != record.fingerprint:
+            return None
         quantities = self.quantities(record.architecture, None, record.profile)
         if record.failure is not None or self.values(record) is None:
             return None
         if self.lacking(quantities) or over_limit(self.search.limits, quantities):
-            return None
-        variant = self.space.variant_of(record)
-        if variant is None or variant.plan.fingerprint != record.fingerprint:
             return None
         return record.model_copy(update={"changes": variant.changes, "architecture": variant.architecture})
 

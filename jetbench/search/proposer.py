@@ -118,6 +118,7 @@ class Proposer:
             chosen = self.space.suggest(trial)
             try:
                 variant = self.space.variant(chosen, f"{self.search.name}-{self._number + 1:03d}")
+                self.space.cost(variant.architecture)  # a user's network is known to be sound when it has been run
             except SpecError as error:
                 self.ledger.counts["unbuildable"] += 1
                 self._unbuildable = str(error)

@@ -13,7 +13,7 @@ from jetbench.errors import SpecError, StudyError
 from jetbench.execution.executor import Executor, check_threads
 from jetbench.files import write_whole
 from jetbench.network.list_operations import list_operations
-from jetbench.network.plan import plan_architecture
+from jetbench.network.plan import plan_architecture, plan_network
 from jetbench.network.variants import Variant
 from jetbench.probe.machine import cores
 from jetbench.profiling.roofline import estimate
@@ -26,7 +26,7 @@ from jetbench.search.forecast import SearchForecast
 from jetbench.search.ledger import Ledger
 from jetbench.search.pictures import write_answer_picture, write_pictures
 from jetbench.search.proposer import Proposer
-from jetbench.search.space import SearchSpace, read_search
+from jetbench.search.space import SearchSpace, check_axes, read_search
 from jetbench.spec.catalog import load_architecture, load_jetseg
 from jetbench.spec.device import Device, load_device
 from jetbench.spec.search import Search
@@ -221,6 +221,7 @@ def read(search: Search | str | Path, changes: Mapping[str, Any] | None = None) 
         return read_search(str(search), dict(changes or {}))
     if changes:
         raise SpecError("changes: apply only to a search's YAML; set the values in the Search itself")
+    check_axes(search, search.name)
     return search
 
 
@@ -248,7 +249,7 @@ def look_at_space(search: Search | str | Path, changes: Mapping[str, Any] | None
 def _describe_time(asked: Search, source: Source, space: SearchSpace) -> str:
     """How long the search and its final trainings take at the pace of a machine that is known."""
     architecture = load_architecture(asked.base)
-    plan = plan_architecture(architecture, space.num_classes, space.input_size)
+    plan = plan_network(architecture, space.num_classes, space.input_size)
     base = Variant(asked.base, {}, architecture, asked.training, plan)
     work = list_work([base], source.counts)[0]
     forecast = SearchForecast(asked, lambda: 0, max(1, cores() // asked.training.threads), True)
@@ -282,7 +283,7 @@ def find_board(asked: Search) -> tuple[Device, bool, str]:
     needs_latency = asked.limits.latency is not None or "latency" in asked.objectives
     if needs_latency:
         config = asked.profiling
-        operations = list_operations(plan_architecture(load_jetseg(asked.base), 11, (512, 512)))
+        operations = list_operations(plan_architecture(load_jetseg("jetseg-nano"), 11, (512, 512)))  # any network
         roof = estimate(operations, board, config.dtype, config.batch_size)
         if isinstance(roof, str):
             what = "--max-latency" if asked.limits.latency is not None else "objective latency"
@@ -526,7 +527,7 @@ def finalists(ledger: Ledger) -> list[Finalist]:
     """The base, then at most `final.most` networks of the front, including both of its ends."""
     search, space = ledger.search, ledger.space
     architecture = load_architecture(search.base)
-    plan = plan_architecture(architecture, space.num_classes, space.input_size)
+    plan = plan_network(architecture, space.num_classes, space.input_size)
     base = Variant(search.base, {}, architecture, search.training, plan)
     base_record = next((record for record in ledger.landed if record.fingerprint == plan.fingerprint), None)
     chosen = [Finalist(search.base, base, base_record)]
@@ -535,7 +536,7 @@ def finalists(ledger: Ledger) -> list[Finalist]:
         last = len(front) - 1
         front = [front[round(number * last / max(1, most - 1))] for number in range(most)]
     for record in front:
-        own = plan_architecture(record.architecture, space.num_classes, space.input_size)
+        own = plan_network(record.architecture, space.num_classes, space.input_size)
         variant = Variant(record.variant, record.changes, record.architecture, search.training, own)
         chosen.append(Finalist(record.variant, variant, record))
     return chosen

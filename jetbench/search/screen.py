@@ -28,9 +28,9 @@ from jetbench.network.operations import BYTES
 from jetbench.network.plan import plan_architecture
 from jetbench.network.rules import format_size
 from jetbench.probe.alone import die_with
-from jetbench.spec.architecture import Architecture
+from jetbench.spec.architecture import Architecture, Foreign, is_foreign
 from jetbench.spec.base import describe_value, override, parse_spec, plain_rule, read_yaml
-from jetbench.spec.catalog import find, load_jetseg
+from jetbench.spec.catalog import find, load_jetseg, read_base
 from jetbench.spec.search import Space
 
 MOST = 5_000_000  # a larger space is sampled unless a full walk is requested
@@ -61,8 +61,8 @@ def read_space(name: str, changes: Mapping[str, Any] | None = None) -> Space:
         )
 
     space = parse_spec(Space, override(raw, changes or {}), str(path))
-    base = _read_base(space)
     load_jetseg(space.base)
+    base = read_base(space.base)
     problems = axis_problems(base, space.axes)
     if problems:
         raise SpecError("\n  ".join([f"{path}:", *problems]))
@@ -70,11 +70,20 @@ def read_space(name: str, changes: Mapping[str, Any] | None = None) -> Space:
 
 
 def axis_problems(base: Mapping[str, Any], axes: Mapping[str, Sequence[Any]]) -> list[str]:
-    """The problems of an architecture's axes: unknown fields, values that no network can have, repeated values."""
+    """The problems of an architecture's axes: unknown fields, values that no network can have, repeated values.
+
+    Args:
+        base: the mapping of the architecture, from `catalog.read_base`.
+        axes: the values of each axis.
+    """
     fields = [field for field in list_fields(Architecture) if field not in ("name", "description", "paper", "reported")]
     problems = []
     for axis, values in axes.items():
-        if axis not in fields:
+        if is_foreign(base):
+            if axis != "output" and not axis.startswith("arguments."):
+                problems.append(f"axes.{axis}: of a network of your own, only arguments.NAME and output vary")
+                continue
+        elif axis not in fields:
             close = get_close_matches(axis, fields, n=1)
             hint = f"; did you mean {close[0]}?" if close else ""
             problems.append(f"axes.{axis}: an architecture has no such field{hint}")
@@ -84,6 +93,10 @@ def axis_problems(base: Mapping[str, Any], axes: Mapping[str, Sequence[Any]]) ->
             wrong.append(f"axes.{axis}: has the same value twice")
         problems += wrong
     return problems
+
+
+def _kind_of(base: Mapping[str, Any]) -> type[Architecture] | type[Foreign]:
+    return Foreign if is_foreign(base) else Architecture
 
 
 def list_fields(kind: type[BaseModel], prefix: str = "") -> list[str]:
@@ -98,14 +111,10 @@ def list_fields(kind: type[BaseModel], prefix: str = "") -> list[str]:
     return names
 
 
-def _read_base(space: Space) -> dict[str, Any]:
-    return {"name": space.base, **read_yaml(find("architecture", space.base))}
-
-
 def _field_problem(base: Mapping[str, Any], axis: str, value: Any) -> str | None:
     """Why a value is invalid in every combination, or None. Rules between fields are checked per combination."""
     try:
-        Architecture.model_validate(override(base, {axis: value}))
+        _kind_of(base).model_validate(override(base, {axis: value}))
     except ValidationError as error:
         for detail in error.errors():
             if ".".join(map(str, detail["loc"])).startswith(axis):
@@ -118,7 +127,7 @@ def _has_equal_values(base: Mapping[str, Any], axis: str, values: Sequence[Any])
     meant = []
     for value in values:
         try:
-            architecture = Architecture.model_validate(override(base, {axis: value}))
+            architecture = _kind_of(base).model_validate(override(base, {axis: value}))
         except ValidationError:
             meant.append(repr(value))  # valid only in combination with another axis
             continue
@@ -242,7 +251,7 @@ def screen(
     indices = _sample(total, samples, seed) if samples is not None and sampled else range(total)
     result = Screening(space=space, limits=dict(limits), total=total, seed=seed if sampled else None)
     parts: dict[int, Survivors] = {}
-    for number, tally in _look_at_chunks(_read_base(space), space, dict(limits), indices, jobs):
+    for number, tally in _look_at_chunks(read_base(space.base), space, dict(limits), indices, jobs):
         parts[number] = tally.survivors
         result.looked_at += tally.looked_at
         result.unbuildable += tally.unbuildable
@@ -381,7 +390,7 @@ def distinct(space: Space, survivors: Survivors, most: int) -> list[tuple[int, d
     """The numbers and the changes of the first `most` survivors that are different networks."""
     seen: set[str] = set()
     result: list[tuple[int, dict[str, Any]]] = []
-    base = _read_base(space)
+    base = read_base(space.base)
     for index in survivors.indices:
         if len(result) == most:
             break

@@ -5,30 +5,31 @@ import math
 import random
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from operator import attrgetter
 from typing import Any
 
 import optuna
 
 from jetbench.errors import SpecError
-from jetbench.network.closed_form import QuickCost, cost_of
+from jetbench.network.closed_form import QuickCost
 from jetbench.network.idle import MOST_LOOKED_AT, idle_axes
-from jetbench.network.plan import plan_architecture
+from jetbench.network.plan import plan_network
 from jetbench.network.rules import format_size
-from jetbench.network.variants import Variant
+from jetbench.network.variants import Variant, check_bases
+from jetbench.profiling.listing import count_quickly, count_together
 from jetbench.records.record import Failure, Profile, Record
 from jetbench.reporting import units
 from jetbench.reporting.tables.columns import BY_NAME, Column
 from jetbench.search.screen import axis_problems
-from jetbench.spec.architecture import AnyArchitecture, Architecture
-from jetbench.spec.base import override, parse_spec, read_yaml
-from jetbench.spec.catalog import find, load_jetseg, read_extended
+from jetbench.spec.architecture import AnyArchitecture, is_foreign
+from jetbench.spec.base import override, parse_spec
+from jetbench.spec.catalog import find, parse_variable, read_base, read_extended
 from jetbench.spec.search import Limits, Objective, Search
 from jetbench.spec.values import Size
 from jetbench.study.trials import distributions
 
 COUNTED: tuple[Objective, ...] = ("parameters", "macs", "memory")  # costs that need no device
 LOOKED_AT = 2_000  # random networks that are counted before a search begins
+RUN_AT = 20  # the same for networks that are counted by running them
 
 
 def read_search(name: str, changes: Mapping[str, Any] | None = None) -> Search:
@@ -43,11 +44,25 @@ def read_search(name: str, changes: Mapping[str, Any] | None = None) -> Search:
         raise SpecError(f"{path}: is a sweep, not a search with axes: and limits:. Run it with `jetbench sweep`")
     source = f"{path}, with the options of the command line" if changes else str(path)
     search = parse_spec(Search, override(raw, changes or {}), source)
-    base = {"name": search.base, **read_yaml(find("architecture", search.base))}
-    load_jetseg(search.base)
-    if problems := axis_problems(base, {name: axis.values for name, axis in search.axes.items()}):
-        raise SpecError("\n  ".join([f"{path}:", *problems]))
+    check_bases(path, [search.base])
+    check_axes(search, str(path))
     return search
+
+
+def check_axes(search: Search, source: str) -> None:
+    """Raise if the search's base cannot have the values of an axis, or its sampler cannot count the base's variants.
+
+    Raises:
+        SpecError: every problem, one a line.
+    """
+    base = read_base(search.base)
+    if problems := axis_problems(base, {name: axis.values for name, axis in search.axes.items()}):
+        raise SpecError("\n  ".join([f"{source}:", *problems]))
+    if is_foreign(base) and search.sampler == "additive":
+        raise SpecError(
+            f"{source}: sampler: additive counts thousands of networks before each proposal, and {base['name']} is "
+            "counted by running it; use tpe, nsga2, gp or random"
+        )
 
 
 @dataclass(frozen=True)
@@ -134,7 +149,7 @@ class SearchSpace:
 
     def __init__(self, search: Search, num_classes: int, input_size: Size) -> None:
         self.search, self.num_classes, self.input_size = search, num_classes, input_size
-        self.base = {"name": search.base, **read_yaml(find("architecture", search.base))}
+        self.base = read_base(search.base)
         self.choices = {name: [json.dumps(value) for value in axis.values] for name, axis in search.axes.items()}
         self.distributions = distributions(self.choices)
         self._fits: dict[tuple[tuple[str, str], ...], str | None] = {}
@@ -162,8 +177,7 @@ class SearchSpace:
 
     def start(self) -> dict[str, str] | None:
         """The assignment of the base itself; None if an axis lacks the base's value."""
-        architecture = parse_spec(Architecture, self.base, self.search.base)
-        plan = plan_architecture(architecture, self.num_classes, self.input_size)
+        plan = plan_network(self.base_network, self.num_classes, self.input_size)
         chosen: dict[str, str] = {}
         for name, options in self.choices.items():
             if not self.active(chosen, name):
@@ -180,14 +194,19 @@ class SearchSpace:
         except SpecError:
             return False
 
-    def architecture(self, chosen: Mapping[str, str]) -> Architecture:
+    @property
+    def base_network(self) -> AnyArchitecture:
+        """The network that proposals change."""
+        return parse_variable(self.base, self.search.base)
+
+    def architecture(self, chosen: Mapping[str, str]) -> AnyArchitecture:
         """The architecture of an assignment.
 
         Raises:
             SpecError: the values break a rule in combination.
         """
         raw = override(self.base, {name: json.loads(value) for name, value in chosen.items()})
-        return parse_spec(Architecture, raw, f"{self.search.base} with {dict(chosen)}")
+        return parse_variable(raw, f"{self.search.base} with {dict(chosen)}")
 
     def variant(self, chosen: Mapping[str, str], name: str) -> Variant:
         """The network of an assignment, checked and planned.
@@ -196,7 +215,7 @@ class SearchSpace:
             SpecError: it cannot be built.
         """
         architecture = self.architecture(chosen)
-        plan = plan_architecture(architecture, self.num_classes, self.input_size)
+        plan = plan_network(architecture, self.num_classes, self.input_size)
         changes = {axis: json.loads(value) for axis, value in chosen.items()}
         return Variant(name, changes, architecture, self.search.training, plan)
 
@@ -231,11 +250,10 @@ class SearchSpace:
     def _has(self, architecture: AnyArchitecture, name: str, option: str) -> bool:
         """True if the architecture's field of that axis has the value `option`."""
         try:
-            wanted = Architecture.model_validate(override(self.base, {name: json.loads(option)}))
-        except ValueError:
+            wanted = parse_variable(override(self.base, {name: json.loads(option)}), self.search.base)
+        except SpecError:
             return False
-        field = attrgetter(name)
-        return bool(field(wanted) == field(architecture))
+        return type(wanted) is type(architecture) and _field(wanted, name) == _field(architecture, name)
 
     def fits(self, chosen: Mapping[str, str]) -> str | None:
         """The fingerprint of a network that can be built and is within the counted limits; None for any other."""
@@ -252,8 +270,12 @@ class SearchSpace:
         return self._fits[key]
 
     def cost(self, architecture: AnyArchitecture) -> QuickCost:
-        """The counts of an architecture, in closed form."""
-        return cost_of(architecture, self.num_classes, self.input_size)
+        """The counts of an architecture: in closed form, or of a user's network by running it in a process of its own.
+
+        Raises:
+            SpecError: it cannot be built.
+        """
+        return count_quickly(architecture, self.num_classes, self.input_size)
 
     def describe(self) -> list[str]:
         """Lines about the objectives, the space, the base, and how long each network is trained."""
@@ -261,12 +283,13 @@ class SearchSpace:
         costs = [name for name in search.objectives if name != "miou"]
         axes = len(self.choices)
         product = math.prod(len(options) for options in self.choices.values())
-        base = self.cost(parse_spec(Architecture, self.base, search.base))
+        base = self.cost(self.base_network)
         quantities = Quantities.of(base, None)
         counts = ", ".join(describe_amount(name, quantities.get(name) or 0.0) for name in COUNTED)
         seeds = units.counted(len(search.final.seeds), "seed")
         return [
-            f"{search.name}: high mIoU at low {' and '.join(costs)}; {axes} axes, at most {product:,} combinations.",
+            f"{search.name}: high mIoU at low {' and '.join(costs)}; "
+            f"{axes} {'axis' if axes == 1 else 'axes'}, at most {product:,} combinations.",
             f"The base, {search.base} at {format_size(self.input_size)}: {counts}.",
             f"{search.trainings} networks chosen by {search.sampler}, {search.training.budget} each; then the base and "
             f"up to {search.final.most} of the front, {search.final.budget} and {seeds} each.",
@@ -274,8 +297,8 @@ class SearchSpace:
 
     def idle(self) -> list[str]:
         """A sentence for each axis that changes nothing in any of some random networks."""
-        architecture = parse_spec(Architecture, self.base, self.search.base)
-        plan = plan_architecture(architecture, self.num_classes, self.input_size)
+        architecture = self.base_network
+        plan = plan_network(architecture, self.num_classes, self.input_size)
         generator = random.Random(0)
         drawn = [
             {axis: json.loads(value) for axis, value in self.draw(generator).items()} for _ in range(MOST_LOOKED_AT)
@@ -294,10 +317,15 @@ class SearchSpace:
     def look(self, seed: int = 0) -> "Look":
         """Count the base and random networks, to find out before anything is run whether any are within the limits."""
         generator = random.Random(seed)
-        drawn = [self.draw(generator) for _ in range(LOOKED_AT)]
+        drawn = [self.draw(generator) for _ in range(RUN_AT if is_foreign(self.base) else LOOKED_AT)]
+        if (start := self.start()) is not None:
+            drawn = [start, *drawn]
+        if is_foreign(self.base):
+            drawn = list({json.dumps(chosen): chosen for chosen in drawn}.values())
+            count_together([self.variant(chosen, "").plan for chosen in drawn])
         buildable = fit = 0
         reason, nearest = "", Nearest(math.inf, ())
-        for chosen in drawn if (start := self.start()) is None else [start, *drawn]:
+        for chosen in drawn:
             try:
                 cost = self.cost(self.architecture(chosen))
             except SpecError as error:
@@ -309,7 +337,15 @@ class SearchSpace:
             worst = max((excess for _, excess, _ in over), default=0.0)
             if worst < nearest.worst:
                 nearest = Nearest(worst, tuple(text for _, _, text in over))
-        return Look(len(drawn) + (start is not None), buildable, fit, nearest, reason)
+        return Look(len(drawn), buildable, fit, nearest, reason)
+
+
+def _field(architecture: AnyArchitecture, name: str) -> Any:
+    """The value of an architecture's dotted field; None if it has no such field or argument."""
+    value: Any = architecture
+    for part in name.split("."):
+        value = value.get(part) if isinstance(value, Mapping) else getattr(value, part, None)
+    return value
 
 
 @dataclass(frozen=True)

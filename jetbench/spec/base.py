@@ -5,7 +5,7 @@ error, because a default in its place would silently measure something else than
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeVar
@@ -74,7 +74,7 @@ def _describe_problem(kind: type[Spec], detail: Mapping[str, Any]) -> str:
     where = ".".join(str(part)[:60] for part in detail["loc"])
     where += ": " if where else ""
     if detail["type"] == "extra_forbidden":
-        return f"{where}no such key{_suggest(kind, str(detail['loc'][-1]))}"
+        return f"{where}no such key{_suggest(kind, [str(part) for part in detail['loc']])}"
     message = plain_rule(detail)
     if detail["type"] in ("missing", "value_error"):
         return f"{where}{message}"
@@ -111,12 +111,17 @@ def first_problem(error: ValidationError) -> str:
     return f"{place}{': ' if place else ''}{plain_rule(first)}{more}"
 
 
-def _suggest(kind: type[Spec], key: str) -> str:
+def _suggest(kind: type[Spec], where: Sequence[str]) -> str:
     """Where a key of that name, or of a similar one, belongs; empty if there is none."""
-    schema = kind.model_json_schema()
+    schema, key = kind.model_json_schema(), where[-1]
     places: dict[str, list[str]] = {}
     for place in _places(schema, schema.get("$defs", {})):
         places.setdefault(place.rpartition(".")[2], []).append(place)
+    for number, tag in enumerate(where[:-1]):  # `dataset.streets.path`: another dataset has a path, this one has not
+        if ".".join([*where[:number], *where[number + 1 :]]) in places.get(key, ()):
+            kinds = [part.get("properties", {}) for part in schema.get("$defs", {}).values()]
+            own: Mapping[str, Any] = next((keys for keys in kinds if keys.get("name", {}).get("const") == tag), {})
+            return f"; {tag} has {', '.join(other for other in own if other != 'name')}" if own else ""
     if key in places:
         return f" here; {key} belongs at {' or '.join(places[key][:3])}"
     if hint := hint_of(key):

@@ -195,6 +195,27 @@ def load_jetseg(name: str, /, **changes: Any) -> Architecture:
     return only_jetseg(read_architecture(name, changes))
 
 
+def read_base(name: str) -> dict[str, Any]:
+    """The mapping of a network that axes may change: of a JetSeg network, or of one of the user's own.
+
+    Raises:
+        SpecError: it is a baseline, which has nothing to vary.
+    """
+    if is_foreign_name(name):
+        return read_architecture(name, {}).model_dump(mode="json")
+    load_jetseg(name)
+    return {"name": name, **read_yaml(find("architecture", name))}
+
+
+def parse_variable(raw: Mapping[str, Any], source: str) -> Architecture | Foreign:
+    """The network of a mapping of `read_base` in which fields were changed.
+
+    Raises:
+        SpecError: a value breaks a rule.
+    """
+    return parse_spec(Foreign, raw, source) if is_foreign(raw) else parse_spec(Architecture, raw, source)
+
+
 @lru_cache(maxsize=64)  # a sweep builds thousands of variants of one file
 def _read_once(path: Path, changed: int) -> dict[str, Any]:
     return read_yaml(path)

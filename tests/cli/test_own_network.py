@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.test_verbs import jetbench
-from tests.models.test_foreign import SOURCE
+from tests.models.test_foreign import SOURCE, parameters_of
 
 SWEEP = """
 base: jetseg-nano
@@ -16,6 +16,16 @@ profiling: {min_seconds: 0, precision: 1, warmup_iterations: 1, min_iterations: 
 variants:
   - grid: {base: [cgnet]}
   - cases: {narrow: {base: mine.yaml}, wide: {base: mine.yaml, arguments.width: 32}}
+"""
+FIND = """
+base: mine.yaml
+axes: {arguments.width: [4, 8, 16]}
+objectives: [miou, macs]
+trainings: 3
+dataset: {name: streets, size: 64x96, train: 8, val: 4, test: 4}
+training: {budget: 2 steps, batch_size: 4, evaluations: 1}
+profiling: {min_seconds: 0, precision: 1, warmup_iterations: 1, min_iterations: 3}
+final: {budget: 3 steps, seeds: [1]}
 """
 
 
@@ -51,9 +61,24 @@ def test_a_network_of_ones_own_is_a_row_like_every_other(own: Path) -> None:
     assert "code is imported only if the command names it: give --model" in refused
     assert "mIoU" in jetbench(*scored, "--model", "net.py:build", cwd=own)
     assert "changed" not in jetbench("sweep", "s.yaml", cwd=own)  # nothing is run again
-    assert "is the sweep of a report folder" in jetbench("sweep", "reports/s/sweep.yaml", cwd=own, code=2)
+    assert "is the YAML of a report folder" in jetbench("sweep", "reports/s/sweep.yaml", cwd=own, code=2)
     text = jetbench("bundle", "mine.yaml", "--device", "nano", "--size", "64x96", "--out", "packed", cwd=own)
     assert (own / "packed" / "probe").is_dir(), text
+
+
+@pytest.mark.slow
+def test_the_arguments_of_a_network_of_ones_own_are_searched(own: Path) -> None:
+    (own / "find.yaml").write_text(FIND)
+    assert "Of 3 networks (random and the base) 100 % can be built" in jetbench(
+        "search", "find.yaml", "--dry-run", cwd=own
+    )
+    jetbench("search", "find.yaml", cwd=own)
+    folder = own / "reports" / "find"
+    assert "mine.yaml" in (folder / "answer.md").read_text()
+    text = jetbench("table", "reports/find", "--columns", "parameters,macs,val", cwd=own)
+    assert "find-003" in text
+    assert f"{parameters_of(16, 11):,}" in text  # counted without a profile, and without its code
+    assert "3 trained" in jetbench("search", "find.yaml", cwd=own)  # nothing is run again
 
 
 @pytest.mark.slow

@@ -92,9 +92,12 @@ def test_counts_are_kept_in_the_cache_and_removed_with_it(
 ) -> None:
     monkeypatch.setenv("JETBENCH_CACHE", str(tmp_path / "cache"))
     assert count_counted() == 0
-    count(str(own), 6, SIZE)
+    architecture = load_architecture(str(own))
+    count(architecture, 6, SIZE)
     assert count_counted() == 1
     assert list_cached() == []
+    os.environ[NAMED] = ""
+    assert count(architecture, 6, SIZE).parameters == parameters_of(16, 6)  # known: nothing is imported
     assert clear_cached() > 0
     assert count_counted() == 0
 
@@ -157,7 +160,7 @@ def test_code_is_imported_only_if_the_command_named_it(own: Path, tmp_path: Path
     with pytest.raises(SpecError, match="code is imported only if the command names it"):
         build_model(architecture, 5, SIZE)
     with pytest.raises(SpecError, match="code is imported only if the command names it"):
-        count(architecture, 5, SIZE)
+        count(architecture, 9, SIZE)
     load_architecture(str(own))  # named again
     (tmp_path / "net.py").write_text(SOURCE + "# changed\n")
     with pytest.raises(SpecError, match="changed while this command ran"):
@@ -169,7 +172,7 @@ def test_the_sweep_of_a_report_folder_names_nothing(own: Path, tmp_path: Path, m
     monkeypatch.chdir(tmp_path)
     read_sweep("s.yaml")
     (tmp_path / "records.jsonl").write_text("")
-    with pytest.raises(SpecError, match="is the sweep of a report folder"):
+    with pytest.raises(SpecError, match="is the YAML of a report folder"):
         read_sweep("s.yaml")
 
 
