@@ -23,8 +23,8 @@ LossOption = Annotated[
     str | None,
     typer.Option(
         metavar="NAME",
-        help="Loss: jetloss, cross-entropy, weighted-cross-entropy, ohem, focal, dice, lovasz, or jetloss-released "
-        "(which does not learn).",
+        help="Loss: jetloss, cross-entropy, weighted-cross-entropy, ohem, focal, dice, lovasz, jetloss-released (which "
+        "does not learn), or FILE.py:factory of your own.",
     ),
 ]
 

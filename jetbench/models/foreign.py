@@ -1,21 +1,15 @@
 """A network of the user's own as one of ours: a torch module whose output becomes logits of the image's size."""
 
-import importlib
-import importlib.util
-import inspect
 import json
-import sys
 from collections.abc import Mapping
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from jetbench.errors import JetbenchError, SpecError
+from jetbench.errors import SpecError
+from jetbench.models.user_code import call_factory
 from jetbench.network.plan import ForeignPlan
-from jetbench.spec.sources import import_path, is_file, named_source, neighbours_of, split_model
 
 USUAL_OUTPUTS = ("logits", "out", "output", "pred", "predictions")
 
@@ -77,41 +71,12 @@ def build_foreign(plan: ForeignPlan) -> nn.Module:
     Raises:
         SpecError: nobody named the source, it cannot be imported, or the factory fails or returns no module.
     """
-    model = named_source(plan.name, plan.model, plan.digest)
-    _, factory = split_model(model)
-    try:
-        make: Any = _import(model)
-    except JetbenchError:
-        raise
-    except (Exception, SystemExit) as error:
-        raise SpecError(f"{plan.name}: {split_model(model)[0]} cannot be imported ({_on_one_line(error)})") from None
-    for part in factory.split("."):
-        if not hasattr(make, part):
-            raise SpecError(f"{plan.name}: {model}: has no {factory}")
-        make = getattr(make, part)
     arguments = _filled(json.loads(plan.arguments), plan)
-    try:
-        if "num_classes" not in arguments and _takes(make, "num_classes"):
-            arguments["num_classes"] = plan.num_classes
-        network = make(**arguments)
-    except (Exception, SystemExit) as error:
-        shown = ", ".join(f"{key}={value!r}" for key, value in arguments.items())
-        raise SpecError(f"{plan.name}: {factory}({shown[:300]}) failed ({_on_one_line(error)})") from None
+    offered = {"num_classes": plan.num_classes}
+    network = call_factory(plan.name, plan.model, plan.digest, arguments, offered)
     if not isinstance(network, nn.Module):
-        raise SpecError(f"{plan.name}: {factory} returned a {type(network).__name__}, not a torch module")
+        raise SpecError(f"{plan.name}: {plan.model} returned a {type(network).__name__}, not a torch module")
     return ForeignNetwork(network, plan.name, plan.output, plan.num_classes)
-
-
-def _on_one_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0][:200]}" if lines else type(error).__name__
-
-
-def _takes(make: Any, name: str) -> bool:
-    try:
-        return name in inspect.signature(make).parameters
-    except (TypeError, ValueError):
-        return False
 
 
 def _filled(value: Any, plan: ForeignPlan) -> Any:
@@ -123,35 +88,3 @@ def _filled(value: Any, plan: ForeignPlan) -> Any:
     if isinstance(value, list):
         return [_filled(each, plan) for each in value]
     return places.get(value, value) if isinstance(value, str) else value
-
-
-def _import(model: str) -> ModuleType:
-    place, _ = split_model(model)
-    if not is_file(model):
-        return importlib.import_module(place)
-    name = f"jetbench_user_{Path(place).stem}"
-    import_path(model)
-    spec = importlib.util.spec_from_file_location(name, place)
-    if spec is None or spec.loader is None:
-        raise SpecError(f"{place}: is no Python file")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    try:
-        spec.loader.exec_module(module)
-    except BaseException:
-        del sys.modules[name]
-        raise
-    _check_neighbours(Path(place))
-    return module
-
-
-def _check_neighbours(path: Path) -> None:
-    """Raise if a name that a file imports is another module here than the neighbour whose source was digested.
-
-    Raises:
-        SpecError: an installed package, or a file that was imported before, has the name of the neighbour.
-    """
-    for name in {each.relative_to(path.parent).parts[0].removesuffix(".py") for each in neighbours_of(path)}:
-        origin = getattr(sys.modules.get(name), "__file__", None)
-        if origin is not None and not Path(origin).resolve().is_relative_to(path.parent.resolve()):
-            raise SpecError(f"{path}: imports {name}, which is {origin} here and not the one beside it; rename it")

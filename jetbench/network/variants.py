@@ -11,14 +11,15 @@ from jetbench.errors import SpecError, list_by_cause
 from jetbench.network.plan import AnyPlan, plan_network
 from jetbench.spec.architecture import AnyArchitecture, Baseline, InCode
 from jetbench.spec.base import override, parse_spec
-from jetbench.spec.catalog import find, is_foreign_name, read_architecture, read_extended
+from jetbench.spec.catalog import find, is_foreign_name, name_loss, read_architecture, read_extended
+from jetbench.spec.sources import is_model
 from jetbench.spec.sweep import Sweep, VariantGroup
 from jetbench.spec.training import TrainingConfig
 
 RECORDS = "records.jsonl"
 """The rows of a report folder (see `records.folder`)."""
 TRAINING = "training."
-SEED, BUDGET = "training.seed", "training.budget"
+SEED, BUDGET, LOSS = "training.seed", "training.budget", "training.loss"
 REPEATS = {"budgets": BUDGET, "seeds": SEED}
 """Sweep fields that repeat every variant with several values, and the training key that each sets."""
 SHORTENED = ("jetconv.", "stages.", "decoder.", "arguments.", TRAINING)
@@ -58,19 +59,24 @@ def read_sweep(name: str, changes: Mapping[str, Any] | None = None) -> Sweep:
         if key in changes:
             changes.setdefault(field, [])
     sweep = parse_spec(Sweep, override(raw, changes), str(path))
-    check_bases(path, _bases(sweep))
+    check_code(path, _bases(sweep), _losses(sweep))
     return sweep
 
 
-def check_bases(path: Path, bases: Iterable[str]) -> None:
+def check_code(path: Path, bases: Iterable[str], losses: Iterable[str]) -> None:
     """Raise if a sweep or search would name code that whoever gave away its report folder has chosen.
 
     Raises:
-        SpecError: the YAML file lies in a report folder, and one of its bases is a network of the user's own.
+        SpecError: the YAML file lies in a report folder, and a network or loss in it is of the user's own.
     """
-    if (path.parent / RECORDS).exists() and (foreign := next(filter(is_foreign_name, bases), None)):
+    if not (path.parent / RECORDS).exists():
+        return
+    for what, code in (
+        *(("base", base) for base in bases if is_foreign_name(base)),
+        *(("loss", loss) for loss in losses if is_model(loss)),
+    ):
         raise SpecError(
-            f"{path}: is the YAML of a report folder, which may come from others, and its base {foreign} would be "
+            f"{path}: is the YAML of a report folder, which may come from others, and its {what} {code} would be "
             "imported as code; copy the YAML to a folder of your own"
         )
 
@@ -81,6 +87,14 @@ def _bases(sweep: Sweep) -> Iterator[str]:
     for group in sweep.variants:
         yield from map(str, (group.grid or {}).get("base", ()))
         yield from (str(changes["base"]) for changes in (group.cases or {}).values() if "base" in changes)
+
+
+def _losses(sweep: Sweep) -> Iterator[str]:
+    """Every loss that a sweep names."""
+    yield sweep.training.loss
+    for group in sweep.variants:
+        yield from map(str, (group.grid or {}).get(LOSS, ()))
+        yield from (str(changes[LOSS]) for changes in (group.cases or {}).values() if LOSS in changes)
 
 
 def read_quoted(names: Sequence[str]) -> tuple[Baseline, ...]:
@@ -232,6 +246,7 @@ def build_variant(
     if of_training:
         raw = override(sweep.training.model_dump(mode="json"), of_training)
         training = parse_spec(TrainingConfig, raw, f"{name}: training")
+    training = name_loss(training)
     if isinstance(architecture, InCode) and training.batch_size == 1:
         raise SpecError(
             "training.batch_size=1: some baselines normalise one value per image, which needs at least 2 images"

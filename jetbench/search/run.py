@@ -27,7 +27,7 @@ from jetbench.search.ledger import Ledger
 from jetbench.search.pictures import write_answer_picture, write_pictures
 from jetbench.search.proposer import Proposer
 from jetbench.search.space import SearchSpace, check_axes, read_search
-from jetbench.spec.catalog import load_architecture, load_jetseg
+from jetbench.spec.catalog import load_architecture, load_jetseg, name_loss
 from jetbench.spec.device import Device, load_device
 from jetbench.spec.search import Search
 from jetbench.spec.sweep import Sweep
@@ -218,11 +218,13 @@ def read(search: Search | str | Path, changes: Mapping[str, Any] | None = None) 
         SpecError: the search does not exist, or a key breaks a rule.
     """
     if not isinstance(search, Search):
-        return read_search(str(search), dict(changes or {}))
-    if changes:
+        asked = read_search(str(search), dict(changes or {}))
+    elif changes:
         raise SpecError("changes: apply only to a search's YAML; set the values in the Search itself")
-    check_axes(search, search.name)
-    return search
+    else:
+        check_axes(search, search.name)
+        asked = search
+    return asked.model_copy(update={"training": name_loss(asked.training)})
 
 
 def look_at_space(search: Search | str | Path, changes: Mapping[str, Any] | None = None) -> list[str]:

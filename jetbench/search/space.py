@@ -14,7 +14,7 @@ from jetbench.network.closed_form import QuickCost
 from jetbench.network.idle import MOST_LOOKED_AT, idle_axes
 from jetbench.network.plan import plan_network
 from jetbench.network.rules import format_size
-from jetbench.network.variants import Variant, check_bases
+from jetbench.network.variants import Variant, check_code
 from jetbench.profiling.listing import count_quickly, count_together
 from jetbench.records.record import Failure, Profile, Record
 from jetbench.reporting import units
@@ -44,7 +44,7 @@ def read_search(name: str, changes: Mapping[str, Any] | None = None) -> Search:
         raise SpecError(f"{path}: is a sweep, not a search with axes: and limits:. Run it with `jetbench sweep`")
     source = f"{path}, with the options of the command line" if changes else str(path)
     search = parse_spec(Search, override(raw, changes or {}), source)
-    check_bases(path, [search.base])
+    check_code(path, [search.base], [search.training.loss])
     check_axes(search, str(path))
     return search
 

@@ -17,6 +17,7 @@ from jetbench.errors import SpecError
 from jetbench.spec.base import Spec, describe_value
 from jetbench.spec.bounds import IS_NUMBER, MOST_CHANNELS, Channels, Count, Expansion, Name, Repeats, Side, Text
 from jetbench.spec.published import Paper, Reported
+from jetbench.spec.sources import Arguments
 
 Form = Literal["paper", "released"]
 ActivationName = Literal["reu", "tanhexp", "relu", "silu", "hardswish"]
@@ -320,20 +321,6 @@ class Baseline(InCode):
 
 PLACES = ("$classes", "$height", "$width")
 """What an argument may be in place of a value: the number of classes, and the size of the images."""
-MOST_ARGUMENTS = 100
-
-
-def _check_plain(value: Any, depth: int = 0) -> Any:
-    """`value`, if it is plain data of a bounded depth; otherwise a ValueError."""
-    if depth > 6:
-        raise ValueError("arguments: nested too deeply")
-    if isinstance(value, Mapping):
-        return {str(key): _check_plain(each, depth + 1) for key, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [_check_plain(each, depth + 1) for each in value]
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
-    raise ValueError(f"arguments: expected plain values, found {describe_value(value)}")
 
 
 class Foreign(InCode):
@@ -347,9 +334,7 @@ class Foreign(InCode):
     """
 
     model: Annotated[str, Field(pattern=r"^[^:]{1,1000}:[A-Za-z_][A-Za-z0-9_.]{0,200}$")]
-    arguments: Annotated[dict[Name, Any], BeforeValidator(_check_plain), Field(max_length=MOST_ARGUMENTS)] = Field(
-        default_factory=dict
-    )
+    arguments: Arguments = Field(default_factory=dict)
     output: str | int | None = None
     digest: str = ""
     paper: Paper | None = None

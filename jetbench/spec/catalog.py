@@ -19,6 +19,7 @@ from jetbench.spec.architecture import (
 )
 from jetbench.spec.base import override, parse_spec, read_yaml
 from jetbench.spec.sources import absolute, digest_of_source, is_model, name_source
+from jetbench.spec.training import TrainingConfig
 
 PACKAGE = Path(__file__).parent.parent
 BUNDLED = PACKAGE / "_bundled"  # exists only in a wheel
@@ -268,6 +269,23 @@ def named_here(foreign: Foreign) -> Foreign:
         raise SpecError(f"{foreign.name}: {error}") from None
     name_source(foreign.model, digest)
     return foreign.model_copy(update={"digest": digest})
+
+
+def name_loss(training: TrainingConfig) -> TrainingConfig:
+    """A training that a person asked for in this command; a loss of the user's own may be imported from now.
+
+    Raises:
+        SpecError: its source is not here.
+    """
+    if not training.has_own_loss:
+        return training
+    model = absolute(training.loss, Path())
+    try:
+        digest = digest_of_source(model)
+    except SpecError as error:
+        raise SpecError(f"training.loss: {str(error).removeprefix('model: ')}") from None
+    name_source(model, digest)
+    return training.model_copy(update={"loss": model, "loss_source": digest})
 
 
 def baseline_names() -> list[str]:

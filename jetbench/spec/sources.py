@@ -1,4 +1,4 @@
-"""Source code of networks that users bring: its digest, and whether a person named it in this command.
+"""Source code of networks and losses that users bring: its digest, and whether a person named it in this command.
 
 Code is imported only if this command named it: a YAML file of the user's own, or --model. A record, weights, a bundle
 or the sweep.yaml of a report folder name it too, but they may come from others.
@@ -11,14 +11,38 @@ import json
 import os
 import re
 import sys
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field
 
 from jetbench.errors import SpecError
+from jetbench.spec.base import describe_value
+from jetbench.spec.bounds import Name
 
 NAMED = "JETBENCH_NAMED_SOURCES"
 """Environment variable with the sources that this command named, by their digest, as JSON; its jobs inherit it."""
 MOST_FILES = 20_000
+MOST_ARGUMENTS, MOST_DEPTH = 100, 6
+
+
+def _check_plain(value: Any, depth: int = 0) -> Any:
+    """`value`, if it is plain data of a bounded depth; otherwise a ValueError."""
+    if depth > MOST_DEPTH:
+        raise ValueError("arguments: nested too deeply")
+    if isinstance(value, Mapping):
+        return {str(key): _check_plain(each, depth + 1) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_check_plain(each, depth + 1) for each in value]
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    raise ValueError(f"arguments: expected plain values, found {describe_value(value)}")
+
+
+Arguments = Annotated[dict[Name, Any], BeforeValidator(_check_plain), Field(max_length=MOST_ARGUMENTS)]
+"""Keyword arguments of a factory: plain values."""
 
 
 def split_model(model: str) -> tuple[str, str]:

@@ -1,9 +1,10 @@
 """Spec of a training: budget, loss, augmentation, teacher."""
 
 import re
-from typing import Annotated, Any, Literal
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, WithJsonSchema, field_validator, model_validator
 
 from jetbench.errors import SpecError
 from jetbench.spec.base import Spec, describe_value, later
@@ -19,11 +20,30 @@ from jetbench.spec.bounds import (
     Seed,
     Threads,
 )
+from jetbench.spec.sources import Arguments, is_file, is_model, split_model
 from jetbench.spec.values import Size
 
 LossName = Literal[
     "jetloss", "cross-entropy", "weighted-cross-entropy", "ohem", "focal", "dice", "lovasz", "jetloss-released"
 ]
+LOSSES: tuple[LossName, ...] = get_args(LossName)
+
+
+def _check_loss(value: Any) -> Any:
+    if isinstance(value, str) and (value in LOSSES or is_model(value)):
+        return value
+    raise ValueError(
+        f"expected {', '.join(map(repr, LOSSES))}, or FILE.py:factory or package.module:factory of a loss of your own "
+        f"(given: {describe_value(value)})"
+    )
+
+
+Loss = Annotated[
+    str,
+    BeforeValidator(_check_loss),
+    WithJsonSchema({"anyOf": [{"enum": list(LOSSES)}, {"type": "string", "pattern": ":[A-Za-z_]"}]}),
+]
+"""The name of a loss, or the factory of one of the user's own."""
 ScheduleName = Literal["one-cycle", "polynomial", "constant"]
 POLYNOMIAL_POWER = 0.9
 BudgetUnit = Literal["steps", "epochs", "seconds"]
@@ -171,7 +191,7 @@ class TrainingConfig(Spec):
 
     budget: Budget = Budget(amount=300, unit="steps")
     """Length: `300 steps`, `20 epochs`, `60s` or `2min`."""
-    loss: LossName = "jetloss"
+    loss: Loss = "jetloss"
     """The loss (above)."""
     jetloss: JetLossConfig = JetLossConfig()
     batch_size: BatchSize = 8
@@ -211,12 +231,32 @@ class TrainingConfig(Spec):
     init: str | None = later(None)
     """Weights file to begin from: of jetbench, or a plain state dict; tensors count by name and shape."""
     distillation: DistillationConfig = DistillationConfig()
+    loss_arguments: Arguments = later({})
+    """Arguments of the factory of a loss of your own."""
+    loss_source: str = later("")
+    """Digest of the source of such a loss; jetbench sets it."""
 
     @model_validator(mode="after")
     def _fits_together(self) -> "TrainingConfig":
+        if self.loss_arguments and not self.has_own_loss:
+            raise ValueError(f"loss_arguments: {self.loss} takes none; they are for a loss of your own")
         if self.warm_up and self.schedule == "one-cycle":
             raise ValueError("warm_up: one-cycle has its own; take schedule: polynomial or constant")
         return self
+
+    @property
+    def has_own_loss(self) -> bool:
+        """True if the loss is the user's own and not one of ours."""
+        return self.loss not in LOSSES
+
+    def describe_loss(self, whole: bool = False) -> str:
+        """`jetloss`, or `tversky.py:Tversky(alpha=0.3)`; with `whole` also the digest of its source."""
+        if not self.has_own_loss:
+            return self.loss
+        place, factory = split_model(self.loss)
+        arguments = ", ".join(f"{key}={value}" for key, value in self.loss_arguments.items())
+        text = f"{Path(place).name if is_file(self.loss) else place}:{factory}{f'({arguments})' if arguments else ''}"
+        return f"{text} (source {self.loss_source})" if whole else text
 
     def describe_optimizer(self) -> str:
         """`AdamW 0.01 one-cycle`: the optimiser, its largest learning rate, and what changes it."""
@@ -239,8 +279,12 @@ class TrainingConfig(Spec):
 
     @property
     def identity(self) -> str:
-        """Text that two configs share only if they train alike; JetLoss settings count only if JetLoss is the loss."""
-        return self.model_dump_json(exclude=None if self.loss == "jetloss" else {"jetloss"})
+        """Text that two configs share only if they train alike; JetLoss settings count only if JetLoss is the loss.
+
+        A loss of the user's own is its source and its factory, wherever the file is.
+        """
+        same = self if not self.has_own_loss else self.model_copy(update={"loss": f":{split_model(self.loss)[1]}"})
+        return same.model_dump_json(exclude=None if self.loss == "jetloss" else {"jetloss"})
 
 
 class Floor(Spec):

@@ -152,7 +152,11 @@ def _numbers(record: Record) -> Iterator[tuple[str, int, float]]:
 def _settings(record: Record) -> dict[str, str]:
     settings = {"architecture": record.architecture.name, **{key: str(value) for key, value in record.changes.items()}}
     if record.training_config is not None:
-        settings |= {"loss": record.recipe.loss, "budget": str(record.recipe.budget), "seed": str(record.recipe.seed)}
+        settings |= {
+            "loss": record.recipe.describe_loss(),
+            "budget": str(record.recipe.budget),
+            "seed": str(record.recipe.seed),
+        }
     return {re.sub(r"[^\w./ -]", "_", key): value[:500] for key, value in settings.items()}
 
 

@@ -5,12 +5,14 @@ everywhere. The tests compare them with kornia's.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from jetbench.data.labels import VOID
+from jetbench.errors import SpecError
+from jetbench.models.user_code import call_factory
 from jetbench.spec.training import OhemConfig, TrainingConfig
 from jetbench.training.jetloss import (
     SMOOTHING_PIXELS,
@@ -141,6 +143,39 @@ def enet_weights(class_pixels: Sequence[int]) -> Tensor:
     return torch.tensor([1 / math.log(ENET_OFFSET + pixels / total) for pixels in class_pixels])
 
 
+class OwnLoss(nn.Module):
+    """A loss of the user's own: logits (N, K, H, W) and target (N, H, W), in which 255 is void -> a scalar."""
+
+    def __init__(self, call: Callable[[Tensor, Tensor], Tensor], name: str) -> None:
+        super().__init__()
+        self.call, self.name = call, name
+
+    def forward(self, logits: Tensor, target: Tensor) -> Tensor:
+        loss = self.call(logits, target)
+        if not isinstance(loss, Tensor) or loss.numel() != 1 or not loss.requires_grad:
+            found = f"a tensor {tuple(loss.shape)}" if isinstance(loss, Tensor) else f"a {type(loss).__name__}"
+            found += " without a gradient" if isinstance(loss, Tensor) and loss.numel() == 1 else ""
+            raise SpecError(f"training.loss: {self.name} gives {found}; expected a scalar tensor with a gradient")
+        return loss.reshape(())
+
+
+def _own_loss(config: TrainingConfig, class_pixels: Sequence[int]) -> OwnLoss:
+    """The loss of the user's own.
+
+    Raises:
+        SpecError: the command did not name its source, or its factory fails or returns nothing that can be called.
+    """
+    offered = {"num_classes": len(class_pixels), "class_pixels": list(class_pixels)}
+    name = config.describe_loss()
+    call = call_factory("training.loss", config.loss, config.loss_source, config.loss_arguments, offered)
+    if not callable(call):
+        raise SpecError(
+            f"training.loss: {name} returned a {type(call).__name__}; expected a loss, a module or function of "
+            "(logits, target)"
+        )
+    return OwnLoss(call, name)
+
+
 def build_loss(config: TrainingConfig, class_pixels: Sequence[int]) -> nn.Module:
     """The loss that `config` names; `class_pixels` counts the training pixels of each class."""
     match config.loss:
@@ -160,3 +195,5 @@ def build_loss(config: TrainingConfig, class_pixels: Sequence[int]) -> nn.Module
             return ReleasedJetLoss()
         case "jetloss":
             return JetLoss(effective_number_weights(class_pixels, config.jetloss), config.jetloss)
+        case _:
+            return _own_loss(config, class_pixels)

@@ -7,6 +7,7 @@ import pytest
 
 from tests.cli.test_verbs import jetbench
 from tests.models.test_foreign import SOURCE, parameters_of
+from tests.training.test_losses import OWN
 
 SWEEP = """
 base: jetseg-nano
@@ -79,6 +80,36 @@ def test_the_arguments_of_a_network_of_ones_own_are_searched(own: Path) -> None:
     assert "find-003" in text
     assert f"{parameters_of(16, 11):,}" in text  # counted without a profile, and without its code
     assert "3 trained" in jetbench("search", "find.yaml", cwd=own)  # nothing is run again
+
+
+@pytest.mark.slow
+def test_a_loss_of_ones_own_is_an_axis_with_its_arguments_in_one_table(own: Path) -> None:
+    (own / "own.py").write_text(OWN)
+    grid = '{training.loss: ["own.py:entropy"], training.loss_arguments.scale: [1, 2]}'
+    (own / "losses.yaml").write_text(f"{SWEEP.partition('variants:')[0]}profile: false\nvariants: [{{grid: {grid}}}]\n")
+    assert "NOT COMPARABLE" not in jetbench("sweep", "losses.yaml", cwd=own)
+    table = jetbench("table", "reports/losses", "--columns", "loss,val", cwd=own)
+    assert "own.py:entropy(scale=1)" in table
+    assert str(own) not in table  # the place of the file is nobody's business
+    assert "its loss own.py:entropy would be imported" in jetbench(
+        "sweep", "reports/losses/sweep.yaml", cwd=own, code=2
+    )
+    fixed = ["train", "jetseg-nano", "--dataset", "streets", "--budget", "1step", "--size", "64x96"]
+    fixed += [
+        "--set",
+        "dataset.train=8",
+        "--set",
+        "dataset.val=2",
+        "--set",
+        "dataset.test=2",
+        "--loss",
+        "own.py:entropy",
+    ]
+    jetbench(*fixed, "--name", "one", cwd=own)
+    (own / "own.py").write_text(OWN + "# changed again\n")
+    jetbench(*fixed, "--name", "two", cwd=own)
+    refused = jetbench("table", "reports/one", "reports/two", "--columns", "val", cwd=own, code=2)
+    assert "these rows do not compare" in refused  # another source under the same name
 
 
 @pytest.mark.slow

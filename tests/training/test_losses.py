@@ -1,15 +1,20 @@
 """The losses against closed forms, against float64, and against kornia's, which know no void for Lovász."""
 
 import math
+from pathlib import Path
 
 import kornia.losses
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 from torch import Tensor, nn
 
 from jetbench.data.labels import VOID
+from jetbench.errors import SpecError
+from jetbench.spec.catalog import name_loss
+from jetbench.spec.sources import NAMED
 from jetbench.spec.training import JetLossConfig, LossName, OhemConfig, TrainingConfig
 from jetbench.training.jetloss import JetLoss, effective_number_weights
 from jetbench.training.losses import CrossEntropy, Dice, Focal, Lovasz, Ohem, build_loss, enet_weights, jaccard_slope
@@ -230,3 +235,78 @@ def test_ohem_by_hand() -> None:
     assert Ohem(OhemConfig(threshold=0.1, least=0.5))(logits, target).item() == pytest.approx(sum(hard[1:]) / 2)
     every = Ohem(OhemConfig(threshold=1.0))(logits, target).item()
     assert every == pytest.approx(CrossEntropy()(logits, target).item())
+
+
+OWN = """
+import torch.nn.functional as F
+
+
+def entropy(num_classes, class_pixels, scale=1.0):
+    assert len(class_pixels) == num_classes
+    return lambda logits, target: scale * F.cross_entropy(logits, target, ignore_index=255)
+
+
+def per_image():
+    return lambda logits, target: logits.mean(dim=(1, 2, 3))
+
+
+def text():
+    return "no loss"
+"""
+
+
+@pytest.fixture
+def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv(NAMED, "")
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "own.py"
+    path.write_text(OWN)
+    return path
+
+
+def test_a_loss_of_ones_own_gets_its_arguments_and_the_classes(own: Path) -> None:
+    logits, target = sample()
+    config = name_loss(TrainingConfig(loss="own.py:entropy", loss_arguments={"scale": 2.0}))
+    value, slope = gradient(build_loss(config, PIXELS), logits, target)
+    expected, its_slope = gradient(CrossEntropy(), logits, target)
+    assert value.item() == pytest.approx(2 * expected.item())
+    assert torch.allclose(slope, 2 * its_slope, atol=1e-7)
+    of_torch = name_loss(TrainingConfig(loss="torch.nn:CrossEntropyLoss", loss_arguments={"ignore_index": VOID}))
+    assert gradient(build_loss(of_torch, PIXELS), logits, target)[0].item() == pytest.approx(expected.item())
+
+
+def test_the_identity_of_a_loss_is_its_source_and_not_the_place_of_its_file(own: Path, tmp_path: Path) -> None:
+    here = name_loss(TrainingConfig(loss="own.py:entropy"))
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "own.py").write_text(OWN)
+    there = name_loss(TrainingConfig(loss="elsewhere/own.py:entropy"))
+    assert here.loss != there.loss
+    assert here.identity == there.identity
+    assert here.identity != name_loss(TrainingConfig(loss="own.py:entropy", loss_arguments={"scale": 2})).identity
+    assert here.identity != name_loss(TrainingConfig(loss="own.py:text")).identity
+    own.write_text(OWN + "# changed\n")
+    assert here.identity != name_loss(TrainingConfig(loss="own.py:entropy")).identity
+    with pytest.raises(SpecError, match="code is imported only if the command names it"):
+        build_loss(here.model_copy(update={"loss_source": "0" * 12}), PIXELS)
+
+
+@pytest.mark.parametrize(
+    ("loss", "message"),
+    [
+        ("own.py:gone", "training.loss: .*own.py:gone: has no gone"),
+        ("own.py:text", "own.py:text returned a str; expected a loss, a module or function of"),
+        ("own.py:per_image", r"own.py:per_image gives a tensor \(3,\); expected a scalar tensor with a gradient"),
+        ("gone.py:entropy", "training.loss: .*gone.py:entropy: no such file"),
+    ],
+)
+def test_what_is_no_loss_is_said(loss: str, message: str, own: Path) -> None:
+    logits, target = sample()
+    with pytest.raises(SpecError, match=message):
+        build_loss(name_loss(TrainingConfig(loss=loss)), PIXELS)(logits.requires_grad_(), target)
+
+
+def test_a_name_that_is_no_loss_and_arguments_of_ours_are_refused() -> None:
+    with pytest.raises(ValidationError, match=r"expected 'jetloss', .* or FILE\.py:factory"):
+        TrainingConfig(loss="tversky")
+    with pytest.raises(ValidationError, match="loss_arguments: dice takes none"):
+        TrainingConfig(loss="dice", loss_arguments={"alpha": 1})

@@ -312,7 +312,8 @@ def _describe_training(record: Record) -> str:
     if config is None:
         return "trained elsewhere" if record.is_trained else "random weights"
     text = (
-        f"{config.loss}, {config.budget}, batch {config.batch_size}, {config.describe_optimizer()}, seed {config.seed}"
+        f"{config.describe_loss(whole=True)}, {config.budget}, batch {config.batch_size}, "
+        f"{config.describe_optimizer()}, seed {config.seed}"
     )
     if training:
         text += f"; {training.steps} steps, {training.epochs:.1f} epochs, {training.seconds:.0f} s"

@@ -482,7 +482,7 @@ COLUMNS: tuple[Column, ...] = (
         _of_recipe(lambda recipe: "yes" if recipe.augmentation.is_on else "no"),
         short="augm.",
     ),
-    words("loss", "loss", _of_recipe(lambda recipe: recipe.loss)),
+    words("loss", "loss", _of_recipe(lambda recipe: recipe.describe_loss())),
     words("budget", "budget", _of_recipe(lambda recipe: str(recipe.budget))),
     words("seeds", "trainings", _seeds, short="seeds"),
     _counted_column(

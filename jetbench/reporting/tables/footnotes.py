@@ -226,7 +226,7 @@ def _recipe(record: Record) -> tuple[str, ...]:
     changed = config.augmentation.describe()
     teacher = record.training.teacher if record.training else config.teacher
     how = config.distillation
-    loss: str = config.loss
+    loss = config.describe_loss(whole=True)
     if loss == "jetloss":
         beta = config.jetloss.beta
         loss += f" (rare_share {config.jetloss.rare_share:g})" if beta is None else f" (beta {beta:g})"

@@ -60,7 +60,7 @@ def _row(record: Record) -> dict[str, object]:
         "epochs": training.epochs if training else None,
         "training_s": training.seconds if training else None,
         "final_loss": training.loss_curve[-1][1] if training and training.loss_curve else None,
-        "loss": record.training_config.loss if record.training_config else None,
+        "loss": record.training_config.describe_loss() if record.training_config else None,
         "seed": record.seed,
     }
     for name, latency in (

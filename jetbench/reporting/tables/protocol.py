@@ -64,6 +64,8 @@ def _recipe_of(record: Record, varied: frozenset[str]) -> dict[str, str]:
         mode="json", exclude={"seed", "threads", "mixed_precision", "deterministic", "proxies"}
     )
     fields["budget"] = str(config.budget)
+    fields["loss"] = config.model_copy(update={"loss_arguments": {}}).describe_loss(whole=True)
+    fields.pop("loss_source", None)  # in the words of the loss, without the path of its file
     if config.teacher is None:
         fields.pop("distillation")
     elif training is not None:
