@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from jetbench.network.plan import plan_architecture
     from jetbench.profiling.listing import count
     from jetbench.profiling.session import profile
+    from jetbench.reporting.sheets.profile import describe_record
     from jetbench.reporting.studies import Study, read_study
     from jetbench.search.run import SearchResult, run_search
     from jetbench.spec.architecture import Architecture
@@ -40,6 +41,7 @@ __all__ = [
     "Sweep",
     "build_model",
     "count",
+    "describe_record",
     "load_architecture",
     "load_weights",
     "plan_architecture",
@@ -59,6 +61,7 @@ _ROOMS = {
     "Sweep": "spec.sweep",
     "build_model": "models.build",
     "count": "profiling.listing",
+    "describe_record": "reporting.sheets.profile",
     "load_architecture": "spec.catalog",
     "load_weights": "models.weights",
     "plan_architecture": "network.plan",

@@ -6,7 +6,7 @@ import torch
 
 from jetbench import build_model, load_architecture
 from jetbench.data.cache import SegmentationData, load_data
-from jetbench.profiling.session import profile_model
+from jetbench.profiling.live import profile_model
 from jetbench.spec.dataset import StreetsConfig
 from jetbench.spec.device import load_device
 from jetbench.spec.profiling import ProfilingConfig

@@ -31,7 +31,7 @@ from jetbench.reporting.sheets.profile import FILES, describe_profile, print_est
 from jetbench.spec.device import load_device
 
 if TYPE_CHECKING:
-    from jetbench.profiling.session import Site
+    from jetbench.profiling.host import Site
     from jetbench.records.record import Record
 
 
@@ -108,7 +108,8 @@ def profile(
     load_device(device) if device != "auto" else None
 
     from jetbench.profiling.case import CLASSES, list_cases
-    from jetbench.profiling.session import find_site, profile_cases_at
+    from jetbench.profiling.host import find_site
+    from jetbench.profiling.session import profile_cases_at
 
     site = find_site(device)
     if site.remark and require_measured:

@@ -3,8 +3,11 @@
 from collections.abc import Sequence
 from typing import Any
 
+import torch
+
 from jetbench.errors import ProfilingError
-from jetbench.network.operations import Operation
+from jetbench.network.operations import Operation, add_up
+from jetbench.profiling.environment import describe_environment
 from jetbench.profiling.findings import ProcessFindings
 from jetbench.profiling.roofline import estimate
 from jetbench.records.energy import Energy
@@ -126,3 +129,26 @@ def _compare(reference: str, network: int, processes: Sequence[ProcessFindings],
             ratios.append(tuple(images_ratio * a / b for a, b in zip(own.samples_s, base.samples_s, strict=True)))
             control.append(tuple(a / b for a, b in zip(twin.samples_s, base.samples_s, strict=True)))
     return Comparison(reference=reference, ratios=tuple(ratios), control=tuple(control))
+
+
+def assemble_estimate(
+    operations: Sequence[Operation], input_size: tuple[int, int], config: ProfilingConfig, target: Device, why: str
+) -> Profile:
+    """The Profile of a network for another device: counted and estimated; `why` says why nothing is measured."""
+    cost, notes = add_up(operations), dict.fromkeys(("latency", "memory", "power_w"), why)
+    result = estimate(operations, target, config.dtype, config.batch_size)
+    if isinstance(result, str):
+        notes["estimate"] = result
+    return Profile(
+        device=target.name,
+        input_size=input_size,
+        parameters=cost.parameters,
+        macs=cost.macs,
+        flops=cost.flops,
+        eq2_flops=cost.eq2_flops,
+        peak_activation_bytes=cost.peak_activation_bytes,
+        bytes_moved=cost.bytes_moved,
+        estimate=None if isinstance(result, str) else result,
+        notes=notes,
+        environment=describe_environment(torch.device("cpu"), None),
+    )

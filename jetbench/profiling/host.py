@@ -1,5 +1,7 @@
 """Identifies this machine: which device of the registry it is, and whether torch can use its GPU."""
 
+from dataclasses import dataclass
+
 import torch
 
 from jetbench.probe.machine import board_identity, is_tegra
@@ -73,3 +75,33 @@ def torch_device(device: Device) -> torch.device:
     """Where torch runs for that device: on its GPU, or on the processor if it has no GPU that torch can use."""
     has_gpu = device.accelerator == "cuda" and torch.cuda.is_available()
     return torch.device("cuda" if has_gpu else "cpu")
+
+
+@dataclass(frozen=True)
+class Site:
+    """Where networks are profiled.
+
+    `torch_device` is None if this machine is not the device: then costs are counted and the latency is estimated.
+    `remark` says so, or says that the device's processor is measured instead of its GPU.
+    """
+
+    device: Device
+    torch_device: str | None
+    remark: str = ""
+
+
+def find_site(device: str = "auto") -> Site:
+    """The Site for profiling `device` from this machine; `auto` selects the device that this machine is.
+
+    Raises:
+        SpecError: the device does not exist.
+    """
+    identity = read_identity()
+    target = host_device(identity) if device == "auto" else load_device(device)
+    if not is_here(target, identity):
+        return Site(target, None, f"this machine is not a {target.title} (it is: {describe_host(identity)})")
+    where = torch_device(target).type
+    remark = ""
+    if target.accelerator != where:
+        remark = f"this torch finds no CUDA device: the processor of {target.title} is measured, not its GPU"
+    return Site(target, where, remark)

@@ -1,8 +1,8 @@
 """What each part of a network costs and how long it takes, so that costs can be compared with times.
 
-A part is a block or the decoder of JetSeg, or an outermost module of a baseline. The clock is read with the device idle
-at both ends of each part. An ordinary pass has no such waits, so the times of the parts explain the latency but do not
-add up to it.
+A part is a block or the decoder of JetSeg, or an outermost module of a baseline or of a user's network. The clock is
+read with the device idle at both ends of each part. An ordinary pass has no such waits, so the times of the parts
+explain the latency but do not add up to it.
 """
 
 import time
@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from jetbench.models.foreign import ForeignNetwork
 from jetbench.models.jetseg import JetSeg
 from jetbench.network.operations import Operation
 from jetbench.probe.passes import wait_for
@@ -25,6 +26,8 @@ def parts_of(module: nn.Module) -> dict[str, str]:
     if isinstance(module, JetSeg):
         blocks = {f"block {number}": f"encoder.blocks.{number}" for number in range(len(module.encoder.blocks))}
         return {**blocks, "decoder": "decoder"}
+    if isinstance(module, ForeignNetwork):
+        return {path: f"network.{path}" for path in _called(module.network)}
     return {path: path for path in _called(module)}
 
 

@@ -20,7 +20,7 @@ from jetbench.profiling.findings import Findings, Network, Part, ProcessFindings
 from jetbench.profiling.parts import describe_parts, time_parts
 from jetbench.profiling.peak_memory import measure_peak_memory
 from jetbench.profiling.power import capture_energy, read_energy
-from jetbench.profiling.trace import trace_operations
+from jetbench.profiling.trace import image_to_trace, trace_operations
 from jetbench.progress import Report
 from jetbench.records.measurement import (
     LatencyRun,
@@ -202,7 +202,7 @@ def _count(loaded: Loaded, notes: dict[str, str], samples: dict[str, list[float]
             tool = count.__name__.removeprefix("count_with_")
             counters.append(CounterResult(tool=tool, version="unknown", macs=None))
             notes[tool] = f"{tool} failed: {type(error).__name__}: {error}"
-    operations = trace_operations(plain, images.to("meta"))
+    operations = trace_operations(plain, image_to_trace(plain, loaded.size))
     cost = add_up(operations)
     if cost.uncounted:
         notes["macs"] = (

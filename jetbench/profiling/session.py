@@ -4,41 +4,36 @@ Medians of one network differ more between processes than within one process, so
 process is too narrow. Networks with the same threads are timed in turn in the same processes, with a copy of the first.
 """
 
-import copy
 import os
 import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import torch
 from torch import nn
 
-from jetbench.errors import JetbenchError, OutOfMemoryError, ProfilingError, is_out_of_memory
+from jetbench.errors import JetbenchError, OutOfMemoryError, ProfilingError, SpecError, is_out_of_memory
 from jetbench.files import read_json, write_json, write_whole
-from jetbench.network.operations import add_up
 from jetbench.probe.alone import WAITING, die_with, machine_to_itself, signal_name
-from jetbench.profiling.assemble import assemble
+from jetbench.profiling.assemble import assemble, assemble_estimate
 from jetbench.profiling.case import CLASSES, Case, list_cases
-from jetbench.profiling.environment import describe_environment
-from jetbench.profiling.findings import GREY_MEAN, GREY_STD, Network, Part, ProcessFindings
-from jetbench.profiling.host import describe_host, host_device, is_here, read_identity, torch_device
+from jetbench.profiling.findings import Part, ProcessFindings
+from jetbench.profiling.host import Site, find_site
+from jetbench.profiling.live import profile_module
 from jetbench.profiling.power import check_sensor
 from jetbench.profiling.process import measure_process
-from jetbench.profiling.roofline import estimate
-from jetbench.profiling.trace import trace_operations
 from jetbench.progress import Report
 from jetbench.records.measurement import (
     Latency,
 )
 from jetbench.records.record import Profile, Record
 from jetbench.spec.base import Spec
-from jetbench.spec.device import Device, load_device
+from jetbench.spec.device import Device
 from jetbench.spec.profiling import ProfilingConfig
 
 SHARED = ("threads", "flush_denormals", "keep_freed_memory")  # settings of a process, not of a network
@@ -54,68 +49,73 @@ class ProcessRequest(Spec):
     control: bool
 
 
-@dataclass(frozen=True)
-class Site:
-    """Where networks are profiled.
+@overload
+def profile(
+    networks: str | Path | nn.Module,
+    settings: ProfilingConfig = ...,
+    device: str | Site = ...,
+    size: tuple[int, int] | None = ...,
+    num_classes: int = ...,
+    changes: Mapping[str, Any] | None = ...,
+    report: Report = ...,
+    output: str | int | None = ...,
+) -> Record: ...
 
-    `torch_device` is None if this machine is not the device: then costs are counted and the latency is estimated.
-    `remark` says so, or says that the device's processor is measured instead of its GPU.
-    """
 
-    device: Device
-    torch_device: str | None
-    remark: str = ""
-
-
-def find_site(device: str = "auto") -> Site:
-    """The Site for profiling `device` from this machine; `auto` selects the device that this machine is.
-
-    Raises:
-        SpecError: the device does not exist.
-    """
-    identity = read_identity()
-    target = host_device(identity) if device == "auto" else load_device(device)
-    if not is_here(target, identity):
-        return Site(target, None, f"this machine is not a {target.title} (it is: {describe_host(identity)})")
-    where = torch_device(target).type
-    remark = ""
-    if target.accelerator != where:
-        remark = f"this torch finds no CUDA device: the processor of {target.title} is measured, not its GPU"
-    return Site(target, where, remark)
+@overload
+def profile(
+    networks: list[str | Path] | list[str] | list[Path] | tuple[str | Path, ...],
+    settings: ProfilingConfig | Sequence[ProfilingConfig] = ...,
+    device: str | Site = ...,
+    size: tuple[int, int] | None = ...,
+    num_classes: int = ...,
+    changes: Mapping[str, Any] | None = ...,
+    report: Report = ...,
+    output: str | int | None = ...,
+) -> list[Record]: ...
 
 
 def profile(
-    networks: str | Path | Sequence[str | Path],
+    networks: str | Path | nn.Module | list[str | Path] | list[str] | list[Path] | tuple[str | Path, ...],
     settings: ProfilingConfig | Sequence[ProfilingConfig] = ProfilingConfig(),
     device: str | Site = "auto",
     size: tuple[int, int] | None = None,
     num_classes: int = CLASSES,
     changes: Mapping[str, Any] | None = None,
     report: Report = lambda share, text: None,
-) -> list[Record]:
+    output: str | int | None = None,
+) -> Record | list[Record]:
     """Profile networks on a device: latency, memory, energy, each timed in fresh processes.
 
     Args:
-        networks: names of architectures, YAML files or weights files; all are compared with the first.
-        settings: how to run each network, and how long to measure.
+        networks: the name of an architecture, a YAML file or a weights file, or a list of them, which are compared with
+            the first. Or a torch module that maps (N, 3, H, W) to logits: it is measured in this process, because
+            another one cannot build it, so its latency has no interval over processes.
+        settings: how to run each network, and how long to measure; a list of settings with a list of networks.
         device: what to profile on, from `jetbench devices`. If this machine is not that device, nothing is measured.
         size: (height, width) of the images; by default the size of the device.
-        num_classes: channels of the logits.
+        num_classes: channels of the logits; a module is asked for them.
         changes: fields of the architectures with other values.
         report: called with the finished share (0 to 1) and what is being measured.
+        output: which output of a module holds the logits, if it returns several.
 
     Returns:
-        A record for each network with each setting.
+        A record, which prints as its sheet; for a list a record for each network with each setting.
 
     Raises:
         SpecError: a network or the device does not exist, or a network cannot be built.
         ProfilingError: a process ended without a result, or a requested sensor cannot be read.
     """
     site = device if isinstance(device, Site) else find_site(device)
-    names = [str(network) for network in ([networks] if isinstance(networks, str | Path) else networks)]
     several = [settings] if isinstance(settings, ProfilingConfig) else list(settings)
-    cases = list_cases(names, several, size or site.device.size, num_classes, changes)
-    return profile_cases_at(site, cases, report)
+    if isinstance(networks, nn.Module):
+        if len(several) != 1 or changes:
+            raise SpecError("profile: a torch module takes one ProfilingConfig and no changes")
+        return profile_module(networks, several[0], site, size or site.device.size, output, report)
+    is_one = isinstance(networks, str | Path)
+    names = [str(network) for network in ([networks] if isinstance(networks, str | Path) else networks)]
+    records = profile_cases_at(site, list_cases(names, several, size or site.device.size, num_classes, changes), report)
+    return records[0] if is_one and isinstance(settings, ProfilingConfig) else records
 
 
 def profile_cases_at(site: Site, cases: Sequence[Case], report: Report) -> list[Record]:
@@ -169,30 +169,7 @@ def profile_cases(
 
 def estimate_cases(cases: Sequence[Case], target: Device, why: str) -> list[Profile]:
     """Profiles of `cases` for a device other than this machine: counted and estimated, not measured."""
-    environment = describe_environment(torch.device("cpu"), None)
-    profiles = []
-    for case in cases:
-        operations = case.operations()
-        cost, notes = add_up(operations), dict.fromkeys(("latency", "memory", "power_w"), why)
-        result = estimate(operations, target, case.config.dtype, case.config.batch_size)
-        if isinstance(result, str):
-            notes["estimate"] = result
-        profiles.append(
-            Profile(
-                device=target.name,
-                input_size=case.input_size,
-                parameters=cost.parameters,
-                macs=cost.macs,
-                flops=cost.flops,
-                eq2_flops=cost.eq2_flops,
-                peak_activation_bytes=cost.peak_activation_bytes,
-                bytes_moved=cost.bytes_moved,
-                estimate=None if isinstance(result, str) else result,
-                notes=notes,
-                environment=environment,
-            )
-        )
-    return profiles
+    return [assemble_estimate(case.operations(), case.input_size, case.config, target, why) for case in cases]
 
 
 def _part_of(report: Report, start: float, share: float) -> Report:
@@ -366,31 +343,3 @@ def main(folder: Path, parent: int) -> int:
 
 if __name__ == "__main__":
     sys.exit(main(Path(sys.argv[1]), int(sys.argv[2])))
-
-
-def profile_model(
-    model: nn.Module,
-    input_size: tuple[int, int],
-    config: ProfilingConfig,
-    device: torch.device,
-    target: Device,
-    mean: tuple[float, float, float] = GREY_MEAN,
-    std: tuple[float, float, float] = GREY_STD,
-    report: Callable[[float, str], None] = lambda share, text: None,
-) -> Profile:
-    """Profile a copy of `model` in this one process.
-
-    Args:
-        model: maps (N, 3, H, W) to logits (N, K, H, W); it is not changed.
-        input_size: (height, width) of the images.
-        config: how to run it, and how long to measure; `processes` is ignored.
-        device: where to measure.
-        target: the device of the registry that this machine is.
-        mean: channel means in 0..255 that the end-to-end path subtracts.
-        std: channel deviations that it divides by.
-        report: called with the finished share (0 to 1) and what is being measured.
-    """
-    network = Network("the model", lambda: copy.deepcopy(model), input_size, config, mean, std)
-    findings = measure_process([network], device, ("latency", "rest"), target, report=report)
-    operations = trace_operations(copy.deepcopy(model).cpu().float(), torch.zeros(1, 3, *input_size, device="meta"))
-    return assemble(0, [findings], findings, input_size, config, target, operations)

@@ -73,6 +73,11 @@ def trace_operations(model: nn.Module, images: torch.Tensor) -> tuple[Operation,
     return trace_network(model, images).operations
 
 
+def image_to_trace(model: nn.Module, size: tuple[int, int]) -> torch.Tensor:
+    """Zeros (1, 3, H, W) on the `meta` device, or on the CPU for a user's network, which may read values."""
+    return torch.zeros(1, 3, *size, device="cpu" if isinstance(model, ForeignNetwork) else "meta")
+
+
 def trace_network(model: nn.Module, images: torch.Tensor) -> Trace:
     """Every operation of one forward pass in eval mode, for one image. Unused parameters are in no operation.
 

@@ -393,6 +393,12 @@ class Record(Spec):
     job_seconds: dict[Literal["train", "profile"], Duration] = Field(default_factory=dict)
     finished: str
 
+    def __str__(self) -> str:
+        """The sheet of its profile and the scores of its training, as text."""
+        import jetbench  # its face knows the room that shows
+
+        return jetbench.describe_record(self)
+
     @property
     def data(self) -> DatasetInfo:
         """The data set of a training; an AssertionError for a profile alone."""

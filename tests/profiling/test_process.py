@@ -3,7 +3,7 @@ import torch
 
 from jetbench import build_model, load_architecture
 from jetbench.network.closed_form import cost_of
-from jetbench.profiling.session import profile_model
+from jetbench.profiling.live import profile_model
 from jetbench.records.record import Profile
 from jetbench.spec.device import load_device
 from jetbench.spec.profiling import ProfilingConfig

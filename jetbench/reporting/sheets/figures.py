@@ -10,7 +10,7 @@ from jetbench.records.measurement import Latency, Watch
 from jetbench.records.record import Profile, Record
 from jetbench.reporting import units
 from jetbench.reporting.tables.published import describe_figure
-from jetbench.spec.architecture import Baseline
+from jetbench.spec.architecture import Baseline, Foreign
 from jetbench.spec.device import Device
 from jetbench.spec.profiling import ProfilingConfig
 
@@ -33,7 +33,7 @@ class Figure:
 def list_figures(record: Record, device: Device) -> list[Figure]:
     """Every number of a profile, also missing ones with the reason.
 
-    Published FPS come from the baseline if the network is one, else from the device.
+    Published FPS are those of a baseline or of a network of the user's; for JetSeg they come from the device.
     """
     profile, config = record.measured, record.profiling_config
     figures = _counted(profile)
@@ -41,7 +41,7 @@ def list_figures(record: Record, device: Device) -> list[Figure]:
     figures += _memory_figures(profile)
     figures += _energy_figures(profile)
     figures += _estimated(profile)
-    if isinstance(record.architecture, Baseline):
+    if isinstance(record.architecture, Baseline | Foreign):
         fps = [figure for figure in record.architecture.reported if figure.quantity == "fps"]
         return figures + [
             Figure("reported_fps", each.fps, "reported", "FPS", f"{each.fps:g}", describe_figure(each)) for each in fps

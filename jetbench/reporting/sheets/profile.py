@@ -48,6 +48,7 @@ STYLES: dict[Class, str] = {
     "missing": "dim",
 }
 VERDICT_STYLES = {"valid": "green", "suspect": "yellow", "invalid": "bold red", "not measured": "dim"}
+PAGE = 120
 FIGURES = "figures.csv"
 SHEETS: dict[str, Callable[[Table], str]] = {
     "profiles.md": to_markdown,
@@ -55,6 +56,26 @@ SHEETS: dict[str, Callable[[Table], str]] = {
     "profiles.html": to_html,
 }
 FILES = (RECORDS, FIGURES, *SHEETS)
+
+
+def describe_record(record: Record) -> str:
+    """A record as text: the sheet of its profile, and what its training scored."""
+    text = io.StringIO()
+    console = Console(file=text, width=PAGE, color_system=None)
+    if record.training is not None:
+        best, test = record.training.best, record.training.test
+        scores = f"val mIoU {units.PERCENT.describe(best.counts.miou)}"
+        scores += f", test mIoU {units.PERCENT.describe(test.miou)}" if test else ""
+        console.print(f"{record.variant} on {record.data.name}: {scores}", highlight=False, markup=False)
+    if record.failure is not None:
+        console.print(f"{record.variant}: {record.failure.reason}", highlight=False, markup=False)
+    if record.profile is not None:
+        try:
+            device = load_device(record.profile.device)
+        except SpecError:  # a device of the user's, whose file is not known here
+            device = load_device("cpu").model_copy(update={"name": record.profile.device, "title": "a device of yours"})
+        print_profile(console, record, device)
+    return text.getvalue().rstrip() or f"{record.variant}: neither trained nor profiled"
 
 
 def print_profile(console: Console, record: Record, device: Device) -> None:
