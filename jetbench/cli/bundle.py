@@ -8,6 +8,7 @@ import typer
 from jetbench.cli.app import RUNS, SetOption, console, errors, read_changes, read_size, verb
 from jetbench.cli.completion import architectures
 from jetbench.cli.measuring import PROCESSES, check_saved, list_settings, read_option
+from jetbench.cli.options import ModelOption, name_model
 from jetbench.files import file_name
 from jetbench.spec.bounds import MOST_CLASSES, MOST_PROCESSES
 from jetbench.spec.device import load_device
@@ -42,6 +43,7 @@ def bundle(
         str, typer.Option(metavar="TIME", help="Read idle power for this long before and after the load.")
     ] = "10s",
     window: Annotated[str, typer.Option(metavar="TIME", help="Length of each power window under load.")] = "15s",
+    model_source: ModelOption = None,
     out: Annotated[Path | None, typer.Option(help="Write this folder. Default: bundle-NAME.")] = None,
 ) -> None:
     """Pack a network for a board that cannot install jetbench (JetPack 4 and 5); the board's own torch measures it.
@@ -49,6 +51,7 @@ def bundle(
     It runs in fp32, in which its weights are frozen. Copy the folder to the board, run `python3 -m probe .` in it, and
     bring result.json back for `jetbench collect`.
     """
+    name_model(model_source)
     target = load_device(device)
     settings = list_settings(
         processes=processes,

@@ -1,8 +1,9 @@
 """RayExecutor: runs jobs on a Ray cluster. A node runs a job as LocalExecutor does, in a temporary folder.
 
 Ray places jobs and reports how they ended. On every node, LocalExecutor enforces limits, keeps logs and progress, and
-ends a job's processes. Nodes share no file system: weights are sent with the job and come back with its result. A
-device's token is a custom resource of Ray. The profiling process takes the lock on the machine that profiles.
+ends a job's processes. Nodes share no file system: weights, and the sources of a user's network or loss, are sent with
+the job, and weights come back with its result. A device's token is a custom resource of Ray. The profiling process
+takes the lock on the machine that profiles.
 """
 
 import contextlib
@@ -25,6 +26,7 @@ from jetbench.execution.job_folder import make_folder, write_request
 from jetbench.execution.local import GRACE_S, WORKER, LocalExecutor
 from jetbench.files import read_json, replaced, write_json
 from jetbench.probe.machine import cores
+from jetbench.spec.sources import Packed, pack_sources, unpack_sources
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("RAY_NUM_REDIS_GET_RETRIES", "1")  # of 40 s each, if something other than Ray answers
@@ -105,12 +107,15 @@ class Mailbox:
         return letters
 
 
-def supervise(job: Job, weights: bytes | None, worker: str, version: str, mailbox: Any) -> dict[str, Any]:
+def supervise(
+    job: Job, weights: bytes | None, sources: Packed, worker: str, version: str, mailbox: Any
+) -> dict[str, Any]:
     """On a node: run one job in a temporary folder; returns its outcome, log, result and weights.
 
     Args:
         job: the job; its folder and the weights file in its request are paths on the driver's machine.
         weights: the content of the file that the job reads: a profile's trained weights, a training's teacher.
+        sources: of the user's networks and losses, which the command at the driver named.
         worker: the module that runs the job.
         version: jetbench's version at the driver.
         mailbox: receives the job's progress; answers whether the job is still wanted.
@@ -131,6 +136,7 @@ def supervise(job: Job, weights: bytes | None, worker: str, version: str, mailbo
             read = folder / "given" / Path(job.request.file_to_read).name
             read.parent.mkdir()
             read.write_bytes(weights)
+        unpack_sources(sources, folder / "sources")
         if job.request.file_to_write is not None:
             written = folder / "weights" / Path(job.request.file_to_write).name
         request = job.request.with_files(str(read) if read else None, str(written) if written else None)
@@ -335,7 +341,7 @@ class RayExecutor:
         needs = {RAY_NAMES.get(name, name): count for name, count in job.needs.items()}
         place = {"num_cpus": needs.pop("CPU", 0), "num_gpus": needs.pop("GPU", 0), "resources": needs}
         reference = self._supervise.options(name=f"{job.phase} {job.variant}", **place).remote(
-            job, weights, self._worker, VERSION, self._mailbox
+            job, weights, pack_sources(), self._worker, VERSION, self._mailbox
         )
         sent = _Sent(job, (job.folder / "log.txt").stat().st_size)
         self._sent[reference] = self._by_job[_name(job)] = sent

@@ -168,6 +168,35 @@ def named_source(name: str, model: str, digest: str) -> str:
     return f"{place}:{factory}"
 
 
+Packed = dict[str, tuple[str, dict[str, bytes]]]
+"""Named sources by digest: the package, or the name of a file, with the content of it and its neighbours by path."""
+
+
+def pack_sources() -> Packed:
+    """The sources that this command named, for its jobs on other machines; packages must be installed there."""
+    packed: Packed = {}
+    for digest, place in _named().items():
+        path = Path(place)
+        if not is_file(f"{place}:"):
+            packed[digest] = place, {}
+        elif path.is_file():
+            files = (path, *neighbours_of(path))
+            packed[digest] = path.name, {os.path.relpath(file, path.parent): file.read_bytes() for file in files}
+    return packed
+
+
+def unpack_sources(packed: Packed, folder: Path) -> None:
+    """Write sources into a folder of their own each; they are the ones that this process, and its jobs, may import."""
+    places = {}
+    for digest, (place, files) in packed.items():
+        for name, content in files.items():
+            file = folder / digest / name
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(content)
+        places[digest] = str(folder / digest / place) if files else place
+    os.environ[NAMED] = json.dumps(places, sort_keys=True)
+
+
 def import_path(model: str) -> None:
     """Let a file of the user's import its neighbours, as a script may."""
     place, _ = split_model(model)

@@ -63,6 +63,9 @@ def test_a_network_of_ones_own_is_a_row_like_every_other(own: Path) -> None:
     assert "mIoU" in jetbench(*scored, "--model", "net.py:build", cwd=own)
     assert "changed" not in jetbench("sweep", "s.yaml", cwd=own)  # nothing is run again
     assert "is the YAML of a report folder" in jetbench("sweep", "reports/s/sweep.yaml", cwd=own, code=2)
+    packed = ("bundle", str(weights), "--out", "of-weights")
+    assert "give --model" in jetbench(*packed, cwd=own, code=2)
+    jetbench(*packed, "--model", "net.py:build", cwd=own)
     text = jetbench("bundle", "mine.yaml", "--device", "nano", "--size", "64x96", "--out", "packed", cwd=own)
     assert (own / "packed" / "probe").is_dir(), text
 

@@ -24,6 +24,7 @@ from jetbench.records.folder import read_records
 from tests.cli.test_verbs import jetbench
 from tests.execution.made_up import ROOT, Study, wait_until
 from tests.landed import count_landed
+from tests.models.test_foreign import SOURCE
 from tests.simulated.alive import is_alive
 
 pytestmark = pytest.mark.ray
@@ -308,6 +309,35 @@ def test_a_teacher_that_stands_here_teaches_on_another_machine(cluster: Cluster,
     assert near.teacher == far.teacher
     assert near.loss_curve == far.loss_curve
     assert near.test == far.test
+
+
+OWN_LOSS = """
+import os
+import torch.nn.functional as F
+
+assert "jetbench-job-" in __file__ or "NEAR" in os.environ, "the source of the driver's machine"
+
+
+def entropy():
+    return lambda logits, target: F.cross_entropy(logits, target, ignore_index=255)
+"""
+
+
+def test_the_source_of_ones_own_network_and_loss_is_sent_with_the_job(cluster: Cluster, tmp_path: Path) -> None:
+    (tmp_path / "net.py").write_text("from parts import build\n")
+    (tmp_path / "parts.py").write_text(SOURCE)
+    (tmp_path / "mine.yaml").write_text("model: net.py:build\n")
+    (tmp_path / "own.py").write_text(OWN_LOSS)
+    own = SWEEP.replace("jetseg-nano", "mine.yaml").replace("evaluations: 2", 'evaluations: 2, loss: "own.py:entropy"')
+    (tmp_path / "tiny.yaml").write_text(own + "profile: false\n")
+    secret = {**cluster.secret, "JETBENCH_LOCKS": str(cluster.folder)}
+    jetbench("sweep", "tiny.yaml", "--ray", cluster.address, "--name", "far", cwd=tmp_path, code=0, **secret)
+    jetbench("sweep", "tiny.yaml", "--name", "near", cwd=tmp_path, NEAR="1")
+    (far,), (near,) = (read_records(tmp_path / "reports" / name) for name in ("far", "near"))
+    assert far.key == near.key
+    assert far.training
+    assert near.training
+    assert far.training.loss_curve == near.training.loss_curve
 
 
 def test_a_lost_head_ends_the_driver_with_a_word_and_a_new_cluster_goes_on(study: Study, cluster: Cluster) -> None:
