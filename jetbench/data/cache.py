@@ -12,10 +12,12 @@ import os
 import shutil
 import tempfile
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -34,6 +36,7 @@ MOST_META_BYTES = 2**20
 COUNTS = "counts"  # folder of the cache for the counted operations of users' networks
 WHOLE_BYTES, PART_BYTES, PARTS = 2**30, 2**22, 64
 BUILDING = ".building-"
+WRITERS, MOST_WAITING = 2, 8  # threads that write, and images that wait for them
 ABANDONED_AFTER_S = 12 * 3600
 
 Array = npt.NDArray[np.uint8]
@@ -265,9 +268,24 @@ def _remove_abandoned(caches: Path) -> None:
                 shutil.rmtree(left, ignore_errors=True)
 
 
+@dataclass(frozen=True)
+class _NewArray:
+    """A .npy file of bytes that is open for writing its entries, in any order and by several threads."""
+
+    file: int
+    begin: int
+
+    def write(self, number: int, entry: Array) -> None:
+        """Write an entry at its place."""
+        rest, place = entry.data.cast("B"), self.begin + number * entry.nbytes
+        while rest:
+            written = os.pwrite(self.file, rest, place)
+            rest, place = rest[written:], place + written
+
+
 @contextlib.contextmanager
-def _new_array(path: Path, shape: tuple[int, ...]) -> Iterator[BinaryIO]:
-    """A new .npy file of bytes, open for writing its entries in order, with its disk space allocated at once.
+def _new_array(path: Path, shape: tuple[int, ...]) -> Iterator[_NewArray]:
+    """A new .npy file of bytes, with its disk space allocated at once.
 
     Written and not memory-mapped, which takes three times as long. Space is allocated so that a full disk is reported
     before the images are decoded.
@@ -275,11 +293,11 @@ def _new_array(path: Path, shape: tuple[int, ...]) -> Iterator[BinaryIO]:
     with path.open("wb") as file:
         header = {"descr": "|u1", "fortran_order": False, "shape": shape}
         np.lib.format.write_array_header_1_0(file, header)
-        size = file.tell() + math.prod(shape)
+        begin = file.tell()
+        file.flush()
         if hasattr(os, "posix_fallocate"):
-            file.flush()
-            os.posix_fallocate(file.fileno(), 0, size)
-        yield file
+            os.posix_fallocate(file.fileno(), 0, begin + math.prod(shape))
+        yield _NewArray(file.fileno(), begin)
 
 
 def _ask_for_room(source: Source, folder: Path) -> None:
@@ -303,8 +321,7 @@ def _decode_into(source: Source, folder: Path, report: ReportProgress | None) ->
     done, total = 0, sum(source.counts.values())
     digest = hashlib.sha256()
     problems: list[str] = []
-    first_split: dict[bytes, str] = {}
-    leaks = 0
+    seen = _SeenImages(folder, source.size)
     class_pixels = {split: np.zeros(num_classes, np.int64) for split in SPLITS}
     levels, pixels = np.zeros((3, 256), np.int64), 0  # how often each channel has each level
     for split in SPLITS:
@@ -312,25 +329,33 @@ def _decode_into(source: Source, folder: Path, report: ReportProgress | None) ->
         with (
             _new_array(folder / f"{split}-images.npy", (count, *source.size, 3)) as images,
             _new_array(folder / f"{split}-labels.npy", (count, *source.size)) as labels,
+            ThreadPoolExecutor(WRITERS) as pool,
         ):
-            for sample in source.samples(split):
+            writing: deque[Future[_Stored]] = deque()
+
+            def enter(stored: _Stored, split: str = split) -> None:
+                nonlocal pixels
+                seen.enter(split, stored.number, stored.image)
+                class_pixels[split] += stored.ids[:num_classes]
+                if split == "train":
+                    levels[:] += stored.levels
+                    pixels += stored.image.shape[0] * stored.image.shape[1]
+
+            for number, sample in enumerate(source.samples(split)):
                 done += 1
                 if report:
                     report(done, total)
                 if sample.problem is not None:
                     problems.append(sample.problem)
                     continue
-                seen = hashlib.blake2b(np.ascontiguousarray(sample.image).data, digest_size=8).digest()
-                leaks += first_split.setdefault(seen, split) != split
-                for array, file in ((sample.image, images), (sample.labels, labels)):
-                    content = np.ascontiguousarray(array).data
-                    file.write(content)
-                    digest.update(content)
-                # Pillow counts ten times as fast as numpy.
-                class_pixels[split] += Image.fromarray(sample.labels).histogram()[:num_classes]
-                if split == "train":
-                    levels += np.reshape(Image.fromarray(sample.image).histogram(), (3, 256))
-                    pixels += sample.image.shape[0] * sample.image.shape[1]
+                image, ids = np.ascontiguousarray(sample.image), np.ascontiguousarray(sample.labels)
+                writing.append(pool.submit(_store, number, image, ids, images, labels))
+                digest.update(image.data)
+                digest.update(ids.data)
+                if len(writing) > MOST_WAITING:
+                    enter(writing.popleft().result())
+            while writing:
+                enter(writing.popleft().result())
     if problems:
         raise DataError(_list_problems(source, problems))
     for split, counted in class_pixels.items():
@@ -360,7 +385,7 @@ def _decode_into(source: Source, folder: Path, report: ReportProgress | None) ->
         classes=source.classes,
         ignore=source.ignore,
         split_rule=source.split_rule,
-        leaks=leaks,
+        leaks=seen.leaks,
     )
     meta = {
         "files": {path.name: _hash_file(path) for path in sorted(folder.glob("*.npy"))},
@@ -370,6 +395,56 @@ def _decode_into(source: Source, folder: Path, report: ReportProgress | None) ->
         "class_pixels": class_pixels["train"].tolist(),
     }
     (folder / "meta.json").write_text(json.dumps({"seal": _seal(meta), "meta": meta}), encoding="utf-8")
+
+
+@dataclass(frozen=True)
+class _Stored:
+    """An image that has been written, and how often its labels have each id and its channels each level (3, 256)."""
+
+    number: int
+    image: Array
+    ids: npt.NDArray[np.int64]
+    levels: npt.NDArray[np.int64]
+
+
+def _store(number: int, image: Array, ids: Array, images: "_NewArray", labels: "_NewArray") -> _Stored:
+    """Write an image and its labels at their places, and count; several threads do so at once."""
+    images.write(number, image)
+    labels.write(number, ids)
+    # Pillow counts ten times as fast as numpy.
+    counted = np.array(Image.fromarray(ids).histogram(), np.int64)
+    return _Stored(number, image, counted, np.reshape(Image.fromarray(image).histogram(), (3, 256)))
+
+
+class _SeenImages:
+    """Counts the images of val and test that are in a split before theirs, too, by their pixels.
+
+    A digest of every eighth pixel finds candidates, whose pixels are then compared: those of the first one are read
+    back from the cache.
+    """
+
+    def __init__(self, folder: Path, size: tuple[int, int]) -> None:
+        self.leaks = 0
+        self._folder, self._size = folder, size
+        self._first: dict[bytes, list[tuple[str, int]]] = {}
+
+    def enter(self, split: str, number: int, image: Array) -> None:
+        """Enter an image after it was written."""
+        some = np.ascontiguousarray(image[::8, ::8])
+        alike = self._first.setdefault(hashlib.blake2b(some.data, digest_size=8).digest(), [])
+        for other, place in alike:
+            if np.array_equal(self._read(other, place), image):
+                self.leaks += other != split
+                return
+        alike.append((split, number))
+
+    def _read(self, split: str, number: int) -> Array:
+        shape = (*self._size, 3)
+        with (self._folder / f"{split}-images.npy").open("rb") as file:
+            np.lib.format.read_magic(file)
+            np.lib.format.read_array_header_1_0(file)
+            file.seek(number * math.prod(shape), os.SEEK_CUR)
+            return np.frombuffer(file.read(math.prod(shape)), np.uint8).reshape(shape)
 
 
 def _list_problems(source: Source, problems: list[str]) -> str:

@@ -245,6 +245,8 @@ def _present(values: npt.NDArray[Any]) -> list[int]:
 
 def _through(values: npt.NDArray[Any], present: Sequence[int], classes: Sequence[int | None]) -> Ids:
     """The class of each value; every value that occurs is in `present`, beside its class."""
-    table = np.zeros(max(present) + 1, np.uint8)
+    table = np.zeros(max(*present, VOID) + 1, np.uint8)
     table[list(present)] = np.array(classes, np.uint8)
+    if values.dtype == np.uint8:  # three times as fast as by an index
+        return np.frombuffer(values.tobytes().translate(table.tobytes()), np.uint8).reshape(values.shape)
     return np.asarray(table[values])

@@ -111,7 +111,7 @@ def to_rgb(picture: Image.Image, path: Path) -> Image.Image:
         return Image.fromarray(grey.astype(np.uint8)).convert("RGB")
     if turned.mode == "F":
         raise UnusableError(f"{path}: pixels are floating-point numbers; save it with 8 or 16 bits")
-    return turned.convert("RGB")
+    return turned if turned.mode == "RGB" else turned.convert("RGB")  # which would copy it
 
 
 def count_frames(path: Path) -> int:

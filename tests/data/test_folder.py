@@ -313,6 +313,18 @@ def test_an_image_in_two_splits_is_said_with_every_number(tmp_path: Path) -> Non
     assert "1 of val and test are in another split, too" in info.describe()
 
 
+def test_images_that_differ_in_one_pixel_are_two_images(tmp_path: Path) -> None:
+    folders("{split}/images", "{split}/masks", image_name="{}.png")(tmp_path)
+    classes(tmp_path)
+    pixels = np.array(Image.open(tmp_path / "train" / "images" / "a.png"))
+    pixels[3, 5] ^= 1
+    Image.fromarray(pixels).save(tmp_path / "test" / "images" / "f.png")
+    data = load_data(FolderConfig(path=str(tmp_path)))
+    assert data.info.leaks == 0
+    stored = [np.array(Image.open(path).convert("RGB")) for path in sorted((tmp_path / "test" / "images").iterdir())]
+    assert np.array_equal(data.images["test"], stored)  # each image at its place
+
+
 def test_links_and_endings_in_any_case_count(tmp_path: Path) -> None:
     folders("{split}/images", "{split}/masks", "{}.PNG", "{}.JPeG")(tmp_path / "real")
     os.symlink(tmp_path / "real", tmp_path / "link")
