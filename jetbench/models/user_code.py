@@ -29,7 +29,7 @@ def call_factory(name: str, model: str, digest: str, arguments: Mapping[str, Any
     place = named_source(name, model, digest)
     _, factory = split_model(place)
     try:
-        make: Any = _import(place)
+        make: Any = _import(place, digest)
     except JetbenchError:
         raise
     except (Exception, SystemExit) as error:
@@ -58,12 +58,16 @@ def _takes(make: Any, name: str) -> bool:
         return False
 
 
-def _import(model: str) -> ModuleType:
+def _import(model: str, digest: str) -> ModuleType:
+    """The module of a model; a file is run once in a process, as an import is: it may register what exists once."""
     place, _ = split_model(model)
     if not is_file(model):
         return importlib.import_module(place)
-    name = f"jetbench_user_{Path(place).stem}"
+    name = f"jetbench_user_{Path(place).stem}_{digest}"
+    if name in sys.modules:
+        return sys.modules[name]
     import_path(model)
+    _forget_changed(Path(place))
     spec = importlib.util.spec_from_file_location(name, place)
     if spec is None or spec.loader is None:
         raise SpecError(f"{place}: is no Python file")
@@ -78,13 +82,34 @@ def _import(model: str) -> ModuleType:
     return module
 
 
+_states: dict[Path, tuple[int, int]] = {}
+"""Time and size of each neighbour when a file that imports it was run."""
+
+
+def _forget_changed(path: Path) -> None:
+    """Let neighbours of a file be imported anew that have changed since, as in a session that edits its network."""
+    for file in neighbours_of(path):
+        stat = file.stat()
+        state = stat.st_mtime_ns, stat.st_size
+        if _states.setdefault(file, state) != state:
+            _states[file] = state
+            top = _top_of(file, path)
+            for name in [each for each in sys.modules if each == top or each.startswith(f"{top}.")]:
+                del sys.modules[name]
+
+
+def _top_of(neighbour: Path, path: Path) -> str:
+    """The outermost name by which a file imports a neighbour."""
+    return neighbour.relative_to(path.parent).parts[0].removesuffix(".py")
+
+
 def _check_neighbours(path: Path) -> None:
     """Raise if a name that a file imports is another module here than the neighbour whose source was digested.
 
     Raises:
         SpecError: an installed package, or a file that was imported before, has the name of the neighbour.
     """
-    for name in {each.relative_to(path.parent).parts[0].removesuffix(".py") for each in neighbours_of(path)}:
+    for name in {_top_of(each, path) for each in neighbours_of(path)}:
         origin = getattr(sys.modules.get(name), "__file__", None)
         if origin is not None and not Path(origin).resolve().is_relative_to(path.parent.resolve()):
             raise SpecError(f"{path}: imports {name}, which is {origin} here and not the one beside it; rename it")

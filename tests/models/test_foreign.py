@@ -194,6 +194,29 @@ def test_what_cannot_be_built_is_said_in_one_line(model: str, message: str, own:
         build_model(str(own), 5, SIZE)
 
 
+def test_a_file_is_run_once_in_a_process_and_again_when_it_changed(own: Path, tmp_path: Path) -> None:
+    (tmp_path / "net.py").write_text(
+        "from pathlib import Path\nruns = Path(__file__).with_name('runs')\n"
+        "runs.write_text(runs.read_text() + 'x' if runs.exists() else 'x')\n" + SOURCE
+    )
+    for _ in range(2):
+        build_model(str(own), 5, SIZE)
+    assert (tmp_path / "runs").read_text() == "x"
+    with (tmp_path / "net.py").open("a") as file:
+        file.write("# changed\n")
+    build_model(str(own), 5, SIZE)
+    assert (tmp_path / "runs").read_text() == "xx"
+
+
+def test_a_neighbour_that_was_edited_in_a_session_is_read_anew(own: Path, tmp_path: Path) -> None:
+    (tmp_path / "net.py").write_text("from edited_parts import build\n")
+    (tmp_path / "edited_parts.py").write_text(SOURCE)
+    own.write_text("model: net.py:build\n")
+    assert sum(each.numel() for each in build_model(str(own), 5, SIZE).parameters()) == parameters_of(8, 5)
+    (tmp_path / "edited_parts.py").write_text(SOURCE.replace("width=8", "width=32"))
+    assert sum(each.numel() for each in build_model(str(own), 5, SIZE).parameters()) == parameters_of(32, 5)
+
+
 def test_an_installed_package_is_named_by_its_module() -> None:
     assert is_model("torch.nn:Conv2d")
     assert not is_model("jetseg-nano")
