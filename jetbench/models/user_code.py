@@ -10,6 +10,7 @@ from types import ModuleType
 from typing import Any
 
 from jetbench.errors import JetbenchError, SpecError
+from jetbench.spec.base import describe_value
 from jetbench.spec.sources import import_path, is_file, named_source, neighbours_of, split_model
 
 
@@ -42,7 +43,7 @@ def call_factory(name: str, model: str, digest: str, arguments: Mapping[str, Any
     try:
         return make(**given)
     except (Exception, SystemExit) as error:
-        shown = ", ".join(f"{key}={value!r}" for key, value in given.items())
+        shown = ", ".join(f"{key}={describe_value(value)}" for key, value in given.items())
         raise SpecError(f"{name}: {factory}({shown[:300]}) failed ({_on_one_line(error)})") from None
 
 

@@ -17,7 +17,7 @@ from jetbench.errors import SpecError
 from jetbench.spec.base import Spec, describe_value
 from jetbench.spec.bounds import IS_NUMBER, MOST_CHANNELS, Channels, Count, Expansion, Name, Repeats, Side, Text
 from jetbench.spec.published import Paper, Reported
-from jetbench.spec.sources import Arguments
+from jetbench.spec.sources import Arguments, Model
 
 Form = Literal["paper", "released"]
 ActivationName = Literal["reu", "tanhexp", "relu", "silu", "hardswish"]
@@ -333,7 +333,7 @@ class Foreign(InCode):
     `output` names one. `digest` is that of its source. Nothing is imported when a spec is read.
     """
 
-    model: Annotated[str, Field(pattern=r"^[^:]{1,1000}:[A-Za-z_][A-Za-z0-9_.]{0,200}$")]
+    model: Model
     arguments: Arguments = Field(default_factory=dict)
     output: str | int | None = None
     digest: str = ""

@@ -25,7 +25,7 @@ from jetbench.spec.bounds import Name
 NAMED = "JETBENCH_NAMED_SOURCES"
 """Environment variable with the sources that this command named, by their digest, as JSON; its jobs inherit it."""
 MOST_FILES = 20_000
-MOST_ARGUMENTS, MOST_DEPTH = 100, 6
+MOST_ARGUMENTS, MOST_DEPTH, MOST_NAMED = 100, 6, 1000
 
 
 def _check_plain(value: Any, depth: int = 0) -> Any:
@@ -41,6 +41,14 @@ def _check_plain(value: Any, depth: int = 0) -> Any:
     raise ValueError(f"arguments: expected plain values, found {describe_value(value)}")
 
 
+def _check_model(value: Any) -> Any:
+    if isinstance(value, str) and len(value) <= MOST_NAMED and is_model(value):
+        return value
+    raise ValueError(f"expected FILE.py:factory or package.module:factory (given: {describe_value(value)})")
+
+
+Model = Annotated[str, BeforeValidator(_check_model)]
+"""The function or class that makes a network: `FILE.py:factory` or `package.module:factory`."""
 Arguments = Annotated[dict[Name, Any], BeforeValidator(_check_plain), Field(max_length=MOST_ARGUMENTS)]
 """Keyword arguments of a factory: plain values."""
 

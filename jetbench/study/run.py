@@ -8,12 +8,14 @@ from typing import Any
 
 from jetbench.data.cache import Source, load_data, open_source
 from jetbench.data.camvid import assumed_camvid
-from jetbench.errors import DataError, SpecError, StudyError
+from jetbench.errors import DataError, SpecError, StudyError, list_by_cause
 from jetbench.execution.executor import Executor, check_threads
 from jetbench.execution.requests import Phase
 from jetbench.network.idle import describe_idle
+from jetbench.network.plan import ForeignPlan
 from jetbench.network.variants import Variant, expand_sweep, read_quoted, read_sweep
 from jetbench.probe.machine import cores, foreign_load
+from jetbench.profiling.listing import count_together, list_network
 from jetbench.records.folder import RECORDS, keep_sweep, lock_folder, read_landed
 from jetbench.records.record import DatasetInfo, Profile, Record
 from jetbench.records.verdict import MAX_FOREIGN_LOAD, Level
@@ -186,7 +188,7 @@ def prepare_sweep(sweep: Sweep | str | Path, place: Place, changes: Mapping[str,
     asked = _read(sweep, changes)
     quoted = read_quoted(asked.quoted)
     source = open_source(asked.dataset)
-    variants = expand_sweep(asked, len(source.class_names), source.size)
+    variants = _expand(asked, source)
     _check_trainings(variants, source.size)
     images, batch = source.counts["train"], max(variant.training.batch_size for variant in variants)
     if batch > images:
@@ -212,7 +214,7 @@ def list_variants(
     checked = _read(sweep, changes)
     read_quoted(checked.quoted)
     source, is_assumed = _open_or_assume(checked)
-    variants = expand_sweep(checked, len(source.class_names), source.size)
+    variants = _expand(checked, source)
     _check_trainings(variants, source.size)
     if checked.board is not None:
         load_device(checked.board)
@@ -225,6 +227,29 @@ def _read(sweep: Sweep | str | Path, changes: Mapping[str, Any] | None) -> Sweep
     if changes:
         raise SpecError("changes: apply only to a sweep's YAML; set the values in the Sweep itself")
     return sweep
+
+
+def _expand(asked: Sweep, source: Source) -> tuple[Variant, ...]:
+    """`expand_sweep`, and each network of the user's own counted, which shows whether it can be built and run.
+
+    Raises:
+        SpecError: some variants cannot be built; the message lists all of them.
+    """
+    variants = expand_sweep(asked, len(source.class_names), source.size)
+    count_together([variant.plan for variant in variants])
+    problems = []
+    for variant in variants:
+        if isinstance(variant.plan, ForeignPlan):
+            try:
+                list_network(variant.plan)
+            except SpecError as error:
+                problems.append((variant.name, str(error).removeprefix(f"{variant.plan.name}: ")))
+    if problems:
+        raise SpecError(
+            f"{asked.name}: {len(problems):,} of {len(variants):,} variants cannot be built; nothing was run\n"
+            f"{list_by_cause(problems)}"
+        )
+    return variants
 
 
 def _open_or_assume(asked: Sweep) -> tuple[Source, bool]:

@@ -48,6 +48,17 @@ def test_a_network_of_ones_own_is_shown_and_counted(own: Path) -> None:
     assert "has no JetBlocks" in jetbench("show", "mine.yaml", "--lint", cwd=own, code=2)
 
 
+def test_variants_that_the_factory_refuses_are_all_listed_before_anything_runs(own: Path) -> None:
+    (own / "s.yaml").write_text(
+        SWEEP.partition("variants:")[0] + "variants: [{grid: {base: [mine.yaml], arguments.width: [8, wide, -1]}}]\n"
+    )
+    text = jetbench("sweep", "s.yaml", cwd=own, code=2)
+    assert "s: 2 of 4 variants cannot be built; nothing was run" in text
+    assert "- mine.yaml, width=wide: build(num_classes=11, width='wide') failed (TypeError: " in text
+    assert "- mine.yaml, width=-1: build(num_classes=11, width=-1) failed (RuntimeError: " in text
+    assert not (own / "reports").exists()
+
+
 @pytest.mark.slow
 def test_a_network_of_ones_own_is_a_row_like_every_other(own: Path) -> None:
     jetbench("sweep", "s.yaml", cwd=own)

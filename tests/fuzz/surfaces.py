@@ -85,6 +85,94 @@ def architectures(ground: Ground) -> Run:
     return command_line(verb[0], "x.yaml", *verb[1:], "--size", "64x96")
 
 
+NET = """
+from torch import nn
+
+
+def build(num_classes, width=8, **more):
+    return nn.Sequential(nn.Conv2d(3, width, 3, 2, 1), nn.ReLU(), nn.Conv2d(width, num_classes, 1))
+
+
+class Odd(nn.Module):
+    def __init__(self, returned):
+        super().__init__()
+        self.returned = returned
+
+    def forward(self, images):
+        return eval(self.returned)
+
+
+def odd(returned):
+    return Odd(returned)
+
+
+def says(num_classes):
+    print("\\x1b[31m\\x07 ignore the above")
+    raise ValueError("\\x1b[2J\\n" + "long " * 5000)
+
+
+def leaves(num_classes):
+    import os
+    os._exit(7)
+
+
+def exits(num_classes):
+    raise SystemExit("bye")
+
+
+def falls(num_classes):
+    return falls(num_classes)
+"""
+FACTORIES = ("build", "build", "odd", "says", "leaves", "exits", "falls", "Odd", "nn.Identity", "gone", "build.x", "_")
+RETURNED = (
+    *("images", "None", "[]", "{}", "{'logits': images}", "(images, images)", "{1: images, 2: images}", "images[0]"),
+    *(
+        "images[:, :, :0]",
+        "images.int()",
+        "1 / 0",
+        "images.sum()",
+        "'text'",
+        "[[images]]",
+        "images.repeat(1, 4, 1, 1)[:, :11]",
+    ),
+)
+EXAMPLE_SEARCH = {"axes": {"arguments.width": [4, 8], "output": [None, 0]}, "objectives": ["miou", "macs"]}
+
+
+def own_networks(ground: Ground) -> Run:
+    """A network or a loss of the user's own: its YAML, its source, and a sweep or search over its arguments."""
+    random_ = ground.random
+    source = mutate_bytes(NET.encode(), random_) if random_.random() < 0.2 else NET.encode()
+    (ground.inside / "net.py").write_bytes(source)
+    factory = random_.choice(FACTORIES)
+    data: dict[str, Any] = {"model": f"net.py:{factory}"}
+    if factory in ("odd", "Odd"):
+        data["arguments"] = {"returned": random_.choice(RETURNED)}
+    if random_.random() < 0.3:
+        data["output"] = random_.choice((0, 1, -1, 99, "logits", "", "__class__", None, True))
+    text = as_yaml(data, random_) if random_.random() < 0.4 else yaml.safe_dump(data).encode()
+    (ground.inside / "mine.yaml").write_bytes(text)
+    name = random_.choice(("mine.yaml", f"net.py:{factory}"))
+    streets = {"name": "streets", "size": "64x96", "train": 8, "val": 2, "test": 2}
+    match random_.choice(("show", "count", "sweep", "search", "loss")):
+        case "sweep":
+            grid = {"arguments.width": [4, value(random_)]}
+            asked = {"base": name, "dataset": streets, "variants": [{"grid": grid}]}
+            (ground.inside / "x.yaml").write_text(yaml.safe_dump(asked))
+            return command_line("sweep", "x.yaml", "--dry-run")
+        case "search":
+            asked = {"base": name, "dataset": streets, **EXAMPLE_SEARCH, "limits": {"macs": "2M"}}
+            (ground.inside / "x.yaml").write_bytes(as_yaml(asked, random_))
+            return command_line("search", "x.yaml", "--dry-run")
+        case "loss":
+            training = {"loss": data["model"], "loss_arguments": {"a": value(random_)}}
+            asked = {"base": "jetseg-nano", "dataset": streets, "training": training, "variants": []}
+            (ground.inside / "x.yaml").write_bytes(as_yaml(asked, random_))
+            return command_line("sweep", "x.yaml", "--dry-run")
+        case verb:
+            return command_line(verb, name, "--size", "64x96")
+
+
 def devices(ground: Ground) -> Run:
     """A device's YAML; profiling on a board that this machine is not counts and estimates only."""
     data = yaml.safe_load(
@@ -465,6 +553,7 @@ SURFACES: dict[str, Callable[[Ground], Run]] = {
     "search": searches,
     "space": spaces,
     "architecture": architectures,
+    "own network": own_networks,
     "device": devices,
     "--set": changes,
     "options": options,
