@@ -11,6 +11,7 @@ from jetbench.cli import train  # isort: skip
 from jetbench.cli import sweep  # isort: skip
 from jetbench.cli import search  # isort: skip
 from jetbench.cli import profile  # isort: skip
+from jetbench.cli import export  # isort: skip
 from jetbench.cli import bundle  # isort: skip
 from jetbench.cli import collect  # isort: skip
 from jetbench.cli import table  # isort: skip
@@ -38,6 +39,7 @@ __all__ = [
     "devices",
     "doctor",
     "evaluate",
+    "export",
     "init",
     "list",
     "main",

@@ -1,10 +1,7 @@
 """What holds for every baseline: a new one in `BASELINES` inherits both parametrised tests at the top."""
 
-import warnings
-from pathlib import Path
 from typing import get_args
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -79,9 +76,8 @@ def test_a_baseline_segments_images_of_any_size_and_all_of_it_learns(name: Basel
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
-def test_a_baseline_can_be_compiled_and_exported(name: BaselineName, tmp_path: Path) -> None:
-    onnxruntime = pytest.importorskip("onnxruntime", reason="needs onnxruntime")
-    pytest.importorskip("onnxscript", reason="needs onnxscript")
+def test_a_baseline_can_be_compiled(name: BaselineName) -> None:
+    """Exports are in tests/deploy."""
     torch.manual_seed(0)
     model = build_model(load_architecture(name), CLASSES, (64, 96)).eval()
     images = torch.randn(1, 3, 64, 96)
@@ -90,13 +86,6 @@ def test_a_baseline_can_be_compiled_and_exported(name: BaselineName, tmp_path: P
         torch._dynamo.reset()
         compiled = compile_whole(model, backend="eager")(images)  # one graph; what a backend makes of it is not ours
     assert torch.allclose(compiled, expected, rtol=1e-4, atol=1e-5 * float(expected.abs().max()))
-    path = tmp_path / "model.onnx"
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch's exporter deprecates what it uses itself
-        torch.onnx.export(model, (images,), path, dynamo=True, optimize=False, verbose=False)
-    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    (exported,) = session.run(None, {session.get_inputs()[0].name: images.numpy()})
-    assert np.abs(exported - expected.numpy()).max() <= 1e-3 * float(expected.abs().max())
 
 
 def test_the_register_the_names_and_the_shelf_agree() -> None:

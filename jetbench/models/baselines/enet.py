@@ -87,7 +87,8 @@ class DownBottleneck(nn.Module):
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         main, indices = halve_with_indices(x)
         main = F.pad(main, (0, 0, 0, 0, 0, self.missing))  # channels of zeros
-        even = F.pad(x, (0, x.shape[-1] % 2, 0, x.shape[-2] % 2))  # the 2x2 convolution would round down
+        height, width = int(x.shape[-2]), int(x.shape[-1])  # numbers, so that a traced file computes no size
+        even = F.pad(x, (0, width % 2, 0, height % 2))  # the 2x2 convolution would round down
         return self.act(main + self.body(self.reduce(even))), indices
 
 

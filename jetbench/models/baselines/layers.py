@@ -91,7 +91,13 @@ def halve(x: Tensor) -> Tensor:
 
 
 def halve_with_indices(x: Tensor) -> tuple[Tensor, Tensor]:
-    """The result of `halve`, and the flat indices (into H * W) of the maxima in each map."""
+    """The result of `halve`, and the flat indices (into H * W) of the maxima in each map.
+
+    While it is exported to ONNX, whose TensorRT readers lack the indices: which of the four pixels of each window is
+    the first maximum, as booleans (4, N, C, h, w), for `unpool`.
+    """
+    if torch.onnx.is_in_onnx_export():
+        return halve(x), first_maxima(x)
     pooled, indices = F.max_pool2d(x, 2, ceil_mode=True, return_indices=True)
     return pooled, indices
 
@@ -102,8 +108,30 @@ def unpool(x: Tensor, indices: Tensor, size: Pair | torch.Size) -> Tensor:
     Uses scatter, because fvcore and the ONNX exporter do not support `F.max_unpool2d`.
     """
     height, width = size
+    if torch.onnx.is_in_onnx_export():
+        return unpool_by_places(x, indices, (int(height), int(width)))
     empty = x.new_zeros(x.shape[0], x.shape[1], height * width)
     return empty.scatter(2, indices.flatten(2), x.flatten(2)).view(x.shape[0], x.shape[1], height, width)
+
+
+def first_maxima(x: Tensor) -> Tensor:
+    """Which pixel of each 2x2 window is its first maximum, by rows: booleans (4, N, C, ceil(H / 2), ceil(W / 2))."""
+    height, width = int(x.shape[-2]), int(x.shape[-1])
+    even = F.pad(x, (0, width % 2, 0, height % 2), value=-torch.inf) if height % 2 or width % 2 else x
+    a, b, c, d = (even[..., row::2, column::2] for row in (0, 1) for column in (0, 1))
+    first = (a >= b) & (a >= c) & (a >= d)
+    second = ~first & (b >= c) & (b >= d)
+    third = ~first & ~second & (c >= d)
+    return torch.stack([first, second, third, ~first & ~second & ~third])
+
+
+def unpool_by_places(x: Tensor, places: Tensor, size: Pair) -> Tensor:
+    """`unpool` with the places of `first_maxima`: the same result, without scattering."""
+    n, channels, rows, columns = (int(side) for side in x.shape)
+    parts = [torch.where(places[number], x, torch.zeros_like(x)) for number in range(4)]
+    pairs = [torch.stack(parts[begin : begin + 2], dim=-1).reshape(n, channels, rows, 2 * columns) for begin in (0, 2)]
+    whole = torch.stack(pairs, dim=-2).reshape(n, channels, 2 * rows, 2 * columns)
+    return whole[..., : size[0], : size[1]]
 
 
 def shrink_image(image: Tensor, times: int) -> Tensor:
