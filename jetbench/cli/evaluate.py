@@ -16,6 +16,7 @@ from jetbench.spec.dataset import SPLITS
 
 if TYPE_CHECKING:
     from jetbench.data.cache import SegmentationData
+    from jetbench.deploy.score import FileScore
     from jetbench.models.weights import SavedNetwork
     from jetbench.spec.dataset import DatasetConfig
     from jetbench.training.evaluate import Evaluated
@@ -24,7 +25,11 @@ if TYPE_CHECKING:
 @verb(RESULTS)
 def evaluate(
     weights: Annotated[
-        Path, typer.Argument(metavar="WEIGHTS", help="A .safetensors file that a sweep, search or training saved.")
+        Path,
+        typer.Argument(
+            metavar="WEIGHTS",
+            help="A .safetensors file that jetbench saved, or a file that `export` wrote (model.onnx).",
+        ),
     ],
     dataset: Annotated[
         str,
@@ -48,6 +53,7 @@ def evaluate(
     import torch
 
     from jetbench.data.cache import load_data
+    from jetbench.deploy.score import FileScore, is_exported, read_exported, score_file
     from jetbench.models.weights import load_weights
     from jetbench.training.evaluate import check_classes_of, evaluate_network
 
@@ -56,7 +62,14 @@ def evaluate(
     if torch_device not in TORCH_DEVICES:
         raise SpecError(f"--torch-device {torch_device}: expected {', '.join(TORCH_DEVICES)}")
     name_model(model_source)
-    model, saved = load_weights(weights)
+    is_file = is_exported(weights)
+    if is_file and torch_device == "cuda":
+        raise SpecError(f"--torch-device cuda: {weights.name} is scored on the processor; leave it out")
+    model: torch.nn.Module | None = None
+    if is_file:
+        saved = read_exported(weights)[1].saved
+    else:
+        model, saved = load_weights(weights)
     config = read_dataset(dataset, classes, settings, size=saved.input_size)
     if out is not None:
         check_folder(out, [], option="--out")
@@ -72,13 +85,23 @@ def evaluate(
         if torch_device == "auto":
             torch_device = "cuda" if torch.cuda.is_available() else "cpu"
         bar.reset(task, description="scoring", total=1)
-        scored = evaluate_network(
-            model, saved, data, split, torch.device(torch_device), lambda share, text: bar.update(task, completed=share)
-        )
+        file_score: FileScore | None = None
+
+        def report(share: float, text: str) -> None:
+            bar.update(task, completed=share)
+
+        if model is None:
+            file_score, model = score_file(weights, data, split, report)
+            scored = file_score.deployed
+        else:
+            scored = evaluate_network(model, saved, data, split, torch.device(torch_device), report)
     if as_json:
-        console.print_json(data=describe(scored, saved, data, split, weights))
+        described = describe(scored, saved, data, split, weights)
+        console.print_json(data={**described, **(_describe_file(file_score) if file_score else {})})
     else:
         _print(scored, saved, data, split)
+        if file_score:
+            _print_file(file_score, weights)
     if out is not None:
         written = _write(out, scored, saved, config, data, split, worst, model)
         if not as_json:
@@ -103,6 +126,39 @@ def describe(
         "confusion": [list(row) for row in scored.confusion],
         "image_miou": [image.miou for image in scored.images],
     }
+
+
+def _describe_file(score: "FileScore") -> dict[str, Any]:
+    """What a file's scores have beside those of a network."""
+    change = score.image_change
+    return {
+        "runtime": score.runtime,
+        "torch_miou": score.torch.miou if score.torch else None,
+        "torch_class_iou": list(score.torch.class_iou) if score.torch else None,
+        "image_miou_change": [change.mean, change.half] if change else None,
+        "changed_pixels": score.changed,
+        "pixels": score.pixels,
+        "not_compared": score.missing or None,
+    }
+
+
+def _print_file(score: "FileScore", path: Path) -> None:
+    """The file beside the network that it was made of."""
+    text = f"\n{path.name} by {score.runtime}. "
+    if score.torch is None or score.changed is None or score.pixels is None:
+        text += f"Not compared with PyTorch: {score.missing}."
+    else:
+        changed = f"{score.changed:,} of {score.pixels:,} pixels"
+        text += f"PyTorch on the same images: mIoU {100 * score.torch.miou:.2f} %, the file "
+        text += (
+            f"{100 * score.deployed.miou:.2f} %; {changed} ({100 * score.changed / score.pixels:.2g} %) have another "
+        )
+        text += "class."
+        if (change := score.image_change) is not None:
+            text += (
+                f" The mIoU of an image changes by {100 * change.mean:+.2f} ± {100 * change.half:.2f} points (95 %)."
+            )
+    console.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
 def _print(scored: "Evaluated", saved: "SavedNetwork", data: "SegmentationData", split: str) -> None:

@@ -2,6 +2,7 @@
 
 import os
 from dataclasses import dataclass
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
@@ -44,6 +45,7 @@ def examine() -> tuple[str, list[Ability]]:
         *_power(device),
         _foreign(state),
         _camvid(),
+        _onnx(),
     ]
     return describe_host(identity), findings
 
@@ -149,3 +151,11 @@ def _camvid() -> Ability:
     return Ability(
         "accuracy on CamVid", "no", text, "export JETBENCH_DATA=/folder/of/camvid; the dataset streets needs no files"
     )
+
+
+def _onnx() -> Ability:
+    lacking = [name for name in ("onnx", "onnxruntime") if find_spec(name) is None]
+    if lacking:
+        return Ability("export to ONNX", "no", f"{' and '.join(lacking)} not installed", "pip install 'jetbench[onnx]'")
+    versions = ", ".join(f"{name} {version(name)}" for name in ("onnx", "onnxruntime"))
+    return Ability("export to ONNX", "yes", f"{versions}; files are compared with PyTorch on the processor")

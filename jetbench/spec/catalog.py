@@ -88,7 +88,7 @@ def find_yaml(folder: Path, name: str, what: str, known: Sequence[str], typed: s
 
 
 OTHER_FILES = {
-    ".onnx": ("is an ONNX file", "jetbench does not run it"),
+    ".onnx": ("is an ONNX file", "`evaluate` scores one that `export` wrote; nothing else runs it"),
     ".engine": ("is a TensorRT engine", "jetbench does not run it"),
     ".plan": ("is a TensorRT engine", "jetbench does not run it"),
     ".trt": ("is a TensorRT engine", "jetbench does not run it"),

@@ -106,6 +106,7 @@ def evaluate_network(
     split: str,
     device: torch.device,
     report: Report = lambda share, text: None,
+    has_boundaries: bool = True,
 ) -> Evaluated:
     """Score a network on a split, image by image, normalised as in its training.
 
@@ -116,6 +117,7 @@ def evaluate_network(
         split: train, val or test.
         device: where to run.
         report: called with the share of the images that are done.
+        has_boundaries: compute the boundary F-score, which takes longer than all else.
 
     Raises:
         SpecError: the split has no labelled image.
@@ -138,7 +140,7 @@ def evaluate_network(
                 whole += matrix
                 counts = class_counts(matrix) if int(matrix.sum()) else None
                 images.append(ImageScore(len(images), counts.miou if counts else None))
-                score = boundary_f(one.argmax(0), labels, num_classes)
+                score = boundary_f(one.argmax(0), labels, num_classes) if has_boundaries else None
                 boundaries += [score] if score is not None else []
             report(len(images) / data.info.images[split], f"{len(images)} images")
     return Evaluated(

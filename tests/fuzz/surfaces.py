@@ -4,6 +4,7 @@ Each surface gets a random generator and two folders, writes hostile data, and r
 """
 
 import contextlib
+import hashlib
 import json
 import os
 import random
@@ -352,6 +353,32 @@ def weights(ground: Ground) -> Run:
     return command_line("profile", "weights.safetensors", "--device", "agx")
 
 
+def manifests(ground: Ground) -> Run:
+    """A folder of exported files: its manifest, and a file that is none, with the digest that the manifest gives."""
+    random_, folder = ground.random, ground.inside / "out"
+    folder.mkdir()
+    content = random_.choice((b"", b"\x08\x07", bytes(random_.randrange(256) for _ in range(200)), b"PK\x03\x04"))
+    file = {
+        "format": "onnx",
+        "name": "model.onnx",
+        "bytes": len(content),
+        "sha256": hashlib.sha256(content).hexdigest(),
+    }
+    file |= {"exporter": "torch", "opset": 13, "ir": 7, "seconds": 1.0}
+    saved = {"architecture": _bundled(ground, "architectures", "jetseg-nano.yaml"), "num_classes": 11}
+    saved |= {"input_size": [64, 96], "mean": [127.5] * 3, "std": [64.0] * 3}
+    streets = {"name": "streets", "size": "64x96", "train": 2, "val": 2, "test": 2}
+    data = {
+        "request": {"label": "x", "saved": saved, "dataset": streets},
+        "files": [{"file": file, "runtime": "y", "parities": []}],
+    }
+    (folder / "model.onnx").write_bytes(content)
+    whole = random_.random() < 0.3
+    (folder / "manifest.json").write_bytes(json.dumps(data).encode() if whole else as_json(data, random_))
+    options = [part for name in ("train", "val", "test") for part in ("--set", f"{name}=2")]
+    return command_line("evaluate", "out/model.onnx", "--dataset", "streets", *options)
+
+
 def images(ground: Ground) -> Run:
     """An image file of any format, mutated."""
     name = f"image.{ground.random.choice(sorted(FORMATS))}"
@@ -561,6 +588,7 @@ SURFACES: dict[str, Callable[[Ground], Run]] = {
     "report folder": study_files,
     "result.json": results,
     "weights": weights,
+    "manifest": manifests,
     "image": images,
     "dataset": datasets,
     "folder": folders,

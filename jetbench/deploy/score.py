@@ -1,0 +1,195 @@
+"""score_file: what a file that `export` wrote scores on a split, beside the PyTorch network that it was made of."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from pydantic import ValidationError
+from torch import Tensor, nn
+
+from jetbench.data.cache import SegmentationData
+from jetbench.deploy.export import FILES
+from jetbench.deploy.pack import MANIFEST, ExportedFile, ExportRequest
+from jetbench.deploy.parity import Run, open_file
+from jetbench.errors import JetbenchError, SpecError
+from jetbench.files import digest_of, read_json
+from jetbench.models.build import build_model, without_training_heads
+from jetbench.models.weights import load_weights
+from jetbench.progress import Report
+from jetbench.spec.base import first_problem
+from jetbench.stats import Difference, paired_difference
+from jetbench.training.evaluate import Evaluated, evaluate_network
+
+
+class FileNetwork(nn.Module):
+    """A file as a network: normalised images (N, 3, H, W) -> logits (N, K, H, W); of class ids, 1 for the class.
+
+    With `beside`, each pass also counts the pixels whose class differs from that network's.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, run: Run, request: ExportRequest, beside: nn.Module | None = None) -> None:
+        super().__init__()
+        self.run, self.request, self.beside = run, request, beside
+        self.changed = self.pixels = 0
+        self.register_buffer("mean", torch.tensor(request.saved.mean).view(1, 3, 1, 1))
+        self.register_buffer("std", torch.tensor(request.saved.std).view(1, 3, 1, 1))
+
+    def forward(self, images: Tensor) -> Tensor:
+        size = self.request.batch_size
+        logits = torch.cat([self._part(images[begin : begin + size]) for begin in range(0, len(images), size)])
+        if self.beside is not None:
+            theirs = self.beside(images).argmax(1)
+            self.changed += int((logits.argmax(1) != theirs).sum())
+            self.pixels += theirs.numel()
+        return logits
+
+    def _part(self, images: Tensor) -> Tensor:
+        """The logits of at most a batch of the file's size, which is filled with its first image."""
+        count, size = len(images), self.request.batch_size
+        filled = torch.cat([images, images[:1].expand(size - count, -1, -1, -1)]) if count < size else images
+        if "normalise" in self.request.include:
+            filled = (filled * self.std + self.mean).round()  # the pixels that it was made of
+        found = self.run(filled.contiguous())[:count]
+        if "argmax" not in self.request.include:
+            return found
+        return F.one_hot(found.long(), self.request.saved.num_classes).permute(0, 3, 1, 2).float()
+
+
+@dataclass(frozen=True)
+class FileScore:
+    """What a file scores.
+
+    Args:
+        deployed: its scores.
+        torch: those of the PyTorch network on the same images; None with the reason in `missing`.
+        changed: pixels whose class differs between the two.
+        pixels: all pixels.
+        runtime: what ran the file.
+        missing: why there is no comparison.
+    """
+
+    deployed: Evaluated
+    torch: Evaluated | None
+    changed: int | None
+    pixels: int | None
+    runtime: str
+    missing: str = ""
+
+    @property
+    def change(self) -> float | None:
+        """The mIoU of the file less that of PyTorch."""
+        return None if self.torch is None else self.deployed.miou - self.torch.miou
+
+    @property
+    def image_change(self) -> Difference | None:
+        """The mean change of an image's mIoU with its 95 % interval, paired; None below two images."""
+        if self.torch is None:
+            return None
+        pairs = zip(self.deployed.images, self.torch.images, strict=True)
+        changes = [
+            ours.miou - theirs.miou for ours, theirs in pairs if ours.miou is not None and theirs.miou is not None
+        ]
+        return paired_difference(changes) if len(changes) > 1 else None
+
+
+def is_exported(path: Path) -> bool:
+    """True for the name of a file that `export` writes: model.onnx, model.ts, or any other ONNX file."""
+    return path.suffix in {Path(name).suffix for name in FILES.values()}
+
+
+def read_exported(path: Path) -> tuple[ExportedFile, ExportRequest]:
+    """What the manifest beside a file says of it.
+
+    Raises:
+        SpecError: there is no manifest, it does not name the file, or the file is not the one that was exported.
+    """
+    if not path.is_file():
+        raise SpecError(f"{path}: no such file")
+    manifest = path.parent / MANIFEST
+    raw = read_json(manifest)
+    if raw is None:
+        raise SpecError(
+            f"{path}: has no {MANIFEST} beside it, which says how to feed it and what its classes are; `jetbench "
+            "export` writes both"
+        )
+    try:
+        request = ExportRequest.model_validate(raw.get("request"))
+        files = [ExportedFile.model_validate(each) for each in raw.get("files", ())]
+    except ValidationError as error:
+        raise SpecError(f"{manifest}: is no manifest of this version ({first_problem(error)})") from None
+    except TypeError:
+        raise SpecError(f"{manifest}: is no manifest of this version (files: expected a list)") from None
+    found = next((each for each in files if each.file.name == path.name), None)
+    if found is None:
+        raise SpecError(f"{path}: {manifest} does not name it")
+    if (now := digest_of(path)) != found.file.sha256:
+        raise SpecError(
+            f"{path}: is not the file that was exported (SHA-256 {now[:12]}, it was {found.file.sha256[:12]})"
+        )
+    return found, request
+
+
+def score_file(
+    path: Path, data: SegmentationData, split: str, report: Report = lambda share, text: None
+) -> tuple[FileScore, FileNetwork]:
+    """Score a file on a split, and the PyTorch network that it was made of on the same images; on the CPU.
+
+    Args:
+        path: a file beside its manifest.
+        data: decoded images and labels, of the size that the file takes.
+        split: train, val or test.
+        report: called with the finished share.
+
+    Raises:
+        SpecError: as `read_exported`, or the runtime cannot open the file, or the split has no labelled image.
+        DivergedError: its output was not finite.
+    """
+    exported, request = read_exported(path)
+    try:
+        run, runtime = open_file(path, exported.file.format)
+    except ImportError as error:
+        raise SpecError(f"{path}: needs {error.name}, which is not installed: pip install 'jetbench[onnx]'") from None
+    except Exception as error:  # errors of runtimes have no common class
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
+        raise SpecError(f"{path}: its runtime cannot open it ({reason})") from None
+    network, missing = _network_of(request)
+    model, cpu = FileNetwork(run, request, network), torch.device("cpu")
+    share = 0.5 if network is not None else 1.0
+    deployed = evaluate_network(model, request.saved, data, split, cpu, lambda done, text: report(share * done, text))
+    theirs = None
+    if network is not None:
+        theirs = evaluate_network(
+            network,
+            request.saved,
+            data,
+            split,
+            cpu,
+            lambda done, text: report(0.5 + share * done, text),
+            has_boundaries=False,
+        )
+    changed, pixels = (model.changed, model.pixels) if network is not None else (None, None)
+    model.beside = None
+    return FileScore(deployed, theirs, changed, pixels, runtime, missing), model
+
+
+def _network_of(request: ExportRequest) -> tuple[nn.Module | None, str]:
+    """The PyTorch network that a file was made of; None with the reason if it is not here."""
+    saved = request.saved
+    try:
+        if request.weights_file is None:
+            torch.manual_seed(request.seed)
+            network = build_model(saved.architecture, saved.num_classes, saved.input_size)
+        else:
+            path = Path(request.weights_file)
+            if not path.is_file():
+                return None, f"the weights are not at {path}"
+            if digest_of(path) != request.weights:
+                return None, f"{path} holds other weights than those that were exported"
+            network = load_weights(path)[0]
+    except JetbenchError as error:
+        return None, str(error)
+    return without_training_heads(network).eval(), ""
