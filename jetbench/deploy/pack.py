@@ -19,14 +19,13 @@ from jetbench.deploy.export import INPUT, OPSET, OPSETS, Format, Included, Model
 from jetbench.deploy.parity import Parity
 from jetbench.errors import SpecError
 from jetbench.files import digest_of, read_json, write_json
-from jetbench.models.weights import SavedNetwork, load_weights
+from jetbench.models.weights import GREY_MEAN, GREY_STD, SavedNetwork, load_weights
 from jetbench.network.plan import plan_network
 from jetbench.spec.base import Spec
 from jetbench.spec.bounds import Count
 from jetbench.spec.catalog import read_architecture
 from jetbench.spec.dataset import DatasetConfig, StreetsConfig
 
-GREY_MEAN, GREY_STD = (127.5, 127.5, 127.5), (64.0, 64.0, 64.0)
 MANIFEST, README, REFERENCE = "manifest.json", "README.md", "reference.npz"
 IMAGES = 8
 

@@ -15,6 +15,9 @@ from jetbench.spec.bounds import Classes, Name, Positive, Side
 from jetbench.spec.catalog import kind_of_file
 from jetbench.spec.dataset import ClassSpec, Ignored
 
+GREY_MEAN, GREY_STD = (127.5, 127.5, 127.5), (64.0, 64.0, 64.0)
+"""Statistics of the channels, in 0..255, for a network without data."""
+
 
 class SavedNetwork(Spec):
     """The metadata of a weights file: what is needed to rebuild the network, normalise its input and name its output.

@@ -10,10 +10,10 @@ from pydantic import Field
 
 from jetbench.files import digest_of
 from jetbench.models.build import build_model, without_training_heads
-from jetbench.models.weights import load_weights
+from jetbench.models.weights import GREY_MEAN, GREY_STD, load_weights
 from jetbench.network.operations import Operation
 from jetbench.network.plan import plan_network
-from jetbench.profiling.findings import GREY_MEAN, GREY_STD, Network
+from jetbench.profiling.findings import Network
 from jetbench.profiling.listing import list_network
 from jetbench.records.record import Profile, Record, profile_key
 from jetbench.spec.architecture import AnyArchitecture

@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field
 from torch import nn
 
+from jetbench.models.weights import GREY_MEAN, GREY_STD
 from jetbench.records.energy import Energy
 from jetbench.records.measurement import (
     ColdStart,
@@ -22,7 +23,6 @@ from jetbench.spec.base import Spec
 from jetbench.spec.profiling import ProfilingConfig
 
 Part = Literal["latency", "rest"]
-GREY_MEAN, GREY_STD = (127.5, 127.5, 127.5), (64.0, 64.0, 64.0)
 
 
 @dataclass(frozen=True)

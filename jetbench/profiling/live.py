@@ -12,11 +12,12 @@ from torch import nn
 from jetbench.errors import SpecError
 from jetbench.models.build import without_training_heads
 from jetbench.models.foreign import ForeignNetwork, pick_output
+from jetbench.models.weights import GREY_MEAN, GREY_STD
 from jetbench.network.operations import Operation
 from jetbench.network.plan import plan_network
 from jetbench.probe.alone import WAITING, machine_to_itself
 from jetbench.profiling.assemble import assemble, assemble_estimate
-from jetbench.profiling.findings import GREY_MEAN, GREY_STD, Network
+from jetbench.profiling.findings import Network
 from jetbench.profiling.host import Site
 from jetbench.profiling.listing import placed
 from jetbench.profiling.power import check_sensor
