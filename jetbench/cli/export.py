@@ -47,9 +47,9 @@ def export(
 ) -> None:
     """Export a network to ONNX or TorchScript, and check that the file computes what PyTorch computes.
 
-    The folder holds the files, a manifest, a reference input and output, and a README that says how to feed them. The
-    exit code is 3 if a file differs: in RMS by more than 0.1 % of the largest output, or in the class of 0.1 % of the
-    pixels.
+    The folder holds the files, a manifest, a reference, and a README that says how to feed them.
+
+    Exit code 3: a file differs, in RMS by over 0.1 % of the largest output, or in the class of over 0.1 % of the pixels.
     """
     name_model(model_source)
     check_saved([network], size, classes, None)
