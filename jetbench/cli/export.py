@@ -49,7 +49,7 @@ def export(
 
     The folder holds the files, a manifest, a reference, and a README that says how to feed them.
 
-    Exit code 3: a file differs, in RMS by over 0.1 % of the largest output, or in the class of over 0.1 % of the pixels.
+    Exit code 3: a file differs, in RMS by over 0.1 % of the largest output, or in the class of over 0.1 % of pixels.
     """
     name_model(model_source)
     check_saved([network], size, classes, None)
