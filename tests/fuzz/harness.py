@@ -83,13 +83,16 @@ def run_case(case: Case, base: Path, inside: Path) -> Outcome:
     """
     output = base.parent / f"{base.name}.txt"
     before, kept = listing(base, (inside, base / "cache")), {path: path.read_bytes() for path in case.kept}
-    resting = _resident()
+    resting = output.with_suffix(".resting")
     started = time.monotonic()
     pid = os.fork()
     if pid == 0:
+        # The child's own: mapped files of its parent are not resident in it.
+        resting.write_text(str(_resident()))
         _child(case, base, inside, output)
     code, usage, timed_out = _wait(pid, started)
-    seconds, memory = time.monotonic() - started, max(0.0, 1024 * usage.ru_maxrss - resting)
+    seconds, memory = time.monotonic() - started, max(0.0, 1024 * usage.ru_maxrss - float(resting.read_text()))
+    resting.unlink()
     text = output.read_bytes()
     output.unlink()
     problem = None
