@@ -4,6 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 CASES ?= 5000
+# --rest: only the tests that `make test` leaves out.
+ALL ?= --all
 JOBS ?= $(shell $(PYTHON) -c 'import os; print(min(8, os.cpu_count() or 1))')
 
 .DEFAULT_GOAL := help
@@ -30,8 +32,8 @@ test: $(STAMP) ## run the tests that need no server, browser, cluster or quiet m
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal --durations 15
 
 test-all: $(STAMP) ## run every test; those that measure, or start a cluster, run alone, after the others
-	$(BIN)/python -m pytest --all -n $(JOBS) --dist worksteal --durations 30 -m 'not benchmarks and not quiet and not ray'
-	$(BIN)/python -m pytest --all -m 'quiet or ray'
+	$(BIN)/python -m pytest $(ALL) -n $(JOBS) --dist worksteal --durations 30 -m 'not benchmarks and not quiet and not ray'
+	$(BIN)/python -m pytest $(ALL) -m 'quiet or ray'
 
 fuzz: $(STAMP) ## hostile input on every surface, 5,000 cases, some 15 minutes; CASES=100 for fewer
 	$(BIN)/python -m tests.fuzz --cases $(CASES)

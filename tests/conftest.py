@@ -29,11 +29,19 @@ LEFT_TO_ALL = {
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--all", action="store_true", help="run the tests that are slow or need a server too")
+    parser.addoption("--rest", action="store_true", help="run only those that a run without --all leaves out")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--rest"):
+        ran = [item for item in items if not any(item.get_closest_marker(marker) for marker in LEFT_TO_ALL)]
+        config.hook.pytest_deselected(items=ran)
+        items[:] = [item for item in items if any(item.get_closest_marker(marker) for marker in LEFT_TO_ALL)]
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    if item.config.getoption("--all"):
+    if item.config.getoption("--all") or item.config.getoption("--rest"):
         return
     for marker, reason in LEFT_TO_ALL.items():
         if item.get_closest_marker(marker):

@@ -60,6 +60,8 @@ SMALLER = {
 # The tests that run what needs a board's result or a cluster.
 ELSEWHERE = {
     "collect bundle/result.json": "tests/profiling/test_bundle.py",
+    "export jetseg-nano --out onnx": "tests/deploy/test_score.py",
+    "evaluate onnx/model.onnx --dataset streets": "tests/deploy/test_score.py",
     "sweep nano --ray HEAD:6379 --device agx-orin": "tests/execution/test_ray.py",
     'sweep nano --ray "$head:$port" & wait $!': "tests/execution/test_ray.py",
 }

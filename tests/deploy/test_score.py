@@ -23,7 +23,17 @@ SIZE = (64, 96)
 DATA = StreetsConfig(size=SIZE, train=4, val=3, test=3)
 
 
-@pytest.mark.parametrize(("include", "batch"), [((), 1), (("normalise",), 2), (("normalise", "argmax"), 4)])
+SLOW = pytest.mark.slow
+
+
+@pytest.mark.parametrize(
+    ("include", "batch"),
+    [
+        pytest.param((), 1, marks=SLOW),
+        pytest.param(("normalise",), 2, marks=SLOW),
+        (("normalise", "argmax"), 4),
+    ],
+)
 def test_a_file_scores_as_its_network_whatever_it_includes(
     include: tuple[str, ...], batch: int, tmp_path: Path
 ) -> None:
@@ -39,6 +49,7 @@ def test_a_file_scores_as_its_network_whatever_it_includes(
     assert score.runtime.startswith("onnxruntime")
 
 
+@SLOW
 def test_a_file_that_computes_something_else_has_its_own_score(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(NAMED, "")
     (tmp_path / "net.py").write_text(OWN)
@@ -52,6 +63,7 @@ def test_a_file_that_computes_something_else_has_its_own_score(tmp_path: Path, m
     assert score.change == pytest.approx(score.deployed.miou - score.torch.miou)
 
 
+@SLOW
 def test_what_cannot_be_scored_is_said(tmp_path: Path) -> None:
     path = tmp_path / "out" / "model.onnx"
     with pytest.raises(SpecError, match="no such file"):
@@ -78,6 +90,7 @@ def test_what_cannot_be_scored_is_said(tmp_path: Path) -> None:
     assert read_exported(path)[1].label == "jetseg-nano"
 
 
+@SLOW
 def test_weights_that_are_gone_leave_the_score_and_the_reason(tmp_path: Path) -> None:
     raw = ["train", "jetseg-nano", "--dataset", "streets", "--budget", "1step", "--size", "64x96"]
     raw += ["--set", "dataset.train=8", "--set", "dataset.val=2", "--set", "dataset.test=2", "--name", "t"]

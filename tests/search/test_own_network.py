@@ -81,6 +81,7 @@ def test_networks_that_the_factory_refuses_are_unbuildable_and_the_others_are_pr
         space_of(base, axes={"arguments.depth": [1]}).look().check()
 
 
+@pytest.mark.slow
 def test_a_network_that_ends_the_counting_process_is_refused_and_the_others_are_counted(base: str) -> None:
     Path(base).write_text("model: net.py:crashing\n")
     networks = [read_architecture(base, {"arguments.code": code}) for code in (0, 7, False)]
