@@ -1,19 +1,23 @@
 """export: a network as files for other runtimes, compared with PyTorch."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from jetbench.cli.app import EXIT_FAILED_ROWS, RUNS, console, errors, read_size, verb
 from jetbench.cli.completion import architectures
 from jetbench.cli.data import read_dataset
-from jetbench.cli.measuring import check_saved
+from jetbench.cli.measuring import check_saved, choice_of, read_list
 from jetbench.cli.options import ModelOption, name_model
-from jetbench.errors import SpecError
 from jetbench.spec.bounds import MOST_CLASSES
 
+if TYPE_CHECKING:
+    from jetbench.deploy.export import Format, Included
+
 BATCHES = 1024
+FORMATS: "dict[str, Format]" = {"onnx": "onnx", "torchscript": "torchscript"}
+INCLUDED: "dict[str, Included]" = {"normalise": "normalise", "argmax": "argmax"}
 
 
 @verb(RUNS)
@@ -53,16 +57,16 @@ def export(
     """
     name_model(model_source)
     check_saved([network], size, classes, None)
-    formats = _read_list("--to", to, ("onnx", "torchscript"))
-    included = _read_list("--include", include, ("normalise", "argmax")) if include else []
+    formats = read_list("--to", to, choice_of(FORMATS))
+    included = read_list("--include", include, choice_of(INCLUDED)) if include else []
 
     from jetbench.deploy.pack import export_network, request_export
 
     wanted = read_size(size) if size else (512, 512)
-    request = request_export(network, formats, opset, included, batch, wanted, classes or 11, None, images)  # type: ignore[arg-type]
-    held = {"train": 1, "val": images, "test": 1} if dataset == "streets" else {}
-    config = read_dataset(dataset, None, [f"{key}={value}" for key, value in held.items()], request.saved.input_size)
-    request = request.model_copy(update={"dataset": config})
+    request = request_export(network, formats, opset, included, batch, wanted, classes or 11, images)
+    if dataset != "streets":
+        config = read_dataset(dataset, None, None, request.saved.input_size)
+        request = request.model_copy(update={"dataset": config})
     with errors.status("exporting, and comparing with PyTorch"):
         exported = export_network(request, out)
     if as_json:
@@ -83,10 +87,3 @@ def export(
         console.print(f"How to feed it: {out / 'README.md'}", highlight=False, markup=False, soft_wrap=True)
     if not exported.passes:
         raise typer.Exit(EXIT_FAILED_ROWS)
-
-
-def _read_list(option: str, text: str, known: tuple[str, ...]) -> list[str]:
-    words = [word.strip() for word in text.split(",")]
-    if wrong := [word for word in words if word not in known]:
-        raise SpecError(f"{option} {wrong[0] or text!r}: expected {', '.join(known)}, with commas between them")
-    return words

@@ -337,7 +337,7 @@ def _decode_into(source: Source, folder: Path, report: ReportProgress | None) ->
                 nonlocal pixels
                 seen.enter(split, stored.number, stored.image)
                 class_pixels[split] += stored.ids[:num_classes]
-                if split == "train":
+                if stored.levels is not None:
                     levels[:] += stored.levels
                     pixels += stored.image.shape[0] * stored.image.shape[1]
 
@@ -349,7 +349,7 @@ def _decode_into(source: Source, folder: Path, report: ReportProgress | None) ->
                     problems.append(sample.problem)
                     continue
                 image, ids = np.ascontiguousarray(sample.image), np.ascontiguousarray(sample.labels)
-                writing.append(pool.submit(_store, number, image, ids, images, labels))
+                writing.append(pool.submit(_store, number, image, ids, images, labels, split == "train"))
                 digest.update(image.data)
                 digest.update(ids.data)
                 if len(writing) > MOST_WAITING:
@@ -399,21 +399,27 @@ def _decode_into(source: Source, folder: Path, report: ReportProgress | None) ->
 
 @dataclass(frozen=True)
 class _Stored:
-    """An image that has been written, and how often its labels have each id and its channels each level (3, 256)."""
+    """An image that has been written, and how often its labels have each id and its channels each level (3, 256).
+
+    The levels are None where no statistics are made of them.
+    """
 
     number: int
     image: Array
     ids: npt.NDArray[np.int64]
-    levels: npt.NDArray[np.int64]
+    levels: npt.NDArray[np.int64] | None
 
 
-def _store(number: int, image: Array, ids: Array, images: "_NewArray", labels: "_NewArray") -> _Stored:
+def _store(
+    number: int, image: Array, ids: Array, images: "_NewArray", labels: "_NewArray", has_levels: bool
+) -> _Stored:
     """Write an image and its labels at their places, and count; several threads do so at once."""
     images.write(number, image)
     labels.write(number, ids)
     # Pillow counts ten times as fast as numpy.
     counted = np.array(Image.fromarray(ids).histogram(), np.int64)
-    return _Stored(number, image, counted, np.reshape(Image.fromarray(image).histogram(), (3, 256)))
+    levels = np.reshape(Image.fromarray(image).histogram(), (3, 256)) if has_levels else None
+    return _Stored(number, image, counted, levels)
 
 
 class _SeenImages:

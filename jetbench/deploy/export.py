@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from jetbench.errors import SpecError
 from jetbench.files import digest_of
 from jetbench.models.build import to_torchscript
+from jetbench.probe.passes import Normalise
 from jetbench.spec.base import Spec
 
 Format = Literal["onnx", "torchscript"]
@@ -63,6 +64,7 @@ class Deployed(nn.Module):
     ) -> None:
         super().__init__()
         self.network, self.include = network, tuple(include)
+        self._normalise = Normalise(mean, std, torch.device("cpu"))
         self.register_buffer("mean", torch.tensor(list(mean)).view(1, 3, 1, 1))
         self.register_buffer("std", torch.tensor(list(std)).view(1, 3, 1, 1))
 
@@ -74,8 +76,9 @@ class Deployed(nn.Module):
 
     def feed(self, pixels: Tensor) -> Tensor:
         """The input for uint8 pixels (N, H, W, 3): float32 (N, 3, H, W)."""
-        images = pixels.permute(0, 3, 1, 2).float().contiguous()
-        return images if "normalise" in self.include else (images - self.mean) / self.std
+        if "normalise" in self.include:
+            return pixels.permute(0, 3, 1, 2).float().contiguous()
+        return self._normalise(pixels)
 
 
 def export(model: Deployed, images: Tensor, folder: Path, to: Format, opset: int = OPSET) -> ModelFile:
@@ -99,7 +102,7 @@ def export(model: Deployed, images: Tensor, folder: Path, to: Format, opset: int
         else:
             _write_onnx(model, images, path, opset)
     seconds = time.process_time() - begin
-    version, ir = _check_onnx(path, opset) if to == "onnx" else (None, None)
+    read_back, ir = _check_onnx(path, opset) if to == "onnx" else (None, None)
     by = "tracing (torch.onnx, dynamo=False)" if to == "onnx" else "tracing (torch.jit)"
     return ModelFile(
         format=to,
@@ -107,7 +110,7 @@ def export(model: Deployed, images: Tensor, folder: Path, to: Format, opset: int
         bytes=path.stat().st_size,
         sha256=digest_of(path),
         exporter=f"torch {torch.__version__}, {by}",
-        opset=version,
+        opset=read_back,
         ir=ir,
         seconds=seconds,
     )
@@ -141,13 +144,13 @@ def _check_onnx(path: Path, opset: int) -> tuple[int, int]:
         onnx.checker.check_model(model, full_check=True)
     except Exception as error:  # its errors have no common class
         raise SpecError(f"{path.name}: the ONNX checker refuses what was exported ({error})") from None
-    found = next((each.version for each in model.opset_import if each.domain in ("", "ai.onnx")), 0)
+    written = next((each.version for each in model.opset_import if each.domain in ("", "ai.onnx")), 0)
     others = sorted(each.domain for each in model.opset_import if each.domain not in ("", "ai.onnx"))
     if others:
         raise SpecError(f"{path.name}: holds operators of {', '.join(others)}, which other runtimes lack")
-    if found != opset:
-        raise SpecError(f"{path.name}: has opset {found}, and {opset} was asked for")
-    return found, model.ir_version
+    if written != opset:
+        raise SpecError(f"{path.name}: has opset {written}, and {opset} was asked for")
+    return written, model.ir_version
 
 
 @contextmanager

@@ -21,7 +21,8 @@ from jetbench.errors import SpecError
 from jetbench.files import digest_of, read_json, write_json
 from jetbench.models.weights import GREY_MEAN, GREY_STD, SavedNetwork, load_weights
 from jetbench.network.plan import plan_network
-from jetbench.spec.base import Spec
+from jetbench.probe.alone import signal_name
+from jetbench.spec.base import Spec, parse_spec
 from jetbench.spec.bounds import Count
 from jetbench.spec.catalog import read_architecture
 from jetbench.spec.dataset import DatasetConfig, StreetsConfig
@@ -42,8 +43,25 @@ class ExportRequest(Spec):
     opset: int = OPSET
     include: tuple[Included, ...] = ()
     batch_size: Count = 1
-    dataset: DatasetConfig
+    dataset: DatasetConfig | None = None
     images: int = Field(default=IMAGES, ge=1, le=10_000)
+
+    def data(self) -> DatasetConfig:
+        """The data on which files are compared; by default generated streets.
+
+        Raises:
+            SpecError: streets of this size are not drawn.
+        """
+        if self.dataset is not None:
+            return self.dataset
+        raw = {"size": self.saved.input_size, "train": 1, "val": self.images, "test": 1}
+        try:
+            return parse_spec(StreetsConfig, raw, "streets")
+        except SpecError as error:
+            reason = str(error).removeprefix("streets:").strip()
+            raise SpecError(
+                f"no streets are generated to compare on ({reason}); name other data with --dataset"
+            ) from None
 
 
 class ExportedFile(Spec):
@@ -81,8 +99,8 @@ def request_export(
     batch_size: int = 1,
     size: tuple[int, int] = (512, 512),
     num_classes: int = 11,
-    dataset: DatasetConfig | None = None,
     images: int = IMAGES,
+    dataset: DatasetConfig | None = None,
 ) -> ExportRequest:
     """A checked request; see `export_network`.
 
@@ -114,7 +132,7 @@ def request_export(
         opset=opset,
         include=tuple(dict.fromkeys(include)),
         batch_size=batch_size,
-        dataset=dataset or StreetsConfig(size=saved.input_size, train=1, val=IMAGES, test=1),
+        dataset=dataset,
         images=images,
     )
 
@@ -189,7 +207,7 @@ def _run(request: ExportRequest, folder: Path) -> Exported:
     (folder / "request.json").unlink()
     if answer is None:
         code = process.returncode
-        how = f"was ended by signal {-code}" if code < 0 else f"ended with code {code}"
+        how = f"was ended by {signal_name(-code)}" if code < 0 else f"ended with code {code}"
         last = " | ".join(errors.strip().splitlines()[-2:])[:400]
         raise SpecError(f"{request.label}: the process that exported it {how}: {last or 'it said nothing'}")
     (folder / "answer.json").unlink()

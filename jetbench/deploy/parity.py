@@ -70,17 +70,17 @@ class Comparison:
         self._largest = self._scale = self._squares = 0.0
         self._is_finite, self._has_logits = True, False
 
-    def add(self, expected: Tensor, found: Tensor) -> None:
+    def add(self, expected: Tensor, given: Tensor) -> None:
         """Add a batch: logits (N, K, H, W), or class ids (N, H, W)."""
         is_logits = expected.dim() == 4
-        own, theirs = (each.argmax(1) if is_logits else each for each in (expected, found))
+        own, theirs = (each.argmax(1) if is_logits else each for each in (expected, given))
         self._images += len(expected)
         self._pixels += own.numel()
         self._changed += int((own != theirs).sum())
         if is_logits:
             self._has_logits = True
-            self._is_finite = self._is_finite and bool(torch.isfinite(found).all())
-            difference = (found.double() - expected.double()).abs()
+            self._is_finite = self._is_finite and bool(torch.isfinite(given).all())
+            difference = (given.double() - expected.double()).abs()
             self._largest = max(self._largest, float(difference.max()))
             self._squares += float(difference.square().sum())
             self._scale = max(self._scale, float(expected.abs().max()))
@@ -136,15 +136,15 @@ def first_difference(model: nn.Module, path: Path, images: Tensor) -> str | None
         parts = node.name.split("/")[1:-1]
         for depth in range(1, len(parts) + 1):
             ends.setdefault("/".join(parts[:depth]), []).append(node.output[0])
-    found = {name: ends[scope][-MOST_ENDS:] for name in outputs if (scope := _scope_of(name, called)) in ends}
+    own_ends = {name: ends[scope][-MOST_ENDS:] for name in outputs if (scope := _scope_of(name, called)) in ends}
     known = {output.name for output in graph.graph.output}
-    names = list(dict.fromkeys(value for values in found.values() for value in values))
+    names = list(dict.fromkeys(value for values in own_ends.values() for value in values))
     graph.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names if name not in known)
     session = onnxruntime.InferenceSession(graph.SerializeToString(), providers=["CPUExecutionProvider"])
     values = dict(zip(names, session.run(names, {INPUT: images.numpy()}), strict=True))
     # What is lost in rounding beside the network's other values, such as a sigmoid of 1e-28, is no difference.
     floor = RESOLUTION * max((float(each.abs().max()) for each in outputs.values() if each.numel()), default=0.0)
-    for name, ended in found.items():
+    for name, ended in own_ends.items():
         expected = outputs[name]
         alike = [values[value] for value in ended if tuple(values[value].shape) == tuple(expected.shape)]
         if not alike or not expected.is_floating_point():

@@ -53,10 +53,10 @@ class FileNetwork(nn.Module):
         filled = torch.cat([images, images[:1].expand(size - count, -1, -1, -1)]) if count < size else images
         if "normalise" in self.request.include:
             filled = (filled * self.std + self.mean).round()  # the pixels that it was made of
-        found = self.run(filled.contiguous())[:count]
+        output = self.run(filled.contiguous())[:count]
         if "argmax" not in self.request.include:
-            return found
-        return F.one_hot(found.long(), self.request.saved.num_classes).permute(0, 3, 1, 2).float()
+            return output
+        return F.one_hot(output.long(), self.request.saved.num_classes).permute(0, 3, 1, 2).float()
 
 
 @dataclass(frozen=True)
@@ -123,14 +123,14 @@ def read_exported(path: Path) -> tuple[ExportedFile, ExportRequest]:
         raise SpecError(f"{manifest}: is no manifest of this version ({first_problem(error)})") from None
     except TypeError:
         raise SpecError(f"{manifest}: is no manifest of this version (files: expected a list)") from None
-    found = next((each for each in files if each.file.name == path.name), None)
-    if found is None:
+    own = next((each for each in files if each.file.name == path.name), None)
+    if own is None:
         raise SpecError(f"{path}: {manifest} does not name it")
-    if (now := digest_of(path)) != found.file.sha256:
+    if (now := digest_of(path)) != own.file.sha256:
         raise SpecError(
-            f"{path}: is not the file that was exported (SHA-256 {now[:12]}, it was {found.file.sha256[:12]})"
+            f"{path}: is not the file that was exported (SHA-256 {now[:12]}, it was {own.file.sha256[:12]})"
         )
-    return found, request
+    return own, request
 
 
 def score_file(

@@ -48,7 +48,7 @@ def _export(request: ExportRequest, folder: Path) -> Exported:
         run, runtime = open_file(folder / file.name, to)
         parities = (
             _compare(model, run, pixels[:1], batch, "the reference"),
-            _compare(model, run, pixels[1:], batch, f"val of {request.dataset.name}"),
+            _compare(model, run, pixels[1:], batch, f"val of {request.data().name}"),
         )
         differs = None
         if to == "onnx" and not all(parity.passes for parity in parities):
@@ -65,7 +65,7 @@ def _pixels(request: ExportRequest) -> torch.Tensor:
     Raises:
         SpecError: the data have another size than the network takes.
     """
-    data = load_data(request.dataset)
+    data = load_data(request.data())
     if data.info.size != request.saved.input_size:
         size = "x".join(map(str, request.saved.input_size))
         raise SpecError(f"--dataset: the network takes images of {size}; leave size out")

@@ -16,11 +16,11 @@ from jetbench.network.plan import ForeignPlan
 def main() -> None:
     """Read a list of plans from the standard input; print a line for each: `operations`, or `error` in one sentence."""
     plans = [ForeignPlan(**{**raw, "input_size": tuple(raw["input_size"])}) for raw in json.loads(sys.stdin.read())]
-    told = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
+    answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # the user's code may print, also from C
     for plan in plans:
-        told.write(f"{json.dumps(_count(plan))}\n")
-        told.flush()
+        answers.write(f"{json.dumps(_count(plan))}\n")
+        answers.flush()
 
 
 def _count(plan: ForeignPlan) -> dict[str, Any]:
@@ -44,11 +44,11 @@ def list_apart(plan: ForeignPlan) -> list[Operation]:
 
     from jetbench.models.build import build_planned
     from jetbench.profiling.listing import placed
-    from jetbench.profiling.trace import trace_own
+    from jetbench.profiling.trace import trace_own, with_unused
 
     model = build_planned(plan).eval()
     operations, _ = trace_own(model, torch.zeros(1, 3, *plan.input_size))
-    return [placed(operation, "network") for operation in operations]
+    return with_unused([placed(operation, "network") for operation in operations], model)
 
 
 if __name__ == "__main__":

@@ -22,14 +22,12 @@ from jetbench.profiling.host import Site
 from jetbench.profiling.listing import placed
 from jetbench.profiling.power import check_sensor
 from jetbench.profiling.process import measure_process
-from jetbench.profiling.trace import image_to_trace, trace_operations
+from jetbench.profiling.trace import image_to_trace, trace_operations, with_unused
 from jetbench.progress import Report
 from jetbench.records.record import Profile, Record, profile_key
 from jetbench.spec.architecture import Foreign
 from jetbench.spec.device import Device
 from jetbench.spec.profiling import ProfilingConfig
-
-ALONE = "a torch module is measured in the process that holds it"
 
 
 def profile_module(
@@ -112,11 +110,12 @@ def _settings_kept() -> Iterator[None]:
     """Restore the settings of torch that a measurement changes, since this process goes on."""
     threads = torch.get_num_threads()
     tf32 = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+    flushes = float(torch.tensor(1e-40) * 1.0) == 0.0  # torch does not say it
     try:
         yield
     finally:
         torch.set_num_threads(threads)
-        torch.set_flush_denormal(False)
+        torch.set_flush_denormal(flushes)
         torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = tf32
 
 
@@ -136,8 +135,9 @@ def _digest_of_weights(module: nn.Module) -> str:
 def _operations(network: nn.Module, size: tuple[int, int]) -> tuple[Operation, ...]:
     plain = copy.deepcopy(network).cpu().float()
     operations = trace_operations(plain, image_to_trace(plain, size))
-    within = "network" if isinstance(network, ForeignNetwork) else ""
-    return tuple(placed(operation, within) for operation in operations)
+    if not isinstance(network, ForeignNetwork):
+        return tuple(placed(operation) for operation in operations)
+    return tuple(with_unused([placed(operation, "network") for operation in operations], plain))
 
 
 def profile_model(

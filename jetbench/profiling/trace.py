@@ -78,6 +78,34 @@ def image_to_trace(model: nn.Module, size: tuple[int, int]) -> torch.Tensor:
     return torch.zeros(1, 3, *size, device="cpu" if isinstance(model, ForeignNetwork) else "meta")
 
 
+def with_unused(operations: Sequence[Operation], model: nn.Module) -> list[Operation]:
+    """The operations, and one that stands for the parameters of a user's network that no operation reads.
+
+    So a network has as many parameters as its module, and a count says which share of them does nothing.
+    """
+    total = sum(parameter.numel() for parameter in model.parameters())
+    unused = total - sum(operation.parameters for operation in operations)
+    if unused <= 0:
+        return list(operations)
+    own = Operation(
+        part="unused",
+        layer="",
+        kernel="unused",
+        kind="copy",
+        elements=0,
+        parameters=unused,
+        macs=0,
+        flops=0,
+        eq2=0.0,
+        eq2_pooling=0,
+        parameter_bytes=0,
+        read_bytes=0,
+        reads=(),
+        makes=(),
+    )
+    return [*operations, own]
+
+
 def trace_network(model: nn.Module, images: torch.Tensor) -> Trace:
     """Every operation of one forward pass in eval mode, for one image. Unused parameters are in no operation.
 

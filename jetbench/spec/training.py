@@ -20,7 +20,7 @@ from jetbench.spec.bounds import (
     Seed,
     Threads,
 )
-from jetbench.spec.sources import Arguments, is_file, is_model, split_model
+from jetbench.spec.sources import MOST_NAMED, Arguments, is_file, is_model, split_model
 from jetbench.spec.values import Size
 
 LossName = Literal[
@@ -30,7 +30,7 @@ LOSSES: tuple[LossName, ...] = get_args(LossName)
 
 
 def _check_loss(value: Any) -> Any:
-    if isinstance(value, str) and (value in LOSSES or is_model(value)):
+    if isinstance(value, str) and (value in LOSSES or (len(value) <= MOST_NAMED and is_model(value))):
         return value
     raise ValueError(
         f"expected {', '.join(map(repr, LOSSES))}, or FILE.py:factory or package.module:factory of a loss of your own "

@@ -153,9 +153,9 @@ class OwnLoss(nn.Module):
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
         loss = self.call(logits, target)
         if not isinstance(loss, Tensor) or loss.numel() != 1 or not loss.requires_grad:
-            found = f"a tensor {tuple(loss.shape)}" if isinstance(loss, Tensor) else f"a {type(loss).__name__}"
-            found += " without a gradient" if isinstance(loss, Tensor) and loss.numel() == 1 else ""
-            raise SpecError(f"training.loss: {self.name} gives {found}; expected a scalar tensor with a gradient")
+            gives = f"a tensor {tuple(loss.shape)}" if isinstance(loss, Tensor) else f"a {type(loss).__name__}"
+            gives += " without a gradient" if isinstance(loss, Tensor) and loss.numel() == 1 else ""
+            raise SpecError(f"training.loss: {self.name} gives {gives}; expected a scalar tensor with a gradient")
         return loss.reshape(())
 
 

@@ -87,6 +87,16 @@ def test_it_is_counted_in_a_process_of_its_own_as_it_is_traced_here(own: Path) -
     assert {each.part for each in apart} == {"body", "head", "between"}
 
 
+def test_parameters_that_nothing_reads_are_counted_and_named(own: Path, tmp_path: Path) -> None:
+    dead = SOURCE.replace("        self.head =", "        self.dead = nn.Conv2d(100, 100, 1)\n        self.head =")
+    (tmp_path / "net.py").write_text(dead)
+    model = build_model(str(own), 5, SIZE)
+    operations = list_network(plan_network(load_architecture(str(own)), 5, SIZE))
+    assert sum(each.parameters for each in operations) == sum(each.numel() for each in model.parameters())
+    (unused,) = [each for each in operations if each.part == "unused"]
+    assert (unused.parameters, unused.macs, unused.flops, unused.moved_bytes) == (100 * 100 + 100, 0, 0, 0)
+
+
 def test_counts_are_kept_in_the_cache_and_removed_with_it(
     own: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
