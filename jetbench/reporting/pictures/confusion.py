@@ -35,7 +35,9 @@ def draw_confusion(
     """
     shares = [[100 * count / sum(row) if sum(row) else 0.0 for count in row] for row in matrix]
     size = len(names)
-    key = "a row: the pixels of a class in percent, by the class that the network gave them; empty: not in the labels"
+    key = "a row: the pixels of a class in percent, by the class that the network gave them"
+    key += f"; no number: {LEAST_SHOWN:g} % or less" * (size <= MOST_NUMBERS)
+    key += "; an empty row: not in the labels" * any(not sum(row) for row in matrix)
     with house_style():
         figure, axis = make_panel(title, key, height_in=max(2.6, min(9.0, 1.1 + 0.16 * size)), look=look)
         axis.grid(visible=False)
@@ -43,7 +45,7 @@ def draw_confusion(
         if size <= MOST_NUMBERS:
             for row, values in enumerate(shares):
                 for column, value in enumerate(values):
-                    if value >= LEAST_SHOWN:
+                    if value > LEAST_SHOWN:
                         ink = "white" if value > 55 else INK
                         axis.text(
                             column, row, f"{value:.0f}", ha="center", va="center", fontsize=LABEL_POINTS - 1, color=ink

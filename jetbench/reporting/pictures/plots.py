@@ -30,7 +30,7 @@ from jetbench.reporting.tables.columns import BY_NAME, Column, Value
 from jetbench.reporting.tables.protocol import describe_machine
 from jetbench.reporting.tables.ranking import front_of_significant
 from jetbench.reporting.tables.rows import Row
-from jetbench.spec.architecture import InCode
+from jetbench.spec.architecture import Baseline, Foreign, InCode
 from jetbench.stats import front_of
 
 JETSEG, RELEASED, BASELINE = PALETTE[0], PALETTE[5], INK
@@ -260,6 +260,9 @@ def _key(rows: Sequence[Row], studies: Sequence[str], across: Column, up: Column
     """What colours, shapes and lines mean; only what is in the picture."""
     colours = {colour_of(row) for row in rows}
     key = [text for colour, text in COLOURS.items() if colour in colours and (len(colours) > 1 or colour != JETSEG)]
+    if any(isinstance(row.architecture, Foreign) for row in rows):  # a network of the user's is no baseline
+        both = any(isinstance(row.architecture, Baseline) for row in rows)
+        key = [text.replace(": baselines", f": {'baselines and ' * both}other networks") for text in key]
     if len(studies) > 1:
         key = [text.replace("black triangles", "black") for text in key]
         key += [f"{NAMES_OF_SHAPES[n % len(SHAPES)]}: {study}" for n, study in enumerate(studies)]

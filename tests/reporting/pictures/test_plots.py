@@ -26,6 +26,7 @@ from jetbench.reporting.pictures.drawing import (
 )
 from jetbench.reporting.pictures.plots import ENERGY, PICTURES, _draw_curves, _value, write_plots
 from jetbench.reporting.tables.rows import Row, rows_of
+from jetbench.spec.architecture import Foreign
 from jetbench.spec.training import TrainingConfig
 from tests.made_up import failed, profile, record, training
 
@@ -49,6 +50,32 @@ def rows(count: int) -> list[Row]:
 
 def words(path: Path) -> str:
     return "".join(ElementTree.parse(path).getroot().itertext())
+
+
+@pytest.mark.parametrize(
+    ("kinds", "key"),
+    [
+        (("cgnet",), "black triangles: baselines;"),
+        (("own",), "black triangles: other networks;"),
+        (("cgnet", "own"), "black triangles: baselines and other networks;"),
+    ],
+)
+def test_a_network_of_the_users_is_no_baseline_in_the_key(kinds: tuple[str, ...], key: str, tmp_path: Path) -> None:
+    own = Foreign(name="own", model="own.py:build", digest="0" * 12)
+    others = [
+        record(
+            kind,
+            0.4 + n / 50,
+            fingerprint=kind,
+            architecture=own if kind == "own" else load_architecture(kind),
+            profile=profile(0.02 + n / 100, eq2_flops=1.0),
+        )
+        for n, kind in enumerate(kinds)
+    ]
+    write_plots(
+        tmp_path, rows_of([*made(2), *others]), "title", names=["accuracy-against-latency"], look=Look(notes=True)
+    )
+    assert key in " ".join(words(tmp_path / "accuracy-against-latency.svg").split())
 
 
 def test_each_picture_in_three_formats_names_its_rows_beside_their_points(tmp_path: Path) -> None:
