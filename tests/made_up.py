@@ -6,7 +6,6 @@ from jetbench import load_architecture, plan_architecture
 from jetbench.execution.requests import JobRequest, Phase, ProfileRequest, TrainRequest
 from jetbench.records.measurement import Latency, LatencyRun, Memory
 from jetbench.records.record import (
-    ClassCounts,
     CounterResult,
     DatasetInfo,
     Environment,
@@ -16,6 +15,7 @@ from jetbench.records.record import (
     Record,
     TrainingResult,
 )
+from jetbench.records.scores import ClassCounts
 from jetbench.spec.dataset import StreetsConfig
 from jetbench.spec.profiling import ProfilingConfig
 from jetbench.spec.training import TrainingConfig

@@ -13,7 +13,8 @@ from jetbench.cli.options import ModelOption, name_model
 from jetbench.spec.bounds import MOST_CLASSES
 
 if TYPE_CHECKING:
-    from jetbench.deploy.export import Format, Included
+    from jetbench.deploy.export import Included
+    from jetbench.records.deployment import Format
 
 BATCHES = 1024
 FORMATS: "dict[str, Format]" = {"onnx": "onnx", "torchscript": "torchscript"}

@@ -16,7 +16,7 @@ from jetbench.reporting.sheets.profile import write_profiles
 from jetbench.spec.base import parse_spec
 from jetbench.spec.bounds import MOST_CLASSES, MOST_PROCESSES
 from jetbench.spec.device import Device
-from jetbench.spec.profiling import Backend, DType, ProfilingConfig
+from jetbench.spec.profiling import BACKENDS, Backend, DType, ProfilingConfig
 from jetbench.spec.values import check_folder_name, parse_seconds, parse_share
 
 if TYPE_CHECKING:
@@ -27,8 +27,8 @@ PROCESSES, MAX_PROCESSES = 6, 12
 AXES, EFFORT = "Settings; values with commas are compared with the first", "Uncertainty and duration"
 LOADS, POWER, CPU, OUTPUT = "Other loads", "Power", "Defaults of the C library and the processor", "Output"
 LAYOUTS = {"contiguous": False, "channels-last": True}
-BACKENDS: dict[str, Backend] = {"eager": "eager", "compiled": "compiled", "traced": "traced"}
-DTYPES: dict[str, DType] = {"fp32": "fp32", "fp16": "fp16", "bf16": "bf16"}
+BACKENDS_BY_NAME: dict[str, Backend] = {name: name for name in BACKENDS}
+DTYPES: dict[str, DType] = {"fp32": "fp32", "fp16": "fp16", "bf16": "bf16", "int8": "int8"}
 
 Choice = TypeVar("Choice")
 
@@ -166,7 +166,7 @@ def list_settings(
         "dtype": read_list("--dtype", dtype or "fp32", choice_of(DTYPES)),
         "batch_size": read_list("--batch", batch, whole_number),
         "channels_last": read_list("--layout", layout, choice_of(LAYOUTS)),
-        "backend": read_list("--backend", backend, choice_of(BACKENDS)),
+        "backend": read_list("--backend", backend, choice_of(BACKENDS_BY_NAME)),
         "threads": read_list("--threads", threads, whole_number),
     }
     if effort.get("rate") and axes["batch_size"] != [1]:

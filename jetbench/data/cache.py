@@ -34,6 +34,7 @@ CACHE_VERSION = 3
 BYTES_PER_PIXEL = 4  # three colours and a class
 MOST_META_BYTES = 2**20
 COUNTS = "counts"  # folder of the cache for the counted operations of users' networks
+ARTEFACTS = "artefacts"  # and for files that runtimes run
 WHOLE_BYTES, PART_BYTES, PARTS = 2**30, 2**22, 64
 BUILDING = ".building-"
 WRITERS, MOST_WAITING = 2, 8  # threads that write, and images that wait for them

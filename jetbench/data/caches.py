@@ -1,4 +1,4 @@
-"""The cache of this machine, of datasets and of counted networks: what lies where, its size, and its removal."""
+"""The cache of this machine, of datasets, counted networks and exported files: what lies where, and its removal."""
 
 import json
 import re
@@ -9,11 +9,11 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from jetbench.data.cache import BUILDING, COUNTS, MOST_META_BYTES, cache_folder
+from jetbench.data.cache import ARTEFACTS, BUILDING, COUNTS, MOST_META_BYTES, cache_folder
 from jetbench.files import read_text
 from jetbench.records.record import DatasetInfo
 
-OURS = re.compile(rf"{COUNTS}|[\w.-]+-[0-9a-f]{{16}}(\.lock|{re.escape(BUILDING)}.*)?")
+OURS = re.compile(rf"{COUNTS}|{ARTEFACTS}|[\w.-]+-[0-9a-f]{{16}}(\.lock|{re.escape(BUILDING)}.*)?")
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ def list_cached() -> list[Cached]:
     caches = [
         Cached(folder, _bytes_of(folder), _info_of(folder))
         for folder in _entries()
-        if folder.is_dir() and folder.name != COUNTS
+        if folder.is_dir() and folder.name not in (COUNTS, ARTEFACTS)
     ]
     return sorted(caches, key=lambda each: (-each.bytes, each.folder))
 
@@ -41,7 +41,7 @@ def count_counted() -> int:
 
 
 def clear_cached() -> int:
-    """Remove all cached datasets and counts; processes that use one keep it until they end. Returns the freed bytes.
+    """Remove all that is cached; processes that use a dataset keep it until they end. Returns the freed bytes.
 
     Raises:
         OSError: an entry cannot be removed.

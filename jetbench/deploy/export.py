@@ -19,9 +19,8 @@ from jetbench.errors import SpecError
 from jetbench.files import digest_of
 from jetbench.models.build import to_torchscript
 from jetbench.probe.passes import Normalise
-from jetbench.spec.base import Spec
+from jetbench.records.deployment import Format, ModelFile
 
-Format = Literal["onnx", "torchscript"]
 Included = Literal["normalise", "argmax"]
 FILES: dict[Format, str] = {"onnx": "model.onnx", "torchscript": "model.ts"}
 OPSET = 13
@@ -29,20 +28,6 @@ OPSET = 13
 OPSETS = range(11, 21)
 """What torch's exporter by tracing can write."""
 INPUT, LOGITS, CLASSES = "images", "logits", "classes"
-
-
-class ModelFile(Spec):
-    """A file that holds a network, as it was read back: its opset and IR version if it is ONNX, and its digest."""
-
-    format: Format
-    name: str
-    bytes: int
-    sha256: str
-    exporter: str
-    opset: int | None = None
-    ir: int | None = None
-    seconds: float
-    """Processor time of the export."""
 
 
 class Deployed(nn.Module):

@@ -9,30 +9,34 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
-from importlib.util import find_spec
 from pathlib import Path
 
 from pydantic import Field
 
 import jetbench
-from jetbench.deploy.export import INPUT, OPSET, OPSETS, Format, Included, ModelFile
-from jetbench.deploy.parity import Parity
+from jetbench.deploy.backends import RUNTIMES
+from jetbench.deploy.export import INPUT, OPSET, OPSETS, Included
 from jetbench.errors import SpecError
 from jetbench.files import digest_of, read_json, write_json
 from jetbench.models.weights import GREY_MEAN, GREY_STD, SavedNetwork, load_weights
 from jetbench.network.plan import plan_network
 from jetbench.probe.alone import signal_name
-from jetbench.spec.base import Spec, parse_spec
+from jetbench.records.deployment import Format, ModelFile, Parity
+from jetbench.spec.base import Spec, later, parse_spec
 from jetbench.spec.bounds import Count
 from jetbench.spec.catalog import read_architecture
 from jetbench.spec.dataset import DatasetConfig, StreetsConfig
+from jetbench.spec.profiling import DType, FileBackend
 
 MANIFEST, README, REFERENCE = "manifest.json", "README.md", "reference.npz"
 IMAGES = 8
 
 
 class ExportRequest(Spec):
-    """What the process that exports is asked: a network, its files, and the images on which they are compared."""
+    """What the process that exports is asked: a network, its files, and the images on which they are compared.
+
+    `backend` is the runtime that runs an ONNX file, in the number format `dtype`.
+    """
 
     label: str
     saved: SavedNetwork
@@ -45,23 +49,18 @@ class ExportRequest(Spec):
     batch_size: Count = 1
     dataset: DatasetConfig | None = None
     images: int = Field(default=IMAGES, ge=1, le=10_000)
+    backend: FileBackend = later("onnxruntime")
+    dtype: DType = later("fp32")
 
-    def data(self) -> DatasetConfig:
-        """The data on which files are compared; by default generated streets.
-
-        Raises:
-            SpecError: streets of this size are not drawn.
-        """
+    def data(self) -> DatasetConfig | None:
+        """The data on which files are compared: by default generated streets; None for a size that they lack."""
         if self.dataset is not None:
             return self.dataset
         raw = {"size": self.saved.input_size, "train": 1, "val": self.images, "test": 1}
         try:
             return parse_spec(StreetsConfig, raw, "streets")
-        except SpecError as error:
-            reason = str(error).removeprefix("streets:").strip()
-            raise SpecError(
-                f"no streets are generated to compare on ({reason}); name other data with --dataset"
-            ) from None
+        except SpecError:
+            return None
 
 
 class ExportedFile(Spec):
@@ -111,9 +110,9 @@ def request_export(
         raise SpecError(
             f"--opset {opset}: torch writes {OPSETS.start} to {OPSETS.stop - 1} here; TensorRT 8.2 reads 13"
         )
-    for name in ("onnx", "onnxruntime") if "onnx" in formats else ():
-        if find_spec(name) is None:
-            raise SpecError(f"--to onnx: needs {name}, which is not installed: pip install 'jetbench[onnx]'")
+    missing = RUNTIMES["onnxruntime"].missing() if "onnx" in formats else None
+    if missing is not None:
+        raise SpecError(f"--to onnx: {missing.reason}: {missing.remedy}")
     is_file = network.endswith(".safetensors")
     if is_file:
         _, saved = load_weights(Path(network))

@@ -11,54 +11,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from jetbench.deploy.export import INPUT, Format
-from jetbench.spec.base import Spec
+from jetbench.deploy.export import INPUT
+from jetbench.probe.engines import open_engine
+from jetbench.records.deployment import MOST_RMS, Format, Parity
+from jetbench.spec.profiling import DType, FileBackend
 
 RESOLUTION = 1e-7
 MOST_ENDS = 4
 """Last nodes of a module, of which one is its output: the exporter may put others behind it."""
-MOST_RMS, MOST_CHANGED = 1e-3, 1e-3
-"""Bounds of the RMS difference, as a share of the largest output, and of the share of pixels that change class."""
 
 Run = Callable[[Tensor], Tensor]
-
-
-class Parity(Spec):
-    """How a file's output differs from the network's on some images.
-
-    `largest` and `rms` are absolute, `scale` is the network's largest output; all three are None for class ids.
-    `changed` counts the pixels with another class.
-    """
-
-    on: str
-    images: int
-    pixels: int
-    changed: int
-    largest: float | None = None
-    rms: float | None = None
-    scale: float | None = None
-    is_finite: bool = True
-
-    @property
-    def passes(self) -> bool:
-        """True if the file may stand for the network."""
-        if not self.is_finite or self.changed > MOST_CHANGED * self.pixels:
-            return False
-        return self.rms is None or self.scale is None or self.rms <= MOST_RMS * self.scale
-
-    def describe(self) -> str:
-        """`8 images of val of streets: 0 of 98,304 pixels change class`, then the differences of the output."""
-        parts = []
-        if self.rms is not None and self.scale:
-            largest = (self.largest or 0.0) / self.scale
-            parts = [
-                f"of the largest output the RMS difference is {self.rms / self.scale:.0e}, the largest {largest:.0e}"
-            ]
-        if not self.is_finite:
-            parts = ["the file's output is not finite"]
-        changed = f"{self.changed:,} of {self.pixels:,} pixels change class"
-        where = self.on if self.images == 1 else f"{self.images} images of {self.on}"
-        return f"{where}: {'; '.join([changed, *parts])}"
 
 
 class Comparison:
@@ -102,19 +64,23 @@ class Comparison:
         )
 
 
-def open_file(path: Path, to: Format) -> tuple[Run, str]:
-    """A function that runs a file on the CPU, and the name of its runtime with its version."""
+def open_file(
+    path: Path, to: Format, backend: FileBackend = "onnxruntime", dtype: DType = "fp32", threads: int = 1
+) -> tuple[Run, str]:
+    """A function that runs a file on the CPU, and the name of its runtime with its version.
+
+    Args:
+        path: the file.
+        to: its format.
+        backend: the runtime of an ONNX file.
+        dtype: the number format that the runtime is asked for.
+        threads: its threads.
+    """
     if to == "torchscript":
         traced: Any = torch.jit.load(str(path))  # type: ignore[no-untyped-call]
         return (lambda images: traced(images)), f"torch {torch.__version__}"
-    import onnxruntime
-
-    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-
-    def run(images: Tensor) -> Tensor:
-        return torch.from_numpy(session.run(None, {INPUT: images.numpy()})[0])
-
-    return run, f"onnxruntime {onnxruntime.__version__}"
+    engine = open_engine(backend, str(path), dtype, threads)
+    return engine, str(engine.describe()["runtime"])
 
 
 def first_difference(model: nn.Module, path: Path, images: Tensor) -> str | None:

@@ -43,13 +43,14 @@ class Loaded:
     """A network on its device, with its input, after its first pass.
 
     Args:
-        build: given a batch, returns the module in eval mode on the device, and the form of it that runs: the module
-            itself, compiled or traced.
+        build: given a batch, returns the module in eval mode on the device (None if what runs does not need it), and
+            what runs: the module itself, another form of it, or an engine.
         device: where it runs.
         size: (height, width) of its images.
         config: settings of the run.
         mean: channel means in 0..255 that the end-to-end path subtracts.
         std: channel deviations that it divides by.
+        dtype: number format of the images; that of the settings by default.
     """
 
     def __init__(
@@ -60,17 +61,18 @@ class Loaded:
         config: Config,
         mean: Sequence[float],
         std: Sequence[float],
+        dtype: Optional[str] = None,
     ) -> None:
         self.size, self._config = size, config
         self.pixels = random_pixels(config["batch_size"], size, config["seed"])
         start = time.perf_counter()  # the first use of a GPU creates its context, which is part of a cold start
-        self.normalise = Normalise(mean, std, device, DTYPES[config["dtype"]], config["channels_last"])
+        self.normalise = Normalise(mean, std, device, DTYPES[dtype or config["dtype"]], config["channels_last"])
         self.images = self.normalise(self.pixels)
-        self.module, runs = build(self.images)
+        self.module, self.runs = build(self.images)
         wait_for(device)()
         self.load_s = time.perf_counter() - start
-        self.model = model_pass(runs, self.images)
-        self.end_to_end = end_to_end_pass(runs, self.pixels, self.normalise)
+        self.model = model_pass(self.runs, self.images)
+        self.end_to_end = end_to_end_pass(self.runs, self.pixels, self.normalise)
         self.first_pass_s = time_pass(self.model)
         self._warmup = None  # type: Optional[Tuple[List[float], bool]]
 

@@ -97,6 +97,7 @@ def assemble(
         energy=rest.energy,
         denormals=rest.denormals,
         finite=rest.finite,
+        deployment=rest.deployment,
         watches=watches,
         notes=notes,
         environment=environment.model_copy(update=_board(rest.energy, alone.watch)),

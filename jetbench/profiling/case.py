@@ -8,9 +8,10 @@ from typing import Annotated, Any
 import torch
 from pydantic import Field
 
+from jetbench.deploy.artefact import Artefact, make_artefact
 from jetbench.files import digest_of
 from jetbench.models.build import build_model, without_training_heads
-from jetbench.models.weights import GREY_MEAN, GREY_STD, load_weights
+from jetbench.models.weights import GREY_MEAN, GREY_STD, SavedNetwork, load_weights
 from jetbench.network.operations import Operation
 from jetbench.network.plan import plan_network
 from jetbench.profiling.findings import Network
@@ -30,7 +31,7 @@ WEIGHTS, YAML = ".safetensors", (".yaml", ".yml")
 class Case(Spec):
     """A network with its profiling settings: a weights file, or an architecture with seeded random weights.
 
-    `weights` is the SHA-256 of the weights file.
+    `weights` is the SHA-256 of the weights file. `artefact` is the file that a backend such as onnxruntime runs.
     """
 
     label: str
@@ -43,6 +44,28 @@ class Case(Spec):
     weights: str | None = None
     mean: tuple[float, float, float] = GREY_MEAN
     std: tuple[float, float, float] = GREY_STD
+    artefact: Artefact | None = None
+
+    def with_artefact(self) -> "Case":
+        """The same case with the file that its backend runs, if it runs one.
+
+        Raises:
+            SpecError: the file cannot be made, or its runtime cannot run it.
+        """
+        if not self.config.runs_file:
+            return self
+        saved = SavedNetwork(
+            architecture=self.architecture,
+            num_classes=self.num_classes,
+            input_size=self.input_size,
+            mean=self.mean,
+            std=self.std,
+        )
+        made = make_artefact(self.label, saved, self.config, self.weights_file, self._digest())
+        return self.model_copy(update={"artefact": made})
+
+    def _digest(self) -> str | None:
+        return digest_of(Path(self.weights_file)) if self.weights_file and self.weights is None else self.weights
 
     def network(self) -> Network:
         """The network to measure; it is built only when it is measured."""
@@ -53,7 +76,7 @@ class Case(Spec):
             torch.manual_seed(self.config.seed)
             return without_training_heads(build_model(self.architecture, self.num_classes, self.input_size))
 
-        return Network(self.label, build, self.input_size, self.config, self.mean, self.std)
+        return Network(self.label, build, self.input_size, self.config, self.mean, self.std, self.artefact)
 
     def operations(self) -> tuple[Operation, ...]:
         """Every operation for one image."""

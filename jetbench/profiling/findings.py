@@ -7,7 +7,9 @@ from typing import Literal
 from pydantic import Field
 from torch import nn
 
+from jetbench.deploy.artefact import Artefact
 from jetbench.models.weights import GREY_MEAN, GREY_STD
+from jetbench.records.deployment import Deployment
 from jetbench.records.energy import Energy
 from jetbench.records.measurement import (
     ColdStart,
@@ -27,7 +29,10 @@ Part = Literal["latency", "rest"]
 
 @dataclass(frozen=True)
 class Network:
-    """A network to measure: how to build it (on the CPU, float32, in either mode), and the form of its input."""
+    """A network to measure: how to build it (on the CPU, float32, in either mode), and the form of its input.
+
+    `artefact` is the file that runs in its place, if its backend runs one.
+    """
 
     label: str
     build: Callable[[], nn.Module]
@@ -35,6 +40,7 @@ class Network:
     config: ProfilingConfig
     mean: tuple[float, float, float] = GREY_MEAN
     std: tuple[float, float, float] = GREY_STD
+    artefact: Artefact | None = None
 
 
 class Findings(Spec):
@@ -57,6 +63,7 @@ class Findings(Spec):
     bytes_moved: int | None = None
     counters: tuple[CounterResult, ...] = ()
     parts: tuple[NetworkPart, ...] = ()
+    deployment: Deployment | None = None
     notes: dict[str, str] = Field(default_factory=dict)
 
 

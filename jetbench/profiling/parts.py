@@ -111,10 +111,10 @@ def describe_parts(
     Args:
         module: the network.
         operations: operations for one image, from `trace.trace_operations`: `layer` is the path of the running module.
-        samples_s: seconds from `time_parts`; empty if nothing was timed.
+        samples_s: seconds from `time_parts`, or of the layers of a runtime; empty if nothing was timed.
     """
     names, rest = parts_of(module), rest_of(module)
-    members: dict[str, list[Operation]] = {name: [] for name in (*names, rest)}
+    members: dict[str, list[Operation]] = {name: [] for name in (*names, rest, *samples_s)}
     for operation in operations:
         owner = next((n for n, path in names.items() if f"{operation.layer}.".startswith(f"{path}.")), rest)
         members[owner].append(operation)

@@ -23,12 +23,12 @@ def measure_peak_memory(
     """Peak bytes of one pass, and what they include; or None, and why they could not be measured.
 
     Args:
-        model: network in eval mode, on the device of `images`.
+        model: network in eval mode, on the device of `images`; its weights are counted.
         images: one batch, (N, 3, H, W).
         run: runs one pass of the network in another form, compiled or traced; None runs `model` itself.
     """
     one_pass = run or (lambda: model(images))
-    weights = sum(tensor.nbytes for tensor in model.state_dict().values())
+    weights = bytes_of_weights(model)
     with torch.inference_mode():
         if images.device.type == "cuda":
             timed = Pass(one_pass, wait_for(images.device))
@@ -47,3 +47,8 @@ def measure_peak_memory(
     if not changes or allocated != 0:
         return None, f"the recorded allocations do not add up: {allocated} bytes are left after {len(changes)} changes"
     return weights + images.nbytes + peak, MEANING
+
+
+def bytes_of_weights(model: nn.Module) -> int:
+    """Bytes of a network's weights, running statistics included."""
+    return sum(tensor.nbytes for tensor in model.state_dict().values())

@@ -3,22 +3,26 @@
 import copy
 from collections.abc import Sequence
 from contextlib import nullcontext
+from importlib import import_module
 from typing import Any
 
 import torch
+from torch import nn
 
+from jetbench.deploy.backends import TORCH_FORMS
 from jetbench.errors import ProfilingError
-from jetbench.models.build import compile_whole, to_torchscript
 from jetbench.network.operations import add_up
 from jetbench.probe import machine
+from jetbench.probe.engines import open_engine
 from jetbench.probe.passes import DTYPES, count_denormals
 from jetbench.probe.run import Loaded, Session, set_arithmetic, time_in_turn
 from jetbench.probe.timing import run_paced, run_soak
 from jetbench.profiling.counts import count_with_fvcore, count_with_thop
+from jetbench.profiling.deployed import describe_deployment, parts_of_layers
 from jetbench.profiling.environment import describe_environment
 from jetbench.profiling.findings import Findings, Network, Part, ProcessFindings
 from jetbench.profiling.parts import describe_parts, time_parts
-from jetbench.profiling.peak_memory import measure_peak_memory
+from jetbench.profiling.peak_memory import bytes_of_weights, measure_peak_memory
 from jetbench.profiling.power import capture_energy, read_energy
 from jetbench.profiling.trace import image_to_trace, trace_operations
 from jetbench.progress import Report
@@ -31,6 +35,8 @@ from jetbench.records.measurement import (
 )
 from jetbench.records.record import CounterResult
 from jetbench.spec.device import Device
+
+LAYER_PASSES = 5
 
 
 def measure_process(
@@ -56,6 +62,8 @@ def measure_process(
         ProfilingError: a sensor that is requested by name cannot be read, or a setting cannot run here.
     """
     config = networks[0].config.model_dump()
+    for backend in {network.config.backend for network in networks if network.artefact is not None}:
+        import_module(backend)  # so that no import is in a cold start, or in the growth of the memory
     session = Session(config)
     observer = session.observer
     with torch.inference_mode():
@@ -79,8 +87,7 @@ def measure_process(
     watch = Watch.model_validate(observer.finish())
     if "rest" in parts:
         report(0.9, "counts")
-        samples = _time_parts(loaded[0], networks[0], findings[0]["notes"])
-        findings[0] |= _count(loaded[0], findings[0]["notes"], samples)
+        findings[0] |= _explain(loaded[0], networks[0], findings[0]["notes"])
     return ProcessFindings(
         networks=tuple(Findings.model_validate(finding) for finding in findings),
         control=LatencyRun.model_validate(twin) if twin is not None else None,
@@ -93,16 +100,17 @@ def _load(network: Network, device: torch.device) -> Loaded:
     config = network.config
 
     def build(images: torch.Tensor) -> tuple[Any, Any]:
-        module = network.build().eval().to(device=device, dtype=DTYPES[config.dtype])
-        if config.channels_last:
-            # The overloads of `to` do not include a call with a memory format alone.
-            module = module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        if config.backend == "compiled":
-            return module, compile_whole(module)
-        return module, to_torchscript(module, images) if config.backend == "traced" else module
+        if network.artefact is not None:
+            path, backend = network.artefact.path, config.file_backend
+            return None, open_engine(backend, path, config.dtype, config.threads, config.flush_denormals)
+        module = _build_module(network, device)
+        form = TORCH_FORMS[config.torch_backend]
+        runs = form.prepare(module, images)
+        return module if form.keeps_module else None, runs
 
+    dtype = "fp32" if network.artefact is not None else config.dtype  # the images of a file are fp32
     try:
-        return Loaded(build, device, network.input_size, config.model_dump(), network.mean, network.std)
+        return Loaded(build, device, network.input_size, config.model_dump(), network.mean, network.std, dtype)
     except (RuntimeError, NotImplementedError) as error:
         reason = str(error).strip().splitlines()[0]
         if "not implemented for" in reason:
@@ -110,6 +118,14 @@ def _load(network: Network, device: torch.device) -> Loaded:
         if config.backend == "compiled" and type(error).__module__.startswith("torch._"):
             raise ProfilingError(f"{network.label}: torch.compile fails here ({reason}); leave out --backend") from None
         raise
+
+
+def _build_module(network: Network, device: torch.device) -> nn.Module:
+    module = network.build().eval().to(device=device, dtype=DTYPES[network.config.dtype])
+    if network.config.channels_last:
+        # The overloads of `to` do not include a call with a memory format alone.
+        return module.to(memory_format=torch.channels_last)  # type: ignore[no-any-return,call-overload]
+    return module
 
 
 def _measure_rest(
@@ -144,15 +160,19 @@ def _measure_rest(
         notes["power_w"] = note
     report(0.8, "memory")
     # Recording allocations slows passes, so it comes after everything that is timed.
-    peak, how = measure_peak_memory(loaded.module, images, loaded.model.run)
+    if network.artefact is not None:
+        peak, how = None, f"not measured: {config.backend} holds its memory outside torch's allocator"
+        weights_bytes = network.artefact.file.bytes
+    else:
+        holder = loaded.runs if loaded.module is None else loaded.module
+        peak, how = measure_peak_memory(holder, images, loaded.model.run)
+        weights_bytes = bytes_of_weights(holder)
     notes["peak_memory_bytes"] = how
-    output = loaded.module(images)
     findings |= {
         "energy": energy,
-        "denormals": count_denormals(loaded.module, images) if device.type == "cpu" else None,
-        "finite": bool(torch.isfinite(output).all()),
+        "finite": bool(torch.isfinite(loaded.runs(images)).all()),
         "memory": Memory(
-            weights_bytes=sum(tensor.nbytes for tensor in loaded.module.state_dict().values()),
+            weights_bytes=weights_bytes,
             image_bytes=images.nbytes,
             allocator_peak_bytes=peak,
             reserved_bytes=reserved,
@@ -161,8 +181,28 @@ def _measure_rest(
             **observer.memory(),
         ),
     }
-    set_arithmetic(config.threads, config.flush_denormals)
     return findings
+
+
+def _explain(loaded: Loaded, network: Network, notes: dict[str, str]) -> dict[str, Any]:
+    """What explains the numbers: denormals, times of the parts, counts, and how a runtime executed its file."""
+    config, images = network.config, loaded.images
+    module = _build_module(network, images.device) if loaded.module is None else loaded.module
+    findings: dict[str, Any] = {}
+    if network.artefact is not None:
+        layers = loaded.runs.list_layers(images, LAYER_PASSES)
+        findings["deployment"] = describe_deployment(loaded.runs.describe(), layers, network.artefact, config.dtype)
+        samples = parts_of_layers(layers, module)
+        notes["layers"] = (
+            f"median of {LAYER_PASSES} passes by the profile of {config.backend}, in a session of its own; a layer "
+            "that it made of several counts for the block of the first"
+        )
+    else:
+        samples = _time_parts(loaded, network, notes)
+        if images.device.type == "cpu":
+            findings["denormals"] = count_denormals(module, images)
+            set_arithmetic(config.threads, config.flush_denormals)
+    return findings | _count(module, loaded.size, notes, samples)
 
 
 def _time_parts(loaded: Loaded, network: Network, notes: dict[str, str]) -> dict[str, list[float]]:
@@ -180,10 +220,12 @@ def _time_parts(loaded: Loaded, network: Network, notes: dict[str, str]) -> dict
     return samples
 
 
-def _count(loaded: Loaded, notes: dict[str, str], samples: dict[str, list[float]]) -> dict[str, Any]:
+def _count(
+    module: nn.Module, size: tuple[int, int], notes: dict[str, str], samples: dict[str, list[float]]
+) -> dict[str, Any]:
     """Parameters, MACs and FLOPs for one image in float32, by our count and by those of fvcore and thop."""
-    plain = copy.deepcopy(loaded.module).cpu().float()
-    images = torch.zeros(1, 3, *loaded.size)
+    plain = copy.deepcopy(module).cpu().float()
+    images = torch.zeros(1, 3, *size)
     counters: list[CounterResult] = []
     for count in (count_with_fvcore, count_with_thop):
         try:
@@ -202,7 +244,7 @@ def _count(loaded: Loaded, notes: dict[str, str], samples: dict[str, list[float]
             tool = count.__name__.removeprefix("count_with_")
             counters.append(CounterResult(tool=tool, version="unknown", macs=None))
             notes[tool] = f"{tool} failed: {type(error).__name__}: {error}"
-    operations = trace_operations(plain, image_to_trace(plain, loaded.size))
+    operations = trace_operations(plain, image_to_trace(plain, size))
     cost = add_up(operations)
     if cost.uncounted:
         notes["macs"] = (

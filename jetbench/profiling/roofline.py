@@ -7,7 +7,7 @@ from jetbench.records.record import Estimate
 from jetbench.spec.device import Device, Peak, PeakName
 from jetbench.spec.profiling import DType
 
-WIDTH: dict[DType, int] = {"fp32": 4, "fp16": 2, "bf16": 2}
+WIDTH: dict[DType, int] = {"fp32": 4, "fp16": 2}
 NO_PEAKS = "no estimate: the peaks of {name} are missing in its YAML (jetbench/devices), and none are assumed"
 
 
@@ -32,8 +32,8 @@ def estimate(
     name, peaks = device.peaks_of(gpu)
     if "bandwidth" not in peaks or "fp32" not in peaks:
         return NO_PEAKS.format(name=name)
-    if dtype == "bf16":
-        return f"no estimate: the bf16 peak of {name} is missing in its YAML"
+    if dtype not in WIDTH:
+        return f"no estimate: the {dtype} peak of {name} is missing in its YAML"
     used: dict[PeakName, Peak] = {"bandwidth": peaks["bandwidth"]}
 
     def peak(operation: Operation) -> float:

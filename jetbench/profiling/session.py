@@ -17,6 +17,7 @@ from typing import Any, overload
 import torch
 from torch import nn
 
+from jetbench.deploy.backends import check_backend
 from jetbench.errors import JetbenchError, OutOfMemoryError, ProfilingError, SpecError, is_out_of_memory
 from jetbench.files import read_json, write_json, write_whole
 from jetbench.probe.alone import WAITING, die_with, machine_to_itself, signal_name
@@ -144,14 +145,18 @@ def profile_cases(
         is_fresh: this process was started for this job only; if one process is enough, it measures here.
 
     Raises:
+        SpecError: a backend cannot run here, or its file cannot be made.
         ProfilingError: a process ended without a result, or a sensor that is requested by name cannot be read here.
-            Sensors are checked before anything is measured; the message says why.
+            Sensors and backends are checked before anything is measured; the message says why.
     """
     for name in dict.fromkeys(case.config.power for case in cases):
         check_sensor(name)
+    for case in cases:
+        check_backend(case.config, torch_device)
     report(0.0, WAITING)
     with machine_to_itself(lambda text: report(0.0, text)):
         report(0.0, "begins")
+        cases = _with_artefacts(cases, report)
         profiles: dict[int, Profile] = {}
         groups: dict[tuple[object, ...], list[int]] = {}
         for number, case in enumerate(cases):
@@ -165,6 +170,16 @@ def profile_cases(
             profiles.update(zip(numbers, measured, strict=True))
             done += share
         return [profiles[number] for number in range(len(cases))]
+
+
+def _with_artefacts(cases: Sequence[Case], report: Report) -> list[Case]:
+    """The cases with the files that their backends run."""
+    made = []
+    for case in cases:
+        if case.config.runs_file:
+            report(0.0, f"{case.label}: exporting for {case.config.backend}")
+        made.append(case.with_artefact())
+    return made
 
 
 def estimate_cases(cases: Sequence[Case], target: Device, why: str) -> list[Profile]:

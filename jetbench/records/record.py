@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
+from jetbench.records.deployment import Deployment
 from jetbench.records.energy import Energy
 from jetbench.records.measurement import (
     ColdStart,
@@ -20,6 +21,7 @@ from jetbench.records.measurement import (
     Soak,
     Watch,
 )
+from jetbench.records.scores import ClassCounts
 from jetbench.spec.architecture import AnyArchitecture
 from jetbench.spec.base import Spec, later
 from jetbench.spec.bounds import Amount, Duration, Side
@@ -81,34 +83,6 @@ class DatasetInfo(Spec):
         return (
             f"{self.name}, {counts} images at {size} (HxW){without}{rule}, {self.num_classes} classes, {self.void_rule}"
         )
-
-
-class ClassCounts(Spec):
-    """Pixel counts of each class over one whole split, from one confusion matrix; void pixels are left out."""
-
-    true_positives: tuple[Amount, ...]
-    false_positives: tuple[Amount, ...]
-    false_negatives: tuple[Amount, ...]
-
-    @model_validator(mode="after")
-    def _of_labelled_pixels(self) -> "ClassCounts":
-        if not len(self.true_positives) == len(self.false_positives) == len(self.false_negatives):
-            raise ValueError("the counts are of different numbers of classes")
-        if sum(self.true_positives) + sum(self.false_negatives) < 1:
-            raise ValueError("the counts contain no labelled pixel")
-        return self
-
-    @property
-    def class_iou(self) -> tuple[float | None, ...]:
-        """TP / (TP + FP + FN) of each class; None for a class that is absent from the labels of the split."""
-        rows = zip(self.true_positives, self.false_positives, self.false_negatives, strict=True)
-        return tuple(tp / (tp + fp + fn) if tp + fn else None for tp, fp, fn in rows)
-
-    @property
-    def miou(self) -> float:
-        """Mean IoU over the classes that occur in the labels of the split."""
-        present = [iou for iou in self.class_iou if iou is not None]
-        return sum(present) / len(present)
 
 
 class Evaluation(Spec):
@@ -242,7 +216,7 @@ class Profile(Spec):
 
     `device` names the requested device. A measurement such as `model_latency` is None if it was not made, with the
     reason in `notes`; `estimate` never replaces it. `output_difference` is the difference of a board's output from the
-    reference, over the largest value of the reference.
+    reference, over the largest value of the reference. `deployment` describes the file that ran in place of PyTorch.
     """
 
     device: str = "cpu"
@@ -269,6 +243,7 @@ class Profile(Spec):
     energy: Energy | None = None
     denormals: tuple[int, int] | None = None
     finite: bool | None = None
+    deployment: Deployment | None = later(None)
     watches: tuple[Watch, ...] = ()
     notes: dict[str, str]
     environment: Environment

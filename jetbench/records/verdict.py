@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from jetbench.probe.timing import is_precise
+from jetbench.records.deployment import Deployment
 from jetbench.records.energy import Energy
 from jetbench.records.measurement import LatencyRun, Watch
 from jetbench.records.record import Profile
@@ -74,6 +75,8 @@ def _reasons(profile: Profile) -> Iterator[_Reason]:
             "invalid" if profile.runs_on == "another machine" else "suspect",
             profile.notes.get("processor", f"measured on {profile.runs_on}"),
         )
+    if profile.deployment is not None:
+        yield from _deployment_reasons(profile.deployment)
     if profile.finite is False:
         yield "suspect", "the output contains infinities or NaN in this number format"
     yield from _latency_reasons(profile)
@@ -81,6 +84,16 @@ def _reasons(profile: Profile) -> Iterator[_Reason]:
     yield from _denormal_reasons(profile)
     if profile.energy is not None:
         yield from _energy_reasons(profile.energy)
+
+
+def _deployment_reasons(deployment: Deployment) -> Iterator[_Reason]:
+    if not deployment.is_as_asked:
+        counts = ", ".join(f"{name} {count}" for name, count in deployment.convolutions.items())
+        yield "suspect", f"{deployment.asked} was asked for, and the convolutions ran in {counts}"
+    if deployment.asked == "fp32" and deployment.is_as_asked:
+        for parity in deployment.parities:
+            if not parity.passes:
+                yield "suspect", f"the file does not compute what PyTorch computes: {parity.describe()}"
 
 
 def _latency_reasons(profile: Profile) -> Iterator[_Reason]:

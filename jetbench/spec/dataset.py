@@ -1,7 +1,7 @@
 """Spec of a dataset: its name, location and image size; the classes of one's own data."""
 
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, field_validator, model_validator
 
@@ -10,7 +10,8 @@ from jetbench.spec.base import Spec, later
 from jetbench.spec.bounds import IS_NUMBER, MOST_DRAWN_PIXELS, MOST_LETTERS, Name, Seed
 from jetbench.spec.values import Size
 
-SPLITS = ("train", "val", "test")
+Split = Literal["train", "val", "test"]
+SPLITS: tuple[str, ...] = get_args(Split)
 ImageCount = Annotated[int, IS_NUMBER, Field(ge=1, le=100_000)]
 
 

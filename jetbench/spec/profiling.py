@@ -1,14 +1,24 @@
 """Spec of a profiling run: how the network runs, and how long it is measured."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from jetbench.spec.base import Spec
 from jetbench.spec.bounds import IS_NUMBER, BatchSize, Count, NonNegative, Positive, Seconds, Seed, Threads
 
-DType = Literal["fp32", "fp16", "bf16"]
-Backend = Literal["eager", "compiled", "traced"]
+DType = Literal["fp32", "fp16", "bf16", "int8"]
+FileBackend = Literal["onnxruntime", "openvino"]
+"""Backends that run a file, exported from the network, in a runtime of their own."""
+TorchBackend = Literal["eager", "folded", "compiled", "traced"]
+Backend = TorchBackend | FileBackend
+FILE_BACKENDS: tuple[FileBackend, ...] = get_args(FileBackend)
+BACKENDS: tuple[Backend, ...] = (*get_args(TorchBackend), *FILE_BACKENDS)
+DTYPES_OF: dict[FileBackend, tuple[DType, ...]] = {
+    "onnxruntime": ("fp32",),
+    "openvino": ("fp32", "fp16", "bf16"),
+}
+"""Number formats in which a runtime runs files on a processor; PyTorch runs all of them."""
 
 
 class ProfilingConfig(Spec):
@@ -28,7 +38,8 @@ class ProfilingConfig(Spec):
     channels_last: bool = False
     """Memory layout NHWC."""
     backend: Backend = "eager"
-    """How PyTorch runs the network."""
+    """What runs the network: PyTorch (`eager`, `folded`, `compiled`, `traced`), or a runtime (`onnxruntime`,
+    `openvino`)."""
     flush_denormals: bool = True
     """Numbers too small for full precision count as 0 (CPU)."""
     keep_freed_memory: bool = True
@@ -67,6 +78,36 @@ class ProfilingConfig(Spec):
     """Number of load windows."""
     seed: Seed = 0
     """Seed of weights and images."""
+
+    @model_validator(mode="after")
+    def _can_run(self) -> "ProfilingConfig":
+        if self.runs_file:
+            formats = DTYPES_OF[self.file_backend]
+            if self.dtype not in formats:
+                raise ValueError(f"{self.backend} runs {', '.join(formats)} on a processor, not {self.dtype}")
+            if self.channels_last:
+                raise ValueError(f"{self.backend} chooses its memory layout itself; leave out channels_last (--layout)")
+        elif self.dtype == "int8":
+            raise ValueError(f"{self.backend} runs fp32, fp16 and bf16; int8 needs {' or '.join(FILE_BACKENDS)}")
+        return self
+
+    @property
+    def runs_file(self) -> bool:
+        """True if the backend runs a file that is exported from the network."""
+        return self.backend in FILE_BACKENDS
+
+    @property
+    def file_backend(self) -> FileBackend:
+        """The backend that runs a file; an AssertionError if PyTorch runs the network."""
+        assert self.backend == "onnxruntime" or self.backend == "openvino", self.backend
+        return self.backend
+
+    @property
+    def torch_backend(self) -> TorchBackend:
+        """The form in which PyTorch runs the network; an AssertionError if a runtime runs a file."""
+        assert self.backend != "onnxruntime", self.backend
+        assert self.backend != "openvino", self.backend
+        return self.backend
 
     def describe(self) -> str:
         """A short description of how the network runs: `batch 1, fp32, 1 thread, eager`."""

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from jetbench.data.labels import VOID
 from jetbench.errors import DivergedError
-from jetbench.records.record import ClassCounts
+from jetbench.records.scores import ClassCounts
 
 
 def confusion_matrix(logits: Tensor, target: Tensor) -> Tensor:

@@ -10,10 +10,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from jetbench.deploy.export import Deployed, export, exportable, pool_into_bins
-from jetbench.deploy.parity import Comparison, Parity, first_difference, open_file
+from jetbench.deploy.parity import Comparison, first_difference, open_file
 from jetbench.errors import SpecError
 from jetbench.models.baselines.layers import first_maxima, halve, halve_with_indices, unpool, unpool_by_places
 from jetbench.models.build import build_model, without_training_heads
+from jetbench.records.deployment import Parity
 from jetbench.spec.catalog import baseline_names, jetseg_names, load_architecture
 from tests.cli.test_verbs import jetbench
 

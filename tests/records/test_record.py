@@ -2,7 +2,8 @@ import pytest
 from pydantic import ValidationError
 
 from jetbench.records.measurement import Latency, LatencyRun
-from jetbench.records.record import ClassCounts, DatasetInfo, Record
+from jetbench.records.record import DatasetInfo, Record
+from jetbench.records.scores import ClassCounts
 from tests.made_up import DATASET, failed, record
 
 

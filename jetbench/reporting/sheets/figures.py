@@ -12,10 +12,17 @@ from jetbench.reporting import units
 from jetbench.reporting.tables.published import describe_figure
 from jetbench.spec.architecture import Baseline, Foreign
 from jetbench.spec.device import Device
-from jetbench.spec.profiling import ProfilingConfig
+from jetbench.spec.profiling import Backend, ProfilingConfig
 
 Class = Literal["counted", "measured", "estimated", "reported", "missing"]
-FIRST_PASS = {"eager": "the very first", "compiled": "compilation included", "traced": "the first after tracing"}
+FIRST_PASS: dict[Backend, str] = {
+    "eager": "the very first",
+    "folded": "the first after folding",
+    "compiled": "compilation included",
+    "traced": "the first after tracing",
+    "onnxruntime": "the first after loading",
+    "openvino": "the first after compiling",
+}
 
 
 @dataclass(frozen=True)
@@ -38,6 +45,7 @@ def list_figures(record: Record, device: Device) -> list[Figure]:
     profile, config = record.measured, record.profiling_config
     figures = _counted(profile)
     figures += _latency_figures(profile, config)
+    figures += _deployment_figures(profile)
     figures += _memory_figures(profile)
     figures += _energy_figures(profile)
     figures += _estimated(profile)
@@ -127,6 +135,8 @@ def _latency_figures(profile: Profile, config: ProfilingConfig) -> list[Figure]:
         figures.append(Figure("ratio_to_reference", compared.median, "measured", "ratio", text, how))
     if (cold := profile.cold_start) is not None:
         how = "network, weights, device and tracing, without imports"
+        if config.runs_file:
+            how = "reading the file and compiling it, without imports and export"
         figures.append(Figure("load_s", cold.load_s, "measured", "cold start, load", _ms(cold.load_s), how))
         how = FIRST_PASS[config.backend]
         first = cold.first_pass_s
@@ -141,6 +151,48 @@ def _latency_figures(profile: Profile, config: ProfilingConfig) -> list[Figure]:
         figures.append(Figure("soak_first_fps", first_fps, "measured", "soak, first FPS", units.fps(first_fps), how))
         how = f"last fifth; {100 * (steady / first_fps - 1):+.1f} % compared with the first"
         figures.append(Figure("soak_steady_fps", steady, "measured", "soak, steady FPS", units.fps(steady), how))
+    return figures
+
+
+def _deployment_figures(profile: Profile) -> list[Figure]:
+    """The file that ran, in which number formats it ran, and what it changes."""
+    deployment = profile.deployment
+    if deployment is None:
+        return []
+    file = deployment.file
+    form = f"opset {file.opset}, IR {file.ir}" if file.format == "onnx" else "TorchScript"
+    options = ", ".join(f"{name} {value}" for name, value in deployment.options.items())
+    how = f"{file.name}, {form}, SHA-256 {file.sha256[:12]}; {file.exporter}, in {file.seconds:.1f} s"
+    figures = [
+        Figure("runtime", None, "measured", "runtime", deployment.runtime, f"{deployment.executes}; {options}"),
+        Figure("file_bytes", file.bytes, "measured", "  file", f"{file.bytes / 1e6:.2f} MB", how),
+        Figure(
+            quantity="convolutions_as_asked",
+            value=deployment.share_as_asked,
+            kind="measured",
+            label="  precision",
+            text=deployment.describe_precision(),
+            how="convolutions by the number format in which they ran",
+        ),
+    ]
+    for parity in deployment.parities:
+        share = parity.changed / parity.pixels
+        how = f"{parity.describe()}; against PyTorch in float32"
+        text = units.percent(share)
+        figures.append(Figure("changed_pixels", share, "measured", "  pixels changed", text, how))
+    for score in deployment.scores:
+        ours, theirs = (units.PERCENT.describe(each.miou) for each in (score.deployed, score.torch))
+        how = (
+            f"PyTorch {theirs}, on the same {score.images} images; {score.changed:,} of {score.pixels:,} pixels change"
+        )
+        if score.image_change is not None:
+            mean, half = (100 * each for each in score.image_change)
+            how += f"; of an image {mean:+.2f} \N{PLUS-MINUS SIGN} {half:.2f} points"
+        label = f"mIoU, {score.split} of {score.dataset}"
+        figures.append(Figure(f"miou_{score.split}", score.deployed.miou, "measured", label, ours, how))
+    if not deployment.scores:
+        why = deployment.unscored or "not scored: no data were named"
+        figures.append(_missing("miou_val", "mIoU of the file", why))
     return figures
 
 

@@ -1,0 +1,33 @@
+"""Backends: what runs a network, one file each."""
+
+from jetbench.deploy.backends.base import Runtime, TorchForm
+from jetbench.deploy.backends.compiled import COMPILED
+from jetbench.deploy.backends.eager import EAGER
+from jetbench.deploy.backends.folded import FOLDED
+from jetbench.deploy.backends.onnx_runtime import ONNXRUNTIME
+from jetbench.deploy.backends.open_vino import OPENVINO
+from jetbench.deploy.backends.traced import TRACED
+from jetbench.errors import SpecError
+from jetbench.spec.profiling import FileBackend, ProfilingConfig, TorchBackend
+
+__all__ = ["RUNTIMES", "TORCH_FORMS", "Runtime", "TorchForm", "check_backend"]
+
+TORCH_FORMS: dict[TorchBackend, TorchForm] = {form.name: form for form in (EAGER, FOLDED, COMPILED, TRACED)}
+RUNTIMES: dict[FileBackend, Runtime] = {runtime.name: runtime for runtime in (ONNXRUNTIME, OPENVINO)}
+
+
+def check_backend(config: ProfilingConfig, torch_device: str) -> None:
+    """Raise if the backend of a setting cannot run on this machine.
+
+    Raises:
+        SpecError: its packages are not installed, or it has no way to run on that device.
+    """
+    if not config.runs_file:
+        return
+    if (missing := RUNTIMES[config.file_backend].missing()) is not None:
+        raise SpecError(f"{config.backend}: {missing.reason}: {missing.remedy}")
+    if torch_device != "cpu":
+        raise SpecError(
+            f"{config.backend}: runs on the processor only, and the profile is of a GPU; name the processor with "
+            "--device cpu, or another backend"
+        )

@@ -1,0 +1,148 @@
+"""Deployment: the file that ran in place of PyTorch's module, what of it ran how, and what that form scores."""
+
+from collections.abc import Mapping
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from jetbench.records.scores import ClassCounts
+from jetbench.spec.base import Spec
+from jetbench.spec.bounds import Amount
+from jetbench.spec.dataset import Split
+from jetbench.spec.profiling import DType
+
+Format = Literal["onnx", "torchscript"]
+MOST_RMS, MOST_CHANGED = 1e-3, 1e-3
+"""Bounds of the RMS difference, as a share of the largest output, and of the share of pixels that change class."""
+
+
+class ModelFile(Spec):
+    """A file that holds a network, as it was read back: its opset and IR version if it is ONNX, and its digest.
+
+    `seconds` is the processor time of its export.
+    """
+
+    format: Format
+    name: str
+    bytes: Amount
+    sha256: str
+    exporter: str
+    opset: int | None = None
+    ir: int | None = None
+    seconds: float
+
+
+class Parity(Spec):
+    """How a file's output differs from the network's on some images.
+
+    `largest` and `rms` are absolute, `scale` is the network's largest output; all three are None for class ids.
+    `changed` counts the pixels with another class.
+    """
+
+    on: str
+    images: int
+    pixels: int
+    changed: int
+    largest: float | None = None
+    rms: float | None = None
+    scale: float | None = None
+    is_finite: bool = True
+
+    @property
+    def passes(self) -> bool:
+        """True if the file may stand for the network."""
+        if not self.is_finite or self.changed > MOST_CHANGED * self.pixels:
+            return False
+        return self.rms is None or self.scale is None or self.rms <= MOST_RMS * self.scale
+
+    def describe(self) -> str:
+        """`8 images of val of streets: 0 of 98,304 pixels change class`, then the differences of the output."""
+        parts = []
+        if self.rms is not None and self.scale:
+            largest = (self.largest or 0.0) / self.scale
+            parts = [
+                f"of the largest output the RMS difference is {self.rms / self.scale:.0e}, the largest {largest:.0e}"
+            ]
+        if not self.is_finite:
+            parts = ["the file's output is not finite"]
+        changed = f"{self.changed:,} of {self.pixels:,} pixels change class"
+        where = self.on if self.images == 1 else f"{self.images} images of {self.on}"
+        return f"{where}: {'; '.join([changed, *parts])}"
+
+
+class DeployedScore(Spec):
+    """What a deployed form scores on a split, and PyTorch's network on the same images.
+
+    `dataset` and `digest` identify the data. `changed` of `pixels` have another class than PyTorch gives.
+    `image_change` is the mean change of an image's mIoU against PyTorch's with the half width of its 95 % interval,
+    paired; None below two images.
+    """
+
+    split: Split
+    dataset: str
+    digest: str
+    images: Amount
+    deployed: ClassCounts
+    torch: ClassCounts
+    changed: Amount
+    pixels: Amount
+    image_change: tuple[float, Annotated[float, Field(ge=0)]] | None = None
+
+    @property
+    def change(self) -> float:
+        """The mIoU of the deployed form less that of PyTorch."""
+        return self.deployed.miou - self.torch.miou
+
+
+class Deployment(Spec):
+    """The file that a profile measured in place of PyTorch's module, and how its runtime executed it.
+
+    `asked` is the number format that was asked for, `convolutions` counts those that ran in each format, `layers` all
+    layers by kind and format. `executes` is the provider or device that ran them. `parities` compare with PyTorch in
+    float32. `scores` is empty, with the reason in `unscored`, where no data were at hand.
+    """
+
+    runtime: str
+    executes: str
+    options: dict[str, str]
+    file: ModelFile
+    parities: tuple[Parity, ...]
+    asked: DType
+    convolutions: dict[str, Amount]
+    layers: dict[str, Amount] = Field(default_factory=dict)
+    scores: tuple[DeployedScore, ...] = ()
+    unscored: str = ""
+
+    @property
+    def ran(self) -> str:
+        """The number format in which most convolutions ran; `unknown` without one."""
+        return most_common(self.convolutions)
+
+    @property
+    def share_as_asked(self) -> float:
+        """The share of the convolutions that ran in the number format that was asked for; 1 without convolutions."""
+        total = sum(self.convolutions.values())
+        return self.convolutions.get(self.asked, 0) / total if total else 1.0
+
+    @property
+    def is_as_asked(self) -> bool:
+        """True if every convolution ran as asked; with int8 at least half, since quantisers leave some in float."""
+        return self.share_as_asked >= (0.5 if self.asked == "int8" else 1.0)
+
+    def describe_precision(self) -> str:
+        """`fp32`; where others ran, the number format that was asked for, an arrow, and those that ran."""
+        total = sum(self.convolutions.values())
+        ran = sorted(self.convolutions.items(), key=lambda each: -each[1])
+        if len(ran) <= 1:
+            return self.asked if self.is_as_asked else f"{self.asked} \N{RIGHTWARDS ARROW} {self.ran}"
+        shares = ", ".join(f"{name} {count} of {total}" for name, count in ran)
+        return f"{self.asked} \N{RIGHTWARDS ARROW} {shares}"
+
+    def score_on(self, split: Split) -> DeployedScore | None:
+        """The score on a split; None if it was not scored there."""
+        return next((score for score in self.scores if score.split == split), None)
+
+
+def most_common(counts: Mapping[str, int]) -> str:
+    """The key with the largest count; `unknown` of no counts."""
+    return max(counts, key=lambda key: counts[key]) if counts else "unknown"
