@@ -16,7 +16,7 @@ from jetbench.reporting.sheets.profile import write_profiles
 from jetbench.spec.base import parse_spec
 from jetbench.spec.bounds import MOST_CLASSES, MOST_PROCESSES
 from jetbench.spec.device import Device
-from jetbench.spec.profiling import BACKENDS, Backend, DType, ProfilingConfig
+from jetbench.spec.profiling import Backend, DType, ProfilingConfig, read_form
 from jetbench.spec.values import check_folder_name, parse_seconds, parse_share
 
 if TYPE_CHECKING:
@@ -27,7 +27,6 @@ PROCESSES, MAX_PROCESSES = 6, 12
 AXES, EFFORT = "Settings; values with commas are compared with the first", "Uncertainty and duration"
 LOADS, POWER, CPU, OUTPUT = "Other loads", "Power", "Defaults of the C library and the processor", "Output"
 LAYOUTS = {"contiguous": False, "channels-last": True}
-BACKENDS_BY_NAME: dict[str, Backend] = {name: name for name in BACKENDS}
 DTYPES: dict[str, DType] = {"fp32": "fp32", "fp16": "fp16", "bf16": "bf16", "int8": "int8"}
 
 Choice = TypeVar("Choice")
@@ -43,7 +42,7 @@ DtypeOption = Annotated[
     str | None,
     typer.Option(
         metavar="TYPE,...",
-        help="Number format of weights and maps: fp32, fp16, bf16. Default: the device's.",
+        help="Number format of weights and maps: fp32, fp16, bf16; int8 in a runtime. Default: the device's.",
         rich_help_panel=AXES,
     ),
 ]
@@ -51,8 +50,13 @@ LayoutOption = Annotated[
     str, typer.Option(metavar="LAYOUT,...", help="Memory layout: contiguous, channels-last.", rich_help_panel=AXES)
 ]
 BackendOption = Annotated[
-    str,
-    typer.Option(metavar="NAME,...", help="How to run: eager, compiled, traced (TorchScript).", rich_help_panel=AXES),
+    str | None,
+    typer.Option(
+        metavar="NAME,...",
+        help="What runs it: eager, folded, compiled, traced (TorchScript), onnxruntime, openvino; openvino:bf16 with "
+        "a number format. Default: eager; of a model file, its runtime.",
+        rich_help_panel=AXES,
+    ),
 ]
 ThreadsOption = Annotated[
     str,
@@ -153,7 +157,7 @@ def list_settings(
     batch: str = "1",
     dtype: str | None = None,
     layout: str = "contiguous",
-    backend: str = "eager",
+    backend: str | None = None,
     threads: str = "1",
     **effort: Any,
 ) -> list[ProfilingConfig]:
@@ -166,18 +170,19 @@ def list_settings(
         "dtype": read_list("--dtype", dtype or "fp32", choice_of(DTYPES)),
         "batch_size": read_list("--batch", batch, whole_number),
         "channels_last": read_list("--layout", layout, choice_of(LAYOUTS)),
-        "backend": read_list("--backend", backend, choice_of(BACKENDS_BY_NAME)),
+        "backend": read_list("--backend", backend or "eager", read_form),
         "threads": read_list("--threads", threads, whole_number),
     }
     if effort.get("rate") and axes["batch_size"] != [1]:
         raise SpecError("--rate: a camera gives one frame at a time; leave out --batch")
     for count in axes["threads"]:
         check_threads("--threads", count)
-    combinations = itertools.product(*axes.values())
-    return [
-        parse_spec(ProfilingConfig, {**effort, **dict(zip(axes, values, strict=True))}, "jetbench profile")
-        for values in combinations
-    ]
+    settings = []
+    for values in itertools.product(*axes.values()):
+        chosen = dict(zip(axes, values, strict=True))
+        chosen["backend"], own = chosen["backend"]
+        settings.append(parse_spec(ProfilingConfig, {**effort, **chosen, "dtype": own or chosen["dtype"]}, "profile"))
+    return list(dict.fromkeys(settings))
 
 
 def read_effort(
@@ -222,11 +227,20 @@ def read_effort(
     }
 
 
+def with_backend(settings: Sequence[ProfilingConfig], backend: Backend) -> list[ProfilingConfig]:
+    """The settings with another backend."""
+    made = [parse_spec(ProfilingConfig, {**each.model_dump(), "backend": backend}, "profile") for each in settings]
+    return list(dict.fromkeys(made))
+
+
 def with_dtype_of(settings: Sequence[ProfilingConfig], device: Device, dtype: str | None) -> list[ProfilingConfig]:
-    """The settings, in the device's number format if --dtype (`dtype`) was not given."""
-    if dtype is not None:
+    """The settings, in the device's number format if --dtype (`dtype`) was not given, where the backend has it."""
+    if dtype is not None or device.dtype == "fp32":
         return list(settings)
-    return [config.model_copy(update={"dtype": device.dtype}) for config in settings]
+    return [
+        config if config.runs_file or config.dtype != "fp32" else config.model_copy(update={"dtype": device.dtype})
+        for config in settings
+    ]
 
 
 def check_saved(names: Sequence[str], size: str | None, classes: int | None, changes: list[str] | None) -> None:

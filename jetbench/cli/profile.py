@@ -25,6 +25,7 @@ from jetbench.cli.app import (
     say_stopped,
     verb,
 )
+from jetbench.cli.data import read_dataset
 from jetbench.cli.options import ModelOption, name_model
 from jetbench.errors import ProfilingError, SpecError
 from jetbench.reporting.sheets.profile import FILES, describe_profile, print_estimates, print_profile, print_summary
@@ -42,8 +43,8 @@ def profile(
         typer.Argument(
             metavar="NAME",
             autocompletion=completion.architectures,
-            help="Architectures, or .safetensors files that a sweep saved; all: every bundled network, as one table. "
-            "Default: the device's preset. Several are compared with the first.",
+            help="Architectures, .safetensors files that a sweep saved, or model files of others (.onnx, .pt); all: "
+            "every bundled network, as one table. Default: the device's preset. Several are compared with the first.",
         ),
     ] = None,
     device: Annotated[
@@ -59,7 +60,7 @@ def profile(
     batch: measuring.BatchOption = "1",
     dtype: measuring.DtypeOption = None,
     layout: measuring.LayoutOption = "contiguous",
-    backend: measuring.BackendOption = "eager",
+    backend: measuring.BackendOption = None,
     threads: measuring.ThreadsOption = "1",
     reference: measuring.ReferenceOption = None,
     precision: measuring.PrecisionOption = "2%",
@@ -76,6 +77,14 @@ def profile(
     interval: measuring.IntervalOption = None,
     keep_denormals: measuring.KeepDenormalsOption = False,
     system_malloc: measuring.SystemMallocOption = False,
+    dataset: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME:PATH",
+            help="Calibrate int8 on its train split, and score the files that runtimes run on val and test.",
+            rich_help_panel=measuring.OUTPUT,
+        ),
+    ] = None,
     require_measured: Annotated[
         bool,
         typer.Option(
@@ -107,7 +116,8 @@ def profile(
     measuring.check_saved([*(names or ()), reference or ""], size, classes, changes)
     load_device(device) if device != "auto" else None
 
-    from jetbench.profiling.case import CLASSES, list_cases
+    from jetbench.profiling.case import CLASSES, Case, list_cases
+    from jetbench.profiling.files import default_backend, file_case, is_model_file
     from jetbench.profiling.host import find_site
     from jetbench.profiling.session import profile_cases_at
 
@@ -121,13 +131,19 @@ def profile(
         raise SpecError("all: stands for every bundled network; give it alone")
     if every and len(settings) > 1:
         raise SpecError("all: one table has one setting; give one value of --batch, --dtype, --layout and the like")
-    cases = list_cases(
-        _in_order(_every_network() if every else names or [site.device.preset], reference),
-        measuring.with_dtype_of(settings, site.device, dtype),
-        read_size(size) if size else site.device.size,
-        classes or CLASSES,
-        read_changes(changes),
-    )
+    cases: list[Case] = []
+    chosen = measuring.with_dtype_of(settings, site.device, dtype)
+    wanted = read_size(size) if size else None
+    for name in _in_order(_every_network() if every else names or [site.device.preset], reference):
+        if is_model_file(name):
+            own = chosen if backend is not None else measuring.with_backend(chosen, default_backend(name))
+            cases += [file_case(name, config, wanted, classes, site.device.size) for config in own]
+        else:
+            cases += list_cases([name], chosen, wanted or site.device.size, classes or CLASSES, read_changes(changes))
+    config = None
+    if dataset is not None:
+        config = read_dataset(dataset, None, None, cases[0].input_size)
+        cases = [case.model_copy(update={"dataset": config}) for case in cases]
     _say_what_is_measured(site, as_json)
     records = _measure(lambda report: profile_cases_at(site, cases, report))
     written = measuring.keep_profiles(folder, records, site.device)

@@ -17,16 +17,17 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from jetbench.data.cache import ARTEFACTS, cache_folder
+from jetbench.data.cache import ARTEFACTS, cache_folder, load_data
 from jetbench.deploy.backends import RUNTIMES
-from jetbench.deploy.export import OPSET
-from jetbench.deploy.pack import MANIFEST, Exported, ExportRequest, export_network
+from jetbench.deploy.export import OPSET, digest_of_model
+from jetbench.deploy.pack import MANIFEST, Exported, ExportedFile, ExportRequest, export_network
 from jetbench.errors import SpecError
-from jetbench.files import digest_of, read_json, write_json
+from jetbench.files import read_json, write_json
 from jetbench.models.weights import SavedNetwork
 from jetbench.network.plan import plan_network
-from jetbench.records.deployment import ModelFile, Parity
+from jetbench.records.deployment import Format
 from jetbench.spec.base import Spec
+from jetbench.spec.dataset import DatasetConfig
 from jetbench.spec.profiling import ProfilingConfig
 
 ARTEFACT_VERSION = 1
@@ -39,8 +40,7 @@ class Artefact(Spec):
     """A file that a runtime has run, and how its output compares with PyTorch's in float32."""
 
     path: str
-    file: ModelFile
-    parities: tuple[Parity, ...]
+    exported: ExportedFile
 
 
 def make_artefact(
@@ -49,6 +49,7 @@ def make_artefact(
     config: ProfilingConfig,
     weights_file: str | None = None,
     weights: str | None = None,
+    dataset: DatasetConfig | None = None,
 ) -> Artefact:
     """The file of a network for the backend of a setting; from the cache if it was made before.
 
@@ -58,6 +59,7 @@ def make_artefact(
         config: its backend, number format, batch size, and the seed of random weights.
         weights_file: its weights; None for random ones.
         weights: their SHA-256.
+        dataset: what an int8 file is calibrated on; by default generated streets.
 
     Raises:
         SpecError: it cannot be exported, or the runtime cannot run it.
@@ -73,6 +75,9 @@ def make_artefact(
         backend=config.file_backend,
         dtype=config.dtype,
     )
+    if config.dtype == "int8":
+        formats: tuple[Format, ...] = ("openvino",) if config.backend == "openvino" else ("onnx",)
+        request = request.model_copy(update={"precision": "int8", "dataset": dataset, "formats": formats})
     folder = cache_folder() / ARTEFACTS / _key(request)
     known = _read(folder)
     if known is None:
@@ -110,13 +115,21 @@ def _key(request: ExportRequest) -> str:
         str(OPSET),
         request.backend,
         request.dtype,
+        *([_calibrated_on(request)] if request.precision == "int8" else []),
         json.dumps(_versions(request), sort_keys=True),
     ]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 
+def _calibrated_on(request: ExportRequest) -> str:
+    config = request.data()
+    return f"{request.calibrate} of {load_data(config).info.digest if config else None}"
+
+
 def _versions(request: ExportRequest) -> dict[str, str]:
     packages = ("torch", *RUNTIMES[request.backend].packages)
+    if request.precision == "int8" and request.backend == "openvino":
+        packages = (*packages, "nncf")
     return {"artefacts": str(ARTEFACT_VERSION), **{name: version(name) for name in packages}}
 
 
@@ -128,11 +141,11 @@ def _read(folder: Path) -> Artefact | None:
         )
         (each,) = exported.files
         path = folder / each.file.name
-        if digest_of(path) != each.file.sha256:
+        if digest_of_model(path) != each.file.sha256:
             return None
     except (OSError, ValueError, ValidationError):
         return None
-    return Artefact(path=str(path), file=each.file, parities=each.parities)
+    return Artefact(path=str(path), exported=each)
 
 
 @dataclass(frozen=True)

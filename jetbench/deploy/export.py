@@ -4,6 +4,8 @@ Where ONNX, or a TensorRT before 10.3, lacks an operation of a network, the file
 result: only while it is exported, so that the network itself, its counts and its times stay as they are.
 """
 
+import copy
+import hashlib
 import time
 import warnings
 from collections.abc import Iterator, Sequence
@@ -15,14 +17,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from jetbench.deploy.quantise import quantise_onnx, quantise_openvino
 from jetbench.errors import SpecError
 from jetbench.files import digest_of
 from jetbench.models.build import to_torchscript
 from jetbench.probe.passes import Normalise
 from jetbench.records.deployment import Format, ModelFile
+from jetbench.spec.profiling import DType
 
 Included = Literal["normalise", "argmax"]
-FILES: dict[Format, str] = {"onnx": "model.onnx", "torchscript": "model.ts"}
+FILES: dict[Format, str] = {"onnx": "model.onnx", "torchscript": "model.ts", "openvino": "model.xml"}
 OPSET = 13
 """The default: TensorRT 8.2 of JetPack 4 reads no later one."""
 OPSETS = range(11, 21)
@@ -66,15 +70,25 @@ class Deployed(nn.Module):
         return self._normalise(pixels)
 
 
-def export(model: Deployed, images: Tensor, folder: Path, to: Format, opset: int = OPSET) -> ModelFile:
+def export(
+    model: Deployed,
+    images: Tensor,
+    folder: Path,
+    to: Format,
+    opset: int = OPSET,
+    precision: DType = "fp32",
+    calibration: Sequence[Tensor] = (),
+) -> ModelFile:
     """Write a model for a batch like `images`, and read it back.
 
     Args:
-        model: in eval mode, on the CPU.
+        model: in eval mode, on the CPU, in float32.
         images: (N, 3, H, W); the file takes batches of this size only.
         folder: where the file is written.
         to: its format.
         opset: of an ONNX file.
+        precision: number format of the file: fp32, fp16 or int8. Its input and output stay float32.
+        calibration: batches like `images` from which the ranges of an int8 file follow.
 
     Raises:
         SpecError: the exporter lacks an operation of the network, or what it wrote is no valid model of that opset.
@@ -85,15 +99,15 @@ def export(model: Deployed, images: Tensor, folder: Path, to: Format, opset: int
         if to == "torchscript":
             torch.jit.save(to_torchscript(model, images), str(path))
         else:
-            _write_onnx(model, images, path, opset)
+            _write_graph(model, images, path, to, opset, precision, calibration)
     seconds = time.process_time() - begin
     read_back, ir = _check_onnx(path, opset) if to == "onnx" else (None, None)
-    by = "tracing (torch.onnx, dynamo=False)" if to == "onnx" else "tracing (torch.jit)"
+    by = "tracing (torch.jit)" if to == "torchscript" else "tracing (torch.onnx, dynamo=False)"
     return ModelFile(
         format=to,
         name=path.name,
-        bytes=path.stat().st_size,
-        sha256=digest_of(path),
+        bytes=sum(each.stat().st_size for each in files_of(path)),
+        sha256=digest_of_model(path),
         exporter=f"torch {torch.__version__}, {by}",
         opset=read_back,
         ir=ir,
@@ -101,9 +115,60 @@ def export(model: Deployed, images: Tensor, folder: Path, to: Format, opset: int
     )
 
 
-def _write_onnx(model: Deployed, images: Tensor, path: Path, opset: int) -> None:
+def files_of(path: Path) -> tuple[Path, ...]:
+    """The files of a model: OpenVINO's .xml has its weights in a .bin beside it."""
+    return (path, path.with_suffix(".bin")) if path.suffix == ".xml" else (path,)
+
+
+def digest_of_model(path: Path) -> str:
+    """The SHA-256 of a model's file; of several, that of their digests.
+
+    Raises:
+        OSError: one cannot be read.
+    """
+    digests = [digest_of(each) for each in files_of(path)]
+    return digests[0] if len(digests) == 1 else hashlib.sha256("\n".join(digests).encode()).hexdigest()
+
+
+def _write_graph(
+    model: Deployed,
+    images: Tensor,
+    path: Path,
+    to: Format,
+    opset: int,
+    precision: DType,
+    calibration: Sequence[Tensor],
+) -> None:
+    """Write an ONNX file, or OpenVINO's of one, in a number format."""
+    is_plain = to == "onnx" and precision != "int8"
+    first = path if is_plain else path.with_name("float.onnx")
+    shipped = _InHalf(model) if precision == "fp16" and to == "onnx" else model
+    _write_onnx(shipped, images, first, opset, CLASSES if "argmax" in model.include else LOGITS)
+    if precision == "int8":
+        write = quantise_onnx if to == "onnx" else quantise_openvino
+        write(first, path, calibration)
+    elif to == "openvino":
+        import openvino
+
+        openvino.save_model(openvino.Core().read_model(str(first)), str(path), compress_to_fp16=precision == "fp16")
+    if not is_plain:
+        first.unlink()
+
+
+class _InHalf(nn.Module):
+    """A model with weights and maps in fp16, and input and output in float32."""
+
+    def __init__(self, model: Deployed) -> None:
+        super().__init__()
+        self.model = copy.deepcopy(model).half()
+
+    def forward(self, images: Tensor) -> Tensor:
+        output: Tensor = self.model(images.half())
+        return output.float() if output.is_floating_point() else output
+
+
+def _write_onnx(model: nn.Module, images: Tensor, path: Path, opset: int, output: str) -> None:
     # The newer exporter writes opset 18 at least, and its conversions downwards are wrong or fail.
-    output = CLASSES if "argmax" in model.include else LOGITS
     try:
         with torch.no_grad(), exportable():
             torch.onnx.export(

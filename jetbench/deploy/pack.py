@@ -10,6 +10,7 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated
 
 from pydantic import Field
 
@@ -21,7 +22,7 @@ from jetbench.files import digest_of, read_json, write_json
 from jetbench.models.weights import GREY_MEAN, GREY_STD, SavedNetwork, load_weights
 from jetbench.network.plan import plan_network
 from jetbench.probe.alone import signal_name
-from jetbench.records.deployment import Format, ModelFile, Parity
+from jetbench.records.deployment import Calibration, Format, ModelFile, Parity, PartError
 from jetbench.spec.base import Spec, later, parse_spec
 from jetbench.spec.bounds import Count
 from jetbench.spec.catalog import read_architecture
@@ -29,13 +30,14 @@ from jetbench.spec.dataset import DatasetConfig, StreetsConfig
 from jetbench.spec.profiling import DType, FileBackend
 
 MANIFEST, README, REFERENCE = "manifest.json", "README.md", "reference.npz"
-IMAGES = 8
+IMAGES, CALIBRATE = 8, 100
 
 
 class ExportRequest(Spec):
     """What the process that exports is asked: a network, its files, and the images on which they are compared.
 
-    `backend` is the runtime that runs an ONNX file, in the number format `dtype`.
+    `backend` is the runtime that runs an ONNX file, in the number format `dtype`. `precision` is that of the file; an
+    int8 file is calibrated on `calibrate` images of train.
     """
 
     label: str
@@ -51,12 +53,15 @@ class ExportRequest(Spec):
     images: int = Field(default=IMAGES, ge=1, le=10_000)
     backend: FileBackend = later("onnxruntime")
     dtype: DType = later("fp32")
+    precision: DType = later("fp32")
+    calibrate: Annotated[int, Field(ge=1, le=10_000)] = later(CALIBRATE)
 
     def data(self) -> DatasetConfig | None:
         """The data on which files are compared: by default generated streets; None for a size that they lack."""
         if self.dataset is not None:
             return self.dataset
-        raw = {"size": self.saved.input_size, "train": 1, "val": self.images, "test": 1}
+        train = self.calibrate if self.precision == "int8" else 1
+        raw = {"size": self.saved.input_size, "train": train, "val": self.images, "test": 1}
         try:
             return parse_spec(StreetsConfig, raw, "streets")
         except SpecError:
@@ -64,17 +69,32 @@ class ExportRequest(Spec):
 
 
 class ExportedFile(Spec):
-    """A file with what ran it, and how far its output is from the network's; `differs` is the first such module."""
+    """A file with what ran it, and how far its output is from the network's; `differs` is the first such module.
+
+    `precision` is its number format. Of an int8 file, `calibration` says what it was made of, `in_float` names the
+    convolutions that it leaves in float, and `part_errors` how much each part hurts.
+    """
 
     file: ModelFile
     runtime: str
     parities: tuple[Parity, ...]
     differs: str | None = None
+    precision: DType = later("fp32")
+    calibration: Calibration | None = later(None)
+    in_float: tuple[str, ...] = later(())
+    part_errors: tuple[PartError, ...] = later(())
+
+    @property
+    def verdict(self) -> str:
+        """`passes`, `differs`, or that only a score decides."""
+        if self.precision != "fp32":
+            return "not judged: score it"
+        return "passes" if self.passes else "differs"
 
     @property
     def passes(self) -> bool:
-        """True if the file may stand for the network."""
-        return all(parity.passes for parity in self.parities)
+        """True if the file may stand for the network; a file of another precision is judged by its score instead."""
+        return self.precision != "fp32" or all(parity.passes for parity in self.parities)
 
 
 class Exported(Spec):
@@ -100,6 +120,8 @@ def request_export(
     num_classes: int = 11,
     images: int = IMAGES,
     dataset: DatasetConfig | None = None,
+    precision: DType = "fp32",
+    calibrate: int = CALIBRATE,
 ) -> ExportRequest:
     """A checked request; see `export_network`.
 
@@ -110,9 +132,11 @@ def request_export(
         raise SpecError(
             f"--opset {opset}: torch writes {OPSETS.start} to {OPSETS.stop - 1} here; TensorRT 8.2 reads 13"
         )
-    missing = RUNTIMES["onnxruntime"].missing() if "onnx" in formats else None
-    if missing is not None:
-        raise SpecError(f"--to onnx: {missing.reason}: {missing.remedy}")
+    for name, runtime in (("onnx", RUNTIMES["onnxruntime"]), ("openvino", RUNTIMES["openvino"])):
+        if name in formats and (missing := runtime.missing()) is not None:
+            raise SpecError(f"--to {name}: {missing.reason}: {missing.remedy}")
+    if precision not in ("fp32", "fp16", "int8") or (precision != "fp32" and "torchscript" in formats):
+        raise SpecError(f"--dtype {precision}: files of onnx and openvino are fp32, fp16 or int8; TorchScript is fp32")
     is_file = network.endswith(".safetensors")
     if is_file:
         _, saved = load_weights(Path(network))
@@ -133,6 +157,8 @@ def request_export(
         batch_size=batch_size,
         dataset=dataset,
         images=images,
+        precision=precision,
+        calibrate=calibrate,
     )
 
 
@@ -246,8 +272,33 @@ def how_to_feed(exported: Exported) -> str:
     ]
     for each in exported.files:
         file = each.file
-        form = f"ONNX, opset {file.opset}, IR {file.ir}" if file.format == "onnx" else "TorchScript"
-        verdict = "passes" if each.passes else f"**FAILS**, first at {each.differs or 'no module that can be found'}"
+        form = describe_format(each)
+        verdict = (
+            each.verdict if each.passes else f"**FAILS**, first at {each.differs or 'no module that can be found'}"
+        )
         compared = ". ".join([verdict, *(parity.describe() for parity in each.parities)])
         lines.append(f"| {file.name} | {file.bytes / 1e6:.2f} MB | {form} | {each.runtime} | {compared} |")
+        if each.calibration is not None:
+            lines += ["", *describe_int8(each)]
     return "\n".join(lines) + "\n"
+
+
+def describe_format(each: ExportedFile) -> str:
+    """`ONNX, opset 13, IR 7, int8`."""
+    file = each.file
+    name = {"onnx": f"ONNX, opset {file.opset}, IR {file.ir}", "openvino": "OpenVINO"}.get(file.format, "TorchScript")
+    return name if each.precision == "fp32" else f"{name}, {each.precision}"
+
+
+def describe_int8(each: ExportedFile) -> list[str]:
+    """What an int8 file was made of, and which parts of the network hurt, as Markdown."""
+    assert each.calibration
+    in_float = ", ".join(each.in_float[:8]) + (", ..." if len(each.in_float) > 8 else "") or "none"
+    lines = [
+        f"**{each.file.name}**: ranges from {each.calibration.describe()}. Convolutions left in float: {in_float}. "
+        "Score it before you ship it: `jetbench evaluate`.",
+    ]
+    if each.part_errors:
+        lines += ["", "| part in int8, alone | nodes | RMS error of the output |", "| --- | ---: | ---: |"]
+        lines += [f"| {part.part} | {part.quantised} | {100 * part.error:.2f} % |" for part in each.part_errors]
+    return lines

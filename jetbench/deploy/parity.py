@@ -76,10 +76,12 @@ def open_file(
         dtype: the number format that the runtime is asked for.
         threads: its threads.
     """
+    backend = "openvino" if to == "openvino" else backend
     if to == "torchscript":
         traced: Any = torch.jit.load(str(path))  # type: ignore[no-untyped-call]
         return (lambda images: traced(images)), f"torch {torch.__version__}"
-    engine = open_engine(backend, str(path), dtype, threads)
+    # A session that flushes denormals makes the thread that opens it flush them, too.
+    engine = open_engine(backend, str(path), dtype, threads, flush_denormals=False)
     return engine, str(engine.describe()["runtime"])
 
 

@@ -1,6 +1,7 @@
 """score_file: what a file that `export` wrote scores on a split, beside the PyTorch network that it was made of."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -8,18 +9,22 @@ import torch.nn.functional as F
 from pydantic import ValidationError
 from torch import Tensor, nn
 
+from jetbench.data.batches import NormaliseBatch
 from jetbench.data.cache import SegmentationData
-from jetbench.deploy.export import FILES
+from jetbench.deploy.export import FILES, Included
 from jetbench.deploy.pack import MANIFEST, ExportedFile, ExportRequest
 from jetbench.deploy.parity import Run, open_file
-from jetbench.errors import JetbenchError, SpecError
+from jetbench.errors import DivergedError, JetbenchError, SpecError
 from jetbench.files import digest_of, read_json
 from jetbench.models.build import build_model, without_training_heads
-from jetbench.models.weights import load_weights
+from jetbench.models.weights import SavedNetwork, load_weights
 from jetbench.progress import Report
+from jetbench.records.deployment import DeployedScore
 from jetbench.spec.base import first_problem
+from jetbench.spec.dataset import Split
 from jetbench.stats import Difference, paired_difference
 from jetbench.training.evaluate import Evaluated, evaluate_network
+from jetbench.training.metrics import class_counts, confusion_matrix
 
 
 class FileNetwork(nn.Module):
@@ -31,15 +36,22 @@ class FileNetwork(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, run: Run, request: ExportRequest, beside: nn.Module | None = None) -> None:
+    def __init__(
+        self,
+        run: Run,
+        saved: SavedNetwork,
+        batch_size: int = 1,
+        include: Sequence[Included] = (),
+        beside: nn.Module | None = None,
+    ) -> None:
         super().__init__()
-        self.run, self.request, self.beside = run, request, beside
+        self.run, self.saved, self.batch_size, self.include, self.beside = run, saved, batch_size, include, beside
         self.changed = self.pixels = 0
-        self.register_buffer("mean", torch.tensor(request.saved.mean).view(1, 3, 1, 1))
-        self.register_buffer("std", torch.tensor(request.saved.std).view(1, 3, 1, 1))
+        self.register_buffer("mean", torch.tensor(saved.mean).view(1, 3, 1, 1))
+        self.register_buffer("std", torch.tensor(saved.std).view(1, 3, 1, 1))
 
     def forward(self, images: Tensor) -> Tensor:
-        size = self.request.batch_size
+        size = self.batch_size
         logits = torch.cat([self._part(images[begin : begin + size]) for begin in range(0, len(images), size)])
         if self.beside is not None:
             theirs = self.beside(images).argmax(1)
@@ -49,14 +61,14 @@ class FileNetwork(nn.Module):
 
     def _part(self, images: Tensor) -> Tensor:
         """The logits of at most a batch of the file's size, which is filled with its first image."""
-        count, size = len(images), self.request.batch_size
+        count, size = len(images), self.batch_size
         filled = torch.cat([images, images[:1].expand(size - count, -1, -1, -1)]) if count < size else images
-        if "normalise" in self.request.include:
+        if "normalise" in self.include:
             filled = (filled * self.std + self.mean).round()  # the pixels that it was made of
         output = self.run(filled.contiguous())[:count]
-        if "argmax" not in self.request.include:
-            return output
-        return F.one_hot(output.long(), self.request.saved.num_classes).permute(0, 3, 1, 2).float()
+        if "argmax" not in self.include:
+            return output.clone()  # an engine may write its next output into the same memory
+        return F.one_hot(output.long(), self.saved.num_classes).permute(0, 3, 1, 2).float()
 
 
 @dataclass(frozen=True)
@@ -157,7 +169,8 @@ def score_file(
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
         raise SpecError(f"{path}: its runtime cannot open it ({reason})") from None
     network, missing = _network_of(request)
-    model, cpu = FileNetwork(run, request, network), torch.device("cpu")
+    model = FileNetwork(run, request.saved, request.batch_size, request.include, network)
+    cpu = torch.device("cpu")
     share = 0.5 if network is not None else 1.0
     deployed = evaluate_network(model, request.saved, data, split, cpu, lambda done, text: report(share * done, text))
     theirs = None
@@ -193,3 +206,80 @@ def _network_of(request: ExportRequest) -> tuple[nn.Module | None, str]:
     except JetbenchError as error:
         return None, str(error)
     return without_training_heads(network).eval(), ""
+
+
+def score_beside(
+    network: nn.Module,
+    files: Sequence[FileNetwork],
+    saved: SavedNetwork,
+    data: SegmentationData,
+    split: Split,
+    report: Report = lambda share, text: None,
+) -> list[DeployedScore]:
+    """The score of each file on a split, beside PyTorch's network, which runs once per image for all of them.
+
+    Args:
+        network: in eval mode, on the CPU.
+        files: forms of that network.
+        saved: the metadata of its weights.
+        data: decoded images and labels, of the size that the network takes.
+        split: a split with labelled images.
+        report: called with the finished share.
+
+    Raises:
+        DivergedError: an output was not finite.
+    """
+    tallies = [_Tally(data.info.num_classes) for _ in (network, *files)]
+    normalise = NormaliseBatch(replace(data, mean=saved.mean, std=saved.std), torch.device("cpu"), is_resident=False)
+    done = 0
+    with torch.inference_mode():
+        for batch, target in normalise.batches(split):
+            theirs = network(batch)
+            for tally, logits in zip(tallies, (theirs, *(file(batch) for file in files)), strict=True):
+                if not torch.isfinite(logits).all():
+                    raise DivergedError("the output was not finite during evaluation")
+                tally.add(logits, target, theirs)
+            done += len(batch)
+            report(done / data.info.images[split], f"scoring: {done} images of {split}")
+    reference, *own = tallies
+    return [
+        DeployedScore(
+            split=split,
+            dataset=data.info.name,
+            digest=data.info.digest,
+            images=done,
+            deployed=class_counts(tally.confusion),
+            torch=class_counts(reference.confusion),
+            changed=tally.changed,
+            pixels=tally.pixels,
+            image_change=tally.change_from(reference),
+        )
+        for tally in own
+    ]
+
+
+class _Tally:
+    """Adds up what one form of a network gives."""
+
+    def __init__(self, num_classes: int) -> None:
+        self.confusion = torch.zeros(num_classes, num_classes, dtype=torch.int64)
+        self.changed = self.pixels = 0
+        self._images: list[float | None] = []
+
+    def add(self, logits: Tensor, target: Tensor, theirs: Tensor) -> None:
+        """Add a batch of logits, with the labels, and with PyTorch's logits."""
+        for one, labels in zip(logits, target, strict=True):
+            matrix = confusion_matrix(one[None], labels[None])
+            self.confusion += matrix
+            self._images.append(class_counts(matrix).miou if int(matrix.sum()) else None)
+        self.changed += int((logits.argmax(1) != theirs.argmax(1)).sum())
+        self.pixels += target.numel()
+
+    def change_from(self, reference: "_Tally") -> tuple[float, float] | None:
+        """The mean change of an image's mIoU and the half width of its 95 % interval; None below two images."""
+        pairs = zip(self._images, reference._images, strict=True)
+        changes = [ours - theirs for ours, theirs in pairs if ours is not None and theirs is not None]
+        if len(changes) < 2:
+            return None
+        difference = paired_difference(changes)
+        return difference.mean, difference.half

@@ -1,6 +1,7 @@
 """python -m jetbench.deploy.worker FOLDER PARENT: exports what request.json says, and writes answer.json."""
 
 import sys
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -11,14 +12,20 @@ from jetbench.data.cache import load_data
 from jetbench.deploy.export import Deployed, export
 from jetbench.deploy.pack import REFERENCE, Exported, ExportedFile, ExportRequest
 from jetbench.deploy.parity import Comparison, Run, first_difference, open_file
+from jetbench.deploy.quantise import describe_calibration, errors_by_part, spread
 from jetbench.errors import JetbenchError, SpecError
 from jetbench.files import read_json, write_json
 from jetbench.models.build import build_model, without_training_heads
+from jetbench.models.parts import parts_of
 from jetbench.models.weights import load_weights
 from jetbench.network.plan import plan_network
 from jetbench.probe.alone import die_with
+from jetbench.probe.engines import open_engine
 from jetbench.probe.passes import random_pixels
-from jetbench.records.deployment import Parity
+from jetbench.records.deployment import Calibration, Parity, PartError
+from jetbench.spec.profiling import FileBackend
+
+PART_IMAGES = 4
 
 
 def main(folder: Path, parent: int) -> int:
@@ -42,22 +49,35 @@ def _export(request: ExportRequest, folder: Path) -> Exported:
         network = build_model(saved.architecture, saved.num_classes, saved.input_size)
     model = Deployed(without_training_heads(network), saved.mean, saved.std, request.include).eval()
     pixels, source = _pixels(request)
+    batches, calibration = _calibrate(request, model) if request.precision == "int8" else ((), None)
     reference = model.feed(pixels[:1].expand(batch, -1, -1, -1))
     with torch.no_grad():
         expected = model(reference)
     files = []
     for to in request.formats:
-        file = export(model, reference, folder, to, request.opset)
+        file = export(model, reference, folder, to, request.opset, request.precision, batches)
         run, runtime = open_file(folder / file.name, to, request.backend, request.dtype)
         parities = (
             _compare(model, run, pixels[:1], batch, "the reference"),
             _compare(model, run, pixels[1:], batch, source),
         )
         differs = None
-        is_bad = request.dtype == "fp32" and not all(parity.passes for parity in parities)
+        is_bad = request.precision == request.dtype == "fp32" and not all(parity.passes for parity in parities)
         if to == "onnx" and is_bad and find_spec("onnxruntime"):
             differs = first_difference(model, folder / file.name, reference)
-        files.append(ExportedFile(file=file, runtime=runtime, parities=parities, differs=differs))
+        in_float, errors = _explain(model, folder / file.name, batches) if batches else ((), ())
+        files.append(
+            ExportedFile(
+                file=file,
+                runtime=runtime,
+                parities=parities,
+                differs=differs,
+                precision=request.precision,
+                calibration=calibration,
+                in_float=in_float,
+                part_errors=errors,
+            )
+        )
     np.savez_compressed(folder / REFERENCE, pixels=pixels[:1].numpy(), input=reference.numpy(), output=expected.numpy())
     fingerprint = plan_network(saved.architecture, saved.num_classes, saved.input_size).fingerprint
     return Exported(request=request, fingerprint=fingerprint, files=tuple(files))
@@ -82,6 +102,42 @@ def _pixels(request: ExportRequest) -> tuple[torch.Tensor, str]:
     if len(images) < 2:
         raise SpecError(f"--dataset: {data.info.name} has no image in val, so the files cannot be compared")
     return torch.from_numpy(images.copy()), f"val of {config.name}"
+
+
+def _calibrate(request: ExportRequest, model: Deployed) -> tuple[list[torch.Tensor], Calibration]:
+    """The batches from which the ranges of an int8 file follow, and what they are.
+
+    Raises:
+        SpecError: no data were named, and no streets of this size are drawn.
+    """
+    config = request.data()
+    if config is None:
+        raise SpecError("int8 is calibrated on images, and no streets of this size are drawn; name data with --dataset")
+    data = load_data(config)
+    indices = spread(request.calibrate, len(data.images["train"]))
+    pixels = torch.from_numpy(data.images["train"][list(indices)].copy())
+    whole = len(pixels) - len(pixels) % request.batch_size or request.batch_size  # a file takes whole batches only
+    pixels = pixels.repeat(-(-whole // len(pixels)), 1, 1, 1)[:whole]
+    batches = [model.feed(part) for part in torch.split(pixels, request.batch_size)]
+    method = "mixed int8 by NNCF" if request.formats == ("openvino",) else "MinMax"
+    return batches, describe_calibration(config.name, indices, pixels, method)
+
+
+def _explain(
+    model: Deployed, path: Path, batches: Sequence[torch.Tensor]
+) -> tuple[tuple[str, ...], tuple[PartError, ...]]:
+    """The convolutions of an int8 file that stay in float, and how much each part hurts (of an ONNX file)."""
+    backend: FileBackend = "openvino" if path.suffix == ".xml" else "onnxruntime"
+    layers = open_engine(backend, str(path), "int8", flush_denormals=False).list_layers(batches[0], 1)
+    in_float = tuple(layer.name for layer in layers if layer.is_convolution and layer.precision != "int8")
+    if backend == "openvino":
+        return in_float, ()
+    some = batches[:PART_IMAGES]
+    with torch.no_grad():
+        expected = [model(each) for each in some]
+    if not expected[0].is_floating_point():
+        return in_float, ()
+    return in_float, errors_by_part(path, parts_of(model.network), some, expected)
 
 
 def _compare(model: Deployed, run: Run, pixels: torch.Tensor, batch: int, on: str) -> Parity:

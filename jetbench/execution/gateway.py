@@ -45,6 +45,8 @@ def profile_through(gateway: list[str], request: ProfileRequest, report: Report)
         ProfilingError: the board cannot be reached, is a different one, or its probe failed; the message says why.
     """
     board, case = load_device(request.board or ""), case_of(request)
+    if request.forms:
+        raise ProfilingError(f"through a gateway, {board.title} runs one form of a network; leave out forms")
     if case.config.backend != "traced":
         raise ProfilingError(
             f"through a gateway, {board.title} runs traced networks only: set profiling.backend=traced, so that "

@@ -5,22 +5,48 @@ from pathlib import Path
 
 import torch
 
+from jetbench.data.cache import SegmentationData, load_data
 from jetbench.errors import ProfilingError
-from jetbench.execution.requests import ProfileRequest
+from jetbench.execution.requests import ProfileReply, ProfileRequest
 from jetbench.models.weights import load_weights
 from jetbench.network.plan import plan_network
 from jetbench.profiling.case import Case
 from jetbench.profiling.host import describe_host, host_device, is_here, read_identity, torch_device, with_card
+from jetbench.profiling.scored import score_profiles
 from jetbench.profiling.session import profile_cases
 from jetbench.progress import Report
 from jetbench.records.record import Profile
 from jetbench.spec.device import Device, load_device
 
 
-def run_profile(request: ProfileRequest, report: Report) -> Profile:
-    """Profile one network on this machine, as a job of a sweep or a search."""
+def run_profile(request: ProfileRequest, report: Report) -> Profile | ProfileReply:
+    """Profile one network on this machine, as a job of a sweep or a search, and score the files that runtimes ran."""
     here, device = _device_here(request)
-    return profile_cases([case_of(request)], device, here, report, is_fresh=True)[0]
+    case = case_of(request).model_copy(update={"dataset": request.dataset})
+    settings = (request.profiling, *request.forms)
+    forms = [
+        case.model_copy(update={"config": each, "label": each.form, "dataset": request.dataset}) for each in settings
+    ]
+    cases = forms if request.forms else [case]
+    measured = profile_cases(cases, device, here, report, is_fresh=True, may_fail=bool(request.forms))
+    first, *others = score_profiles(cases, measured, lambda: _data_of(request), report)
+    return ProfileReply(profile=first, forms=tuple(others)) if request.forms else first
+
+
+def _data_of(request: ProfileRequest) -> SegmentationData:
+    """The data on which files are scored.
+
+    Raises:
+        ProfilingError: none were named, the network is not trained, or those here differ from the driver's.
+    """
+    if request.weights_file is None:
+        raise ProfilingError("the network was profiled before its training")
+    if request.dataset is None:
+        raise ProfilingError("no data were named")
+    data = load_data(request.dataset)
+    if request.digest not in (None, data.info.digest):
+        raise ProfilingError(f"the data of {data.info.name} on {socket.gethostname()} differ from those of the driver")
+    return data
 
 
 def case_of(request: ProfileRequest) -> Case:

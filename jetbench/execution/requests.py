@@ -5,7 +5,7 @@ from typing import Any, Literal
 from pydantic import model_validator
 
 from jetbench.errors import SpecError
-from jetbench.records.record import Environment, TrainingResult
+from jetbench.records.record import Environment, Profile, TrainingResult
 from jetbench.spec.architecture import AnyArchitecture
 from jetbench.spec.base import Spec
 from jetbench.spec.dataset import DatasetConfig
@@ -52,16 +52,27 @@ class UntrainedNetwork(Spec):
 class ProfileRequest(Spec):
     """Profile the network saved in `weights_file`, or an untrained one.
 
-    `fingerprint` is that of the network that the file must hold. `device` is the torch device. If a `board` is named,
-    `device` is ignored: this machine must be that board, and torch uses its GPU.
+    `fingerprint` is that of the network that the file must hold. `forms` are other settings, timed in turn with
+    `profiling`. `device` is the torch device. If a `board` is named, `device` is ignored: this machine must be that
+    board, and torch uses its GPU. `dataset`, with its `digest`, is what files that runtimes run are scored on.
     """
 
     weights_file: str | None = None
     fingerprint: str | None = None
     untrained: UntrainedNetwork | None = None
     profiling: ProfilingConfig
+    forms: tuple[ProfilingConfig, ...] = ()
     device: str
     board: str | None = None
+    dataset: DatasetConfig | None = None
+    digest: str | None = None
+
+
+class ProfileReply(Spec):
+    """The profile in the first form, and those in the other forms of a request."""
+
+    profile: Profile
+    forms: tuple[Profile, ...]
 
 
 class JobRequest(Spec):

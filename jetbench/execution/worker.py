@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from jetbench.errors import DataError, DivergedError, JetbenchError, is_disk_trouble, is_out_of_memory
 from jetbench.execution.job_folder import EXIT_UNABLE, REQUEST, failure
-from jetbench.execution.requests import JobRequest, TrainReply
+from jetbench.execution.requests import JobRequest, ProfileReply, TrainReply
 from jetbench.files import read_json, write_json
 from jetbench.probe.alone import WAITING, die_with
 from jetbench.progress import Report
@@ -29,7 +29,7 @@ HEAVY = ("jetbench.execution.train", "jetbench.execution.profile")
 RunPhase = Callable[[JobRequest, Report], Spec]
 
 
-def run_phase(request: JobRequest, report: Report) -> TrainReply | Profile:
+def run_phase(request: JobRequest, report: Report) -> TrainReply | Profile | ProfileReply:
     """Run a training or a profile, as the request says."""
     if request.train is not None:
         from jetbench.execution.train import run_training

@@ -8,19 +8,26 @@ from typing import Annotated, Any
 import torch
 from pydantic import Field
 
+from jetbench.data.cache import SegmentationData
 from jetbench.deploy.artefact import Artefact, make_artefact
+from jetbench.deploy.parity import open_file
+from jetbench.deploy.score import FileNetwork, score_beside
 from jetbench.files import digest_of
 from jetbench.models.build import build_model, without_training_heads
 from jetbench.models.weights import GREY_MEAN, GREY_STD, SavedNetwork, load_weights
 from jetbench.network.operations import Operation
 from jetbench.network.plan import plan_network
+from jetbench.profiling.file_counts import operations_of_file
 from jetbench.profiling.findings import Network
 from jetbench.profiling.listing import list_network
+from jetbench.progress import Report
+from jetbench.records.deployment import DeployedScore
 from jetbench.records.record import Profile, Record, profile_key
 from jetbench.spec.architecture import AnyArchitecture
 from jetbench.spec.base import Spec
 from jetbench.spec.bounds import IS_NUMBER, MOST_CLASSES
 from jetbench.spec.catalog import read_architecture
+from jetbench.spec.dataset import DatasetConfig, Split
 from jetbench.spec.profiling import ProfilingConfig
 from jetbench.spec.values import Size
 
@@ -31,7 +38,9 @@ WEIGHTS, YAML = ".safetensors", (".yaml", ".yml")
 class Case(Spec):
     """A network with its profiling settings: a weights file, or an architecture with seeded random weights.
 
-    `weights` is the SHA-256 of the weights file. `artefact` is the file that a backend such as onnxruntime runs.
+    `weights` is the SHA-256 of the weights file. `artefact` is the file that a backend such as onnxruntime runs;
+    an int8 one is calibrated on `dataset`. `file` is a model file that is
+    profiled as it is.
     """
 
     label: str
@@ -45,6 +54,8 @@ class Case(Spec):
     mean: tuple[float, float, float] = GREY_MEAN
     std: tuple[float, float, float] = GREY_STD
     artefact: Artefact | None = None
+    dataset: DatasetConfig | None = None
+    file: str | None = None
 
     def with_artefact(self) -> "Case":
         """The same case with the file that its backend runs, if it runs one.
@@ -52,7 +63,7 @@ class Case(Spec):
         Raises:
             SpecError: the file cannot be made, or its runtime cannot run it.
         """
-        if not self.config.runs_file:
+        if not self.config.runs_file or self.artefact is not None:
             return self
         saved = SavedNetwork(
             architecture=self.architecture,
@@ -61,7 +72,7 @@ class Case(Spec):
             mean=self.mean,
             std=self.std,
         )
-        made = make_artefact(self.label, saved, self.config, self.weights_file, self._digest())
+        made = make_artefact(self.label, saved, self.config, self.weights_file, self._digest(), self.dataset)
         return self.model_copy(update={"artefact": made})
 
     def _digest(self) -> str | None:
@@ -71,15 +82,19 @@ class Case(Spec):
         """The network to measure; it is built only when it is measured."""
 
         def build() -> torch.nn.Module:
+            if self.file is not None:
+                return torch.jit.load(self.file).eval()  # type: ignore[no-untyped-call,no-any-return]
             if self.weights_file is not None:
                 return without_training_heads(load_weights(Path(self.weights_file))[0])
             torch.manual_seed(self.config.seed)
             return without_training_heads(build_model(self.architecture, self.num_classes, self.input_size))
 
-        return Network(self.label, build, self.input_size, self.config, self.mean, self.std, self.artefact)
+        return Network(self.label, build, self.input_size, self.config, self.mean, self.std, self.artefact, self.file)
 
     def operations(self) -> tuple[Operation, ...]:
         """Every operation for one image."""
+        if self.file is not None:
+            return operations_of_file(self.file, self.input_size)
         return list_network(plan_network(self.architecture, self.num_classes, self.input_size))
 
     def to_record(self, profile: Profile, finished: datetime | None = None) -> Record:
@@ -93,12 +108,43 @@ class Case(Spec):
             architecture=self.architecture,
             fingerprint=plan_network(self.architecture, self.num_classes, self.input_size).fingerprint,
             profiling_config=self.config,
-            is_trained=self.weights_file is not None,
+            is_trained=self.weights_file is not None or self.file is not None,
             weights=self.weights,
             profile=profile.model_copy(update={"num_classes": self.num_classes}),
             finished=at.isoformat(timespec="seconds"),
         )
         return record.model_copy(update={"key": profile_key(record)})
+
+
+def score_cases(
+    network: torch.nn.Module,
+    saved: SavedNetwork,
+    cases: Sequence[Case],
+    data: SegmentationData,
+    splits: Sequence[Split],
+    report: Report = lambda share, text: None,
+) -> list[tuple[DeployedScore, ...]]:
+    """The scores of each case's file on each split, beside PyTorch's network on the same images.
+
+    Args:
+        network: in eval mode, on the CPU, in float32.
+        saved: the metadata of its weights.
+        cases: cases whose backend runs a file.
+        data: decoded images and labels, of the size that the network takes.
+        splits: splits with labelled images.
+        report: called with the finished share.
+    """
+    runs = []
+    for case in cases:
+        artefact = case.with_artefact().artefact
+        assert artefact
+        config = case.config
+        run, _ = open_file(
+            Path(artefact.path), artefact.exported.file.format, config.file_backend, config.dtype, config.threads
+        )
+        runs.append(FileNetwork(run, saved, config.batch_size))
+    scored = [score_beside(network, runs, saved, data, split, report) for split in splits]
+    return [tuple(each[number] for each in scored) for number in range(len(cases))]
 
 
 def list_cases(

@@ -7,13 +7,11 @@ from typing import Any
 from torch import nn
 
 from jetbench.deploy.artefact import Artefact
+from jetbench.models.parts import SCOPE, part_of_node, parts_of, rest_of
 from jetbench.probe.engines import Layer
-from jetbench.profiling.parts import parts_of, rest_of
 from jetbench.records.deployment import Deployment
 from jetbench.spec.profiling import DType
 
-SCOPE = "/network/"
-"""The beginning of the name of each node that a module of the network made."""
 ADDED = "added by the runtime"
 
 
@@ -28,12 +26,18 @@ def describe_deployment(
         artefact: the file.
         asked: the number format that was asked for.
     """
+    exported = artefact.exported
     return Deployment(
         runtime=description["runtime"],
         executes=description["executes"],
         options=description["options"],
-        file=artefact.file,
-        parities=artefact.parities,
+        file=exported.file,
+        parities=exported.parities,
+        calibration=exported.calibration,
+        in_float=tuple(layer.name for layer in layers if layer.is_convolution and layer.precision != "int8")
+        if asked == "int8"
+        else (),
+        part_errors=exported.part_errors,
         asked=asked,
         convolutions=dict(Counter(layer.precision for layer in layers if layer.is_convolution)),
         layers=dict(Counter(f"{layer.kind} {layer.precision}" for layer in layers)),
@@ -46,13 +50,11 @@ def parts_of_layers(layers: Sequence[Layer], module: nn.Module) -> dict[str, lis
     A layer belongs to the part whose module its name begins with. One without such a name was added by the runtime,
     which changes memory layouts between layers.
     """
-    places = {name: f"{path}." for name, path in parts_of(module).items()}
+    places = parts_of(module)
     samples: dict[str, list[float]] = {}
     for layer in layers:
-        _, scope, inside = layer.name.partition(SCOPE)
-        path = inside.replace("/", ".")
-        owner = next((name for name, place in places.items() if path.startswith(place)), rest_of(module))
-        own = samples.setdefault(owner if scope else ADDED, [0.0] * len(layer.seconds))
+        owner = part_of_node(layer.name, places) or (rest_of(module) if SCOPE in layer.name else ADDED)
+        own = samples.setdefault(owner, [0.0] * len(layer.seconds))
         for number, seconds in enumerate(layer.seconds):
             own[number] += seconds
     return samples

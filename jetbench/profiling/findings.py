@@ -31,7 +31,8 @@ Part = Literal["latency", "rest"]
 class Network:
     """A network to measure: how to build it (on the CPU, float32, in either mode), and the form of its input.
 
-    `artefact` is the file that runs in its place, if its backend runs one.
+    `artefact` is the file that runs in its place, if its backend runs one. `file` is a model file that is profiled as
+    it is: ONNX, which cannot be built, or TorchScript.
     """
 
     label: str
@@ -41,6 +42,7 @@ class Network:
     mean: tuple[float, float, float] = GREY_MEAN
     std: tuple[float, float, float] = GREY_STD
     artefact: Artefact | None = None
+    file: str | None = None
 
 
 class Findings(Spec):

@@ -12,38 +12,12 @@ from typing import Any
 import torch
 from torch import nn
 
-from jetbench.models.foreign import ForeignNetwork
-from jetbench.models.jetseg import JetSeg
+from jetbench.models.parts import parts_of, rest_of
 from jetbench.network.operations import Operation
 from jetbench.probe.passes import wait_for
 from jetbench.records.measurement import NetworkPart
 
 MIN_PASSES, MAX_PASSES, MAX_SECONDS = 3, 15, 3.0
-
-
-def parts_of(module: nn.Module) -> dict[str, str]:
-    """The name of each part with the path of its module, in the order of the modules."""
-    if isinstance(module, JetSeg):
-        blocks = {f"block {number}": f"encoder.blocks.{number}" for number in range(len(module.encoder.blocks))}
-        return {**blocks, "decoder": "decoder"}
-    if isinstance(module, ForeignNetwork):
-        return {path: f"network.{path}" for path in _called(module.network)}
-    return {path: path for path in _called(module)}
-
-
-def _called(module: nn.Module, above: str = "") -> list[str]:
-    """Paths of the outermost modules that are called. A ModuleList is not called itself, its members are."""
-    paths = []
-    for name, child in module.named_children():
-        path = f"{above}{name}"
-        is_list = isinstance(child, nn.ModuleList | nn.ModuleDict)
-        paths += _called(child, f"{path}.") if is_list else [path]
-    return paths
-
-
-def rest_of(module: nn.Module) -> str:
-    """The name for everything that runs outside all parts."""
-    return "output" if isinstance(module, JetSeg) else "between"
 
 
 def time_parts(

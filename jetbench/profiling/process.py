@@ -11,15 +11,16 @@ from torch import nn
 
 from jetbench.deploy.backends import TORCH_FORMS
 from jetbench.errors import ProfilingError
-from jetbench.network.operations import add_up
+from jetbench.network.operations import Operation, add_up
 from jetbench.probe import machine
-from jetbench.probe.engines import open_engine
+from jetbench.probe.engines import Layer, open_engine
 from jetbench.probe.passes import DTYPES, count_denormals
 from jetbench.probe.run import Loaded, Session, set_arithmetic, time_in_turn
 from jetbench.probe.timing import run_paced, run_soak
 from jetbench.profiling.counts import count_with_fvcore, count_with_thop
 from jetbench.profiling.deployed import describe_deployment, parts_of_layers
 from jetbench.profiling.environment import describe_environment
+from jetbench.profiling.file_counts import operations_of_file
 from jetbench.profiling.findings import Findings, Network, Part, ProcessFindings
 from jetbench.profiling.parts import describe_parts, time_parts
 from jetbench.profiling.peak_memory import bytes_of_weights, measure_peak_memory
@@ -104,6 +105,8 @@ def _load(network: Network, device: torch.device) -> Loaded:
             path, backend = network.artefact.path, config.file_backend
             return None, open_engine(backend, path, config.dtype, config.threads, config.flush_denormals)
         module = _build_module(network, device)
+        if network.file is not None:
+            return module, module
         form = TORCH_FORMS[config.torch_backend]
         runs = form.prepare(module, images)
         return module if form.keeps_module else None, runs
@@ -121,7 +124,8 @@ def _load(network: Network, device: torch.device) -> Loaded:
 
 
 def _build_module(network: Network, device: torch.device) -> nn.Module:
-    module = network.build().eval().to(device=device, dtype=DTYPES[network.config.dtype])
+    dtype = torch.float32 if network.artefact is not None else DTYPES[network.config.dtype]
+    module = network.build().eval().to(device=device, dtype=dtype)
     if network.config.channels_last:
         # The overloads of `to` do not include a call with a memory format alone.
         return module.to(memory_format=torch.channels_last)  # type: ignore[no-any-return,call-overload]
@@ -162,7 +166,7 @@ def _measure_rest(
     # Recording allocations slows passes, so it comes after everything that is timed.
     if network.artefact is not None:
         peak, how = None, f"not measured: {config.backend} holds its memory outside torch's allocator"
-        weights_bytes = network.artefact.file.bytes
+        weights_bytes = network.artefact.exported.file.bytes
     else:
         holder = loaded.runs if loaded.module is None else loaded.module
         peak, how = measure_peak_memory(holder, images, loaded.model.run)
@@ -187,11 +191,16 @@ def _measure_rest(
 def _explain(loaded: Loaded, network: Network, notes: dict[str, str]) -> dict[str, Any]:
     """What explains the numbers: denormals, times of the parts, counts, and how a runtime executed its file."""
     config, images = network.config, loaded.images
-    module = _build_module(network, images.device) if loaded.module is None else loaded.module
     findings: dict[str, Any] = {}
+    layers: list[Layer] = []
     if network.artefact is not None:
         layers = loaded.runs.list_layers(images, LAYER_PASSES)
         findings["deployment"] = describe_deployment(loaded.runs.describe(), layers, network.artefact, config.dtype)
+    if network.file is not None:
+        notes["layers"] = "not measured: the file does not say which parts its network has"
+        return findings | _count_file(network.file, loaded.size, notes)
+    module = _build_module(network, images.device) if loaded.module is None else loaded.module
+    if network.artefact is not None:
         samples = parts_of_layers(layers, module)
         notes["layers"] = (
             f"median of {LAYER_PASSES} passes by the profile of {config.backend}, in a session of its own; a layer "
@@ -245,18 +254,30 @@ def _count(
             counters.append(CounterResult(tool=tool, version="unknown", macs=None))
             notes[tool] = f"{tool} failed: {type(error).__name__}: {error}"
     operations = trace_operations(plain, image_to_trace(plain, size))
+    return {
+        **_totals(operations, notes),
+        "parameters": sum(parameter.numel() for parameter in plain.parameters()),
+        "eq2_flops": add_up(operations).eq2_flops,
+        "counters": tuple(counters),
+        "parts": describe_parts(plain, operations, samples),
+    }
+
+
+def _count_file(file: str, size: tuple[int, int], notes: dict[str, str]) -> dict[str, Any]:
+    """The counts of a model file; its exporter may have folded batch norm, and equation 2 counts modules."""
+    return _totals(operations_of_file(file, size), notes)
+
+
+def _totals(operations: Sequence[Operation], notes: dict[str, str]) -> dict[str, Any]:
     cost = add_up(operations)
     if cost.uncounted:
         notes["macs"] = (
             f"operations that we have no rule for, and that are in no total: {', '.join(sorted(cost.uncounted))}"
         )
     return {
-        "parameters": sum(parameter.numel() for parameter in plain.parameters()),
+        "parameters": cost.parameters,
         "macs": cost.macs,
         "flops": cost.flops,
-        "eq2_flops": cost.eq2_flops,
         "peak_activation_bytes": cost.peak_activation_bytes,
         "bytes_moved": cost.bytes_moved,
-        "counters": tuple(counters),
-        "parts": describe_parts(plain, operations, samples),
     }

@@ -17,6 +17,7 @@ from typing import Any, overload
 import torch
 from torch import nn
 
+from jetbench.data.cache import load_data
 from jetbench.deploy.backends import check_backend
 from jetbench.errors import JetbenchError, OutOfMemoryError, ProfilingError, SpecError, is_out_of_memory
 from jetbench.files import read_json, write_json, write_whole
@@ -28,6 +29,7 @@ from jetbench.profiling.host import Site, find_site
 from jetbench.profiling.live import profile_module
 from jetbench.profiling.power import check_sensor
 from jetbench.profiling.process import measure_process
+from jetbench.profiling.scored import score_profiles
 from jetbench.progress import Report
 from jetbench.records.measurement import (
     Latency,
@@ -125,6 +127,8 @@ def profile_cases_at(site: Site, cases: Sequence[Case], report: Report) -> list[
         profiles = estimate_cases(cases, site.device, f"not measured: {site.remark}")
     else:
         profiles = profile_cases(cases, site.torch_device, site.device, report)
+        if (data := next((case.dataset for case in cases if case.dataset is not None), None)) is not None:
+            profiles = score_profiles(cases, profiles, lambda: load_data(data), report)
     return [case.to_record(measured) for case, measured in zip(cases, profiles, strict=True)]
 
 
@@ -134,6 +138,7 @@ def profile_cases(
     target: Device,
     report: Report = lambda share, text: None,
     is_fresh: bool = False,
+    may_fail: bool = False,
 ) -> list[Profile]:
     """Profile `cases` on this machine, which is `target`, while no other job of jetbench runs on it.
 
@@ -143,6 +148,7 @@ def profile_cases(
         target: the device whose sensors and total rule apply.
         report: called with the finished share (0 to 1) and what is being measured.
         is_fresh: this process was started for this job only; if one process is enough, it measures here.
+        may_fail: a case after the first whose file cannot be made is counted, with the reason, and not measured.
 
     Raises:
         SpecError: a backend cannot run here, or its file cannot be made.
@@ -156,10 +162,14 @@ def profile_cases(
     report(0.0, WAITING)
     with machine_to_itself(lambda text: report(0.0, text)):
         report(0.0, "begins")
-        cases = _with_artefacts(cases, report)
-        profiles: dict[int, Profile] = {}
+        cases, failed = _with_artefacts(cases, report, may_fail)
+        profiles: dict[int, Profile] = {
+            number: estimate_cases([cases[number]], target, f"not measured: {why}")[0] for number, why in failed.items()
+        }
         groups: dict[tuple[object, ...], list[int]] = {}
         for number, case in enumerate(cases):
+            if number in failed:
+                continue
             groups.setdefault(tuple(getattr(case.config, name) for name in SHARED), []).append(number)
         done = 0.0
         for numbers in groups.values():
@@ -172,14 +182,20 @@ def profile_cases(
         return [profiles[number] for number in range(len(cases))]
 
 
-def _with_artefacts(cases: Sequence[Case], report: Report) -> list[Case]:
-    """The cases with the files that their backends run."""
-    made = []
-    for case in cases:
+def _with_artefacts(cases: Sequence[Case], report: Report, may_fail: bool) -> tuple[list[Case], dict[int, str]]:
+    """The cases with the files that their backends run; and why, by number, if that may be, there is none."""
+    made, failed = [], {}
+    for number, case in enumerate(cases):
         if case.config.runs_file:
             report(0.0, f"{case.label}: exporting for {case.config.backend}")
-        made.append(case.with_artefact())
-    return made
+        try:
+            made.append(case.with_artefact())
+        except SpecError as error:
+            if not may_fail or number == 0:
+                raise
+            made.append(case)
+            failed[number] = str(error)
+    return made, failed
 
 
 def estimate_cases(cases: Sequence[Case], target: Device, why: str) -> list[Profile]:

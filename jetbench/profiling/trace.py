@@ -121,9 +121,12 @@ def trace_own(model: nn.Module, images: torch.Tensor) -> Trace:
     """`trace_network` on `model` itself, which is put into eval mode and keeps our hooks: for a throw-away model."""
     tracer = _Tracer(model.eval())
     for name, module in model.named_modules():
+        if isinstance(module, torch.jit.ScriptModule):  # it takes no hooks
+            continue
         module.register_forward_pre_hook(tracer.entered(name))
         module.register_forward_hook(tracer.left, always_call=True)
     image = images[:1].clone()  # not a view: its memory would be that of the whole batch
+    tracer.number(_storage(image))
     # A fused attention kernel would hide its matrix products.
     with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), tracer:
         result = model(image)
@@ -139,6 +142,7 @@ class _Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._numbers: dict[int, int] = {}
         self._made = 0
         self._activation_input = 0
+        self._has_constants = isinstance(model, torch.jit.ScriptModule)  # weights that nothing lists
         tensors = [*model.parameters(), *model.buffers()]
         self._weights = {_storage(tensor) for tensor in tensors}
         self._unread = {_storage(parameter): parameter.numel() for parameter in model.parameters()}
@@ -178,7 +182,9 @@ class _Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def _write_down(
         self, func: Any, args: tuple[Any, ...], inputs: list[torch.Tensor], made: list[torch.Tensor], in_place: bool
     ) -> None:
-        kernel = func._schema.name.removeprefix("aten::").rstrip("_")
+        kernel = func._schema.name.removeprefix("aten::").rstrip("_").replace("_convolution", "convolution")
+        if self._has_constants:
+            self._find_constants(inputs)
         maps = [tensor for tensor in inputs if _storage(tensor) not in self._weights]
         weights = {_storage(tensor): tensor for tensor in inputs if _storage(tensor) in self._weights}
         reads = tuple(self._memory(tensor) for tensor in maps)
@@ -209,6 +215,14 @@ class _Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 makes=makes,
             )
         )
+
+    def _find_constants(self, inputs: list[torch.Tensor]) -> None:
+        """Take for weights the inputs that no operation has made: TorchScript keeps frozen ones as constants."""
+        for tensor in inputs:
+            storage = _storage(tensor)
+            if storage not in self._numbers and storage not in self._weights:
+                self._weights.add(storage)
+                self._unread[storage] = tensor.numel() if tensor.is_floating_point() else 0
 
     def _memory(self, tensor: torch.Tensor, new: bool = False) -> Tensor:
         return Tensor(self.number(_storage(tensor), new), tensor.untyped_storage().nbytes())

@@ -11,7 +11,7 @@ from jetbench.spec.bounds import Amount
 from jetbench.spec.dataset import Split
 from jetbench.spec.profiling import DType
 
-Format = Literal["onnx", "torchscript"]
+Format = Literal["onnx", "torchscript", "openvino"]
 MOST_RMS, MOST_CHANGED = 1e-3, 1e-3
 """Bounds of the RMS difference, as a share of the largest output, and of the share of pixels that change class."""
 
@@ -19,7 +19,7 @@ MOST_RMS, MOST_CHANGED = 1e-3, 1e-3
 class ModelFile(Spec):
     """A file that holds a network, as it was read back: its opset and IR version if it is ONNX, and its digest.
 
-    `seconds` is the processor time of its export.
+    `seconds` is the processor time of its export; None for a file that others wrote.
     """
 
     format: Format
@@ -29,7 +29,7 @@ class ModelFile(Spec):
     exporter: str
     opset: int | None = None
     ir: int | None = None
-    seconds: float
+    seconds: float | None
 
 
 class Parity(Spec):
@@ -70,6 +70,30 @@ class Parity(Spec):
         return f"{where}: {'; '.join([changed, *parts])}"
 
 
+class Calibration(Spec):
+    """The training images from which the ranges of an int8 file follow; `digest` is the SHA-256 of their pixels."""
+
+    dataset: str
+    indices: tuple[Amount, ...]
+    digest: str
+    method: str
+
+    def describe(self) -> str:
+        """`100 images of train of camvid, MinMax`."""
+        return f"{len(self.indices)} images of train of {self.dataset}, {self.method}"
+
+
+class PartError(Spec):
+    """The RMS error of the output with only one part in int8, as a share of the output's RMS.
+
+    `quantised` counts the nodes of that part that int8 replaces.
+    """
+
+    part: str
+    quantised: Amount
+    error: float
+
+
 class DeployedScore(Spec):
     """What a deployed form scores on a split, and PyTorch's network on the same images.
 
@@ -99,7 +123,9 @@ class Deployment(Spec):
 
     `asked` is the number format that was asked for, `convolutions` counts those that ran in each format, `layers` all
     layers by kind and format. `executes` is the provider or device that ran them. `parities` compare with PyTorch in
-    float32. `scores` is empty, with the reason in `unscored`, where no data were at hand.
+    float32. Of an int8 file, `calibration` says what it was made of, `in_float` names the convolutions that ran in
+    another format, and `part_errors` how much each part hurts. `scores` is empty, with the reason in `unscored`, where
+    no data were at hand.
     """
 
     runtime: str
@@ -110,6 +136,9 @@ class Deployment(Spec):
     asked: DType
     convolutions: dict[str, Amount]
     layers: dict[str, Amount] = Field(default_factory=dict)
+    calibration: Calibration | None = None
+    in_float: tuple[str, ...] = ()
+    part_errors: tuple[PartError, ...] = ()
     scores: tuple[DeployedScore, ...] = ()
     unscored: str = ""
 
@@ -130,9 +159,11 @@ class Deployment(Spec):
         return self.share_as_asked >= (0.5 if self.asked == "int8" else 1.0)
 
     def describe_precision(self) -> str:
-        """`fp32`; where others ran, the number format that was asked for, an arrow, and those that ran."""
+        """`fp32`, or `int8 in 67 of 120` convolutions; where others ran, what was asked for, an arrow, and what ran."""
         total = sum(self.convolutions.values())
         ran = sorted(self.convolutions.items(), key=lambda each: -each[1])
+        if self.asked == "int8" and self.is_as_asked:
+            return f"int8 in {self.convolutions['int8']} of {total}"
         if len(ran) <= 1:
             return self.asked if self.is_as_asked else f"{self.asked} \N{RIGHTWARDS ARROW} {self.ran}"
         shares = ", ".join(f"{name} {count} of {total}" for name, count in ran)

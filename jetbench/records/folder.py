@@ -30,6 +30,7 @@ from jetbench.records.record import (
     TrainingRow,
     joined,
     profile_alone,
+    with_form,
     with_profile,
 )
 from jetbench.records.version2 import ProfileRecord2, Record2
@@ -150,13 +151,15 @@ def read_records(folder: Path) -> list[Record]:
     """All records of a folder: finished trainings with their profiles in file order, then the other profiles.
 
     The other profiles were measured separately. One whose weights are those of a training in the folder is joined to
-    it; the rest have no training. A later record replaces an earlier one with the same key.
+    it; the rest have no training. So are those of a training's other forms. A later record replaces an earlier one with
+    the same key.
 
     Raises:
         StudyError: a line is not a record that this version can read.
     """
     with _without_collection():
         landed, alone = _read(folder)
+    forms = [with_form(record, form) for record in landed.values() for form in record.forms]
     by_weights = {record.weights: record.key for record in landed.values() if record.weights is not None}
     others = []
     for row in alone.values():
@@ -167,7 +170,7 @@ def read_records(folder: Path) -> list[Record]:
             landed[key] = with_profile(landed[key], row)
         else:
             others.append(with_profile(landed[key], row))
-    return [*landed.values(), *others]
+    return [*landed.values(), *forms, *others]
 
 
 def read_landed(folder: Path) -> list[Record]:
@@ -211,7 +214,8 @@ def _read(folder: Path) -> tuple[dict[str, Record], dict[str, ProfileRow]]:
     content = _content(path)
     landed: dict[str, Record] = {}
     alone: dict[str, ProfileRow] = {}
-    pending: dict[str, ProfileRow] = {}  # a profile comes before the training row that marks its variant as finished
+    # Profiles come before the training row that marks their variant as finished.
+    pending: dict[str, list[ProfileRow]] = {}
     for number, line in _whole_lines(content, path):
         try:
             row = _read_line(line)
@@ -227,11 +231,13 @@ def _read(folder: Path) -> tuple[dict[str, Record], dict[str, ProfileRow]]:
         if isinstance(row, Record) and row.kind == "profile":
             (row,) = row.rows()
         if isinstance(row, ProfileRow):
-            key, place = (row.of, pending) if row.of is not None else (row.key, alone)
-            place.pop(key, None)
-            place[key] = row
+            if row.of is not None:
+                pending.setdefault(row.of, []).append(row)
+            else:
+                alone.pop(row.key, None)
+                alone[row.key] = row
             continue
-        record = joined(row, pending.pop(row.key, None)) if isinstance(row, TrainingRow) else row
+        record = joined(row, pending.pop(row.key, ())) if isinstance(row, TrainingRow) else row
         landed.pop(record.key, None)
         landed[record.key] = record
     return landed, alone

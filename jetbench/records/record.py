@@ -5,6 +5,7 @@ trainings and profiles. `Record` joins a training with one of its profiles, for 
 """
 
 import hashlib
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
@@ -342,10 +343,18 @@ class ProfileRow(Spec):
 RecordRow = TrainingRow | ProfileRow
 
 
+class FormProfile(Spec):
+    """The profile of a variant in another form than its first: another backend, or another number format."""
+
+    profiling_config: ProfilingConfig
+    profile: Profile
+
+
 class Record(Spec):
     """One line of a table before seeds are merged: a training with one of its profiles, or a profile alone.
 
-    `kind` says which of the two rows gave the key. A profile alone has no data set and no training config.
+    `kind` says which of the two rows gave the key. A profile alone has no data set and no training config. `forms` are
+    the profiles of a training in other forms; each is a line of its own, too (`records/folder.py: read_records`).
     """
 
     kind: Literal["training", "profile"] = "training"
@@ -363,6 +372,7 @@ class Record(Spec):
     is_trained: bool = True
     weights: str | None = None
     profile: Profile | None = None
+    forms: tuple[FormProfile, ...] = ()
     failure: Failure | None = None
     origin: str | None = None
     job_seconds: dict[Literal["train", "profile"], Duration] = Field(default_factory=dict)
@@ -391,6 +401,19 @@ class Record(Spec):
         """The profile; an AssertionError for a record without one."""
         assert self.profile is not None, self.variant
         return self.profile
+
+    def counts_on(self, split: Literal["val", "test"]) -> ClassCounts | None:
+        """The scores of what its profile ran: of the deployed file, which may differ from PyTorch's, or of PyTorch.
+
+        None if that was not scored on the split.
+        """
+        if self.training is None:
+            return None
+        if self.profiling_config.runs_file:
+            deployment = self.profile.deployment if self.profile else None
+            score = deployment.score_on(split) if deployment else None
+            return score.deployed if score else None
+        return self.training.best.counts if split == "val" else self.training.test
 
     @property
     def num_classes(self) -> int:
@@ -430,7 +453,13 @@ class Record(Spec):
         if self.kind == "profile":
             return profile
         shared = {name: getattr(self, name) for name in TrainingRow.model_fields if name not in ("kind", "version")}
-        return (*profile, TrainingRow.model_construct(**shared))
+        forms = [self.in_form(form)._profile_row(form.profile) for form in self.forms]
+        return (*profile, *forms, TrainingRow.model_construct(**shared))
+
+    def in_form(self, form: FormProfile) -> "Record":
+        """This training with its profile in another form."""
+        own = {"profile": form.profile, "profiling_config": form.profiling_config, "forms": ()}
+        return self.model_copy(update=own)
 
     def _profile_row(self, profile: Profile) -> ProfileRow:
         shared = {name: getattr(self, name) for name in ProfileRow.model_fields if name in Record.model_fields}
@@ -439,12 +468,25 @@ class Record(Spec):
         return ProfileRow.model_construct(**{**shared, "is_trained": is_trained, "key": profile_key(self)})
 
 
-def joined(training: TrainingRow, profile: ProfileRow | None) -> Record:
-    """A training with the profile measured for it, without validation: both were validated when read."""
+def joined(training: TrainingRow, profiles: Sequence[ProfileRow]) -> Record:
+    """A training with the profiles measured for it, without validation: all were validated when read.
+
+    A later profile replaces an earlier one in the same form. The first form is that of the training's row.
+    """
     fields = dict(training.__dict__)
     del fields["version"]
-    fields["profile"] = profile.profile if profile else None
+    first, forms = (profiles[-1], ()) if len(profiles) == 1 else _by_form(training, profiles)
+    fields["profile"] = first.profile if first else None
+    fields["forms"] = tuple(FormProfile.model_construct(None, profiling_config=c, profile=p) for c, p in forms)
     return constructed(fields)
+
+
+def _by_form(
+    training: TrainingRow, profiles: Sequence[ProfileRow]
+) -> tuple[ProfileRow | None, Sequence[tuple[ProfilingConfig, Profile]]]:
+    newest = {row.profiling_config: row for row in profiles}
+    first = newest.pop(training.profiling_config, None)
+    return first, [(config, row.profile) for config, row in newest.items()]
 
 
 def constructed(fields: dict[str, Any]) -> Record:
@@ -461,6 +503,12 @@ def with_profile(record: Record, profile: ProfileRow) -> Record:
     if record.profile is not None:
         own |= {"kind": "profile", "key": profile.key}
     return record.model_copy(update=own)
+
+
+def with_form(record: Record, form: FormProfile) -> Record:
+    """A training with its profile in another form, as a line of its own."""
+    own = record.in_form(form)
+    return own.model_copy(update={"kind": "profile", "key": profile_key(own)})
 
 
 def profile_alone(profile: ProfileRow) -> Record:

@@ -21,6 +21,7 @@ LEVELS: tuple[Level, ...] = ("valid", "suspect", "invalid")
 MAX_OUTPUT_DIFFERENCE = 1e-3  # of the largest value of the reference
 MAX_SPREAD = 0.10  # largest minus smallest median of the processes, over their median
 PRECISE = 0.02
+MAX_LOSS = 0.01  # of mIoU, by an export or a quantisation, where the images agree on it
 MAX_CLOCK_CHANGE = 0.05
 MAX_FOREIGN_LOAD = 0.2  # cores used by other programs; above it suspect, and invalid if they leave ours too few cores
 MAX_CPU_GAP = 0.05  # share of a one-thread pass in which the process did not run
@@ -90,6 +91,10 @@ def _deployment_reasons(deployment: Deployment) -> Iterator[_Reason]:
     if not deployment.is_as_asked:
         counts = ", ".join(f"{name} {count}" for name, count in deployment.convolutions.items())
         yield "suspect", f"{deployment.asked} was asked for, and the convolutions ran in {counts}"
+    for score in deployment.scores:
+        change = score.image_change
+        if score.change < -MAX_LOSS and change is not None and change[0] + change[1] < 0:
+            yield "suspect", f"the file's {score.split} mIoU is {-100 * score.change:.1f} points below PyTorch's"
     if deployment.asked == "fp32" and deployment.is_as_asked:
         for parity in deployment.parities:
             if not parity.passes:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from jetbench.errors import SpecError
 from jetbench.network.variants import read_quoted, variant_names
 from jetbench.records.folder import RECORDS, SWEEP, read_records
-from jetbench.records.record import Record
+from jetbench.records.record import Record, with_form
 from jetbench.reporting.tables.rows import Row, label_rows, quoted_rows, rows_of
 from jetbench.spec.architecture import Baseline
 from jetbench.spec.base import parse_spec, read_yaml
@@ -77,10 +77,16 @@ def read_study(folder: Path | str) -> Study:
 
 
 def study_of(folder: Path, records: Sequence[Record], asked: dict[str, Any], quoted: Sequence[Baseline] = ()) -> Study:
-    """The study of a folder, from its records and the content of its sweep.yaml (`asked`)."""
+    """The study of a folder, from its records and the content of its sweep.yaml (`asked`).
+
+    The other forms of a training follow it.
+    """
+    formed = {
+        each.key: each for record in records for each in (record, *(with_form(record, form) for form in record.forms))
+    }
     name, description = str(asked.get("name", folder.name)), asked.get("description")
     title = f"{name}: {description}" if description else name
-    return Study(folder, folder.resolve().name, title, tuple(records), tuple(quoted), asked)
+    return Study(folder, folder.resolve().name, title, tuple(formed.values()), tuple(quoted), asked)
 
 
 def _order_of(request: dict[str, Any]) -> dict[str, int]:

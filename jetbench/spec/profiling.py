@@ -1,10 +1,11 @@
 """Spec of a profiling run: how the network runs, and how long it is measured."""
 
-from typing import Annotated, Literal, get_args
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
-from jetbench.spec.base import Spec
+from jetbench.spec.base import Spec, parse_spec
 from jetbench.spec.bounds import IS_NUMBER, BatchSize, Count, NonNegative, Positive, Seconds, Seed, Threads
 
 DType = Literal["fp32", "fp16", "bf16", "int8"]
@@ -15,8 +16,8 @@ Backend = TorchBackend | FileBackend
 FILE_BACKENDS: tuple[FileBackend, ...] = get_args(FileBackend)
 BACKENDS: tuple[Backend, ...] = (*get_args(TorchBackend), *FILE_BACKENDS)
 DTYPES_OF: dict[FileBackend, tuple[DType, ...]] = {
-    "onnxruntime": ("fp32",),
-    "openvino": ("fp32", "fp16", "bf16"),
+    "onnxruntime": ("fp32", "int8"),
+    "openvino": ("fp32", "fp16", "bf16", "int8"),
 }
 """Number formats in which a runtime runs files on a processor; PyTorch runs all of them."""
 
@@ -109,8 +110,81 @@ class ProfilingConfig(Spec):
         assert self.backend != "openvino", self.backend
         return self.backend
 
+    @property
+    def form(self) -> str:
+        """The backend, with the number format if it is another than fp32: `eager`, `openvino bf16`."""
+        return self.backend if self.dtype == "fp32" else f"{self.backend} {self.dtype}"
+
     def describe(self) -> str:
         """A short description of how the network runs: `batch 1, fp32, 1 thread, eager`."""
         parts = [f"batch {self.batch_size}", self.dtype, f"{self.threads} thread{'s' * (self.threads > 1)}"]
         parts += ["channels last"] * self.channels_last + [self.backend]
         return ", ".join(parts)
+
+
+def read_form(text: str) -> tuple[Backend, DType | None]:
+    """The backend and the number format of `onnxruntime` or `openvino:bf16`.
+
+    Raises:
+        ValueError: there is no such backend or format.
+    """
+    name, colon, dtype = text.partition(":")
+    backend = next((each for each in BACKENDS if each == name), None)
+    chosen = next((each for each in get_args(DType) if each == dtype), None)
+    if backend is None or (colon and chosen is None):
+        raise ValueError(
+            f"{text!r}: expected one of {', '.join(BACKENDS)}, with a number format behind a colon if it is another "
+            "(openvino:bf16)"
+        )
+    return backend, chosen
+
+
+def _checked_form(text: str) -> str:
+    read_form(text)
+    return text
+
+
+Form = Annotated[str, AfterValidator(_checked_form)]
+"""A backend, with its number format behind a colon if that is another: `onnxruntime`, `openvino:bf16`."""
+
+
+def describe_settings(settings: Sequence[ProfilingConfig]) -> str:
+    """How networks run, of several forms what they share once: `batch 1, 1 thread, eager or onnxruntime`."""
+    shared: dict[str, list[str]] = {}
+    for config in dict.fromkeys(settings):
+        parts = [f"batch {config.batch_size}", f"{config.threads} thread{'s' * (config.threads > 1)}"]
+        shared.setdefault(", ".join(parts + ["channels last"] * config.channels_last), []).append(config.form)
+    if sum(map(len, shared.values())) == 1:
+        return settings[0].describe()
+    return " or ".join(f"{how}, {' or '.join(dict.fromkeys(forms))}" for how, forms in shared.items())
+
+
+def settings_of(profiling: ProfilingConfig, forms: Sequence[Form]) -> tuple[ProfilingConfig, ...]:
+    """The settings in which a network is profiled: the first as given, then one for each other form.
+
+    Raises:
+        SpecError: a form cannot run in such a setting.
+        ValueError: a form is named twice.
+    """
+    settings = [profiling]
+    for form in forms:
+        backend, dtype = read_form(form)
+        changed: dict[str, Any] = {"backend": backend, "dtype": dtype or profiling.dtype}
+        if backend in FILE_BACKENDS:
+            changed["channels_last"] = False
+        settings.append(parse_spec(ProfilingConfig, {**profiling.model_dump(), **changed}, f"forms: {form}"))
+    if len(set(settings)) < len(settings):
+        raise ValueError(f"forms: {', '.join(forms)}: a form is named twice, or is that of profiling.backend")
+    return tuple(settings)
+
+
+def split_backends(raw: Any) -> Any:
+    """A sweep whose `profiling.backend` is a list, with the first there and the others in `forms`."""
+    profiling = raw.get("profiling") if isinstance(raw, dict) else None
+    backends = profiling.get("backend") if isinstance(profiling, dict) else None
+    if not isinstance(backends, list) or not backends or not all(isinstance(each, str) for each in backends):
+        return raw
+    assert isinstance(profiling, dict)
+    first, colon, dtype = backends[0].partition(":")
+    profiling = {**profiling, "backend": first, **({"dtype": dtype} if colon else {})}
+    return {**raw, "profiling": profiling, "forms": [*(raw.get("forms") or ()), *backends[1:]]}

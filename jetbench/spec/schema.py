@@ -53,6 +53,8 @@ def json_schema(kind: Kind) -> dict[str, Any]:
     """The JSON schema of a kind of file, as plain data."""
     model = KINDS[kind]
     schema = model.model_json_schema(schema_generator=_Written)
+    if "anyOf" in schema:  # a file is a mapping, never the text or list that a part of one may be
+        schema = {**{key: value for key, value in schema.items() if key != "anyOf"}, **schema["anyOf"][0]}
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     schema["title"] = f"jetbench {kind}"
     _describe(schema, model)
@@ -63,6 +65,9 @@ def json_schema(kind: Kind) -> dict[str, Any]:
     if kind in ("sweep", "search"):
         schema["properties"]["extends"] = EXTENDS
         schema["required"] = []
+    if kind == "sweep":
+        settings = schema["$defs"]["ProfilingConfig"]["properties"]
+        settings["backend"] = {"anyOf": [settings["backend"], {"type": ["string", "array"]}]}
     schema["required"] = [key for key in schema.get("required", ()) if key != "name"]  # by default the file's name
     _spell(schema)
     return schema

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, field_validator, mo
 from jetbench.spec.base import Spec, later
 from jetbench.spec.bounds import MOST_AXES, MOST_VALUES, MOST_VARIANTS, Name, Seconds, Seed, Text
 from jetbench.spec.dataset import DatasetConfig, StreetsConfig
-from jetbench.spec.profiling import ProfilingConfig
+from jetbench.spec.profiling import Form, ProfilingConfig, settings_of, split_backends
 from jetbench.spec.training import Budget, TrainingConfig
 from jetbench.spec.values import DeviceName, MemoryLimit, check_folder_name, listed
 
@@ -73,6 +73,9 @@ class Sweep(Spec):
     dataset: DatasetConfig = StreetsConfig()
     training: TrainingConfig = TrainingConfig()
     profiling: ProfilingConfig = ProfilingConfig()
+    forms: tuple[Form, ...] = later(())
+    """Other backends that profile each variant, in turn with `profiling.backend`: `onnxruntime`, `openvino:bf16`. A
+    list in `profiling.backend` is the same."""
     profile: bool = True
     """Whether variants are profiled; `false` only trains."""
     board: str | None = None
@@ -85,6 +88,16 @@ class Sweep(Spec):
     """A job that uses more memory is ended, such as `8GiB`."""
 
     _names_a_folder = field_validator("name")(check_folder_name)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_forms(cls, raw: Any) -> Any:
+        return split_backends(raw)
+
+    @model_validator(mode="after")
+    def _forms_run(self) -> "Sweep":
+        settings_of(self.profiling, self.forms)
+        return self
 
     @model_validator(mode="after")
     def _few_enough(self) -> "Sweep":

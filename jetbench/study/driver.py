@@ -16,9 +16,10 @@ from jetbench.files import read_json
 from jetbench.records.folder import append_records, is_worth_a_retry, read_landed
 from jetbench.records.record import RECORD_VERSION, Failure, Record
 from jetbench.records.verdict import Level, judge
+from jetbench.spec.profiling import settings_of
 from jetbench.study.chooser import Chooser, SuppressedView, View
 from jetbench.study.forecast import Forecaster
-from jetbench.study.jobs import Jobs, Task, variant_key
+from jetbench.study.jobs import Jobs, Task, forms_of, variant_key
 from jetbench.study.trials import Trials
 from jetbench.study.trouble import Trouble
 
@@ -344,4 +345,5 @@ class Driver:
         if failure is not None and task.key in self._earlier:
             self._keep_earlier(task, f"{failure.status}, {failure.reason}")
             return
-        self._to_write.append(task.to_record(self.jobs.dataset, self.jobs.asked.profiling, failure))
+        first, *forms = settings_of(self.jobs.asked.profiling, forms_of(self.jobs.asked))
+        self._to_write.append(task.to_record(self.jobs.dataset, first, failure, forms))

@@ -3,12 +3,21 @@
 import contextlib
 import hashlib
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
 
 from jetbench.execution.executor import Job, token_of
-from jetbench.execution.requests import JobRequest, Phase, ProfileRequest, TrainReply, TrainRequest, UntrainedNetwork
+from jetbench.execution.requests import (
+    JobRequest,
+    Phase,
+    ProfileReply,
+    ProfileRequest,
+    TrainReply,
+    TrainRequest,
+    UntrainedNetwork,
+)
 from jetbench.files import digest_of
 from jetbench.network.variants import Variant
 from jetbench.records.record import (
@@ -16,11 +25,12 @@ from jetbench.records.record import (
     DatasetInfo,
     Environment,
     Failure,
+    FormProfile,
     Profile,
     Record,
     TrainingResult,
 )
-from jetbench.spec.profiling import ProfilingConfig
+from jetbench.spec.profiling import Form, ProfilingConfig, settings_of
 from jetbench.spec.search import Search
 from jetbench.spec.sweep import Sweep
 from jetbench.spec.training import Floor
@@ -40,6 +50,8 @@ class Task:
     training_environment: Environment | None = None
     weights: str | None = None
     profile: Profile | None = None
+    forms: tuple[Profile, ...] = ()
+    """Its profiles in the other forms of the study."""
     seconds: dict[Phase, float] = field(default_factory=dict)
     """How long the job of each finished phase took."""
 
@@ -57,6 +69,9 @@ class Task:
                     reply.environment,
                     reply.weights,
                 )
+            elif isinstance(result, dict) and "forms" in result:
+                both = ProfileReply.model_validate(result)
+                self.profile, self.forms = both.profile, both.forms
             else:
                 self.profile = Profile.model_validate(result)
         except ValueError:
@@ -68,8 +83,15 @@ class Task:
         self.training, self.training_environment = record.training, record.training_environment
         self.weights, self.seconds = record.weights, {k: s for k, s in record.job_seconds.items() if k == "train"}
 
-    def to_record(self, dataset: DatasetInfo, profiling: ProfilingConfig, failure: Failure | None) -> Record:
-        """The record of a variant that has finished or failed."""
+    def to_record(
+        self,
+        dataset: DatasetInfo,
+        profiling: ProfilingConfig,
+        failure: Failure | None,
+        forms: Sequence[ProfilingConfig] = (),
+    ) -> Record:
+        """The record of a variant that has finished or failed; `forms` are the settings of its other profiles."""
+        profiles = zip(forms, self.forms, strict=True) if self.forms else ()
         return Record(
             key=self.key,
             variant=self.variant.name,
@@ -84,10 +106,16 @@ class Task:
             training_environment=self.training_environment,
             weights=self.weights,
             profile=self.profile,
+            forms=tuple(FormProfile(profiling_config=config, profile=profile) for config, profile in profiles),
             failure=failure,
             job_seconds=dict(self.seconds),
             finished=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         )
+
+
+def forms_of(asked: Sweep | Search) -> tuple[Form, ...]:
+    """The other forms in which a study profiles; a search has one form."""
+    return asked.forms if isinstance(asked, Sweep) else ()
 
 
 def variant_key(variant: Variant, asked: Sweep | Search, dataset: DatasetInfo, device: str) -> str:
@@ -99,6 +127,7 @@ def variant_key(variant: Variant, asked: Sweep | Search, dataset: DatasetInfo, d
         variant.training.identity,
         asked.profiling.model_dump_json(),
         device,
+        *forms_of(asked),
     ]
     for file in (variant.training.teacher, variant.training.init):
         if file is not None:
@@ -183,7 +212,11 @@ class Jobs:
 
     def _profile_request(self, task: Task) -> JobRequest:
         """A request to profile the trained weights, or random ones if the network is not trained yet."""
-        profile = ProfileRequest(profiling=self.asked.profiling, device=self.device, board=self.asked.board)
+        settings = settings_of(self.asked.profiling, forms_of(self.asked))
+        profile = ProfileRequest(profiling=settings[0], forms=settings[1:], device=self.device, board=self.asked.board)
+        if any(config.runs_file for config in settings):
+            scored = {"dataset": self.asked.dataset, "digest": self.dataset.digest}
+            profile = profile.model_copy(update=scored)
         if task.training is not None:
             fingerprint = task.variant.plan.fingerprint
             saved = {"weights_file": str(self.weights_file(task).resolve()), "fingerprint": fingerprint}

@@ -24,6 +24,7 @@ from jetbench.reporting.studies import Study, study_of
 from jetbench.reporting.units import counted, roughly
 from jetbench.spec.architecture import Baseline
 from jetbench.spec.device import load_device
+from jetbench.spec.profiling import settings_of
 from jetbench.spec.sweep import Sweep
 from jetbench.spec.training import Floor
 from jetbench.study.chooser import TRAIN_AND_PROFILE, SilentView, View
@@ -195,6 +196,8 @@ def prepare_sweep(sweep: Sweep | str | Path, place: Place, changes: Mapping[str,
         raise SpecError(f"training.batch_size={batch} is more than the {images} training images")
     if place.ray is None:
         check_threads("profiling.threads", asked.profiling.threads)
+        if asked.profile and asked.board is None:
+            _check_runtimes(asked)
         if asked.board is not None:
             check_board(asked.board)
     device, make_executor = place.open(asked, max(variant.training.threads for variant in variants))
@@ -286,6 +289,20 @@ def check_board(name: str) -> None:
             f"--device {name}: this machine is not a {board.title} (it is: {describe_host(identity)}); run the sweep "
             "there, or with --ray on a cluster in which a machine has the board's token"
         )
+
+
+def _check_runtimes(asked: Sweep) -> None:
+    """Raise if a runtime that a sweep names is not installed on this machine.
+
+    Raises:
+        SpecError: the message says how to install it.
+    """
+    settings = [config for config in settings_of(asked.profiling, asked.forms) if config.runs_file]
+    if settings:
+        from jetbench.deploy.backends import check_installed  # with torch, which a sweep's driver does not need
+
+        for config in settings:
+            check_installed(config)
 
 
 def _check_trainings(variants: Sequence[Variant], size: tuple[int, int]) -> None:

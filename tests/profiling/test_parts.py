@@ -2,9 +2,10 @@ import pytest
 import torch
 
 from jetbench import build_model, load_architecture
+from jetbench.models.parts import parts_of, rest_of
 from jetbench.network.plan import plan_network
 from jetbench.profiling.listing import list_network
-from jetbench.profiling.parts import describe_parts, parts_of, rest_of, time_parts
+from jetbench.profiling.parts import describe_parts, time_parts
 from jetbench.profiling.trace import trace_operations
 
 SIZE = (64, 96)

@@ -10,10 +10,21 @@ from jetbench.deploy.backends.traced import TRACED
 from jetbench.errors import SpecError
 from jetbench.spec.profiling import FileBackend, ProfilingConfig, TorchBackend
 
-__all__ = ["RUNTIMES", "TORCH_FORMS", "Runtime", "TorchForm", "check_backend"]
+__all__ = ["RUNTIMES", "TORCH_FORMS", "Runtime", "TorchForm", "check_backend", "check_installed"]
 
 TORCH_FORMS: dict[TorchBackend, TorchForm] = {form.name: form for form in (EAGER, FOLDED, COMPILED, TRACED)}
 RUNTIMES: dict[FileBackend, Runtime] = {runtime.name: runtime for runtime in (ONNXRUNTIME, OPENVINO)}
+
+
+def check_installed(config: ProfilingConfig) -> None:
+    """Raise if the packages that a setting's backend needs are not installed.
+
+    Raises:
+        SpecError: the message says which, and how to install them.
+    """
+    missing = RUNTIMES[config.file_backend].missing() if config.runs_file else None
+    if missing is not None:
+        raise SpecError(f"{config.backend}: {missing.reason}: {missing.remedy}")
 
 
 def check_backend(config: ProfilingConfig, torch_device: str) -> None:
@@ -24,8 +35,7 @@ def check_backend(config: ProfilingConfig, torch_device: str) -> None:
     """
     if not config.runs_file:
         return
-    if (missing := RUNTIMES[config.file_backend].missing()) is not None:
-        raise SpecError(f"{config.backend}: {missing.reason}: {missing.remedy}")
+    check_installed(config)
     if torch_device != "cpu":
         raise SpecError(
             f"{config.backend}: runs on the processor only, and the profile is of a GPU; name the processor with "

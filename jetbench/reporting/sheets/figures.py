@@ -160,9 +160,10 @@ def _deployment_figures(profile: Profile) -> list[Figure]:
     if deployment is None:
         return []
     file = deployment.file
-    form = f"opset {file.opset}, IR {file.ir}" if file.format == "onnx" else "TorchScript"
+    form = f"opset {file.opset}, IR {file.ir}" if file.format == "onnx" else "OpenVINO"
     options = ", ".join(f"{name} {value}" for name, value in deployment.options.items())
-    how = f"{file.name}, {form}, SHA-256 {file.sha256[:12]}; {file.exporter}, in {file.seconds:.1f} s"
+    how = f"{file.name}, {form}, SHA-256 {file.sha256[:12]}; {file.exporter}"
+    how += f", in {file.seconds:.1f} s" if file.seconds is not None else ""
     figures = [
         Figure("runtime", None, "measured", "runtime", deployment.runtime, f"{deployment.executes}; {options}"),
         Figure("file_bytes", file.bytes, "measured", "  file", f"{file.bytes / 1e6:.2f} MB", how),

@@ -229,7 +229,7 @@ class Counts:
 def counts_of(record: Record) -> Counts:
     """The counts of a record's architecture, also for a failed record; equal to those in its profile."""
     profile = record.profile
-    if isinstance(record.architecture, InCode) and profile and profile.eq2_flops is not None:
+    if isinstance(record.architecture, InCode) and profile and (profile.eq2_flops is not None or profile.deployment):
         # Counting a network in code means building it with torch; the profile already has its counts.
         return Counts(profile.parameters, profile.macs, profile.flops, profile.eq2_flops, profile.peak_activation_bytes)
     return _count(plan_network(record.architecture, record.num_classes, record.input_size))
@@ -252,11 +252,11 @@ def _counted(pick: Callable[[Counts], float | None]) -> Callable[[Row], Value | 
     return lambda row: exact(pick(counts_of(row.records[0]))) if row.records else None
 
 
-def _trained(pick: Callable[[TrainingResult], float | None]) -> Callable[[Row], Value | None]:
+def _trained(pick: Callable[[Record], float | None]) -> Callable[[Row], Value | None]:
     """The mean over the seeds with its 95 % interval by Student's t; a single seed has no interval."""
 
     def read(row: Row) -> Value | None:
-        values = [value for training in row.trainings if (value := pick(training)) is not None]
+        values = [value for record in row.records if record.training and (value := pick(record)) is not None]
         if not values:
             return None
         if len(values) == 1:
@@ -386,11 +386,13 @@ def _estimated(profile: Profile) -> float | None:
 def _change_of(name: str) -> Callable[[Row], Value | None]:
     """The change of a column against the base of the study: relative, or a difference of mIoU, with its interval.
 
-    None for the base itself, and where one of the two numbers is missing.
+    None for the base itself, where one of the two numbers is missing, and for a form that another backend runs.
     """
 
     def read(row: Row) -> Value | None:
         column = BY_NAME[name]
+        if row.base is not None and row.records and _form_of(row) != _form_of(row.base):
+            return None
         old = column.value(row.base) if row.base is not None and not row.is_base else None
         new = column.value(row)
         if old is None or new is None or not old.number:
@@ -403,6 +405,10 @@ def _change_of(name: str) -> Callable[[Row], Value | None]:
         return Value(amount, amount - half, amount + half)
 
     return read
+
+
+def _form_of(row: Row) -> str:
+    return row.records[0].profiling_config.form
 
 
 def describe_change(change: Value | None, unit: str = "") -> str:
@@ -440,6 +446,75 @@ def _seeds(row: Row) -> str:
     return f"{ended} of {all_of_them}" if ended < all_of_them else str(ended) if all_of_them else units.MISSING
 
 
+def _miou_on(split: Literal["val", "test"]) -> Callable[[Record], float | None]:
+    """The mIoU of what a record's profile ran: of a deployed file its own, never that of PyTorch."""
+
+    def pick(record: Record) -> float | None:
+        counts = record.counts_on(split)
+        return counts.miou if counts is not None else None
+
+    return pick
+
+
+def _last_miou(record: Record) -> float | None:
+    return record.training.last.counts.miou if record.training and not record.profiling_config.runs_file else None
+
+
+def _backend(row: Row) -> str:
+    """What ran the network, in which number format; with an arrow where another format ran than was asked for."""
+    record = next((each for each in row.records if each.profile is not None), None)
+    if record is None:
+        return units.MISSING
+    config, deployment = record.profiling_config, record.measured.deployment
+    precision = deployment.describe_precision() if deployment else config.dtype
+    parts = [config.backend, *([precision] if precision != "fp32" else []), *["channels last"] * config.channels_last]
+    return " ".join(parts)
+
+
+def _conversion(row: Row) -> Value | None:
+    """The mIoU of a deployed form on val less that of PyTorch, with the interval over the paired images."""
+    scores = [
+        score
+        for profile in row.profiles
+        if profile.deployment and (score := profile.deployment.score_on("val")) is not None
+    ]
+    if not scores:
+        return None
+    mean = statistics.fmean(score.change for score in scores)
+    halves = [score.image_change[1] for score in scores if score.image_change is not None]
+    return Value(mean, mean - max(halves), mean + max(halves)) if halves else Value(mean)
+
+
+def _conversion_cell(row: Row) -> str:
+    change = BY_NAME["conversion"].value(row)
+    if change is None:
+        return units.MISSING
+    return f"{100 * change.number:+.2f}" + SIGN_OF_CHANGE[certainty_of(change)]
+
+
+def _ratio(row: Row) -> Value | None:
+    """The time of a form over that of the first form of its study, in the same rounds; the median over the seeds."""
+    compared = [profile.comparison for profile in row.profiles if profile.comparison is not None]
+    if not compared:
+        return None
+    middle = statistics.median(each.median for each in compared)
+    interval = compared[0].interval
+    return Value(middle, *interval) if len(compared) == 1 and interval is not None else Value(middle)
+
+
+def _ratio_cell(row: Row) -> str:
+    ratio = BY_NAME["ratio"].value(row)
+    if ratio is None:
+        return units.MISSING
+    is_tie = all(p.comparison is None or not p.comparison.is_significant for p in row.profiles)
+    return f"{ratio.number:.2f}{SIGN_OF_CHANGE['not significant'] if is_tie else ''}"
+
+
+def _file_bytes(row: Row) -> Value | None:
+    sizes = [profile.deployment.file.bytes for profile in row.profiles if profile.deployment is not None]
+    return exact(statistics.fmean(sizes)) if sizes else None
+
+
 def _verdict(row: Row) -> str:
     return row.level if row.profiles else units.MISSING
 
@@ -452,7 +527,7 @@ def _counted_column(name: str, heading: str, unit: Unit, pick: Callable[[Counts]
     return Column(name, heading, "counted", "counted", read=_counted(pick), unit=unit, better="low", **more)
 
 
-def _score_column(name: str, heading: str, pick: Callable[[TrainingResult], float | None], **more: Any) -> Column:
+def _score_column(name: str, heading: str, pick: Callable[[Record], float | None], **more: Any) -> Column:
     read = _trained(pick)
     return Column(name, heading, "measured", "trained", read=read, unit=units.PERCENT, better="high", **more)
 
@@ -512,7 +587,21 @@ COLUMNS: tuple[Column, ...] = (
         axis="weights and peak activations, counted",
         noun="bytes of memory",
     ),
-    _score_column("val", "val mIoU best (%)", lambda t: t.best.counts.miou, short="val %", axis="best validation mIoU"),
+    words("backend", "backend", _backend, needs="measured"),
+    _score_column("val", "val mIoU best (%)", _miou_on("val"), short="val %", axis="best validation mIoU"),
+    Column(
+        "conversion",
+        "val mIoU against PyTorch's (points)",
+        "measured",
+        "trained",
+        read=_conversion,
+        unit=units.CHANGE,
+        text=_conversion_cell,
+        better="high",
+        is_ranked=False,
+        short="conversion",
+        holds_numbers=True,
+    ),
     Column(
         "val-change",
         "val mIoU against the base (points)",
@@ -526,8 +615,8 @@ COLUMNS: tuple[Column, ...] = (
         short="vs base",
         holds_numbers=True,
     ),
-    _score_column("val-last", "val mIoU last (%)", lambda t: t.last.counts.miou),
-    _score_column("test", "test mIoU (%)", lambda t: t.test.miou if t.test else None, short="test %"),
+    _score_column("val-last", "val mIoU last (%)", _last_miou),
+    _score_column("test", "test mIoU (%)", _miou_on("test"), short="test %"),
     _measured_column(
         "latency",
         "latency median (ms)",
@@ -549,6 +638,19 @@ COLUMNS: tuple[Column, ...] = (
         better="low",
         is_ranked=False,
         short="vs base",
+        holds_numbers=True,
+    ),
+    Column(
+        "ratio",
+        "time over that of the first form",
+        "measured",
+        "measured",
+        read=_ratio,
+        unit=units.RATIO,
+        text=_ratio_cell,
+        better="low",
+        is_ranked=False,
+        short="ratio",
         holds_numbers=True,
     ),
     _measured_column("p90", "p90 (ms)", units.MILLISECONDS, _percentile(90)),
@@ -574,6 +676,7 @@ COLUMNS: tuple[Column, ...] = (
         short="MiB",
         key="mib",
     ),
+    _measured_column("file", "file (MB)", units.MEGABYTES, _file_bytes, short="file MB"),
     _measured_column(
         "power", "power (W)", units.WATTS, _profiled(lambda p: p.power_w), better="low", short="W", key="w"
     ),
@@ -619,17 +722,20 @@ TRAINING_TIMES = frozenset(
     name for name in BY_NAME if name in ("training-s", "whole-s", "images-s", "busy") or name.endswith("-share")
 )
 
+FORMS = ("backend", "conversion", "ratio", "file")
+"""Columns of a table whose rows have several backends."""
 REPORTED = tuple(f"reported-{name}" for name in QUANTITIES)
 LAYOUTS: dict[str, tuple[str, ...]] = {
     # Table 1 of the paper, plus the accuracy, which it leaves out.
     "paper": ("input", "pretrained", "augmentation", "parameters-m", "eq2-g", "fps", "test"),
     "brief": (
-        *("parameters", "macs", "val", "val-change", "test", "latency", "latency-change", "fps", "fps-e2e", "memory"),
-        *("power", "verdict"),
+        *("backend", "parameters", "macs", "val", "conversion", "val-change", "test", "latency", "ratio"),
+        *("latency-change", "fps", "fps-e2e", "file", "memory", "power", "verdict"),
     ),
     "wide": (
-        *("seeds", "parameters", "macs", "flops", "eq2", "val", "val-change", "val-last", "test"),
-        *("latency", "latency-change", "p90", "p99", "fps", "fps-e2e", "memory", "power", "energy", "verdict"),
+        *("backend", "seeds", "parameters", "macs", "flops", "eq2", "val", "conversion", "val-change", "val-last"),
+        *("test", "latency", "ratio", "latency-change", "p90", "p99", "fps", "fps-e2e", "file", "memory", "power"),
+        *("energy", "verdict"),
         *REPORTED,
     ),
     # The time of trainings by phase, and how busy their threads were.
@@ -665,8 +771,13 @@ def columns_of_layout(layout: str, rows: Sequence[Row]) -> tuple[Column, ...]:
         names = tuple("estimate" if name == "latency" else name for name in names)
     has_reported = any(row.architecture.reported for row in rows)
     has_base = any(row.base is not None for row in rows)
+    has_forms = len({BY_NAME["backend"].cell(row) for row in rows} - {units.MISSING}) > 1
     return tuple(
-        BY_NAME[name] for name in names if (has_reported or name not in REPORTED) and (has_base or name not in CHANGES)
+        BY_NAME[name]
+        for name in names
+        if (has_reported or name not in REPORTED)
+        and (has_base or name not in CHANGES)
+        and (has_forms or name not in FORMS)
     )
 
 
@@ -709,15 +820,18 @@ def evaluation_columns(rows: Sequence[Row]) -> tuple[Column, ...]:
 
 
 def _evaluation_column(number: int, share: float) -> Column:
-    def pick(training: TrainingResult) -> float | None:
-        return training.val[number].counts.miou if number < len(training.val) else None
+    def pick(record: Record) -> float | None:
+        training = record.training
+        if training is None or record.profiling_config.runs_file or number >= len(training.val):
+            return None
+        return training.val[number].counts.miou
 
     return _score_column(f"val-{share:g}", f"val mIoU after {share:.0%} (%)", pick, short=f"{share:.0%}")
 
 
 def _class_column(number: int, name: str, split: str) -> Column:
-    def read(training: TrainingResult) -> float | None:
-        counts = training.test if split == "test" else training.best.counts
+    def read(record: Record) -> float | None:
+        counts = record.counts_on("test" if split == "test" else "val")
         return counts.class_iou[number] if counts is not None else None
 
     return _score_column(f"iou-{name}", name, read)

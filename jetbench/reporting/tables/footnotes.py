@@ -1,6 +1,6 @@
 """The notes under a table: data, training, how and where it was measured, what is missing and why."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -18,6 +18,7 @@ from jetbench.reporting.tables.published import (
     describe_sources,
 )
 from jetbench.reporting.tables.rows import Row
+from jetbench.spec.profiling import describe_settings
 
 MOST_FAILURES = 2  # that a terminal lists
 NoteLevel = Literal["none", "short", "full"]
@@ -69,6 +70,10 @@ def footnotes(rows: Sequence[Row], columns: Sequence[Column], show_invalid: bool
         lines += [*_describe_measuring(records), *_describe_unprofiled(records)]
         brief += _measured_in_brief(records)
         details += _describe_machine_state(records)
+    names = {column.name for column in columns}
+    deployed, in_brief = _describe_deployed(records, names)
+    lines += deployed
+    brief += in_brief
     lines += _describe_times(records)
     for row in rows:
         lines += _describe_row(row, measured, show_invalid)
@@ -139,7 +144,7 @@ def _measured_in_brief(records: Sequence[Record]) -> list[str]:
     if not profiles:
         return ["Nothing was measured."]
     where = " or ".join(dict.fromkeys(f"{p.environment.device}, {p.environment.cpu}" for p in profiles))
-    how = " or ".join(dict.fromkeys(record.profiling_config.describe() for record in records if record.profile))
+    how = describe_settings([record.profiling_config for record in records if record.profile])
     return [f"Latency: median of one image, {how}, on {where}."]
 
 
@@ -186,6 +191,8 @@ def _describe_row(row: Row, measured: bool, show_invalid: bool) -> list[str]:
             is_out = verdict.level == "invalid" and not show_invalid
             left_out = " (its measurements are left out; `--all` shows them)" if is_out else ""
             lines.append(f"{name} is {verdict}{left_out}.")
+        if measured and record.profiling_config.runs_file and record.profile and not record.profile.model_latency:
+            lines.append(f"{name} has no measurement, {record.profile.notes.get('latency', 'not measured')}.")
         if record.also_named:
             lines.append(f"{name} is the same network and training as {', '.join(record.also_named)}, so it ran once.")
     return lines
@@ -280,16 +287,49 @@ def _describe_measuring(records: Sequence[Record]) -> list[str]:
     counts = [len(profile.model_latency.samples_s) for profile in profiles if profile.model_latency] or [0]
     processes = [len(profile.model_latency.runs) for profile in profiles if profile.model_latency] or [0]
     freshly = f"{_span(processes, 0)} fresh process{'es' if max(processes) > 1 else ''}"
-    settings = dict.fromkeys(record.profiling_config.describe() for record in records if record.profile)
+    settings = describe_settings([record.profiling_config for record in records if record.profile])
     tf32 = " with TF32" if any(profile.environment.tf32 for profile in profiles) else ""
     lines = [
-        f"Latency: {_span(counts, 0)} passes in {freshly} after a warm-up, {'; or '.join(settings)}{tf32}, on a seeded "
+        f"Latency: {_span(counts, 0)} passes in {freshly} after a warm-up, {settings}{tf32}, on a seeded "
         "random image. Model: from the normalised image to logits of the image's size. End to end: from image bytes "
         "through normalisation, network and argmax to class ids, without decoding a file.",
     ]
     return lines + [
         f"Measured on: {text}." for text in dict.fromkeys(describe_machine(p.environment) for p in profiles)
     ]
+
+
+def _describe_deployed(records: Sequence[Record], names: Collection[str]) -> tuple[list[str], list[str]]:
+    """What the columns of deployed forms mean, and what ran them; at length, and in brief."""
+    deployed = [(record, record.profile.deployment) for record in records if record.profile]
+    ran = [(record, deployment) for record, deployment in deployed if deployment is not None]
+    lines, brief = [], []
+    if "ratio" in names and any(record.profile and record.profile.comparison for record in records):
+        brief.append("Ratio: time over that of the network's first form, in the same rounds; =: not different.")
+        lines.append(
+            "Ratio: the time of a form over that of the network's first form, pass by pass in the same rounds; the "
+            "median of the processes. =: not different, by as much as a second copy of the first form differs."
+        )
+    scores = [score for _, deployment in ran for score in deployment.scores]
+    if scores:
+        lines.append(
+            "mIoU of a row that a runtime runs is that of its file in that runtime, never that of PyTorch. Conversion: "
+            "its val mIoU less PyTorch's on the same images, in points; =: the 95 % interval of the change of an "
+            "image, paired, contains 0."
+        )
+        brief.append("mIoU of a row that a runtime runs: its file's own. Conversion: that less PyTorch's, in points.")
+    lines += dict.fromkeys(
+        f"{record.profiling_config.form}: {deployment.runtime} on {deployment.executes}; "
+        + ", ".join(f"{name} {value}" for name, value in deployment.options.items())
+        + f". {deployment.file.exporter}, opset {deployment.file.opset}."
+        for record, deployment in ran
+    )
+    lines += dict.fromkeys(
+        f"{record.profiling_config.form} has no mIoU, {deployment.unscored}."
+        for record, deployment in ran
+        if deployment.unscored
+    )
+    return lines, brief
 
 
 def _describe_machine_state(records: Sequence[Record]) -> list[str]:

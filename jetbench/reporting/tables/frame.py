@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from jetbench.records.deployment import Deployment
 from jetbench.records.record import CounterResult, Record
 from jetbench.records.verdict import judge
 from jetbench.reporting import units
@@ -39,6 +40,7 @@ def _published(architecture: AnyArchitecture) -> dict[str, object]:
 
 def _row(record: Record) -> dict[str, object]:
     training, profile, dataset, cost = record.training, record.profile, record.dataset, counts_of(record)
+    val, test, is_file = record.counts_on("val"), record.counts_on("test"), record.profiling_config.runs_file
     row: dict[str, object] = {
         "variant": record.variant,
         "also_named": "; ".join(record.also_named),
@@ -50,10 +52,10 @@ def _row(record: Record) -> dict[str, object]:
         "eq2_flops": cost.eq2_flops,
         "peak_activation_bytes": cost.peak_activation_bytes,
         **{f"macs_{tool}": _counted(profile.counters if profile else (), tool) for tool in ("fvcore", "thop")},
-        "val_miou_best": training.best.counts.miou if training else None,
+        "val_miou_best": val.miou if val else None,
         "val_best_epoch": training.best.epoch if training else None,
-        "val_miou_last": training.last.counts.miou if training else None,
-        "test_miou": training.test.miou if training and training.test else None,
+        "val_miou_last": training.last.counts.miou if training and not is_file else None,
+        "test_miou": test.miou if test else None,
         "val_miou_constant": dataset.constant_miou["val"] if dataset else None,
         "test_miou_constant": dataset.constant_miou["test"] if dataset else None,
         "steps": training.steps if training else None,
@@ -78,6 +80,8 @@ def _row(record: Record) -> dict[str, object]:
     row |= {
         "batch_size": record.profiling_config.batch_size,
         "dtype": record.profiling_config.dtype,
+        "backend": record.profiling_config.backend,
+        **_deployment(profile.deployment if profile else None),
         "peak_memory_bytes": profile.peak_memory_bytes if profile else None,
         "power_w": profile.power_w if profile else None,
         "energy_j_per_image": profile.energy_j_per_image if profile else None,
@@ -87,8 +91,8 @@ def _row(record: Record) -> dict[str, object]:
     if dataset is not None:
         unknown = (None,) * dataset.num_classes
         for split, ious in (
-            ("val", training.best.counts.class_iou if training else unknown),
-            ("test", training.test.class_iou if training and training.test else unknown),
+            ("val", val.class_iou if val else unknown),
+            ("test", test.class_iou if test else unknown),
         ):
             row |= {f"{split}_iou_{name}": iou for name, iou in zip(dataset.class_names, ious, strict=True)}
     environment = profile.environment if profile else None
@@ -109,6 +113,19 @@ def _row(record: Record) -> dict[str, object]:
         "finished": record.finished,
     }
     return row | _published(record.architecture)
+
+
+def _deployment(deployment: Deployment | None) -> dict[str, object]:
+    """The columns of a deployed file: what ran, and how its val score differs from PyTorch's."""
+    score = deployment.score_on("val") if deployment else None
+    return {
+        "runtime": deployment.runtime if deployment else None,
+        "convolutions_ran": deployment.ran if deployment else None,
+        "file_bytes": deployment.file.bytes if deployment else None,
+        "file_sha256": deployment.file.sha256 if deployment else None,
+        "val_miou_torch": score.torch.miou if score else None,
+        "val_pixels_changed": score.changed / score.pixels if score else None,
+    }
 
 
 def _counted(counters: Sequence[CounterResult], tool: str) -> int | None:

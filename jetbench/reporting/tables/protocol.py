@@ -41,10 +41,11 @@ def facts_of(record: Record, needs: Iterable[Needs], with_varied: bool = False) 
         config = record.profiling_config
         facts |= {
             "input": format_size(profile.input_size),
-            "precision": config.dtype,
+            # What a runtime made of a file, and in which number formats, is in the column of the backend.
+            **({} if config.runs_file else {"precision": config.dtype}),
             "batch": str(config.batch_size),
             **({"power sensor": f"{e.sensor}: {e.scope}"} if (e := profile.energy) else {}),
-            "backend": config.backend + (", channels last" if config.channels_last else ""),
+            **({} if config.runs_file else {"layout": "channels last" if config.channels_last else "contiguous"}),
             "profiling": ", ".join(
                 f"{name} {value:g}"
                 for name, value in (

@@ -141,16 +141,35 @@ def _with_base(rows: Sequence[Row]) -> list[Row]:
 def _tell_settings(rows: Sequence[Row]) -> list[Row]:
     """Rows with unique names: a network that was profiled several times is followed by its setting."""
     names = Counter(row.name for row in rows)
+    alike: dict[str, list[dict[str, str]]] = {}
+    for row in rows:
+        if names[row.name] > 1:
+            alike.setdefault(row.name, []).append(_settings(row.records[0]))
     return [
-        replace(row, name=f"{row.name} [{_setting(row.records[0])}]")
+        replace(row, name=f"{row.name} [{_setting(row.records[0], alike[row.name])}]")
         if names[row.name] > 1 and row.records[0].kind == "profile"
         else row
         for row in rows
     ]
 
 
-def _setting(record: Record) -> str:
-    return f"{record.measured.device}, {record.profiling_config.describe()}"
+def _settings(record: Record) -> dict[str, str]:
+    """How a record was profiled, by what."""
+    config, profile = record.profiling_config, record.profile
+    return {
+        "device": profile.device if profile else "",
+        "batch": f"batch {config.batch_size}",
+        "threads": f"{config.threads} thread{'s' * (config.threads > 1)}",
+        "layout": "channels last" if config.channels_last else "contiguous",
+        "form": config.form,
+    }
+
+
+def _setting(record: Record, alike: Sequence[Mapping[str, str]]) -> str:
+    """In what the profile of a record differs from others of the same network; all of it if they do not differ."""
+    own = _settings(record)
+    differing = [text for what, text in own.items() if len({each[what] for each in alike}) > 1]
+    return ", ".join(differing) or f"{record.measured.device}, {record.profiling_config.describe()}"
 
 
 def label_rows(rows: Sequence[Row], labels: Mapping[str, str]) -> list[Row]:
