@@ -1,6 +1,7 @@
 """evaluate: score a trained network on a split of any dataset with its classes."""
 
 import contextlib
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,9 +11,14 @@ from rich.progress import BarColumn, Progress, TextColumn
 
 from jetbench.cli.app import RESULTS, TORCH_DEVICES, check_folder, console, errors, verb
 from jetbench.cli.data import ClassesOption, SetOption, read_dataset
+from jetbench.cli.measuring import read_option
 from jetbench.cli.options import ModelOption, name_model
 from jetbench.errors import SpecError
+from jetbench.files import digest_of
+from jetbench.spec.base import parse_spec
 from jetbench.spec.dataset import SPLITS
+from jetbench.spec.profiling import FILE_BACKENDS, ProfilingConfig, read_form
+from jetbench.spec.values import shorten
 
 if TYPE_CHECKING:
     from jetbench.data.cache import SegmentationData
@@ -28,7 +34,8 @@ def evaluate(
         Path,
         typer.Argument(
             metavar="WEIGHTS",
-            help="A .safetensors file that jetbench saved, or a file that `export` wrote (model.onnx).",
+            help="A .safetensors file that jetbench saved, a file that `export` wrote (model.onnx), or an ONNX file of "
+            "another exporter.",
         ),
     ],
     dataset: Annotated[
@@ -43,6 +50,21 @@ def evaluate(
     ] = None,
     worst: Annotated[int, typer.Option(min=0, max=1000, help="How many of the worst images to write.")] = 4,
     torch_device: Annotated[str, typer.Option("--torch-device", help="Where torch runs: auto, cpu or cuda.")] = "auto",
+    backend: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Score what this runtime runs: onnxruntime or openvino, with a number format behind a colon "
+            "(openvino:bf16, onnxruntime:int8). Weights are exported for it. Default: PyTorch; of an ONNX file, "
+            "onnxruntime.",
+        ),
+    ] = None,
+    mean: Annotated[
+        str | None, typer.Option(metavar="R,G,B", help="Means of an ONNX file without a manifest, from 0 to 255.")
+    ] = None,
+    std: Annotated[
+        str | None, typer.Option(metavar="R,G,B", help="Deviations that such a file is fed with, from 0 to 255.")
+    ] = None,
     model_source: ModelOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, with the confusion matrix.")] = False,
 ) -> None:
@@ -53,7 +75,8 @@ def evaluate(
     import torch
 
     from jetbench.data.cache import load_data
-    from jetbench.deploy.score import FileScore, is_exported, read_exported, score_file
+    from jetbench.deploy.artefact import make_artefact
+    from jetbench.deploy.score import FileScore, how_fed, is_exported, score_file
     from jetbench.models.weights import load_weights
     from jetbench.training.evaluate import check_classes_of, evaluate_network
 
@@ -62,12 +85,21 @@ def evaluate(
     if torch_device not in TORCH_DEVICES:
         raise SpecError(f"--torch-device {torch_device}: expected {', '.join(TORCH_DEVICES)}")
     name_model(model_source)
-    is_file = is_exported(weights)
+    form = read_option("--backend", backend, read_form) if backend is not None else None
+    if form is not None and form[0] not in FILE_BACKENDS:
+        raise SpecError(
+            f"--backend {backend}: PyTorch's forms compute what PyTorch computes; give onnxruntime or openvino"
+        )
+    is_file = is_exported(weights) or form is not None
     if is_file and torch_device == "cuda":
         raise SpecError(f"--torch-device cuda: {weights.name} is scored on the processor; leave it out")
     model: torch.nn.Module | None = None
-    if is_file:
-        saved = read_exported(weights)[1].saved
+    path, fed = weights, None
+    if is_exported(weights):
+        fed = how_fed(weights, _channels("--mean", mean), _channels("--std", std))
+        saved = fed.saved
+    elif mean is not None or std is not None:
+        raise SpecError(f"{weights}: holds its own mean and std; leave out --mean and --std")
     else:
         model, saved = load_weights(weights)
     config = read_dataset(dataset, classes, settings, size=saved.input_size)
@@ -84,6 +116,13 @@ def evaluate(
             )
         if torch_device == "auto":
             torch_device = "cuda" if torch.cuda.is_available() else "cpu"
+        setting = ProfilingConfig()
+        if form is not None:
+            setting = parse_spec(ProfilingConfig, {"backend": form[0], "dtype": form[1] or "fp32"}, "--backend")
+            if fed is None:
+                bar.reset(task, description="exporting", total=None)
+                made = make_artefact(weights.stem, saved, setting, str(weights), digest_of(weights), config)
+                path, model = Path(made.path), None
         bar.reset(task, description="scoring", total=1)
         file_score: FileScore | None = None
 
@@ -91,7 +130,8 @@ def evaluate(
             bar.update(task, completed=share)
 
         if model is None:
-            file_score, model = score_file(weights, data, split, report)
+            runtime = setting.file_backend if setting.runs_file else "onnxruntime"
+            file_score, model = score_file(path, data, split, report, fed, runtime, setting.dtype)
             scored = file_score.deployed
         else:
             scored = evaluate_network(model, saved, data, split, torch.device(torch_device), report)
@@ -101,7 +141,7 @@ def evaluate(
     else:
         _print(scored, saved, data, split)
         if file_score:
-            _print_file(file_score, weights)
+            _print_file(file_score, path)
     if out is not None:
         written = _write(out, scored, saved, config, data, split, worst, model)
         if not as_json:
@@ -126,6 +166,19 @@ def describe(
         "confusion": [list(row) for row in scored.confusion],
         "image_miou": [image.miou for image in scored.images],
     }
+
+
+def _channels(option: str, text: str | None) -> tuple[float, float, float] | None:
+    """Three numbers with commas, one per channel."""
+    if text is None:
+        return None
+    try:
+        red, green, blue = (float(part) for part in text.split(","))
+    except ValueError:
+        raise SpecError(f"{option} {shorten(text)}: expected three numbers, such as 123.7,116.3,103.5") from None
+    if not all(math.isfinite(each) and each >= 0 for each in (red, green, blue)):
+        raise SpecError(f"{option} {shorten(text)}: expected three numbers of at least 0")
+    return red, green, blue
 
 
 def _describe_file(score: "FileScore") -> dict[str, Any]:

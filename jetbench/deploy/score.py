@@ -1,5 +1,8 @@
 """score_file: what a file that `export` wrote scores on a split, beside the PyTorch network that it was made of."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,17 +14,22 @@ from torch import Tensor, nn
 
 from jetbench.data.batches import NormaliseBatch
 from jetbench.data.cache import SegmentationData
-from jetbench.deploy.export import FILES, Included
+from jetbench.deploy.backends import RUNTIMES
+from jetbench.deploy.export import FILES, Included, digest_of_model
+from jetbench.deploy.graph import read_graph
 from jetbench.deploy.pack import MANIFEST, ExportedFile, ExportRequest
 from jetbench.deploy.parity import Run, open_file
 from jetbench.errors import DivergedError, JetbenchError, SpecError
 from jetbench.files import digest_of, read_json
 from jetbench.models.build import build_model, without_training_heads
 from jetbench.models.weights import SavedNetwork, load_weights
+from jetbench.probe.alone import signal_name
 from jetbench.progress import Report
-from jetbench.records.deployment import DeployedScore
+from jetbench.records.deployment import DeployedScore, Format
+from jetbench.spec.architecture import Foreign
 from jetbench.spec.base import first_problem
 from jetbench.spec.dataset import Split
+from jetbench.spec.profiling import DType, FileBackend
 from jetbench.stats import Difference, paired_difference
 from jetbench.training.evaluate import Evaluated, evaluate_network
 from jetbench.training.metrics import class_counts, confusion_matrix
@@ -138,46 +146,104 @@ def read_exported(path: Path) -> tuple[ExportedFile, ExportRequest]:
     own = next((each for each in files if each.file.name == path.name), None)
     if own is None:
         raise SpecError(f"{path}: {manifest} does not name it")
-    if (now := digest_of(path)) != own.file.sha256:
+    if (now := digest_of_model(path)) != own.file.sha256:
         raise SpecError(
             f"{path}: is not the file that was exported (SHA-256 {now[:12]}, it was {own.file.sha256[:12]})"
         )
     return own, request
 
 
+@dataclass(frozen=True)
+class Fed:
+    """How a file is fed: `request` made it, or is None for a file of another exporter.
+
+    Args:
+        format: of the file.
+        saved: the network's input and output.
+        batch_size: images that it takes at once.
+        include: what it does beside the network.
+        request: what it was made of.
+    """
+
+    format: Format
+    saved: SavedNetwork
+    batch_size: int = 1
+    include: tuple[Included, ...] = ()
+    request: ExportRequest | None = None
+
+
+def how_fed(
+    path: Path, mean: tuple[float, float, float] | None = None, std: tuple[float, float, float] | None = None
+) -> Fed:
+    """How to feed a file: by its manifest, or with `mean` and `std` if it is an ONNX file of another exporter.
+
+    Raises:
+        SpecError: as `read_exported`; or the file has no manifest, and does not map images of one size to logits.
+    """
+    if (path.parent / MANIFEST).exists() or path.suffix != ".onnx" or not path.is_file():
+        if mean is not None or std is not None:
+            raise SpecError(f"{path}: {MANIFEST} says how to feed it; leave out --mean and --std")
+        exported, request = read_exported(path)
+        return Fed(exported.file.format, request.saved, request.batch_size, request.include, request)
+    if mean is None or std is None:
+        raise SpecError(
+            f"{path}: has no {MANIFEST} beside it, which says how to feed it; say it with --mean and --std, of RGB "
+            "from 0 to 255"
+        )
+    graph = read_graph(path)
+    shapes = [graph.shapes.get(name, ()) for name in (*graph.inputs, *graph.outputs)]
+    if len(shapes) != 2 or any(len(shape) != 4 for shape in shapes) or None in shapes[0] or shapes[0][1] != 3:
+        raise SpecError(f"{path}: expected images (N, 3, H, W) of one size in, and logits (N, K, h, w) out")
+    batch, _, height, width = (side or 1 for side in shapes[0])
+    saved = SavedNetwork(
+        architecture=Foreign(name=path.stem, model="onnx:file"),
+        num_classes=shapes[1][1] or 1,
+        input_size=(height, width),
+        mean=mean,
+        std=std,
+    )
+    return Fed("onnx", saved, batch)
+
+
 def score_file(
-    path: Path, data: SegmentationData, split: str, report: Report = lambda share, text: None
+    path: Path,
+    data: SegmentationData,
+    split: str,
+    report: Report = lambda share, text: None,
+    fed: Fed | None = None,
+    backend: FileBackend = "onnxruntime",
+    dtype: DType = "fp32",
 ) -> tuple[FileScore, FileNetwork]:
     """Score a file on a split, and the PyTorch network that it was made of on the same images; on the CPU.
 
     Args:
-        path: a file beside its manifest.
+        path: the file.
         data: decoded images and labels, of the size that the file takes.
         split: train, val or test.
         report: called with the finished share.
+        fed: how it is fed; by default as its manifest says.
+        backend: the runtime of an ONNX file.
+        dtype: the number format that the runtime is asked for.
 
     Raises:
-        SpecError: as `read_exported`, or the runtime cannot open the file, or the split has no labelled image.
+        SpecError: as `how_fed`, or the runtime cannot open the file, or the split has no labelled image.
         DivergedError: its output was not finite.
     """
-    exported, request = read_exported(path)
-    try:
-        run, runtime = open_file(path, exported.file.format)
-    except ImportError as error:
-        raise SpecError(f"{path}: needs {error.name}, which is not installed: pip install 'jetbench[onnx]'") from None
-    except Exception as error:  # errors of runtimes have no common class
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
-        raise SpecError(f"{path}: its runtime cannot open it ({reason})") from None
-    network, missing = _network_of(request)
-    model = FileNetwork(run, request.saved, request.batch_size, request.include, network)
+    fed = fed or how_fed(path)
+    if (lacking := RUNTIMES[backend].missing()) is not None and fed.format != "torchscript":
+        raise SpecError(f"{path}: {lacking.reason}: {lacking.remedy}")
+    _check_opens(path, fed.format, backend, dtype)
+    run, runtime = open_file(path, fed.format, backend, dtype)
+    network, missing = _network_of(fed.request) if fed.request else (None, "another exporter wrote the file")
+    model = FileNetwork(run, fed.saved, fed.batch_size, fed.include, network)
     cpu = torch.device("cpu")
     share = 0.5 if network is not None else 1.0
-    deployed = evaluate_network(model, request.saved, data, split, cpu, lambda done, text: report(share * done, text))
+    deployed = evaluate_network(model, fed.saved, data, split, cpu, lambda done, text: report(share * done, text))
     theirs = None
     if network is not None:
         theirs = evaluate_network(
             network,
-            request.saved,
+            fed.saved,
             data,
             split,
             cpu,
@@ -187,6 +253,24 @@ def score_file(
     changed, pixels = (model.changed, model.pixels) if network is not None else (None, None)
     model.beside = None
     return FileScore(deployed, theirs, changed, pixels, runtime, missing), model
+
+
+def _check_opens(path: Path, to: Format, backend: FileBackend, dtype: DType) -> None:
+    """Open a file in a process of its own first, since a runtime may crash on it.
+
+    Raises:
+        SpecError: it cannot be opened; the message has the runtime's reason.
+    """
+    code = "import sys; from pathlib import Path; from jetbench.deploy.parity import open_file; "
+    code += "open_file(Path(sys.argv[1]), *sys.argv[2:])"
+    environment = {**os.environ, "PYTHONSAFEPATH": "1"}
+    command = [sys.executable, "-c", code, str(path), to, backend, dtype]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, stdin=subprocess.DEVNULL)
+    if done.returncode < 0:
+        raise SpecError(f"{path}: its runtime was ended by {signal_name(-done.returncode)} while it opened the file")
+    if done.returncode:
+        lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
+        raise SpecError(f"{path}: its runtime cannot open it ({lines[-1][:300]})")
 
 
 def _network_of(request: ExportRequest) -> tuple[nn.Module | None, str]:

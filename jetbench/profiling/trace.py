@@ -35,7 +35,7 @@ ATTENTION_MODULES = (CBAM, ECA, ReleasedSAM, SpatialAttention)
 COPIES = ("cat", "clone", "copy", "fill", "zeros_like", "new_zeros", "constant_pad_nd", "scatter", "stack")
 # FLOPs per output element. Inside an activation module, all of them count as `activation`.
 PER_ELEMENT: dict[str, tuple[Kind, int]] = {
-    **dict.fromkeys(("add", "sub", "rsub", "mul", "div", "maximum", "minimum"), ("elementwise", 1)),
+    **dict.fromkeys(("add", "sub", "rsub", "mul", "div", "floor_divide", "maximum", "minimum"), ("elementwise", 1)),
     **dict.fromkeys(("exp", "tanh", "sigmoid", "relu"), ("activation", 1)),
     **dict.fromkeys(("silu", "leaky_relu", "hardtanh", "_prelu_kernel"), ("activation", 2)),
     "elu": ("activation", 4),
