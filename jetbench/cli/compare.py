@@ -1,4 +1,4 @@
-"""compare: compare two studies, variant by variant."""
+"""compare: compare two studies, variant by variant, or the forms of the networks of one."""
 
 from pathlib import Path
 from typing import Annotated
@@ -8,6 +8,7 @@ from rich.markup import escape
 
 from jetbench.cli.app import EXIT_WORSE, RESULTS, errors, verb
 from jetbench.cli.completion import studies
+from jetbench.cli.measuring import read_list
 from jetbench.cli.output import (
     AllOption,
     FormatOption,
@@ -16,6 +17,7 @@ from jetbench.cli.output import (
     show_table,
 )
 from jetbench.errors import SpecError
+from jetbench.spec.profiling import describe_form, read_form
 
 
 @verb(RESULTS)
@@ -25,8 +27,18 @@ def compare(
         typer.Argument(metavar="A", autocompletion=studies, help="The report folder to compare with: the baseline."),
     ],
     after: Annotated[
-        Path, typer.Argument(metavar="B", autocompletion=studies, help="The report folder whose changes are shown.")
-    ],
+        Path | None,
+        typer.Argument(
+            metavar="B", autocompletion=studies, help="The report folder whose changes are shown; none with --backend."
+        ),
+    ] = None,
+    backend: Annotated[
+        str | None,
+        typer.Option(
+            metavar="A,B,...",
+            help="Compare backends in one study with the first: eager,onnxruntime. Did the conversion lose anything?",
+        ),
+    ] = None,
     fail_on: Annotated[
         str | None,
         typer.Option(
@@ -41,11 +53,20 @@ def compare(
 ) -> None:
     """Compare two studies variant by variant: better, worse or not significantly different, and by how much.
 
+    With --backend, the networks of one study in several forms: time, mIoU, pixels that change, and their order.
+
     Numbers measured in different ways are not compared; a note gives the reason.
     """
     from jetbench.reporting.questions.compare import build_comparison, compare_studies, read_limits
     from jetbench.reporting.studies import read_studies
 
+    if backend is not None:
+        if after is not None or fail_on is not None:
+            raise SpecError("--backend: compares the forms of one study; leave out the second folder and --fail-on")
+        _compare_forms(before, backend, read_format(style, out), show_invalid, out)
+        return
+    if after is None:
+        raise SpecError("compare: give two report folders, or one with --backend eager,onnxruntime")
     limits = read_limits(fail_on) if fail_on is not None else []
     form = read_format(style, out)
     first, second = read_studies([before, after])
@@ -67,3 +88,14 @@ def compare(
         errors.print(f"[bold red]worse:[/] {escape(line)}", highlight=False, soft_wrap=True)
     if failures:
         raise typer.Exit(EXIT_WORSE)
+
+
+def _compare_forms(folder: Path, backend: str, form: str, show_invalid: bool, out: Path | None) -> None:
+    """Compare the forms of the networks of one study."""
+    from jetbench.reporting.questions.forms import build_forms
+    from jetbench.reporting.studies import read_study
+
+    forms = [describe_form(*each) for each in read_list("--backend", backend, read_form)]
+    if len(forms) < 2:
+        raise SpecError(f"--backend {backend}: give at least two, the first to compare with: eager,onnxruntime")
+    show_table(build_forms(read_study(folder), forms, show_invalid), form, out)

@@ -81,7 +81,7 @@ def profile(
         str | None,
         typer.Option(
             metavar="NAME:PATH",
-            help="Calibrate int8 on its train split, and score the files that runtimes run on val and test.",
+            help="Calibrate int8 on its train split, and score the files that runtimes run on val.",
             rich_help_panel=measuring.OUTPUT,
         ),
     ] = None,

@@ -13,7 +13,8 @@ from jetbench.records.deployment import DeployedScore
 from jetbench.records.record import Profile
 from jetbench.spec.dataset import Split
 
-SPLITS: tuple[Split, ...] = ("val", "test")
+SPLITS: tuple[Split, ...] = ("val",)
+"""What files are scored on. `jetbench evaluate` scores test, which a study looks at once, for what it chose."""
 
 
 def score_profiles(
@@ -22,7 +23,7 @@ def score_profiles(
     open_data: Callable[[], SegmentationData],
     report: Report = lambda share, text: None,
 ) -> list[Profile]:
-    """Score the files of profiles on val and test, beside the PyTorch networks that they were made of.
+    """Score the files of profiles on val, beside the PyTorch networks that they were made of.
 
     Args:
         cases: what was profiled.
@@ -54,7 +55,7 @@ def score_profiles(
 def _score(
     weights_file: str | None, cases: Sequence[Case], open_data: Callable[[], SegmentationData], report: Report
 ) -> list[tuple[DeployedScore, ...]]:
-    """The scores of files of one network on each split that has labels.
+    """The scores of files of one network on val.
 
     Raises:
         JetbenchError: there are no weights, or the data cannot be had or have another size.

@@ -113,7 +113,7 @@ class ProfilingConfig(Spec):
     @property
     def form(self) -> str:
         """The backend, with the number format if it is another than fp32: `eager`, `openvino bf16`."""
-        return self.backend if self.dtype == "fp32" else f"{self.backend} {self.dtype}"
+        return describe_form(self.backend, self.dtype)
 
     def describe(self) -> str:
         """A short description of how the network runs: `batch 1, fp32, 1 thread, eager`."""
@@ -137,6 +137,11 @@ def read_form(text: str) -> tuple[Backend, DType | None]:
             "(openvino:bf16)"
         )
     return backend, chosen
+
+
+def describe_form(backend: Backend, dtype: DType | None) -> str:
+    """The name of a form: `eager`, `openvino bf16`."""
+    return backend if dtype in (None, "fp32") else f"{backend} {dtype}"
 
 
 def _checked_form(text: str) -> str:

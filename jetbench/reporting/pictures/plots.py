@@ -1,7 +1,7 @@
 """The pictures of a study: accuracy against each cost, latency against MACs, roofline, latencies, learning curves."""
 
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -67,6 +67,7 @@ PICTURES = (
     "latency-against-macs",
     "roofline",
     "latencies",
+    "backends",
     "learning-curves",
 )
 
@@ -90,6 +91,7 @@ def write_plots(
         "latency-against-macs": lambda rows, title, look: _draw_marks(rows, title, MACS, LATENCY, look),
         "roofline": _draw_roofline,
         "latencies": _draw_latencies,
+        "backends": _draw_backends,
         "learning-curves": _draw_curves,
     }
     ended = [row for row in rows if row.records and not all(record.failure for record in row.records)]
@@ -368,9 +370,54 @@ def _draw_latencies(rows: Sequence[Row], title: str, look: Look) -> Figure | Non
     return figure
 
 
+def _draw_backends(rows: Sequence[Row], title: str, look: Look) -> Figure | None:
+    """The latency of each network in each form, on one line; None if all rows have the same form."""
+    forms = list(dict.fromkeys(row.records[0].profiling_config.form for row in rows if row.profiles))
+    networks: dict[tuple[str, str], dict[str, Value]] = {}
+    names: dict[tuple[str, str], str] = {}
+    for row in rows:
+        value = _value(row, LATENCY) if row.profiles else None
+        if value is not None:
+            key = row.records[0].variant, row.records[0].fingerprint
+            networks.setdefault(key, {}).setdefault(row.records[0].profiling_config.form, value)
+            names.setdefault(key, row.records[0].variant)
+    if len(forms) < 2 or not networks:
+        return None
+    ordered = sorted(networks, key=lambda key: _first_of(networks[key], forms))
+    shown = ordered[:MOST_BOXES]
+    text = "one line per network, from its fastest form to its slowest; bars: 95 % intervals"
+    if len(ordered) > len(shown):
+        text += f"; the {len(shown)} fastest of {len(ordered)}"
+    figure, axis = make_panel(f"{title}: backends", text, _machines(rows), 1.4 + 0.13 * len(shown), look)
+    for place, key in enumerate(reversed(shown)):
+        values = networks[key]
+        numbers = [value.number for value in values.values()]
+        axis.hlines(place, min(numbers), max(numbers), color=MUTED, linewidth=0.6, zorder=1)
+        for form, value in values.items():
+            colour, shape = PALETTE[forms.index(form) % len(PALETTE)], SHAPES[forms.index(form) % len(SHAPES)]
+            if value.low is not None and value.high is not None:
+                axis.hlines(place, value.low, value.high, color=colour, linewidth=1.2, zorder=2)
+            axis.scatter(value.number, place, s=12, marker=shape, color=colour, zorder=3)
+    for number, form in enumerate(forms):
+        axis.scatter(
+            [], [], s=12, marker=SHAPES[number % len(SHAPES)], color=PALETTE[number % len(PALETTE)], label=form
+        )
+    axis.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=4, frameon=False, fontsize=LABEL_POINTS)
+    axis.set_yticks(range(len(shown)), [names[key] for key in reversed(shown)], fontsize=LABEL_POINTS)
+    axis.set_ylim(-0.7, len(shown) - 0.3)
+    use_log_scale(axis, "x", [value.number for key in shown for value in networks[key].values()], always=True)
+    axis.set_xlabel("latency of one image, median (ms)")
+    return figure
+
+
+def _first_of(values: Mapping[str, Value], forms: Sequence[str]) -> float:
+    """The latency in the first form that a network has."""
+    return next(values[form].number for form in forms if form in values)
+
+
 def _draw_curves(rows: Sequence[Row], title: str, look: Look) -> Figure | None:
     """Validation mIoU at each evaluation: the budget was too small to rank networks whose curve still rises."""
-    trained = [row for row in rows if row.trainings]
+    trained = [row for row in rows if row.trainings and row.records[0].kind == "training"]  # each once, not per form
     if not trained:
         return None
     best = sorted(trained, key=lambda row: -_mean_curve(row)[-1][1])
