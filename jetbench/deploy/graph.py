@@ -16,7 +16,9 @@ BYTES_OF = {1: 4, 2: 1, 3: 1, 5: 2, 6: 4, 7: 8, 9: 1, 10: 2, 11: 8, 16: 2}
 """Bytes of a number of ONNX's types: float 1, uint8 2, int8 3, int32 6, int64 7, float16 10, ..."""
 TYPES = {1: "fp32", 2: "uint8", 3: "int8", 6: "int32", 7: "int64", 9: "bool", 10: "fp16", 11: "fp64", 16: "bf16"}
 PER_ELEMENT: dict[str, tuple[Kind, int]] = {
-    **dict.fromkeys(("Add", "Sub", "Mul", "Div", "Max", "Min", "Sum"), ("elementwise", 1)),
+    **dict.fromkeys(("Add", "Sub", "Mul", "Div", "Max", "Min", "Sum", "Pow", "Neg", "Abs"), ("elementwise", 1)),
+    **dict.fromkeys(("Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Equal"), ("elementwise", 1)),
+    **dict.fromkeys(("And", "Or", "Not", "ArgMax"), ("elementwise", 1)),
     **dict.fromkeys(("Exp", "Tanh", "Sigmoid", "Relu", "Clip", "Sqrt"), ("activation", 1)),
     **dict.fromkeys(("LeakyRelu", "PRelu", "HardSigmoid"), ("activation", 2)),
     "Elu": ("activation", 4),
@@ -26,11 +28,12 @@ PER_ELEMENT: dict[str, tuple[Kind, int]] = {
     **dict.fromkeys(("Gather", "Slice", "Split", "Where", "Cast"), ("copy", 0)),
     **dict.fromkeys(("QuantizeLinear", "DequantizeLinear"), ("copy", 0)),
 }
+MULTIPLIES = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 NOTHING = ("Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity", "Constant", "Shape", "Dropout")
 """Nodes that give their input another shape, or no map at all."""
 COMPUTES_SIZES = (
     *("Slice", "Concat", "Gather", "Cast", "Unsqueeze", "Squeeze", "Add", "Sub", "Mul", "Div", "Floor", "Ceil"),
-    *("Reshape", "Range", "Identity", "Mod", "Equal", "Where", "Expand", "ConstantOfShape"),
+    *("Reshape", "Transpose", "Identity", "Mod", "Equal", "Where", "Range", "Expand", "ConstantOfShape"),
 )
 MOST_SIZES = 64
 """The largest constant that is taken for a size."""
@@ -176,6 +179,8 @@ def _fold_sizes(model: Any) -> int:
     }
     count = 0
     for node in list(graph.node):
+        if not _is_small(node, known):
+            continue
         if node.op_type == "Shape" and node.input[0] in shapes and not node.attribute:
             values = [onnx.numpy_helper.from_array(np.array(shapes[node.input[0]], dtype=np.int64), node.output[0])]
         elif node.op_type in COMPUTES_SIZES and all(each in known or not each for each in node.input):
@@ -187,6 +192,8 @@ def _fold_sizes(model: Any) -> int:
                 None, inputs
             )
             values = [onnx.numpy_helper.from_array(np.asarray(v), n) for v, n in zip(results, node.output, strict=True)]
+            if any(prod(each.dims) > MOST_SIZES for each in values):  # no size, and a file might double it for ever
+                continue
         else:
             continue
         graph.initializer.extend(values)
@@ -196,11 +203,30 @@ def _fold_sizes(model: Any) -> int:
     return count
 
 
+def _is_small(node: Any, known: Mapping[str, Any]) -> bool:
+    """False for a node that would make a large tensor of a few numbers."""
+    import onnx
+
+    values = [onnx.numpy_helper.to_array(known[each]).ravel() for each in node.input if each in known]
+    if len(values) < len([each for each in node.input if each]):
+        return True  # it is not computed
+    if node.op_type == "ConstantOfShape":
+        return bool(values) and prod(map(int, values[0])) <= MOST_SIZES
+    if node.op_type == "Expand":
+        return len(values) > 1 and prod(map(int, values[1])) <= MOST_SIZES
+    if node.op_type == "Range":
+        return len(values) == 3 and all(map(len, values)) and abs(values[1][0] - values[0][0]) <= MOST_SIZES
+    return True
+
+
 def operations_of(graph: Graph) -> tuple[Operation, ...]:
     """Every operation of a graph for one image, in order, by the rules of `network/operations.py`.
 
     Batch norm that the exporter folded into a convolution is no operation any more, and its parameters are the
     convolution's. Equation 2 is not computed, since its tool counts modules.
+
+    Raises:
+        SpecError: the size of a convolution's or a product's input or output does not follow from the input's.
     """
     numbers: dict[str, int] = {}
     sources: dict[str, str] = {}
@@ -213,9 +239,13 @@ def operations_of(graph: Graph) -> tuple[Operation, ...]:
         return Tensor(numbers.setdefault(name, len(numbers) + 1), 4 * graph.elements(name) // batch)
 
     for node in graph.nodes:
-        if all(each in graph.constants for each in node.outputs):
+        if all(each in graph.constants for each in (*node.inputs, *node.outputs) if each):
             continue
         maps = [each for each in node.inputs if each and each not in graph.constants]
+        if node.kind in MULTIPLIES and any(None in graph.shapes.get(e, (None,)) for e in (*maps, node.outputs[0])):
+            raise SpecError(
+                f"{node.name}: its size does not follow from the size of the images; export it with fixed sizes"
+            )
         if node.kind in NOTHING:
             sources.update({each: sources.get(maps[0], maps[0]) for each in node.outputs if maps})
             continue

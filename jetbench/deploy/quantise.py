@@ -30,7 +30,8 @@ OPTIONS = {
 
 def spread(count: int, total: int) -> tuple[int, ...]:
     """The indices of `count` of `total` images, evenly spaced from the first."""
-    return tuple(number * total // count for number in range(min(count, total)))
+    count = min(count, total)
+    return tuple(number * total // count for number in range(count))
 
 
 def describe_calibration(dataset: str, indices: Sequence[int], pixels: Tensor, method: str) -> Calibration:

@@ -29,6 +29,7 @@ from jetbench.profiling.roofline import estimate
 from jetbench.reporting import units
 from jetbench.reporting.questions.budgets import build_budgets
 from jetbench.reporting.questions.effects import build_effects
+from jetbench.reporting.questions.forms import build_forms, forms_of_study
 from jetbench.reporting.questions.transfer import build_transfer
 from jetbench.reporting.report import write_tables
 from jetbench.reporting.studies import Study, read_study
@@ -46,6 +47,8 @@ from jetbench.spec.values import Size
 BASELINE_STUDY, BASELINES_ELSEWHERE, ABLATION, LOSSES = "realtime", "realtime-elsewhere", "ablation", "losses"
 BRIEF, BRIEF_BASELINES = ("brief", "brief-streets", "brief-64x96", "brief-144x192"), "brief-baselines"
 STUDIES = (BASELINE_STUDY, BASELINES_ELSEWHERE, ABLATION, LOSSES, *BRIEF, BRIEF_BASELINES)
+DEPLOYMENT = "deployment"
+"""A study of what ships. Its trainings are too brief for the paper's claims, so it is no part of them."""
 DEVICES = ("workstation", "agx", "nano")
 FORMS = ("", "-released")
 WORDS = ("input", "pretrained", "augmentation")
@@ -214,15 +217,17 @@ def write_paper(folder: Path) -> list[Path]:
     Raises:
         SpecError: a study is missing from the folder.
     """
-    studies = {name: read_study(folder / name) for name in STUDIES if (folder / name).is_dir()}
-    missing = [name for name in STUDIES if name not in studies]
+    asked = (*STUDIES, DEPLOYMENT)
+    studies = {name: read_study(folder / name) for name in asked if (folder / name).is_dir()}
+    missing = [name for name in asked if name not in studies]
     if missing:
         raise SpecError(
             f"{folder}: the studies {', '.join(missing)} are missing; the tables are made from their records"
         )
     paths = equation2.write_equation2(folder)
+    deployment = studies.pop(DEPLOYMENT)
     baselines, every = studies[BASELINE_STUDY], list(studies.values())
-    for study in every:
+    for study in (*every, deployment):
         paths += write_tables(study, study.rows())
     builders: dict[str, Callable[[], Table]] = {
         "table-1": lambda: build_table1(baselines),
@@ -233,6 +238,7 @@ def write_paper(folder: Path) -> list[Path]:
         "brief": lambda: build_budgets([studies[name] for name in BRIEF]),
         "brief-baselines": lambda: build_budgets([studies[BRIEF_BASELINES]]),
         "transfer": lambda: build_transfer(studies[BASELINES_ELSEWHERE], baselines),
+        "deployment": lambda: build_forms(deployment, forms_of_study(deployment)),
         "claims": lambda: build_claims(judge_claims(every), every),
     }
     for name, build in builders.items():

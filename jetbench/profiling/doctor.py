@@ -2,13 +2,13 @@
 
 import os
 from dataclasses import dataclass
-from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
 import torch
 
+from jetbench.deploy.backends import RUNTIMES, TORCH_FORMS
 from jetbench.probe import machine
 from jetbench.probe.machine import cores
 from jetbench.probe.sampler import Sampler, SamplerError
@@ -16,6 +16,7 @@ from jetbench.probe.sensors import SENSORS
 from jetbench.probe.sensors.missing import Missing
 from jetbench.profiling.host import describe_host, host_device, read_identity
 from jetbench.spec.device import Device
+from jetbench.spec.profiling import DTYPES_OF
 
 BUSY = 0.5
 
@@ -45,7 +46,7 @@ def examine() -> tuple[str, list[Ability]]:
         *_power(device),
         _foreign(state),
         _camvid(),
-        _onnx(),
+        *_backends(),
     ]
     return describe_host(identity), findings
 
@@ -153,9 +154,17 @@ def _camvid() -> Ability:
     )
 
 
-def _onnx() -> Ability:
-    lacking = [name for name in ("onnx", "onnxruntime") if find_spec(name) is None]
-    if lacking:
-        return Ability("export to ONNX", "no", f"{' and '.join(lacking)} not installed", "pip install 'jetbench[onnx]'")
-    versions = ", ".join(f"{name} {version(name)}" for name in ("onnx", "onnxruntime"))
-    return Ability("export to ONNX", "yes", f"{versions}; files are compared with PyTorch on the processor")
+def _backends() -> list[Ability]:
+    """Each backend that runs a file; PyTorch's own need nothing more."""
+    findings = [Ability("backends of PyTorch", "yes", f"{', '.join(TORCH_FORMS)}: torch {torch.__version__}")]
+    for runtime in RUNTIMES.values():
+        missing = runtime.missing()
+        if missing is not None:
+            findings.append(Ability(f"backend: {runtime.name}", "no", missing.reason, missing.remedy))
+            continue
+        formats = ", ".join(DTYPES_OF[runtime.name])
+        findings.append(Ability(f"backend: {runtime.name}", "yes", f"{runtime.describe()}: {formats} on the processor"))
+    if find_spec("nncf") is None:
+        text = "nncf not installed: openvino has no int8"
+        findings.append(Ability("int8 for openvino", "no", text, "pip install 'jetbench[quantise]'"))
+    return findings

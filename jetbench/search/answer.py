@@ -57,15 +57,13 @@ class AnswerRow:
 
     @property
     def val(self) -> tuple[float, ...]:
-        """Best validation mIoU of each seed."""
-        return tuple(record.training.best.counts.miou for record in self.kept if record.training)
+        """Best validation mIoU of each seed; of the file, where a runtime runs one."""
+        return tuple(counts.miou for record in self.kept if (counts := record.counts_on("val")) is not None)
 
     @property
     def test(self) -> tuple[float, ...]:
-        """Test mIoU of each seed."""
-        return tuple(
-            record.training.test.miou for record in self.kept if record.training and record.training.test is not None
-        )
+        """Test mIoU of each seed; files are not scored on test."""
+        return tuple(counts.miou for record in self.kept if (counts := record.counts_on("test")) is not None)
 
     def measured(self, name: Objective) -> tuple[float, ...]:
         """Each seed's latency (s) or energy (J) for one image, without seeds that were not measured validly."""
@@ -272,6 +270,11 @@ def answer_notes(rows: Sequence[AnswerRow], search: Search, described: str) -> l
         f"on front: Pareto-optimal in mean val mIoU and {cost} after these trainings.",
         f"Measured on: {describe_machine(first.profile.environment)}." if first.profile else "",
     ]
+    if search.profiling.runs_file:
+        notes.append(
+            f"mIoU is that of each file in {search.profiling.backend}, on val; `jetbench evaluate --backend` scores "
+            "test. The search before it ranked by PyTorch's mIoU, since it profiles before it trains."
+        )
     if search.training.seed in seeds:
         notes.append(
             f"Seed {search.training.seed} also selected the front, so its results are not independent evidence; "

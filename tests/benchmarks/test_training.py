@@ -65,9 +65,9 @@ def network(name: str = "jetseg-nano-released", size: tuple[int, int] = SIZE) ->
     return build_model(load_architecture(name), CLASSES, size)
 
 
-def released_network() -> nn.Module:
+def released_network(size: tuple[int, int] = SIZE) -> nn.Module:
     """The same function with the release's activation."""
-    model = network()
+    model = network(size=size)
     for module in model.modules():
         if isinstance(module, REU):
             module.forward = ReleasedREU.apply  # type: ignore[method-assign]

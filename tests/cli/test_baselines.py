@@ -45,7 +45,7 @@ def test_a_baseline_is_shown_and_counted() -> None:
     ("arguments", "message"),
     [
         (("count", "mfenet"), "too little is published to build it"),
-        (("show", "enet", "--lint"), "has no JetBlocks, and --lint checks those only"),
+        (("show", "mfenet", "--lint"), "only its published figures are known"),
         (("count", "enet", "--size", "63x100"), "baselines take at least 64x64"),
         (("show", "enet", "--set", "groups=4"), "enet: is a baseline, which has nothing to vary; leave out groups"),
         (("count", "mininet-v2"), "did you mean mininetv2?"),

@@ -45,7 +45,9 @@ def test_a_network_of_ones_own_is_shown_and_counted(own: Path) -> None:
         json.loads(counted)["parameters"]
         == json.loads(jetbench("count", "net.py:build", "--size", "64x96", "--json", cwd=own))["parameters"]
     )
-    assert "has no JetBlocks" in jetbench("show", "mine.yaml", "--lint", cwd=own, code=2)
+    assert "from the graph that it is exported to" in jetbench(
+        "show", "mine.yaml", "--lint", "--size", "64x96", cwd=own
+    )
 
 
 def test_variants_that_the_factory_refuses_are_all_listed_before_anything_runs(own: Path) -> None:

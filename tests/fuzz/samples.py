@@ -47,6 +47,7 @@ def write_samples(folder: Path) -> None:
         architecture=architecture, num_classes=11, input_size=(64, 96), mean=(100.0,) * 3, std=(50.0,) * 3
     )
     save_weights(folder / "weights.safetensors", model.state_dict(), {"jetbench": saved.model_dump_json()})
+    write_graph(folder / "model.onnx")
     (folder / "result.json").write_text(json.dumps(probe_result()))
     reply = {"training": training(0.5).model_dump(mode="json"), "environment": ENVIRONMENT.model_dump(mode="json")}
     (folder / "reply.json").write_text(json.dumps({"records": 3, "attempt": 1, "result": reply}))
@@ -56,6 +57,29 @@ def write_samples(folder: Path) -> None:
     while trials.is_behind:
         trials.flush()
     trials.close()
+
+
+def write_graph(path: Path) -> None:
+    """A model file as another exporter writes it: a convolution, and a resize to a size that the graph computes."""
+    from onnx import TensorProto, helper, numpy_helper, save
+
+    numbers = np.random.default_rng(0)
+    weights = [("w", numbers.normal(size=(4, 3, 3, 3)).astype(np.float32)), ("b", np.zeros(4, dtype=np.float32))]
+    weights += [("at", np.array([2], dtype=np.int64)), ("end", np.array([4], dtype=np.int64))]
+    weights += [("front", np.array([1, 4], dtype=np.int64)), ("none", np.zeros(0, dtype=np.float32))]
+    nodes = [
+        helper.make_node("Conv", ["images", "w", "b"], ["y"], kernel_shape=[3, 3], pads=[1, 1, 1, 1], strides=[2, 2]),
+        helper.make_node("Shape", ["images"], ["shape"]),
+        helper.make_node("Slice", ["shape", "at", "end"], ["sides"]),
+        helper.make_node("Concat", ["front", "sides"], ["size"], axis=0),
+        helper.make_node("Resize", ["y", "none", "none", "size"], ["logits"], mode="linear"),
+    ]
+    taken = helper.make_tensor_value_info("images", TensorProto.FLOAT, [1, 3, 64, 96])
+    given = helper.make_tensor_value_info("logits", TensorProto.FLOAT, [1, 4, 64, 96])
+    graph = helper.make_graph(
+        nodes, "x", [taken], [given], [numpy_helper.from_array(value, name) for name, value in weights]
+    )
+    save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=7), str(path))
 
 
 def probe_result() -> dict[str, object]:

@@ -379,6 +379,39 @@ def manifests(ground: Ground) -> Run:
     return command_line("evaluate", "out/model.onnx", "--dataset", "streets", *options)
 
 
+def model_files(ground: Ground) -> Run:
+    """An ONNX file of another exporter: its bytes, or the numbers and names in it."""
+    import onnx
+
+    random_, path = ground.random, ground.sample("model.onnx")
+    if random_.random() < 0.5:
+        path.write_bytes(mutate_bytes(path.read_bytes(), random_))
+    else:
+        model = onnx.load(str(path))
+        for _ in range(random_.choice((1, 1, 3))):
+            number = random_.choice((0, -1, 1, 2, 3, 7, 2**31 - 1, 2**40, 10**17))
+            what, graph = random_.randrange(5), model.graph
+            if what == 0:
+                part = random_.choice((graph.input[0], graph.output[0]))
+                random_.choice(part.type.tensor_type.shape.dim).dim_value = number
+            elif what == 1:
+                random_.choice(graph.initializer).dims[:] = [number] * random_.randrange(5)
+            elif what == 2:
+                node = random_.choice(graph.node)
+                node.op_type = random_.choice(("Conv", "Reshape", "Shape", "Gemm", "MaxPool", "Loop", "\x1b[31m", ""))
+            elif what == 3:
+                node = random_.choice(graph.node)
+                node.input[:] = [random_.choice((*node.input, "", "nowhere", *node.output)) for _ in node.input]
+            else:
+                model.opset_import[0].version = max(-(2**31), min(number, 2**31))
+        path.write_bytes(model.SerializeToString())
+    if random_.random() < 0.5:
+        return command_line("profile", "model.onnx", "--device", "agx")
+    options = [part for name in ("train", "val", "test") for part in ("--set", f"{name}=2")]
+    numbers = random_.choice(("127,127,127", "1,1,1", "0,0,0", "nan,1,1", "1,1", "1e999,1,1"))
+    return command_line("evaluate", "model.onnx", "--dataset", "streets", "--mean", "1,2,3", "--std", numbers, *options)
+
+
 def images(ground: Ground) -> Run:
     """An image file of any format, mutated."""
     name = f"image.{ground.random.choice(sorted(FORMATS))}"
@@ -589,6 +622,7 @@ SURFACES: dict[str, Callable[[Ground], Run]] = {
     "result.json": results,
     "weights": weights,
     "manifest": manifests,
+    "model file": model_files,
     "image": images,
     "dataset": datasets,
     "folder": folders,

@@ -13,7 +13,7 @@ class Layer:
         kind: its operation, as the runtime calls it.
         precision: the number format in which it ran: fp32, fp16, bf16, int8, or the runtime's word.
         where: what executed it.
-        seconds: its time in each pass.
+        seconds: its time in each pass; 0 in one that did not run it.
     """
 
     def __init__(self, name: str, kind: str, precision: str, where: str, seconds: List[float]) -> None:

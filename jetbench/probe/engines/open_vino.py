@@ -73,13 +73,14 @@ class OpenVino:
                 word = str(facts["runtimePrecision"].value)
                 precisions[node.get_friendly_name()] = PRECISIONS.get(word, word)
         request, layers = compiled.create_infer_request(), {}  # type: Any, Dict[str, Layer]
-        for number in range(passes + 1):
+        for number in range(-1, passes):
             request.infer([images.numpy()], share_inputs=True, share_outputs=True)
-            for each in request.profiling_info if number else ():  # the first pass also reserves memory
+            for each in request.profiling_info if number >= 0 else ():  # the first pass also reserves memory
                 if str(each.status).endswith("NOT_RUN"):
                     continue
-                if each.node_name not in layers:
-                    precision = precisions.get(each.node_name, "none")
-                    layers[each.node_name] = Layer(each.node_name, each.node_type, precision, each.exec_type, [])
-                layers[each.node_name].seconds.append(each.real_time.total_seconds())
+                name = each.node_name
+                if name not in layers:
+                    precision = precisions.get(name, "none")
+                    layers[name] = Layer(name, each.node_type, precision, each.exec_type, [0.0] * passes)
+                layers[name].seconds[number] += each.real_time.total_seconds()
         return list(layers.values())

@@ -92,7 +92,8 @@ def measure_conversion(study: Study, first: str, second: str, show_invalid: bool
         if key in by_form[second]
     )
     if not networks:
-        raise SpecError(f"{study.folder}: no network has a row of {first} and one of {second}")
+        hint = "" if show_invalid else "; rows whose profile is invalid are left out, --all takes them"
+        raise SpecError(f"{study.folder}: no network has a row of {first} and one of {second}{hint}")
     timed = [(each.name, *each.latencies) for each in networks if all(each.latencies)]
     values = [(name, one, two) for name, one, two in timed if one is not None and two is not None]
     pairs = [(one.number, two.number) for _, one, two in values]

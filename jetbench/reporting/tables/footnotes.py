@@ -325,6 +325,11 @@ def _describe_deployed(records: Sequence[Record], names: Collection[str]) -> tup
         for record, deployment in ran
     )
     lines += dict.fromkeys(
+        f"{record.profiling_config.form}: calibrated on {deployment.calibration.describe()}."
+        for record, deployment in ran
+        if deployment.calibration is not None
+    )
+    lines += dict.fromkeys(
         f"{record.profiling_config.form} has no mIoU, {deployment.unscored}."
         for record, deployment in ran
         if deployment.unscored

@@ -16,4 +16,4 @@ def test_findings_are_printed_with_reason_and_way_out() -> None:
     assert describe_findings(found)[0]["rule"] == "dead-layers"
     empty = paper()
     print_findings(empty, ())
-    assert "No design problems" in text(empty)
+    assert "No problems were found, from the shapes" in text(empty)
