@@ -124,6 +124,7 @@ def test_torchscript_of_another_program_is_measured_as_it_is(tmp_path: Path) -> 
     assert record["profile"]["num_classes"] == 5
 
 
+@pytest.mark.slow
 def test_the_cache_lists_exported_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("JETBENCH_CACHE", str(tmp_path / "cache"))
     jetbench(

@@ -106,7 +106,7 @@ def test_settings_are_axes_and_a_paced_run_counts_missed_deadlines(tmp_path: Pat
         (("--device", "cpu", "--batch", "0"), "--batch: '0' is not a whole number above 0"),
         (("--device", "cpu", "--precision", "0"), "--precision: '0' is not a share"),
         (("--device", "cpu", "--soak", "10"), "--soak: '10' is not a duration; write 30s, 10min or 1.5h"),
-        (("--device", "cpu", "--backend", "tensorrt"), "expected eager, folded, compiled"),
+        (("--device", "cpu", "--backend", "tensorrt"), "expected one of eager, folded, compiled"),
         (("--device", "cpu", "--rate", "-1"), "rate"),
         (("--device", "cpu", "--rate", "30", "--batch", "1,2"), "a camera gives one frame at a time"),
         (("--device", "cpu", "--power", "magic"), "power"),

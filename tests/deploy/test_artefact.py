@@ -43,6 +43,7 @@ def test_a_file_is_made_once_and_again_if_it_is_damaged(own_cache: Path) -> None
     assert [folder.name for folder in path.parent.parent.iterdir()] == [path.parent.name]  # nothing half made is left
 
 
+@pytest.mark.slow
 def test_another_seed_or_batch_is_another_file(own_cache: Path) -> None:
     one, two = (made(CONFIG.model_copy(update={"batch_size": size})) for size in (1, 2))
     assert one.path != two.path

@@ -105,6 +105,7 @@ def test_the_lint_of_a_network_reads_its_exported_graph() -> None:
     assert lint_export(plan_network(load_architecture("enet"), 11, (64, 96))) == ()
 
 
+@pytest.mark.slow
 def test_show_lint_of_a_baseline_prints_both_kinds(tmp_path: Path) -> None:
     shown = jetbench("show", "stdc1", "--lint", "--size", "64x96", cwd=tmp_path)
     assert "from the graph that it is exported to" in shown

@@ -60,6 +60,7 @@ def test_the_file_has_the_form_that_tensorrt_takes(
     assert {layer.precision for layer in layers} == {"fp32", "int8"}
 
 
+@pytest.mark.slow
 def test_noise_in_place_of_images_ruins_the_file(model: Deployed, batches: list[torch.Tensor], tmp_path: Path) -> None:
     export(model, batches[0], tmp_path, "onnx")
     noise = [torch.rand_like(batches[0]) / 100 for _ in batches]
@@ -72,6 +73,7 @@ def test_noise_in_place_of_images_ruins_the_file(model: Deployed, batches: list[
     assert of_noise > 3 * of_images
 
 
+@pytest.mark.slow
 def test_the_parts_that_hurt_are_measured_one_by_one(
     model: Deployed, batches: list[torch.Tensor], tmp_path: Path
 ) -> None:
