@@ -132,7 +132,11 @@ def read_table1() -> list[PrintedRow]:
 
 def judge_claims(studies: Sequence[Study] = ()) -> list[Ruling]:
     """The ruling on each claim, from counts and from the records of the studies."""
-    rows = [row for study in studies for row in rows_of(study.records, study.name)]
+    rows = [
+        row
+        for study in studies
+        for row in rows_of([record for record in study.records if not record.is_form], study.name)
+    ]
     evidence = Evidence(tuple(believed(rows)))
     return [JUDGES[claim.name](claim, evidence) for claim in read_claims()]
 

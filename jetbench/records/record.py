@@ -443,6 +443,11 @@ class Record(Spec):
         return self.job_seconds.get("train", sum(training.phase_seconds.values()) or training.seconds)
 
     @property
+    def is_form(self) -> bool:
+        """True for a second line of a training: its profile in another form, or by itself."""
+        return self.kind == "profile" and self.training is not None
+
+    @property
     def seed(self) -> int | None:
         """The seed of its training; None for a profile alone."""
         return None if self.training_config is None else self.training_config.seed

@@ -35,7 +35,8 @@ def describe_landing(record: Record) -> str:
         return f"{record.failure.phase} {record.failure.status}: {record.failure.reason}"
     assert record.training
     model = record.profile.model_latency if record.profile else None
-    parts = [f"val mIoU {units.score(record.training.best.counts.miou)} %"]
+    val = record.counts_on("val")
+    parts = [f"val mIoU {units.score(val.miou)} %" if val is not None else "its file was not scored"]
     parts += [f"{units.milliseconds(model.median_s)} ms"] if model else []
     parts += [f"{units.count(record.profile.parameters)} parameters"] if record.profile else []
     verdict = judge(record.profile) if record.profile else None

@@ -78,7 +78,7 @@ def _groups(study: Study) -> dict[str, list[Record]]:
     """Trained records of a study by budget, the shortest first."""
     groups: dict[str, list[Record]] = {}
     for record in study.records:
-        if record.training is not None and not record.training.stopped:
+        if record.training is not None and not record.training.stopped and not record.is_form:
             groups.setdefault(str(record.recipe.budget), []).append(record)
     ordered = sorted(groups.items(), key=lambda item: item[1][0].training.steps if item[1][0].training else 0)
     return dict(ordered)

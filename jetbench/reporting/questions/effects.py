@@ -61,7 +61,8 @@ def list_effects(records: Sequence[Record]) -> list[AxisValue]:
     that leaves out the base's. Values are compared by the networks and recipes that result, not by how the sweep spells
     them. A case that changes several things is paired with the whole base.
     """
-    ended = [record for record in records if not (record.training and record.training.stopped)]
+    # A variant in several forms is one variant: its first form stands for it.
+    ended = [each for each in records if not (each.training and each.training.stopped) and not each.is_form]
     keys = list(dict.fromkeys(key for record in ended for key in record.changes if key != SEED))
     base = next((record for record in ended if not _changed(record)), ended[0] if ended else None)
     if base is None:

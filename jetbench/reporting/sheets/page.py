@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -45,6 +45,7 @@ from jetbench.training.samples import colours_of, read_predictions, sample_indic
 TEMPLATE = Path(__file__).with_name("page.html")
 STRIP_HEIGHT = 120  # pixels of each image in a strip
 MOST_AXES = 8
+SCORED: tuple[Literal["val", "test"], ...] = ("val", "test")
 
 
 def write_page(path: Path, study: Study, show_invalid: bool = False) -> Path:
@@ -292,10 +293,12 @@ def _about(row: Row) -> str:
 
 def _classes(row: Row) -> list[dict[str, Any]]:
     """The IoU of each class in percent, averaged over the seeds."""
-    if not row.trainings:
+    val, test = (
+        [counts.class_iou for record in row.records if (counts := record.counts_on(split)) is not None]
+        for split in SCORED
+    )
+    if not val:
         return []
-    val = [training.best.counts.class_iou for training in row.trainings]
-    test = [training.test.class_iou if training.test else (None,) * len(val[0]) for training in row.trainings]
     return [
         {"name": name, "val": _mean([each[n] for each in val]), "test": _mean([each[n] for each in test])}
         for n, name in enumerate(row.records[0].data.class_names)
@@ -411,6 +414,11 @@ def _strip(record: Record, study: Study) -> dict[str, Any]:
     """The network's predictions, from its weights file; or why they are missing."""
     if record.training is None:
         return {"strip": None, "nostrip": "This network was not trained."}
+    if record.profiling_config.runs_file:
+        why = (
+            f"Not shown: PyTorch made the pictures that are kept, and {record.profiling_config.backend} runs this row."
+        )
+        return {"strip": None, "nostrip": why}
     path = study.folder / "weights" / record.training.weights_file
     if not path.is_file():
         return {"strip": None, "nostrip": f"Not shown, because its weights ({path.name}) are not beside the records."}

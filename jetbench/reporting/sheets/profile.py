@@ -63,8 +63,8 @@ def describe_record(record: Record) -> str:
     text = io.StringIO()
     console = Console(file=text, width=PAGE, color_system=None)
     if record.training is not None:
-        best, test = record.training.best, record.training.test
-        scores = f"val mIoU {units.PERCENT.describe(best.counts.miou)}"
+        val, test = record.counts_on("val"), record.counts_on("test")
+        scores = f"val mIoU {units.PERCENT.describe(val.miou)}" if val else "the file was not scored"
         scores += f", test mIoU {units.PERCENT.describe(test.miou)}" if test else ""
         console.print(f"{record.variant} on {record.data.name}: {scores}", highlight=False, markup=False)
     if record.failure is not None:

@@ -169,3 +169,12 @@ def test_verdicts_name_what_ran_otherwise_and_what_was_lost() -> None:
     assert half.is_as_asked
     assert half.describe_precision() == "int8 in 5 of 9"
     assert not deployment(asked="int8", convolutions={"int8": 3, "fp32": 4}).is_as_asked
+
+
+def test_effects_and_budgets_take_a_variant_once(study: Path) -> None:
+    from jetbench.reporting.questions.effects import list_effects
+
+    records = read_records(study)
+    assert [each.is_form for each in records] == [False] * 3 + [True] * 3
+    alone = [each for each in records if not each.is_form]
+    assert list_effects(records) == list_effects(alone)
