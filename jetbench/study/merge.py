@@ -10,7 +10,7 @@ import yaml
 
 from jetbench.errors import SpecError
 from jetbench.files import write_whole
-from jetbench.records.folder import SWEEP, append_records, lock_folder, read_records, sweep_differences
+from jetbench.records.folder import SWEEP, append_records, lock_folder, read_landed, read_profiles, sweep_differences
 from jetbench.records.record import Record
 from jetbench.spec.base import read_yaml
 
@@ -33,7 +33,7 @@ def merge_studies(first: Path, second: Path, into: Path) -> Merged:
     """
     if first.resolve() == second.resolve():
         raise SpecError(f"{first} and {second} are the same folder; give two")
-    records = {folder: read_records(folder) for folder in (first, second) if folder.is_dir()}
+    records = {folder: [*read_landed(folder), *read_profiles(folder)] for folder in (first, second) if folder.is_dir()}
     for folder in (first, second):
         if not records.get(folder):
             raise SpecError(f"{folder}: not a report folder with a finished row")

@@ -178,3 +178,15 @@ def test_effects_and_budgets_take_a_variant_once(study: Path) -> None:
     assert [each.is_form for each in records] == [False] * 3 + [True] * 3
     alone = [each for each in records if not each.is_form]
     assert list_effects(records) == list_effects(alone)
+
+
+def test_merged_folders_hold_each_form_once(study: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    from jetbench.study.merge import merge_studies
+
+    other, into = tmp_path_factory.mktemp("other"), tmp_path_factory.mktemp("into") / "both"
+    append_records(other, with_form("d", 0.5, 0.01, 0.02))
+    for folder in (study, other):
+        (folder / "sweep.yaml").write_text("name: x\nbase: jetseg-nano\n")
+    merge_studies(study, other, into)
+    forms = [(each.variant, each.profiling_config.form) for each in read_records(into)]
+    assert sorted(forms) == sorted((name, form) for name in "abcd" for form in ("eager", "onnxruntime"))
