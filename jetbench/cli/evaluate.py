@@ -2,6 +2,7 @@
 
 import contextlib
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from jetbench.deploy.score import FileScore
     from jetbench.models.weights import SavedNetwork
     from jetbench.spec.dataset import DatasetConfig
+    from jetbench.spec.profiling import Backend, DType
     from jetbench.training.evaluate import Evaluated
 
 
@@ -98,6 +100,7 @@ def evaluate(
     if is_exported(weights):
         fed = how_fed(weights, _channels("--mean", mean), _channels("--std", std))
         saved = fed.saved
+        _check_form(weights, fed.format, form)
     elif mean is not None or std is not None:
         raise SpecError(f"{weights}: holds its own mean and std; leave out --mean and --std")
     else:
@@ -123,6 +126,10 @@ def evaluate(
                 bar.reset(task, description="exporting", total=None)
                 made = make_artefact(weights.stem, saved, setting, str(weights), digest_of(weights), config)
                 path, model = Path(made.path), None
+                fed = how_fed(path)
+                if fed.request is not None:  # the file may have been made when the weights lay elsewhere
+                    request = fed.request.model_copy(update={"weights_file": str(weights.resolve())})
+                    fed = replace(fed, request=request)
         bar.reset(task, description="scoring", total=1)
         file_score: FileScore | None = None
 
@@ -168,6 +175,17 @@ def describe(
     }
 
 
+def _check_form(path: Path, format_: str, form: "tuple[Backend, DType | None] | None") -> None:
+    """Refuse a backend that does not run a file, or a number format that the file alone decides."""
+    if form is None:
+        return
+    runs = {"onnx": FILE_BACKENDS, "openvino": ("openvino",)}.get(format_, ())
+    if form[0] not in runs:
+        raise SpecError(f"--backend {form[0]}: cannot run {path.name}; {' or '.join(runs) or 'leave it out'}")
+    if form[1] == "int8":
+        raise SpecError(f"--backend {form[0]}:int8: the number format is in {path.name}; leave out :int8")
+
+
 def _channels(option: str, text: str | None) -> tuple[float, float, float] | None:
     """Three numbers with commas, one per channel."""
     if text is None:
@@ -176,8 +194,9 @@ def _channels(option: str, text: str | None) -> tuple[float, float, float] | Non
         red, green, blue = (float(part) for part in text.split(","))
     except ValueError:
         raise SpecError(f"{option} {shorten(text)}: expected three numbers, such as 123.7,116.3,103.5") from None
-    if not all(math.isfinite(each) and each >= 0 for each in (red, green, blue)):
-        raise SpecError(f"{option} {shorten(text)}: expected three numbers of at least 0")
+    least = "above" if option == "--std" else "of at least"
+    if not all(math.isfinite(n) and (n > 0 if option == "--std" else n >= 0) for n in (red, green, blue)):
+        raise SpecError(f"{option} {shorten(text)}: expected three numbers {least} 0")
     return red, green, blue
 
 

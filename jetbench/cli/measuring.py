@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from jetbench.records.record import Record
 
 PROCESSES, MAX_PROCESSES = 6, 12
+MODEL_FILES = (".onnx", ".xml", ".pt", ".ts")
 # Headings of --help.
 AXES, EFFORT = "Settings; values with commas are compared with the first", "Uncertainty and duration"
 LOADS, POWER, CPU, OUTPUT = "Other loads", "Power", "Defaults of the C library and the processor", "Output"
@@ -246,6 +247,8 @@ def with_dtype_of(settings: Sequence[ProfilingConfig], device: Device, dtype: st
 def check_saved(names: Sequence[str], size: str | None, classes: int | None, changes: list[str] | None) -> None:
     """Refuse options that would contradict a weights file."""
     for name in names:
+        if name.endswith(MODEL_FILES) and changes:
+            raise SpecError(f"{name}: a model file has no fields to change; leave out --set")
         if name.endswith(".safetensors") and (size or classes or changes):
             raise SpecError(
                 f"{name}: a saved network has its own size, classes and fields; leave out --size, --classes and --set"

@@ -12,13 +12,13 @@ import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from jetbench.data.cache import ARTEFACTS, cache_folder, load_data
 from jetbench.deploy.backends import RUNTIMES
+from jetbench.deploy.backends.base import version_of
 from jetbench.deploy.export import OPSET, digest_of_model
 from jetbench.deploy.pack import MANIFEST, Exported, ExportedFile, ExportRequest, export_network
 from jetbench.errors import SpecError
@@ -130,7 +130,7 @@ def _versions(request: ExportRequest) -> dict[str, str]:
     packages = ("torch", *RUNTIMES[request.backend].packages)
     if request.precision == "int8" and request.backend == "openvino":
         packages = (*packages, "nncf")
-    return {"artefacts": str(ARTEFACT_VERSION), **{name: version(name) for name in packages}}
+    return {"artefacts": str(ARTEFACT_VERSION), **{name: version_of(name) for name in packages}}
 
 
 def _read(folder: Path) -> Artefact | None:
@@ -168,10 +168,7 @@ def list_artefacts() -> Iterator[Kept]:
 def _is_current(made_with: dict[str, str] | None) -> bool:
     if not made_with or made_with.pop("artefacts", None) != str(ARTEFACT_VERSION):
         return False
-    try:
-        return all(version(name) == value for name, value in made_with.items())
-    except PackageNotFoundError:
-        return False
+    return all(version_of(name) == value for name, value in made_with.items())
 
 
 def clear_retired() -> int:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
 from math import prod
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -92,6 +93,8 @@ def read_graph(path: Path, size: tuple[int, int] | None = None) -> Graph:
     Raises:
         SpecError: there is no such file, or it is no ONNX model.
     """
+    if find_spec("onnx") is None:
+        raise SpecError(f"{path}: onnx not installed: pip install 'jetbench[onnx]'")
     import onnx
 
     if not path.is_file():

@@ -22,7 +22,7 @@ from jetbench.network.plan import plan_network
 from jetbench.probe.alone import die_with
 from jetbench.probe.engines import open_engine
 from jetbench.probe.passes import random_pixels
-from jetbench.records.deployment import Calibration, Parity, PartError
+from jetbench.records.deployment import Calibration, Format, Parity, PartError
 from jetbench.spec.profiling import FileBackend
 
 PART_IMAGES = 4
@@ -73,7 +73,7 @@ def _export(request: ExportRequest, folder: Path) -> Exported:
                 parities=parities,
                 differs=differs,
                 precision=request.precision,
-                calibration=calibration,
+                calibration=_by(calibration, to),
                 in_float=in_float,
                 part_errors=errors,
             )
@@ -119,8 +119,15 @@ def _calibrate(request: ExportRequest, model: Deployed) -> tuple[list[torch.Tens
     whole = len(pixels) - len(pixels) % request.batch_size or request.batch_size  # a file takes whole batches only
     pixels = pixels.repeat(-(-whole // len(pixels)), 1, 1, 1)[:whole]
     batches = [model.feed(part) for part in torch.split(pixels, request.batch_size)]
-    method = "mixed int8 by NNCF" if request.formats == ("openvino",) else "MinMax"
-    return batches, describe_calibration(config.name, indices, pixels, method)
+    used = [indices[number % len(indices)] for number in range(whole)]
+    return batches, describe_calibration(config.name, used, pixels, "MinMax")
+
+
+def _by(calibration: Calibration | None, to: Format) -> Calibration | None:
+    """The calibration with what made ranges of it."""
+    if calibration is None or to == "onnx":
+        return calibration
+    return calibration.model_copy(update={"method": "mixed int8 by NNCF"})
 
 
 def _explain(

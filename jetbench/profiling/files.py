@@ -63,7 +63,10 @@ def file_case(
         raise SpecError(f"{name}: no such file")
     if format_ == "onnx":
         return _onnx_case(path, config, size, classes, default_size)
-    return _script_case(path, config, size or default_size)
+    case = _script_case(path, config, size or default_size)
+    if classes not in (None, case.num_classes):
+        raise SpecError(f"{name}: gives logits of {case.num_classes} classes; leave out --classes")
+    return case
 
 
 def _onnx_case(

@@ -12,6 +12,7 @@ from jetbench.progress import Report
 from jetbench.records.deployment import DeployedScore
 from jetbench.records.record import Profile
 from jetbench.spec.dataset import Split
+from jetbench.training.evaluate import check_classes_of
 
 SPLITS: tuple[Split, ...] = ("val",)
 """What files are scored on. `jetbench evaluate` scores test, which a study looks at once, for what it chose."""
@@ -64,6 +65,7 @@ def _score(
         raise ProfilingError("its weights are not those of a training")
     data = open_data()
     network, saved = load_weights(Path(weights_file))
+    check_classes_of(saved, data, weights_file)
     if data.info.size != saved.input_size:
         raise ProfilingError(f"the network takes {saved.input_size[0]}x{saved.input_size[1]}, and the data differ")
     splits = [split for split in SPLITS if data.info.images[split]]

@@ -413,6 +413,8 @@ class Record(Spec):
             deployment = self.profile.deployment if self.profile else None
             score = deployment.score_on(split) if deployment else None
             return score.deployed if score else None
+        if self.is_form and self.profiling_config.dtype != "fp32":
+            return None  # PyTorch was scored in float32
         return self.training.best.counts if split == "val" else self.training.test
 
     @property

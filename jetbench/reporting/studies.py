@@ -72,7 +72,8 @@ def read_study(folder: Path | str) -> Study:
     order = _order_of(request)
     # Variants that the sweep does not name come last, in the order of their records.
     trained = sorted(landed.values(), key=lambda record: order.get(record.variant, len(order)))
-    alone = [record for record in records if record.kind == "profile"]
+    forms = {with_form(record, form).key for record in records for form in record.forms}
+    alone = [record for record in records if record.kind == "profile" and record.key not in forms]
     return study_of(folder, [*trained, *alone], request, read_quoted(request.get("quoted") or ()))
 
 

@@ -346,14 +346,17 @@ def write_answer(folder: Path, rows: Sequence[AnswerRow], search: Search, descri
         raw |= {"name": row.name, "description": f"found by {title}{where}"}
         write_whole(path, yaml.safe_dump(raw, sort_keys=False, allow_unicode=True))
         written.append(path)
-        best = max(
-            row.kept, key=lambda record: record.training.best.counts.miou if record.training else 0, default=None
-        )
+        best = max(row.kept, key=_val_of, default=None)
         if best is not None and best.training is not None:
             weights = folder / "final" / "weights" / best.training.weights_file
             if weights.exists():
                 written.append(Path(shutil.copy(weights, path.with_suffix(".safetensors"))))
     return written
+
+
+def _val_of(record: Record) -> float:
+    counts = record.counts_on("val")
+    return counts.miou if counts is not None else 0.0
 
 
 def _how_to_go_on(rows: Sequence[AnswerRow], where: str, size: str) -> list[str]:

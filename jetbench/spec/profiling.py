@@ -191,5 +191,9 @@ def split_backends(raw: Any) -> Any:
         return raw
     assert isinstance(profiling, dict)
     first, colon, dtype = backends[0].partition(":")
-    profiling = {**profiling, "backend": first, **({"dtype": dtype} if colon else {})}
-    return {**raw, "profiling": profiling, "forms": [*(raw.get("forms") or ()), *backends[1:]]}
+    others = backends[1:]
+    if colon:  # the number format of the first is its own, and not that of the others
+        usual = profiling.get("dtype", "fp32")
+        others = [each if ":" in each else f"{each}:{usual}" for each in others]
+        profiling = {**profiling, "dtype": dtype}
+    return {**raw, "profiling": {**profiling, "backend": first}, "forms": [*(raw.get("forms") or ()), *others]}

@@ -86,7 +86,8 @@ class Driver:
         records = read_landed(self.folder)
         self._known = {r.key: r for r in records if not (retry_failed and is_worth_a_retry(r))}
         for record in list(self._known.values()):
-            if record.failure is None and record.profile is not None and judge(record.profile).level in remeasure:
+            profiles = [each for each in (record.profile, *(form.profile for form in record.forms)) if each is not None]
+            if record.failure is None and any(judge(each).level in remeasure for each in profiles):
                 self._earlier[record.key] = self._known.pop(record.key)
         if self._forecast is not None:
             for record in records:

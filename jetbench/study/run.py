@@ -196,11 +196,11 @@ def prepare_sweep(sweep: Sweep | str | Path, place: Place, changes: Mapping[str,
         raise SpecError(f"training.batch_size={batch} is more than the {images} training images")
     if place.ray is None:
         check_threads("profiling.threads", asked.profiling.threads)
-        if asked.profile and asked.board is None:
-            _check_runtimes(asked)
         if asked.board is not None:
             check_board(asked.board)
     device, make_executor = place.open(asked, max(variant.training.threads for variant in variants))
+    if place.ray is None and asked.profile and asked.board is None:
+        _check_runtimes(asked, device)
     folder = place.reports / asked.name
     return SweepRun(asked, variants, quoted, folder, place, device, make_executor)
 
@@ -291,18 +291,18 @@ def check_board(name: str) -> None:
         )
 
 
-def _check_runtimes(asked: Sweep) -> None:
-    """Raise if a runtime that a sweep names is not installed on this machine.
+def _check_runtimes(asked: Sweep, device: str) -> None:
+    """Raise if a runtime that a sweep names is not installed on this machine, or cannot run where it profiles.
 
     Raises:
         SpecError: the message says how to install it.
     """
     settings = [config for config in settings_of(asked.profiling, asked.forms) if config.runs_file]
     if settings:
-        from jetbench.deploy.backends import check_installed  # with torch, which a sweep's driver does not need
+        from jetbench.deploy.backends import check_backend  # with torch, which a sweep's driver does not need
 
         for config in settings:
-            check_installed(config)
+            check_backend(config, device)
 
 
 def _check_trainings(variants: Sequence[Variant], size: tuple[int, int]) -> None:

@@ -215,10 +215,11 @@ def sweep_trials(
     trials = Trials(folder, name, choices, {"val_miou": "maximize", "latency_s": "minimize"}, address)
 
     def tell(record: Record) -> None:
-        training, profile = record.training, record.profile
+        profile = record.profile
         values = None
-        if record.failure is None and training and profile and profile.model_latency:
-            values = [training.best.counts.miou, profile.model_latency.median_s]
+        val = record.counts_on("val")
+        if record.failure is None and val and profile and profile.model_latency:
+            values = [val.miou, profile.model_latency.median_s]
         trials.tell(record, params[record.key], values)
 
     return trials, tell

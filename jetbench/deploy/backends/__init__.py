@@ -1,5 +1,7 @@
 """Backends: what runs a network, one file each."""
 
+from importlib.util import find_spec
+
 from jetbench.deploy.backends.base import Runtime, TorchForm
 from jetbench.deploy.backends.compiled import COMPILED
 from jetbench.deploy.backends.eager import EAGER
@@ -25,6 +27,8 @@ def check_installed(config: ProfilingConfig) -> None:
     missing = RUNTIMES[config.file_backend].missing() if config.runs_file else None
     if missing is not None:
         raise SpecError(f"{config.backend}: {missing.reason}: {missing.remedy}")
+    if config.form == "openvino int8" and find_spec("nncf") is None:
+        raise SpecError("openvino int8: nncf not installed: pip install 'jetbench[quantise]'")
 
 
 def check_backend(config: ProfilingConfig, torch_device: str) -> None:

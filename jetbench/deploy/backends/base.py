@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from typing import Any
 
@@ -50,4 +50,12 @@ class Runtime:
 
     def describe(self) -> str:
         """Each package with its version."""
-        return ", ".join(f"{name} {version(name)}" for name in self.packages)
+        return ", ".join(f"{name} {version_of(name)}" for name in self.packages)
+
+
+def version_of(package: str) -> str:
+    """The version of an importable package; `unknown` of one that is distributed under another name."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "unknown"

@@ -35,9 +35,7 @@ FRESH = {
     CONVOLUTION,
     NORM,
     *IN_PLACE,
-    *IN_PLACE.values(),
     *COMMUTATIVE,
-    *COMMUTATIVE.values(),
     _aten.cat.default,
     _aten.max_pool2d_with_indices.default,
     _aten.avg_pool2d.default,
@@ -183,32 +181,37 @@ def _drop_unused(traced: fx.GraphModule) -> None:
 
 def _write_in_place(traced: fx.GraphModule) -> None:
     """Let elementwise operations overwrite an operand that is fresh, has no other reader, and has the result's form."""
+    # An operation that the network's own code does in place may write into a view; one of ours never does.
+    ours: set[fx.Node] = set()
     for node in traced.graph.nodes:
         if node.op != "call_function":
             continue
-        if node.target in IN_PLACE and _may_overwrite(node.args[0], node):
+        before = node.target
+        if node.target in IN_PLACE and _may_overwrite(node.args[0], node, ours):
             node.target = IN_PLACE[node.target]
         elif node.target in COMMUTATIVE and not node.kwargs:
             first, second = node.args
-            if _may_overwrite(first, node):
+            if _may_overwrite(first, node, ours):
                 node.target = COMMUTATIVE[node.target]
-            elif _may_overwrite(second, node):
+            elif _may_overwrite(second, node, ours):
                 node.target, node.args = COMMUTATIVE[node.target], (second, first)
+        if node.target is not before:
+            ours.add(node)
 
 
-def _may_overwrite(operand: Any, node: fx.Node) -> bool:
+def _may_overwrite(operand: Any, node: fx.Node, ours: set[fx.Node]) -> bool:
     if not isinstance(operand, fx.Node) or operand.op != "call_function" or len(operand.users) != 1:
         return False
     source = operand.args[0] if operand.target is operator.getitem else operand
-    if not isinstance(source, fx.Node) or source.target not in FRESH:
+    if not isinstance(source, fx.Node) or (source.target not in FRESH and source not in ours):
         return False
-    ours, theirs = operand.meta.get("val"), node.meta.get("val")
+    one, other = operand.meta.get("val"), node.meta.get("val")
     return (
-        isinstance(ours, Tensor)
-        and isinstance(theirs, Tensor)
-        and ours.shape == theirs.shape
-        and ours.dtype == theirs.dtype
-        and ours.stride() == theirs.stride()
+        isinstance(one, Tensor)
+        and isinstance(other, Tensor)
+        and one.shape == other.shape
+        and one.dtype == other.dtype
+        and one.stride() == other.stride()
     )
 
 

@@ -2,8 +2,6 @@
 
 from typing import Any, Dict, List
 
-CONVOLUTIONS = ("conv", "deconvolution")
-
 
 class Layer:
     """A layer of the graph that a runtime made of a file.
@@ -22,7 +20,7 @@ class Layer:
     @property
     def is_convolution(self) -> bool:
         """True for a convolution of any kind: what most of the time of these networks goes into."""
-        return any(word in self.kind.lower() for word in CONVOLUTIONS)
+        return "conv" in self.kind.lower() and "convert" not in self.kind.lower()
 
     def to_dict(self) -> Dict[str, Any]:
         """The layer as JSON."""

@@ -95,11 +95,13 @@ def _means(records: Sequence[Record], pick: Callable[[Record], float | None]) ->
 
 
 def _val(record: Record) -> float | None:
-    return record.training.best.counts.miou if record.training else None
+    counts = record.counts_on("val")
+    return counts.miou if counts is not None else None
 
 
 def _test(record: Record) -> float | None:
-    return record.training.test.miou if record.training and record.training.test else None
+    counts = record.counts_on("test")
+    return counts.miou if counts is not None else None
 
 
 def _seconds(record: Record) -> float | None:

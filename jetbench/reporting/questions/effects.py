@@ -191,7 +191,7 @@ def build_effects(study: Study) -> Table:
     Raises:
         SpecError: no two variants differ in one key only, or the rows do not compare.
     """
-    rows = rows_of(study.records, study.name)
+    rows = rows_of([record for record in study.records if not record.is_form], study.name)
     records = [record for row in believed(rows) for record in row.records]
     groups = group_rows(believed(rows), ("counted", "trained", "measured"))
     if len(groups) > 1:

@@ -17,7 +17,7 @@ from jetbench.reporting.tables.columns import (
 )
 from jetbench.reporting.tables.footnotes import Notes, on_one_line
 from jetbench.reporting.tables.protocol import describe_machine
-from jetbench.reporting.tables.rows import Row
+from jetbench.reporting.tables.rows import Row, name_without_seed
 from jetbench.reporting.tables.table import Cell, Section, Table, TableRow, believed
 from jetbench.stats import kendall_tau, tau_interval
 
@@ -40,13 +40,14 @@ class Converted:
 
 @dataclass(frozen=True)
 class Conversion:
-    """All networks of a study in two forms, and how well the orders by latency agree.
+    """All networks of a study in two forms, of which `timed` have both latencies, and how well their orders agree.
 
     `flips` are pairs (a, b): a is significantly faster in the first form, and significantly slower in the second.
     """
 
     forms: tuple[str, str]
     networks: tuple[Converted, ...]
+    timed: int
     tau: float | None
     interval: tuple[float, float] | None
     flips: tuple[tuple[str, str], ...]
@@ -61,8 +62,11 @@ def _form(row: Row) -> str:
     return row.records[0].profiling_config.form
 
 
-def _network(record: Record) -> tuple[str, str]:
-    return record.variant, record.fingerprint
+def _network(record: Record) -> tuple[object, ...]:
+    """Equal for two rows that are forms of one network, run on one device in the same way."""
+    config, profile = record.profiling_config, record.profile
+    own = (name_without_seed(record), record.fingerprint, record.input_size)
+    return (*own, config.batch_size, config.threads, profile.device if profile else "")
 
 
 def measure_conversion(study: Study, first: str, second: str, show_invalid: bool = False) -> Conversion:
@@ -82,12 +86,12 @@ def measure_conversion(study: Study, first: str, second: str, show_invalid: bool
         if form not in known:
             raise SpecError(f"{study.folder}: has no row of {form}; it has {', '.join(known) or 'no profile'}")
     rows = study.rows() if show_invalid else believed(study.rows())
-    by_form: dict[str, dict[tuple[str, str], Row]] = {first: {}, second: {}}
+    by_form: dict[str, dict[tuple[object, ...], Row]] = {first: {}, second: {}}
     for row in rows:
         if row.profiles and _form(row) in by_form:
             by_form[_form(row)].setdefault(_network(row.records[0]), row)
     networks = tuple(
-        Converted(row.records[0].variant, row, by_form[second][key])
+        Converted(name_without_seed(row.records[0]), row, by_form[second][key])
         for key, row in by_form[first].items()
         if key in by_form[second]
     )
@@ -104,7 +108,8 @@ def measure_conversion(study: Study, first: str, second: str, show_invalid: bool
             if all(orders) and orders[0] != orders[1]:
                 flips.append((a, b) if orders[0] < 0 else (b, a))
     tau = kendall_tau(pairs) if len(pairs) > 2 else None
-    return Conversion((first, second), networks, tau, tau_interval(pairs) if tau is not None else None, tuple(flips))
+    interval = tau_interval(pairs) if tau is not None else None
+    return Conversion((first, second), networks, len(pairs), tau, interval, tuple(flips))
 
 
 def _order(one: Value, other: Value) -> int:
@@ -135,7 +140,8 @@ def build_forms(study: Study, forms: Sequence[str], show_invalid: bool = False) 
         "Ratio: the second form's time over the first's; where both were timed in the same rounds, the median of their "
         "paired ratios. =: not different.",
         "Change: val mIoU of the second form less that of the first, in points; of a file against PyTorch with = where "
-        "the 95 % interval over the images, paired, contains 0. Pixels: the share of val that changes class.",
+        "the 95 % interval over the images, paired, contains 0. Pixels: the share of val with another class than "
+        "PyTorch gives.",
     ]
     machines = dict.fromkeys(describe_machine(profile.environment) for row in study.rows() for profile in row.profiles)
     lines += [f"Measured on: {machine}." for machine in machines]
@@ -192,7 +198,7 @@ def _ranks(values: Sequence[Value | None]) -> list[str]:
 def _ratio(each: Converted) -> str:
     """The paired ratio if the second form was timed with the first one, else that of the medians."""
     compared = next((profile.comparison for profile in each.second.profiles if profile.comparison), None)
-    if compared is not None and compared.reference in (_form(each.first), each.first.records[0].variant):
+    if compared is not None and compared.reference == _form(each.first):
         return BY_NAME["ratio"].cell(each.second)
     ours, theirs = each.latencies
     return f"{theirs.number / ours.number:.2f}" if ours is not None and theirs is not None else units.MISSING
@@ -207,15 +213,9 @@ def _change(each: Converted, scores: Sequence[Value | None]) -> str:
 
 
 def _pixels(row: Row) -> str:
-    """The largest share of pixels that change class: on val, or on the images of the parity check."""
-    shares = []
-    for profile in row.profiles:
-        deployment = profile.deployment
-        if deployment is None:
-            continue
-        score = deployment.score_on("val")
-        pairs = [(score.changed, score.pixels)] if score else [(p.changed, p.pixels) for p in deployment.parities]
-        shares += [changed / pixels for changed, pixels in pairs]
+    """The largest share of the pixels of val that have another class than PyTorch gives; a dash without a score."""
+    scores = [profile.deployment.score_on("val") for profile in row.profiles if profile.deployment]
+    shares = [score.changed / score.pixels for score in scores if score is not None]
     return f"{100 * max(shares):.2g}" if shares else units.MISSING
 
 
@@ -229,7 +229,7 @@ def _describe(conversion: Conversion) -> list[str]:
             span = f"95 % [{conversion.interval[0]:.3f}, {conversion.interval[1]:.3f}] by bootstrap"
         lines.append(
             f"{name}: Kendall's tau-b of the two orders by latency {conversion.tau:.3f} over "
-            f"{len(conversion.networks)} networks ({span}): 1 is the same order, 0 is no relation."
+            f"{conversion.timed} networks ({span}): 1 is the same order, 0 is no relation."
         )
     timed = [each for each in conversion.networks if all(each.latencies)]
     if timed:
@@ -252,6 +252,7 @@ def _describe(conversion: Conversion) -> list[str]:
     if changes:
         worst = min(changes, key=lambda each: each[1].number)
         text = f"{len(lost)} of {len(changes)} networks lose accuracy" if lost else "no network loses accuracy"
+        text += " against PyTorch" if not first.startswith("eager") else ""
         largest = f"{100 * worst[1].number:+.2f} points ({worst[0]})"
         lines.append(f"{name}: {text} (95 %, paired images); the largest loss {largest}.")
     return lines

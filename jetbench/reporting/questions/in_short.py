@@ -212,5 +212,5 @@ def _left_out(rows: Sequence[Row], others: int) -> list[Line]:
 def _beaten_by_a_constant(row: Row) -> float | None:
     """The val mIoU of the best constant prediction on a row's data, if no training of the row scores more."""
     (constant,) = {record.data.constant_miou["val"] for record in row.records}
-    best = max(training.best.counts.miou for training in row.trainings)
-    return constant if constant is not None and best <= constant else None
+    best = max((counts.miou for record in row.records if (counts := record.counts_on("val"))), default=None)
+    return constant if constant is not None and best is not None and best <= constant else None

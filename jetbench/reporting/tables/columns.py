@@ -481,8 +481,12 @@ def _conversion(row: Row) -> Value | None:
     if not scores:
         return None
     mean = statistics.fmean(score.change for score in scores)
-    halves = [score.image_change[1] for score in scores if score.image_change is not None]
-    return Value(mean, mean - max(halves), mean + max(halves)) if halves else Value(mean)
+    images = [score.image_change for score in scores if score.image_change is not None]
+    if len(images) < len(scores):
+        return Value(mean)
+    # The ends are those of the mean change of an image: they say whether the images agree on a change.
+    middle, half = statistics.fmean(change for change, _ in images), max(half for _, half in images)
+    return Value(mean, middle - half, middle + half)
 
 
 def _conversion_cell(row: Row) -> str:
@@ -493,7 +497,7 @@ def _conversion_cell(row: Row) -> str:
 
 
 def _ratio(row: Row) -> Value | None:
-    """The time of a form over that of the first form of its study, in the same rounds; the median over the seeds."""
+    """The time over that of what it was timed with, in the same rounds; the median over the seeds."""
     compared = [profile.comparison for profile in row.profiles if profile.comparison is not None]
     if not compared:
         return None
@@ -642,7 +646,7 @@ COLUMNS: tuple[Column, ...] = (
     ),
     Column(
         "ratio",
-        "time over that of the first form",
+        "time over the reference's",
         "measured",
         "measured",
         read=_ratio,
@@ -797,7 +801,7 @@ def class_columns(rows: Sequence[Row]) -> tuple[Column, ...]:
 
 def split_of_classes(rows: Sequence[Row]) -> str:
     """The split of the IoU of each class: test, or val where no row has a test score."""
-    return "test" if any(training.test is not None for row in rows for training in row.trainings) else "val"
+    return "test" if any(record.counts_on("test") is not None for row in rows for record in row.records) else "val"
 
 
 def evaluation_columns(rows: Sequence[Row]) -> tuple[Column, ...]:

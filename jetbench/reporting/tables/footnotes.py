@@ -304,11 +304,14 @@ def _describe_deployed(records: Sequence[Record], names: Collection[str]) -> tup
     deployed = [(record, record.profile.deployment) for record in records if record.profile]
     ran = [(record, deployment) for record, deployment in deployed if deployment is not None]
     lines, brief = [], []
-    if "ratio" in names and any(record.profile and record.profile.comparison for record in records):
-        brief.append("Ratio: time over that of the network's first form, in the same rounds; =: not different.")
+    compared = [record.profile.comparison for record in records if record.profile and record.profile.comparison]
+    if "ratio" in names and compared:
+        over = " or ".join(dict.fromkeys(each.reference for each in compared))
+        brief.append(f"Ratio: time over that of {over}, in the same rounds; =: not different.")
         lines.append(
-            "Ratio: the time of a form over that of the network's first form, pass by pass in the same rounds; the "
-            "median of the processes. =: not different, by as much as a second copy of the first form differs."
+            f"Ratio: the time over that of {over} (a form of a sweep: of the same network), pass by pass in the same "
+            "rounds; the median of the processes. =: not different, by as much as a second copy of the reference "
+            "differs."
         )
     scores = [score for _, deployment in ran for score in deployment.scores]
     if scores:

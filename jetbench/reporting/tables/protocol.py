@@ -25,8 +25,8 @@ class Group:
 def facts_of(record: Record, needs: Iterable[Needs], with_varied: bool = False) -> dict[str, str]:
     """The facts, by name, on which the record's numbers depend; only those of numbers that it has.
 
-    The training fields that the variant changes are what the study compares, not its protocol: they are left out,
-    unless `with_varied`.
+    The training fields that the variant changes, and its backend, are what the study compares, not its protocol: they
+    are left out, unless `with_varied`.
     """
     wanted, facts = set(needs), {}
     dataset, profile = record.dataset, record.profile
@@ -46,6 +46,8 @@ def facts_of(record: Record, needs: Iterable[Needs], with_varied: bool = False) 
             "batch": str(config.batch_size),
             **({"power sensor": f"{e.sensor}: {e.scope}"} if (e := profile.energy) else {}),
             **({} if config.runs_file else {"layout": "channels last" if config.channels_last else "contiguous"}),
+            # Rows of one table show their backend in a column; two studies are paired by name, and must have the same.
+            **({"backend": config.form} if with_varied else {}),
             "profiling": ", ".join(
                 f"{name} {value:g}"
                 for name, value in (

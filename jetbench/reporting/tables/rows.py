@@ -94,7 +94,7 @@ class Row:
     def without_invalid(self) -> "Row":
         """The same row without its invalid profiles; trainings and counts stay."""
         records = tuple(
-            record.model_copy(update={"profile": None})
+            record.model_copy(update={"profile": _without_measurements(record.profile)})
             if record.profile and judge(record.profile).level == "invalid"
             else record
             for record in self.records
@@ -108,6 +108,16 @@ class Row:
         if not timed:
             return None
         return Latency(batch_size=timed[0].batch_size, runs=tuple(run for latency in timed for run in latency.runs))
+
+
+TIMED = ("model_latency", "end_to_end_latency", "comparison", "cold_start", "paced", "soak", "memory", "energy")
+
+
+def _without_measurements(profile: Profile) -> Profile | None:
+    """Nothing of an invalid profile, but for what the file that it ran scores."""
+    if profile.deployment is None:
+        return None
+    return profile.model_copy(update={**dict.fromkeys(TIMED), "parts": (), "watches": ()})
 
 
 def rows_of(records: Sequence[Record], study: str = "", merge_seeds: bool = True) -> list[Row]:

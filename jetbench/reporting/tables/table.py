@@ -205,6 +205,7 @@ def build_table(
         SpecError: rows differ in facts on which the columns' numbers depend, and `mixed` is False.
     """
     shown = list(rows) if show_invalid else believed(rows)
+    columns = _with_backend(shown, columns)
     columns = columns if digits is None else [column.with_digits(digits) for column in columns]
     needs = list(dict.fromkeys(column.needs for column in columns if column.needs is not None))
     # A baseline that is only quoted has values in reported columns only.
@@ -234,6 +235,14 @@ def build_table(
     notes = Notes((*warning, *marks, *notes.essential), notes.details, brief)
     cited = sources(rows) if any(column.kind == "reported" for column in columns) else []
     return Table(title, tuple(columns), tuple(sections), notes, tuple(cited))
+
+
+def _with_backend(rows: Sequence[Row], columns: Sequence[Column]) -> Sequence[Column]:
+    """The columns, with that of the backend before them if what was measured is of several."""
+    backends = {BY_NAME["backend"].cell(row) for row in rows} - {units.MISSING}
+    if len(backends) < 2 or not any(c.needs == "measured" and c.text is None for c in columns):
+        return columns
+    return columns if any(column.name == "backend" for column in columns) else (BY_NAME["backend"], *columns)
 
 
 def _has_value(rows: Sequence[Row], name: str) -> bool:
