@@ -17,6 +17,7 @@ def own(tmp_path: Path) -> Path:
     return root
 
 
+@pytest.mark.slow
 def test_a_dataset_is_checked_shown_and_named_in_a_study(own: Path, tmp_path: Path) -> None:
     text = jetbench("data", "check", f"folder:{own}")
     assert "3 train / 2 val / 1 test" in text

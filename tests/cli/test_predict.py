@@ -80,6 +80,7 @@ def test_what_is_no_weights_file_is_told_how_to_give_one(image: Path, tmp_path: 
     assert "holds no image" in text
 
 
+@pytest.mark.slow
 def test_a_video_keeps_its_frames_and_its_rate_above_a_legend(weights: Path, tmp_path: Path) -> None:
     cv2 = pytest.importorskip("cv2", reason="videos need OpenCV")
     writer = cv2.VideoWriter(str(tmp_path / "drive.avi"), cv2.VideoWriter.fourcc(*"MJPG"), 12.0, (160, 96))

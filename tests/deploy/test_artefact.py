@@ -28,6 +28,7 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_a_file_is_made_once_and_again_if_it_is_damaged(own_cache: Path) -> None:
     first = made()
     path = Path(first.path)

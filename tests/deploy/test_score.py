@@ -31,7 +31,7 @@ SLOW = pytest.mark.slow
     [
         pytest.param((), 1, marks=SLOW),
         pytest.param(("normalise",), 2, marks=SLOW),
-        (("normalise", "argmax"), 4),
+        pytest.param(("normalise", "argmax"), 4, marks=SLOW),
     ],
 )
 def test_a_file_scores_as_its_network_whatever_it_includes(

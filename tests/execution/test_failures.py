@@ -269,6 +269,7 @@ def test_a_read_only_folder_is_refused_before_anything_runs(study: Study, disk: 
     assert study.marks() == []
 
 
+@pytest.mark.slow
 def test_a_second_driver_is_refused_and_the_first_goes_on(study: Study) -> None:
     first = study.start(3, MADE_UP_SECONDS=0.5)
     wait_until(study.working, "a job", process=first)

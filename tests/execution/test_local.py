@@ -161,6 +161,7 @@ def test_json_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
     assert read_json(tmp_path / "none.json") is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
     [

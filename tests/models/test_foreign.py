@@ -133,6 +133,7 @@ def test_the_fingerprint_knows_source_factory_arguments_and_size(own: Path) -> N
     assert len(others - {first}) == 5
 
 
+@pytest.mark.slow
 def test_the_fingerprint_knows_the_neighbours_that_the_file_imports(own: Path) -> None:
     """`net` imports `widths_of_net`, which imports from a package beside it; `other` is not imported."""
     folder = own.parent

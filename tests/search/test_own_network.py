@@ -47,6 +47,7 @@ def space_of(base: str, **more: object) -> SearchSpace:
     return SearchSpace(search, CLASSES, SIZE)
 
 
+@pytest.mark.slow
 def test_the_base_is_proposed_first_then_each_network_once(base: str) -> None:
     space = space_of(base)
     assert space.start() == {"arguments.width": "8"}
