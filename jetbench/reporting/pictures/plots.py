@@ -385,7 +385,8 @@ def _draw_backends(rows: Sequence[Row], title: str, look: Look) -> Figure | None
         return None
     ordered = sorted(networks, key=lambda key: _first_of(networks[key], forms))
     shown = ordered[:MOST_BOXES]
-    text = "one line per network, from its fastest form to its slowest; bars: 95 % intervals"
+    marks = [f"{NAMES_OF_SHAPES[n % len(SHAPES)]}: {form}" for n, form in enumerate(forms)]
+    text = "; ".join([*marks, "one line per network, from its fastest form to its slowest", "bars: 95 % intervals"])
     if len(ordered) > len(shown):
         text += f"; the {len(shown)} fastest of {len(ordered)}"
     figure, axis = make_panel(f"{title}: backends", text, _machines(rows), 1.4 + 0.13 * len(shown), look)
@@ -398,11 +399,6 @@ def _draw_backends(rows: Sequence[Row], title: str, look: Look) -> Figure | None
             if value.low is not None and value.high is not None:
                 axis.hlines(place, value.low, value.high, color=colour, linewidth=1.2, zorder=2)
             axis.scatter(value.number, place, s=12, marker=shape, color=colour, zorder=3)
-    for number, form in enumerate(forms):
-        axis.scatter(
-            [], [], s=12, marker=SHAPES[number % len(SHAPES)], color=PALETTE[number % len(PALETTE)], label=form
-        )
-    axis.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=4, frameon=False, fontsize=LABEL_POINTS)
     axis.set_yticks(range(len(shown)), [names[key] for key in reversed(shown)], fontsize=LABEL_POINTS)
     axis.set_ylim(-0.7, len(shown) - 0.3)
     use_log_scale(axis, "x", [value.number for key in shown for value in networks[key].values()], always=True)
