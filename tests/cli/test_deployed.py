@@ -55,7 +55,7 @@ def test_a_sweep_has_a_row_per_form_with_the_score_of_each_file(tmp_path: Path) 
         "compare", "reports/s", "--backend", "eager,onnxruntime,onnxruntime:int8", "--all", cwd=tmp_path
     )
     assert "eager → onnxruntime int8" in compared
-    jetbench("plot", "reports/s", "--picture", "backends", "--out", "pictures", cwd=tmp_path)
+    jetbench("plot", "reports/s", "--picture", "backends", "--all", "--out", "pictures", cwd=tmp_path)
     assert (tmp_path / "pictures/backends.png").stat().st_size > 10_000
     assert "1 of them finished already" in jetbench("sweep", "s.yaml", cwd=tmp_path)
     frame = (tmp_path / "reports/s/table.csv").read_text().splitlines()
