@@ -16,14 +16,16 @@ ROOT = Path(__file__).parents[2]
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: str(folder.relative_to(ROOT)))
 def test_every_kept_report_is_read(folder: Path) -> None:
     raw = [json.loads(line) for line in (folder / RECORDS).read_text().splitlines()]
-    found = {record.key: record for record in read_records(folder)}
+    by_key = {record.key: record for record in read_records(folder)}
     for each in raw:
-        record = found[each["key"]]
+        if each["version"] > 2 and each["kind"] == "profile":
+            continue  # joined with the training that it is of
+        record = by_key[each["key"]]
         assert record.variant == each["variant"]
         if each["training"]:
             assert record.training
             assert record.training.model_dump(mode="json", exclude_unset=True) == each["training"]
-        if each["failure"] and each["failure"]["stage"] == "limits":
+        if each["failure"] and each["failure"].get("stage") == "limits":
             assert record.failure
             assert record.failure.limit == each["failure"]["reason"].split(":")[0]
             assert record.failure.excess
