@@ -12,6 +12,7 @@ from rich.markup import escape
 from jetbench.cli.app import errors
 from jetbench.errors import SpecError, StudyError
 from jetbench.execution.executor import check_threads
+from jetbench.records.deployment import FORMAT_OF
 from jetbench.reporting.sheets.profile import write_profiles
 from jetbench.spec.base import parse_spec
 from jetbench.spec.bounds import MOST_CLASSES, MOST_PROCESSES
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from jetbench.records.record import Record
 
 PROCESSES, MAX_PROCESSES = 6, 12
-MODEL_FILES = (".onnx", ".xml", ".pt", ".ts")
 # Headings of --help.
 AXES, EFFORT = "Settings; values with commas are compared with the first", "Uncertainty and duration"
 LOADS, POWER, CPU, OUTPUT = "Other loads", "Power", "Defaults of the C library and the processor", "Output"
@@ -247,7 +247,7 @@ def with_dtype_of(settings: Sequence[ProfilingConfig], device: Device, dtype: st
 def check_saved(names: Sequence[str], size: str | None, classes: int | None, changes: list[str] | None) -> None:
     """Refuse options that would contradict a weights file."""
     for name in names:
-        if name.endswith(MODEL_FILES) and changes:
+        if name.endswith(tuple(FORMAT_OF)) and changes:
             raise SpecError(f"{name}: a model file has no fields to change; leave out --set")
         if name.endswith(".safetensors") and (size or classes or changes):
             raise SpecError(

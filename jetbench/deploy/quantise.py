@@ -134,7 +134,7 @@ def errors_by_part(
     from jetbench.probe.engines.onnx_runtime import OnnxRuntime
 
     scale = _rms(expected)
-    found = []
+    errors = []
     for name in places:
         model = onnx.load(str(whole))
         kept = _keep_only(model, name, places)
@@ -145,8 +145,8 @@ def errors_by_part(
         engine = OnnxRuntime(str(path), "int8", 1, False)
         differences = [engine(batch) - right for batch, right in zip(batches, expected, strict=True)]
         path.unlink()
-        found.append(PartError(part=name, quantised=kept, error=_rms(differences) / scale))
-    return tuple(sorted(found, key=lambda each: -each.error))
+        errors.append(PartError(part=name, quantised=kept, error=_rms(differences) / scale))
+    return tuple(sorted(errors, key=lambda each: -each.error))
 
 
 def _keep_only(model: Any, part: str, places: Mapping[str, str]) -> int:

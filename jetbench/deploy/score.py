@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -12,33 +12,31 @@ import torch.nn.functional as F
 from pydantic import ValidationError
 from torch import Tensor, nn
 
-from jetbench.data.batches import NormaliseBatch
 from jetbench.data.cache import SegmentationData
 from jetbench.deploy.backends import RUNTIMES
-from jetbench.deploy.export import FILES, Included, digest_of_model
+from jetbench.deploy.export import Included, digest_of_model
 from jetbench.deploy.graph import read_graph
 from jetbench.deploy.pack import MANIFEST, ExportedFile, ExportRequest
 from jetbench.deploy.parity import Run, open_file
-from jetbench.errors import DivergedError, JetbenchError, SpecError
+from jetbench.errors import JetbenchError, SpecError
 from jetbench.files import digest_of, read_json
 from jetbench.models.build import build_model, without_training_heads
 from jetbench.models.weights import SavedNetwork, load_weights
 from jetbench.probe.alone import signal_name
 from jetbench.progress import Report
-from jetbench.records.deployment import DeployedScore, Format
+from jetbench.records.deployment import FORMAT_OF, DeployedScore, Format
 from jetbench.spec.architecture import Foreign
 from jetbench.spec.base import first_problem
 from jetbench.spec.dataset import Split
 from jetbench.spec.profiling import DType, FileBackend
-from jetbench.stats import Difference, paired_difference
-from jetbench.training.evaluate import Evaluated, evaluate_network
-from jetbench.training.metrics import class_counts, confusion_matrix
+from jetbench.stats import Difference
+from jetbench.training.evaluate import Evaluated, evaluate_together, mean_change
 
 
 class FileNetwork(nn.Module):
     """A file as a network: normalised images (N, 3, H, W) -> logits (N, K, H, W); of class ids, 1 for the class.
 
-    With `beside`, each pass also counts the pixels whose class differs from that network's.
+    Logits of a smaller map, as files of other exporters give, are enlarged to the size of the images, bilinearly.
     """
 
     mean: Tensor
@@ -50,22 +48,15 @@ class FileNetwork(nn.Module):
         saved: SavedNetwork,
         batch_size: int = 1,
         include: Sequence[Included] = (),
-        beside: nn.Module | None = None,
     ) -> None:
         super().__init__()
-        self.run, self.saved, self.batch_size, self.include, self.beside = run, saved, batch_size, include, beside
-        self.changed = self.pixels = 0
+        self.run, self.saved, self.batch_size, self.include = run, saved, batch_size, include
         self.register_buffer("mean", torch.tensor(saved.mean).view(1, 3, 1, 1))
         self.register_buffer("std", torch.tensor(saved.std).view(1, 3, 1, 1))
 
     def forward(self, images: Tensor) -> Tensor:
         size = self.batch_size
-        logits = torch.cat([self._part(images[begin : begin + size]) for begin in range(0, len(images), size)])
-        if self.beside is not None:
-            theirs = self.beside(images).argmax(1)
-            self.changed += int((logits.argmax(1) != theirs).sum())
-            self.pixels += theirs.numel()
-        return logits
+        return torch.cat([self._part(images[begin : begin + size]) for begin in range(0, len(images), size)])
 
     def _part(self, images: Tensor) -> Tensor:
         """The logits of at most a batch of the file's size, which is filled with its first image."""
@@ -75,6 +66,8 @@ class FileNetwork(nn.Module):
             filled = (filled * self.std + self.mean).round()  # the pixels that it was made of
         output = self.run(filled.contiguous())[:count]
         if "argmax" not in self.include:
+            if output.shape[-2:] != images.shape[-2:]:
+                return F.interpolate(output, size=images.shape[-2:], mode="bilinear", align_corners=False)
             return output.clone()  # an engine may write its next output into the same memory
         return F.one_hot(output.long(), self.saved.num_classes).permute(0, 3, 1, 2).float()
 
@@ -107,18 +100,12 @@ class FileScore:
     @property
     def image_change(self) -> Difference | None:
         """The mean change of an image's mIoU with its 95 % interval, paired; None below two images."""
-        if self.torch is None:
-            return None
-        pairs = zip(self.deployed.images, self.torch.images, strict=True)
-        changes = [
-            ours.miou - theirs.miou for ours, theirs in pairs if ours.miou is not None and theirs.miou is not None
-        ]
-        return paired_difference(changes) if len(changes) > 1 else None
+        return None if self.torch is None else mean_change(self.deployed, self.torch)
 
 
 def is_exported(path: Path) -> bool:
-    """True for the name of a file that `export` writes: model.onnx, model.ts, or any other ONNX file."""
-    return path.suffix in {Path(name).suffix for name in FILES.values()}
+    """True for the name of a model file, as `export` writes it."""
+    return path.suffix in FORMAT_OF
 
 
 def read_exported(path: Path) -> tuple[ExportedFile, ExportRequest]:
@@ -235,24 +222,13 @@ def score_file(
     _check_opens(path, fed.format, backend, dtype)
     run, runtime = open_file(path, fed.format, backend, dtype)
     network, missing = _network_of(fed.request) if fed.request else (None, "another exporter wrote the file")
-    model = FileNetwork(run, fed.saved, fed.batch_size, fed.include, network)
-    cpu = torch.device("cpu")
-    share = 0.5 if network is not None else 1.0
-    deployed = evaluate_network(model, fed.saved, data, split, cpu, lambda done, text: report(share * done, text))
-    theirs = None
-    if network is not None:
-        theirs = evaluate_network(
-            network,
-            fed.saved,
-            data,
-            split,
-            cpu,
-            lambda done, text: report(0.5 + share * done, text),
-            has_boundaries=False,
-        )
-    changed, pixels = (model.changed, model.pixels) if network is not None else (None, None)
-    model.beside = None
-    return FileScore(deployed, theirs, changed, pixels, runtime, missing), model
+    model = FileNetwork(run, fed.saved, fed.batch_size, fed.include)
+    forms = [model] if network is None else [network, model]
+    scored, changed = evaluate_together(forms, fed.saved, data, split, torch.device("cpu"), report)
+    if network is None:
+        return FileScore(scored[0], None, None, None, runtime, missing), model
+    theirs, deployed = scored
+    return FileScore(deployed, theirs, changed[1], pixels_of(deployed, data), runtime), model
 
 
 def _check_opens(path: Path, to: Format, backend: FileBackend, dtype: DType) -> None:
@@ -313,57 +289,30 @@ def score_beside(
     Raises:
         DivergedError: an output was not finite.
     """
-    tallies = [_Tally(data.info.num_classes) for _ in (network, *files)]
-    normalise = NormaliseBatch(replace(data, mean=saved.mean, std=saved.std), torch.device("cpu"), is_resident=False)
-    done = 0
-    with torch.inference_mode():
-        for batch, target in normalise.batches(split):
-            theirs = network(batch)
-            for tally, logits in zip(tallies, (theirs, *(file(batch) for file in files)), strict=True):
-                if not torch.isfinite(logits).all():
-                    raise DivergedError("the output was not finite during evaluation")
-                tally.add(logits, target, theirs)
-            done += len(batch)
-            report(done / data.info.images[split], f"scoring: {done} images of {split}")
-    reference, *own = tallies
-    return [
-        DeployedScore(
-            split=split,
-            dataset=data.info.name,
-            digest=data.info.digest,
-            images=done,
-            deployed=class_counts(tally.confusion),
-            torch=class_counts(reference.confusion),
-            changed=tally.changed,
-            pixels=tally.pixels,
-            image_change=tally.change_from(reference),
+    cpu = torch.device("cpu")
+    (theirs, *ours), (_, *changed) = evaluate_together(
+        [network, *files], saved, data, split, cpu, report, has_boundaries=False
+    )
+    scores = []
+    for own, count in zip(ours, changed, strict=True):
+        change = mean_change(own, theirs)
+        scores.append(
+            DeployedScore(
+                split=split,
+                dataset=data.info.name,
+                digest=data.info.digest,
+                images=len(own.images),
+                deployed=own.counts,
+                torch=theirs.counts,
+                changed=count,
+                pixels=pixels_of(own, data),
+                image_change=(change.mean, change.half) if change is not None else None,
+            )
         )
-        for tally in own
-    ]
+    return scores
 
 
-class _Tally:
-    """Adds up what one form of a network gives."""
-
-    def __init__(self, num_classes: int) -> None:
-        self.confusion = torch.zeros(num_classes, num_classes, dtype=torch.int64)
-        self.changed = self.pixels = 0
-        self._images: list[float | None] = []
-
-    def add(self, logits: Tensor, target: Tensor, theirs: Tensor) -> None:
-        """Add a batch of logits, with the labels, and with PyTorch's logits."""
-        for one, labels in zip(logits, target, strict=True):
-            matrix = confusion_matrix(one[None], labels[None])
-            self.confusion += matrix
-            self._images.append(class_counts(matrix).miou if int(matrix.sum()) else None)
-        self.changed += int((logits.argmax(1) != theirs.argmax(1)).sum())
-        self.pixels += target.numel()
-
-    def change_from(self, reference: "_Tally") -> tuple[float, float] | None:
-        """The mean change of an image's mIoU and the half width of its 95 % interval; None below two images."""
-        pairs = zip(self._images, reference._images, strict=True)
-        changes = [ours - theirs for ours, theirs in pairs if ours is not None and theirs is not None]
-        if len(changes) < 2:
-            return None
-        difference = paired_difference(changes)
-        return difference.mean, difference.half
+def pixels_of(scored: Evaluated, data: SegmentationData) -> int:
+    """All pixels of the images that were scored, void ones included."""
+    height, width = data.info.size
+    return len(scored.images) * height * width

@@ -24,9 +24,7 @@ def run_profile(request: ProfileRequest, report: Report) -> Profile | ProfileRep
     here, device = _device_here(request)
     case = case_of(request).model_copy(update={"dataset": request.dataset})
     settings = (request.profiling, *request.forms)
-    forms = [
-        case.model_copy(update={"config": each, "label": each.form, "dataset": request.dataset}) for each in settings
-    ]
+    forms = [case.model_copy(update={"config": each, "label": each.form}) for each in settings]
     cases = forms if request.forms else [case]
     measured = profile_cases(cases, device, here, report, is_fresh=True, may_fail=bool(request.forms))
     first, *others = score_profiles(cases, measured, lambda: _data_of(request), report)

@@ -22,10 +22,14 @@ def model_pass(model: Any, images: torch.Tensor) -> Pass:
 
 
 def end_to_end_pass(model: Any, pixels: torch.Tensor, normalise: "Normalise") -> Pass:
-    """The pass from uint8 bytes (N, H, W, 3) on the host to class ids there: copy, normalise, network, argmax, copy."""
+    """The pass from uint8 bytes (N, H, W, 3) on the host to class ids there: copy, normalise, network, argmax, copy.
+
+    A file may give class ids (N, H, W) itself; they are only copied.
+    """
 
     def frame() -> torch.Tensor:
-        classes: torch.Tensor = model(normalise(pixels)).argmax(dim=1)
+        output = model(normalise(pixels))
+        classes = output.argmax(dim=1) if output.dim() == 4 else output  # type: torch.Tensor
         return classes.to(torch.uint8).cpu()
 
     return Pass(frame, wait_for(normalise.device))

@@ -8,10 +8,7 @@ from typing import Annotated, Any
 import torch
 from pydantic import Field
 
-from jetbench.data.cache import SegmentationData
 from jetbench.deploy.artefact import Artefact, make_artefact
-from jetbench.deploy.parity import open_file
-from jetbench.deploy.score import FileNetwork, score_beside
 from jetbench.files import digest_of
 from jetbench.models.build import build_model, without_training_heads
 from jetbench.models.weights import GREY_MEAN, GREY_STD, SavedNetwork, load_weights
@@ -20,14 +17,12 @@ from jetbench.network.plan import plan_network
 from jetbench.profiling.file_counts import operations_of_file
 from jetbench.profiling.findings import Network
 from jetbench.profiling.listing import list_network
-from jetbench.progress import Report
-from jetbench.records.deployment import DeployedScore
 from jetbench.records.record import Profile, Record, profile_key
 from jetbench.spec.architecture import AnyArchitecture
 from jetbench.spec.base import Spec
 from jetbench.spec.bounds import IS_NUMBER, MOST_CLASSES
 from jetbench.spec.catalog import read_architecture
-from jetbench.spec.dataset import DatasetConfig, Split
+from jetbench.spec.dataset import DatasetConfig
 from jetbench.spec.profiling import ProfilingConfig
 from jetbench.spec.values import Size
 
@@ -38,9 +33,8 @@ WEIGHTS, YAML = ".safetensors", (".yaml", ".yml")
 class Case(Spec):
     """A network with its profiling settings: a weights file, or an architecture with seeded random weights.
 
-    `weights` is the SHA-256 of the weights file. `artefact` is the file that a backend such as onnxruntime runs;
-    an int8 one is calibrated on `dataset`. `file` is a model file that is
-    profiled as it is.
+    `weights` is the SHA-256 of the weights file. `artefact` is the file that a backend such as onnxruntime runs; an
+    int8 one is calibrated on `dataset`. `file` is a model file that is profiled as it is.
     """
 
     label: str
@@ -114,37 +108,6 @@ class Case(Spec):
             finished=at.isoformat(timespec="seconds"),
         )
         return record.model_copy(update={"key": profile_key(record)})
-
-
-def score_cases(
-    network: torch.nn.Module,
-    saved: SavedNetwork,
-    cases: Sequence[Case],
-    data: SegmentationData,
-    splits: Sequence[Split],
-    report: Report = lambda share, text: None,
-) -> list[tuple[DeployedScore, ...]]:
-    """The scores of each case's file on each split, beside PyTorch's network on the same images.
-
-    Args:
-        network: in eval mode, on the CPU, in float32.
-        saved: the metadata of its weights.
-        cases: cases whose backend runs a file.
-        data: decoded images and labels, of the size that the network takes.
-        splits: splits with labelled images.
-        report: called with the finished share.
-    """
-    runs = []
-    for case in cases:
-        artefact = case.with_artefact().artefact
-        assert artefact
-        config = case.config
-        run, _ = open_file(
-            Path(artefact.path), artefact.exported.file.format, config.file_backend, config.dtype, config.threads
-        )
-        runs.append(FileNetwork(run, saved, config.batch_size))
-    scored = [score_beside(network, runs, saved, data, split, report) for split in splits]
-    return [tuple(each[number] for each in scored) for number in range(len(cases))]
 
 
 def list_cases(

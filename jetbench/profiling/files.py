@@ -8,14 +8,15 @@ import torch
 from jetbench.deploy.artefact import Artefact
 from jetbench.deploy.export import digest_of_model
 from jetbench.deploy.graph import Shape, read_graph
-from jetbench.deploy.pack import ExportedFile
+from jetbench.deploy.pack import ExportedFile, ExportRequest
+from jetbench.deploy.score import read_exported
 from jetbench.errors import SpecError
+from jetbench.models.weights import GREY_MEAN, GREY_STD
 from jetbench.profiling.case import Case
-from jetbench.records.deployment import Format, ModelFile
+from jetbench.records.deployment import FORMAT_OF, Format, ModelFile
 from jetbench.spec.architecture import Foreign
 from jetbench.spec.profiling import Backend, ProfilingConfig
 
-FORMATS: dict[str, Format] = {".onnx": "onnx", ".xml": "openvino", ".pt": "torchscript", ".ts": "torchscript"}
 BACKENDS: dict[Format, tuple[Backend, ...]] = {
     "onnx": ("onnxruntime", "openvino"),
     "openvino": ("openvino",),
@@ -26,12 +27,12 @@ BACKENDS: dict[Format, tuple[Backend, ...]] = {
 
 def is_model_file(name: str) -> bool:
     """True for the name of a file that `file_case` takes."""
-    return Path(name).suffix in FORMATS
+    return Path(name).suffix in FORMAT_OF
 
 
 def default_backend(name: str) -> Backend:
     """The backend of a file that none is named for."""
-    return BACKENDS[FORMATS[Path(name).suffix]][0]
+    return BACKENDS[FORMAT_OF[Path(name).suffix]][0]
 
 
 def file_case(
@@ -54,7 +55,7 @@ def file_case(
         SpecError: there is no such file, it does not map images to logits, or the backend cannot run it.
     """
     path = Path(name)
-    format_ = FORMATS[path.suffix]
+    format_ = FORMAT_OF[path.suffix]
     if format_ == "openvino":
         raise SpecError(f"{name}: OpenVINO's own file; give the ONNX file that it is made of, with --backend openvino")
     if config.backend not in BACKENDS[format_]:
@@ -79,8 +80,8 @@ def _onnx_case(
     graph = read_graph(path)
     shape = graph.shapes.get(graph.inputs[0], ()) if len(graph.inputs) == 1 else ()
     if len(shape) != 4 or shape[1] not in (3, None):
-        found = _describe(graph.inputs, graph.shapes)
-        raise SpecError(f"{path}: expected one input, images (N, 3, H, W); found {found}")
+        given = _describe(graph.inputs, graph.shapes)
+        raise SpecError(f"{path}: expected one input, images (N, 3, H, W); it has {given}")
     batch, _, height, width = shape
     if batch not in (None, config.batch_size):
         raise SpecError(f"{path}: takes {batch} images at once; give --batch {batch}")
@@ -89,26 +90,45 @@ def _onnx_case(
         raise SpecError(f"{path}: takes images of {fixed[0]}x{fixed[1]}; leave out --size")
     if fixed is None:
         graph = read_graph(path, size or default_size)
+    own = _exported(path)
     output = graph.shapes.get(graph.outputs[0], ()) if graph.outputs else ()
+    if own is not None:
+        classes = classes or own[1].saved.num_classes
     channels = output[1] if len(output) == 4 else classes
     if channels is None:
         raise SpecError(f"{path}: its output does not say how many classes it has; say it with --classes")
     if classes not in (None, channels):
         raise SpecError(f"{path}: gives logits of {channels} classes; leave out --classes")
-    file = ModelFile(
-        format="onnx", name=path.name, bytes=path.stat().st_size, sha256=digest_of_model(path), exporter=graph.producer,
-        opset=graph.opset, ir=graph.ir, seconds=None,
-    )  # fmt: skip
+    if own is None:
+        file = ModelFile(
+            format="onnx", name=path.name, bytes=path.stat().st_size, sha256=digest_of_model(path),
+            exporter=graph.producer, opset=graph.opset, ir=graph.ir, seconds=None,
+        )  # fmt: skip
+        exported, mean, std = ExportedFile(file=file, runtime="", parities=()), GREY_MEAN, GREY_STD
+    else:
+        exported, request = own
+        is_inside = "normalise" in request.include  # it takes pixels as they are
+        mean, std = ((0.0,) * 3, (1.0,) * 3) if is_inside else (request.saved.mean, request.saved.std)
     return Case(
         label=path.stem,
-        architecture=Foreign(name=path.stem, model="onnx:file", digest=file.sha256[:12]),
+        architecture=Foreign(name=path.stem, model="onnx:file", digest=exported.file.sha256[:12]),
         num_classes=channels,
         input_size=fixed or size or default_size,
         config=config,
-        weights=file.sha256,
-        file=str(path),
-        artefact=Artefact(path=str(path.resolve()), exported=ExportedFile(file=file, runtime="", parities=())),
+        weights=exported.file.sha256,
+        mean=mean,
+        std=std,
+        file=str(path.resolve()),
+        artefact=Artefact(path=str(path.resolve()), exported=exported),
     )
+
+
+def _exported(path: Path) -> tuple[ExportedFile, ExportRequest] | None:
+    """What `jetbench export` says of its own file; None for a file of another exporter."""
+    try:
+        return read_exported(path)
+    except SpecError:
+        return None
 
 
 def _describe(names: tuple[str, ...], shapes: Mapping[str, Shape]) -> str:

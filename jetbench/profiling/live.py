@@ -56,6 +56,11 @@ def profile_module(
         ProfilingError: a requested sensor cannot be read.
     """
     name = type(module).__name__
+    if config.runs_file:
+        raise SpecError(
+            f"{name}: {config.backend} runs a file, and none is made of a module that a script holds; write an "
+            "architecture YAML (jetbench init model), or choose a backend of PyTorch"
+        )
     network = _wrapped(module, name, output, size)
     if site.torch_device is None:
         operations = _operations(network, size)

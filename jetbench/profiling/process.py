@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from jetbench.deploy.backends import TORCH_FORMS
-from jetbench.errors import ProfilingError
+from jetbench.errors import ProfilingError, is_out_of_memory
 from jetbench.network.operations import Operation, add_up
 from jetbench.probe import machine
 from jetbench.probe.engines import Layer, open_engine
@@ -36,6 +36,7 @@ from jetbench.records.measurement import (
 )
 from jetbench.records.record import CounterResult
 from jetbench.spec.device import Device
+from jetbench.spec.profiling import ProfilingConfig
 
 LAYER_PASSES = 5
 
@@ -102,8 +103,7 @@ def _load(network: Network, device: torch.device) -> Loaded:
 
     def build(images: torch.Tensor) -> tuple[Any, Any]:
         if network.artefact is not None:
-            path, backend = network.artefact.path, config.file_backend
-            return None, open_engine(backend, path, config.dtype, config.threads, config.flush_denormals)
+            return None, _open(network.label, network.artefact.path, config)
         module = _build_module(network, device)
         if network.file is not None:
             return module, module
@@ -121,6 +121,21 @@ def _load(network: Network, device: torch.device) -> Loaded:
         if config.backend == "compiled" and type(error).__module__.startswith("torch._"):
             raise ProfilingError(f"{network.label}: torch.compile fails here ({reason}); leave out --backend") from None
         raise
+
+
+def _open(label: str, path: str, config: ProfilingConfig) -> Any:
+    """The engine of a file.
+
+    Raises:
+        ProfilingError: its runtime cannot open it.
+    """
+    try:
+        return open_engine(config.file_backend, path, config.dtype, config.threads, config.flush_denormals)
+    except Exception as error:  # errors of runtimes have no common class
+        if is_out_of_memory(error):
+            raise
+        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)[:300]
+        raise ProfilingError(f"{label}: {config.backend} cannot open {path} ({reason})") from None
 
 
 def _build_module(network: Network, device: torch.device) -> nn.Module:
@@ -198,7 +213,9 @@ def _explain(loaded: Loaded, network: Network, notes: dict[str, str]) -> dict[st
         findings["deployment"] = describe_deployment(loaded.runs.describe(), layers, network.artefact, config.dtype)
     if network.file is not None:
         notes["layers"] = "not measured: the file does not say which parts its network has"
-        return findings | _count_file(network.file, loaded.size, notes)
+        # Its exporter may have folded batch norm, and equation 2 counts modules, so that is left out.
+        totals = _totals(operations_of_file(network.file, loaded.size), notes)
+        return findings | {name: value for name, value in totals.items() if name != "eq2_flops"}
     module = _build_module(network, images.device) if loaded.module is None else loaded.module
     if network.artefact is not None:
         samples = parts_of_layers(layers, module)
@@ -257,15 +274,9 @@ def _count(
     return {
         **_totals(operations, notes),
         "parameters": sum(parameter.numel() for parameter in plain.parameters()),
-        "eq2_flops": add_up(operations).eq2_flops,
         "counters": tuple(counters),
         "parts": describe_parts(plain, operations, samples),
     }
-
-
-def _count_file(file: str, size: tuple[int, int], notes: dict[str, str]) -> dict[str, Any]:
-    """The counts of a model file; its exporter may have folded batch norm, and equation 2 counts modules."""
-    return _totals(operations_of_file(file, size), notes)
 
 
 def _totals(operations: Sequence[Operation], notes: dict[str, str]) -> dict[str, Any]:
@@ -278,6 +289,7 @@ def _totals(operations: Sequence[Operation], notes: dict[str, str]) -> dict[str,
         "parameters": cost.parameters,
         "macs": cost.macs,
         "flops": cost.flops,
+        "eq2_flops": cost.eq2_flops,
         "peak_activation_bytes": cost.peak_activation_bytes,
         "bytes_moved": cost.bytes_moved,
     }

@@ -3,11 +3,15 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from torch import nn
+
 from jetbench.data.cache import SegmentationData
+from jetbench.deploy.parity import open_file
+from jetbench.deploy.score import FileNetwork, score_beside
 from jetbench.errors import JetbenchError, ProfilingError
 from jetbench.models.build import without_training_heads
-from jetbench.models.weights import load_weights
-from jetbench.profiling.case import Case, score_cases
+from jetbench.models.weights import SavedNetwork, load_weights
+from jetbench.profiling.case import Case
 from jetbench.progress import Report
 from jetbench.records.deployment import DeployedScore
 from jetbench.records.record import Profile
@@ -69,4 +73,35 @@ def _score(
     if data.info.size != saved.input_size:
         raise ProfilingError(f"the network takes {saved.input_size[0]}x{saved.input_size[1]}, and the data differ")
     splits = [split for split in SPLITS if data.info.images[split]]
-    return score_cases(without_training_heads(network), saved, cases, data, splits, report)
+    return _score_cases(without_training_heads(network), saved, cases, data, splits, report)
+
+
+def _score_cases(
+    network: nn.Module,
+    saved: SavedNetwork,
+    cases: Sequence[Case],
+    data: SegmentationData,
+    splits: Sequence[Split],
+    report: Report = lambda share, text: None,
+) -> list[tuple[DeployedScore, ...]]:
+    """The scores of each case's file on each split, beside PyTorch's network on the same images.
+
+    Args:
+        network: in eval mode, on the CPU, in float32.
+        saved: the metadata of its weights.
+        cases: cases whose backend runs a file.
+        data: decoded images and labels, of the size that the network takes.
+        splits: splits with labelled images.
+        report: called with the finished share.
+    """
+    runs = []
+    for case in cases:
+        artefact = case.with_artefact().artefact
+        assert artefact
+        config = case.config
+        run, _ = open_file(
+            Path(artefact.path), artefact.exported.file.format, config.file_backend, config.dtype, config.threads
+        )
+        runs.append(FileNetwork(run, saved, config.batch_size))
+    scored = [score_beside(network, runs, saved, data, split, report) for split in splits]
+    return [tuple(each[number] for each in scored) for number in range(len(cases))]

@@ -148,7 +148,7 @@ def profile_cases(
         target: the device whose sensors and total rule apply.
         report: called with the finished share (0 to 1) and what is being measured.
         is_fresh: this process was started for this job only; if one process is enough, it measures here.
-        may_fail: a case after the first whose file cannot be made is counted, with the reason, and not measured.
+        may_fail: a case after the first whose backend or file is lacking is counted, with the reason, not measured.
 
     Raises:
         SpecError: a backend cannot run here, or its file cannot be made.
@@ -157,12 +157,12 @@ def profile_cases(
     """
     for name in dict.fromkeys(case.config.power for case in cases):
         check_sensor(name)
-    for case in cases:
+    for case in cases[:1] if may_fail else cases:
         check_backend(case.config, torch_device)
     report(0.0, WAITING)
     with machine_to_itself(lambda text: report(0.0, text)):
         report(0.0, "begins")
-        cases, failed = _with_artefacts(cases, report, may_fail)
+        cases, failed = _with_artefacts(cases, torch_device, report, may_fail)
         profiles: dict[int, Profile] = {
             number: estimate_cases([cases[number]], target, f"not measured: {why}")[0] for number, why in failed.items()
         }
@@ -182,13 +182,16 @@ def profile_cases(
         return [profiles[number] for number in range(len(cases))]
 
 
-def _with_artefacts(cases: Sequence[Case], report: Report, may_fail: bool) -> tuple[list[Case], dict[int, str]]:
+def _with_artefacts(
+    cases: Sequence[Case], torch_device: str, report: Report, may_fail: bool
+) -> tuple[list[Case], dict[int, str]]:
     """The cases with the files that their backends run; and why, by number, if that may be, there is none."""
     made, failed = [], {}
     for number, case in enumerate(cases):
         if case.config.runs_file:
             report(0.0, f"{case.label}: exporting for {case.config.backend}")
         try:
+            check_backend(case.config, torch_device)
             made.append(case.with_artefact())
         except SpecError as error:
             if not may_fail or number == 0:

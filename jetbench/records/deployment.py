@@ -12,6 +12,8 @@ from jetbench.spec.dataset import Split
 from jetbench.spec.profiling import DType
 
 Format = Literal["onnx", "torchscript", "openvino"]
+FORMAT_OF: dict[str, Format] = {".onnx": "onnx", ".xml": "openvino", ".pt": "torchscript", ".ts": "torchscript"}
+"""The format of a model file by the end of its name."""
 MOST_RMS, MOST_CHANGED = 1e-3, 1e-3
 """Bounds of the RMS difference, as a share of the largest output, and of the share of pixels that change class."""
 

@@ -35,12 +35,14 @@ def write_files(study: Study, show_invalid: bool = False) -> list[Path]:
     """
     rows = study.labelled_rows()
     kept = rows if show_invalid else believed(rows)
-    # A picture shows rows of one protocol only: the largest group.
+    # A picture shows rows of one protocol only: the largest group. The forms of a network have a picture of their own.
     groups = group_rows([row for row in kept if row.records], ALL)
     drawn = max(groups, key=lambda group: len(group.rows))
     label = f"{study.title} ({drawn.label})" if drawn.label else study.title
+    first = [row for row in drawn.rows if not row.records[0].is_form] or drawn.rows
     paths = write_tables(study, rows, show_invalid)
-    return paths + write_plots(study.folder, drawn.rows, label, AT_THE_END, ("png", "svg"))
+    paths += write_plots(study.folder, first, label, AT_THE_END, ("png", "svg"))
+    return paths + write_plots(study.folder, drawn.rows, label, ("backends",), ("png", "svg"))
 
 
 def write_tables(study: Study, rows: Sequence[Row], show_invalid: bool = False) -> list[Path]:

@@ -1,6 +1,7 @@
 """evaluate_network: every score of a trained network on a split, with the images that it does worst."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -13,6 +14,8 @@ from jetbench.data.labels import VOID
 from jetbench.errors import DivergedError, SpecError
 from jetbench.models.weights import SavedNetwork
 from jetbench.progress import Report
+from jetbench.records.scores import ClassCounts
+from jetbench.stats import Difference, paired_difference
 from jetbench.training.metrics import class_counts, confusion_matrix
 
 BOUNDARY_SHARE = 0.0075
@@ -44,14 +47,19 @@ class Evaluated:
     images: tuple[ImageScore, ...]
 
     @property
+    def counts(self) -> ClassCounts:
+        """The pixels of each class that were right, taken for it, and missed."""
+        return class_counts(torch.tensor(self.confusion))
+
+    @property
     def class_iou(self) -> tuple[float | None, ...]:
         """The IoU of each class (paper, eq. 3); None for a class that the labels lack."""
-        return class_counts(torch.tensor(self.confusion)).class_iou
+        return self.counts.class_iou
 
     @property
     def miou(self) -> float:
         """The mean of the IoU over the classes in the labels."""
-        return class_counts(torch.tensor(self.confusion)).miou
+        return self.counts.miou
 
     @property
     def labelled(self) -> tuple[int, ...]:
@@ -123,32 +131,83 @@ def evaluate_network(
         SpecError: the split has no labelled image.
         DivergedError: the output of the network was not finite.
     """
+    (only,), _ = evaluate_together([model], saved, data, split, device, report, has_boundaries)
+    return only
+
+
+def evaluate_together(
+    models: Sequence[nn.Module],
+    saved: SavedNetwork,
+    data: SegmentationData,
+    split: str,
+    device: torch.device,
+    report: Report = lambda share, text: None,
+    has_boundaries: bool = True,
+) -> tuple[list[Evaluated], list[int]]:
+    """Score forms of one network on a split, each image by all of them in turn.
+
+    Args:
+        models: each maps (N, 3, H, W) to logits (N, K, H, W).
+        saved: the metadata of their weights.
+        data: decoded images and labels, of the size that they take.
+        split: train, val or test.
+        device: where to run.
+        report: called with the share of the images that are done.
+        has_boundaries: compute the boundary F-score of the last one, which takes longer than all else.
+
+    Returns:
+        The scores of each, and for each the number of pixels with another class than the first one gives.
+
+    Raises:
+        SpecError: the split has no labelled image.
+        DivergedError: an output was not finite.
+    """
     if not data.info.images[split]:
         raise SpecError(f"{data.info.name}: its {split} split has no labelled image")
-    num_classes, model = data.info.num_classes, model.to(device).eval()
+    num_classes, models = data.info.num_classes, [model.to(device).eval() for model in models]
     normalise = NormaliseBatch(replace(data, mean=saved.mean, std=saved.std), device, is_resident=False)
-    whole = torch.zeros(num_classes, num_classes, dtype=torch.int64)
-    images: list[ImageScore] = []
+    wholes = [torch.zeros(num_classes, num_classes, dtype=torch.int64) for _ in models]
+    images: list[list[ImageScore]] = [[] for _ in models]
     boundaries: list[float] = []
+    changed = [0] * len(models)
     with torch.inference_mode():
         for batch, target in normalise.batches(split):
-            logits = model(batch)
-            if not torch.isfinite(logits).all():
-                raise DivergedError("the network's output was not finite during evaluation")
-            for one, labels in zip(logits, target, strict=True):
-                matrix = confusion_matrix(one[None], labels[None]).cpu()
-                whole += matrix
-                counts = class_counts(matrix) if int(matrix.sum()) else None
-                images.append(ImageScore(len(images), counts.miou if counts else None))
-                score = boundary_f(one.argmax(0), labels, num_classes) if has_boundaries else None
-                boundaries += [score] if score is not None else []
-            report(len(images) / data.info.images[split], f"{len(images)} images")
-    return Evaluated(
-        data.info.class_names,
-        tuple(tuple(row) for row in whole.tolist()),
-        sum(boundaries) / len(boundaries) if boundaries else None,
-        tuple(images),
-    )
+            first: Tensor | None = None
+            for number, model in enumerate(models):
+                logits = model(batch)
+                if not torch.isfinite(logits).all():
+                    raise DivergedError("the network's output was not finite during evaluation")
+                predicted = logits.argmax(1)
+                first = predicted if first is None else first
+                changed[number] += int((predicted != first).sum())
+                for one, labels in zip(logits, target, strict=True):
+                    matrix = confusion_matrix(one[None], labels[None]).cpu()
+                    wholes[number] += matrix
+                    counts = class_counts(matrix) if int(matrix.sum()) else None
+                    images[number].append(ImageScore(len(images[number]), counts.miou if counts else None))
+            if has_boundaries:
+                scores = [boundary_f(ids, labels, num_classes) for ids, labels in zip(predicted, target, strict=True)]
+                boundaries += [score for score in scores if score is not None]
+            done = len(images[0])
+            report(done / data.info.images[split], f"{done} images of {split}")
+    mean = sum(boundaries) / len(boundaries) if boundaries else None
+    evaluated = [
+        Evaluated(
+            data.info.class_names,
+            tuple(tuple(row) for row in whole.tolist()),
+            mean if number == len(models) - 1 else None,
+            tuple(own),
+        )
+        for number, (whole, own) in enumerate(zip(wholes, images, strict=True))
+    ]
+    return evaluated, changed
+
+
+def mean_change(ours: Evaluated, theirs: Evaluated) -> Difference | None:
+    """The mean change of an image's mIoU with its 95 % interval, paired; None below two images with labels."""
+    pairs = zip(ours.images, theirs.images, strict=True)
+    changes = [one.miou - other.miou for one, other in pairs if one.miou is not None and other.miou is not None]
+    return paired_difference(changes) if len(changes) > 1 else None
 
 
 def boundary_f(predicted: Tensor, target: Tensor, num_classes: int) -> float | None:

@@ -77,13 +77,44 @@ def test_a_model_file_of_another_exporter_is_measured_and_scored_as_it_is(tmp_pa
     assert read_json(counted)["profile"]["macs"] == 27 * 4 * 32 * 48
 
 
+@pytest.mark.slow
+def test_an_exported_file_brings_what_its_manifest_says(tmp_path: Path) -> None:
+    jetbench("export", "jetseg-nano", "--size", "64x96", "--include", "normalise,argmax", "--out", "out", cwd=tmp_path)
+    record = read_json(jetbench("profile", "out/model.onnx", "--quick", "--limit", "1s", "--json", cwd=tmp_path))
+    assert record["profile"]["num_classes"] == 11
+    assert len(record["profile"]["deployment"]["parities"]) == 2
+    assert record["profile"]["end_to_end_latency"]["runs"]
+
+
+@pytest.mark.slow
+def test_a_small_map_of_another_exporter_is_enlarged_to_be_scored(tmp_path: Path) -> None:
+    write_graph(tmp_path / "model.onnx", classes=11, is_resized=False)
+    feed = ("--mean", "1,2,3", "--std", "64,64,64", "--json")
+    scores = read_json(jetbench("evaluate", "model.onnx", "--dataset", "streets", *SIZES, *feed, cwd=tmp_path))
+    assert 0 <= scores["miou"] <= 1
+    assert scores["not_compared"] == "another exporter wrote the file"
+
+
+@pytest.mark.slow
+def test_a_file_that_its_runtime_cannot_open_is_a_message(tmp_path: Path) -> None:
+    import onnx
+
+    write_graph(tmp_path / "model.onnx")
+    model = onnx.load(str(tmp_path / "model.onnx"))
+    model.graph.node[0].op_type = "Nonsense"
+    onnx.save(model, str(tmp_path / "model.onnx"))
+    text = jetbench("profile", "model.onnx", "--quick", cwd=tmp_path, code=2)
+    assert "onnxruntime cannot open" in text
+    assert "Nonsense" in text
+
+
 def test_a_bare_file_is_scored_if_one_says_how_to_feed_it(tmp_path: Path, refused: Callable[..., str]) -> None:
     write_graph(tmp_path / "model.onnx")
     data = ("--dataset", "streets", *SIZES)
     assert "say it with --mean and --std" in refused("evaluate", "model.onnx", *data)
     assert "expected three numbers" in refused("evaluate", "model.onnx", *data, "--mean", "1,2", "--std", "1,1,1")
-    told = refused("evaluate", "model.onnx", *data, "--mean", "1,2,3", "--std", "64,64,64")
-    assert "has 4 classes, and the data have 11" in told
+    text = refused("evaluate", "model.onnx", *data, "--mean", "1,2,3", "--std", "64,64,64")
+    assert "has 4 classes, and the data have 11" in text
     assert "give onnxruntime or openvino" in refused("evaluate", "model.onnx", *data, "--backend", "eager")
 
 

@@ -10,20 +10,25 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from jetbench.deploy.artefact import Artefact
 from jetbench.deploy.backends import RUNTIMES, base, check_backend
 from jetbench.deploy.backends.folded import NORM, fold
 from jetbench.deploy.export import Deployed
+from jetbench.deploy.pack import ExportedFile
 from jetbench.errors import SpecError
 from jetbench.models.parts import part_of_node, parts_of
 from jetbench.network.plan import plan_network
 from jetbench.probe.engines import open_engine
-from jetbench.profiling.deployed import ADDED, parts_of_layers
+from jetbench.profiling.deployed import ADDED, describe_deployment, parts_of_layers
 from jetbench.profiling.listing import list_network
+from jetbench.records.deployment import ModelFile
+from jetbench.records.verdict import judge
 from jetbench.spec.base import parse_spec
 from jetbench.spec.catalog import load_architecture
 from jetbench.spec.profiling import ProfilingConfig, read_form, settings_of
 from tests.cli.test_verbs import jetbench
 from tests.deploy.test_export import MEAN, NETWORKS, QUICK, STD, parity_of, settled
+from tests.made_up import profile
 
 pytest.importorskip("onnxruntime", reason="needs onnxruntime")
 OPENVINO = pytest.mark.skipif(RUNTIMES["openvino"].missing() is not None, reason="needs openvino")
@@ -110,10 +115,15 @@ def test_an_engine_says_what_ran_layer_by_layer(backend: str, tmp_path: Path) ->
 def test_fp16_on_a_processor_is_not_what_runs(tmp_path: Path) -> None:
     engine, _ = engine_of("openvino", tmp_path, "fp16")
     layers = engine.list_layers(torch.randn(1, 3, *SIZE), 1)  # type: ignore[attr-defined]
+    file = ModelFile(format="onnx", name="model.onnx", bytes=1, sha256="", exporter="", seconds=None)
+    made = Artefact(path="", exported=ExportedFile(file=file, runtime="", parities=()))
+    record = describe_deployment(engine.describe(), layers, made, "fp16")  # type: ignore[attr-defined]
     ran = {layer.precision for layer in layers if layer.is_convolution}
-    assert ran <= {"bf16", "fp32", "fp16"}
-    hint = engine.describe()["options"]["INFERENCE_PRECISION_HINT"]  # type: ignore[attr-defined]
-    assert hint.endswith("asked f16")
+    assert set(record.convolutions) == ran
+    assert ran != {"none"}
+    assert record.is_as_asked == (ran == {"fp16"})
+    assert (judge(profile(0.01, deployment=record)).level == "valid") == record.is_as_asked
+    assert record.options["INFERENCE_PRECISION_HINT"].endswith("asked f16")
 
 
 def test_a_node_belongs_to_the_part_whose_module_made_it() -> None:
@@ -201,9 +211,9 @@ def test_a_list_of_backends_is_the_first_and_the_other_forms() -> None:
 
 
 def test_profile_refuses_what_a_backend_cannot(tmp_path: Path) -> None:
-    told = jetbench("profile", "jetseg-nano", "--backend", "onnxruntime", "--dtype", "fp16", cwd=tmp_path, code=2)
-    assert "onnxruntime runs fp32, int8 on a processor, not fp16" in told
-    told = jetbench(
+    text = jetbench("profile", "jetseg-nano", "--backend", "onnxruntime", "--dtype", "fp16", cwd=tmp_path, code=2)
+    assert "onnxruntime runs fp32, int8 on a processor, not fp16" in text
+    text = jetbench(
         "profile", "jetseg-nano", "--backend", "openvino", "--layout", "channels-last", cwd=tmp_path, code=2
     )
-    assert "chooses its memory layout itself" in told
+    assert "chooses its memory layout itself" in text

@@ -83,12 +83,12 @@ def write(path: Path, opset: int, dynamic: bool = False) -> None:
 @pytest.mark.filterwarnings("ignore")
 def test_what_targets_cannot_run_is_named_with_version_and_source(tmp_path: Path) -> None:
     write(tmp_path / "old.onnx", 13)
-    found = {finding.rule: finding for finding in lint_graph(read_graph(tmp_path / "old.onnx"))}
-    assert set(found) == {"operators", "ceil-mode", "three-kernels", "unaligned-groups", "int8-groups", "resize"}
-    assert "MaxPool with indices" in found["operators"].what
-    assert found["operators"].target == "TensorRT 8.2 to 10.1"
-    assert "align_corners" in found["resize"].what
-    assert all(finding.target and finding.source and finding.remedy for finding in found.values())
+    by_rule = {finding.rule: finding for finding in lint_graph(read_graph(tmp_path / "old.onnx"))}
+    assert set(by_rule) == {"operators", "ceil-mode", "three-kernels", "unaligned-groups", "int8-groups", "resize"}
+    assert "MaxPool with indices" in by_rule["operators"].what
+    assert by_rule["operators"].target == "TensorRT 8.2 to 10.1"
+    assert "align_corners" in by_rule["resize"].what
+    assert all(finding.target and finding.source and finding.remedy for finding in by_rule.values())
     write(tmp_path / "new.onnx", 18, dynamic=True)
     rules = {finding.rule: finding for finding in lint_graph(read_graph(tmp_path / "new.onnx"))}
     assert "dynamic-sizes" in rules
@@ -98,10 +98,10 @@ def test_what_targets_cannot_run_is_named_with_version_and_source(tmp_path: Path
 
 def test_the_lint_of_a_network_reads_its_exported_graph() -> None:
     plan = plan_network(load_architecture("jetseg-nano"), 11, (64, 96))
-    found = {finding.rule: finding for finding in lint_export(plan)}
+    by_rule = {finding.rule: finding for finding in lint_export(plan)}
     exponentials = sum(operation.kernel == "exp" for operation in list_network(plan))
-    assert f"REU runs as Clip, Exp and Mul, {exponentials} times" in found["three-kernels"].what
-    assert found["unaligned-groups"].where[0].startswith("encoder/blocks.")
+    assert f"REU runs as Clip, Exp and Mul, {exponentials} times" in by_rule["three-kernels"].what
+    assert by_rule["unaligned-groups"].where[0].startswith("encoder/blocks.")
     assert lint_export(plan_network(load_architecture("enet"), 11, (64, 96))) == ()
 
 

@@ -59,14 +59,17 @@ def write_samples(folder: Path) -> None:
     trials.close()
 
 
-def write_graph(path: Path) -> None:
+def write_graph(path: Path, classes: int = 4, is_resized: bool = True) -> None:
     """A model file as another exporter writes it: a convolution, and a resize to a size that the graph computes."""
     from onnx import TensorProto, helper, numpy_helper, save
 
     numbers = np.random.default_rng(0)
-    weights = [("w", numbers.normal(size=(4, 3, 3, 3)).astype(np.float32)), ("b", np.zeros(4, dtype=np.float32))]
+    weights = [
+        ("w", numbers.normal(size=(classes, 3, 3, 3)).astype(np.float32)),
+        ("b", np.zeros(classes, dtype=np.float32)),
+    ]
     weights += [("at", np.array([2], dtype=np.int64)), ("end", np.array([4], dtype=np.int64))]
-    weights += [("front", np.array([1, 4], dtype=np.int64)), ("none", np.zeros(0, dtype=np.float32))]
+    weights += [("front", np.array([1, classes], dtype=np.int64)), ("none", np.zeros(0, dtype=np.float32))]
     nodes = [
         helper.make_node("Conv", ["images", "w", "b"], ["y"], kernel_shape=[3, 3], pads=[1, 1, 1, 1], strides=[2, 2]),
         helper.make_node("Shape", ["images"], ["shape"]),
@@ -75,7 +78,9 @@ def write_graph(path: Path) -> None:
         helper.make_node("Resize", ["y", "none", "none", "size"], ["logits"], mode="linear"),
     ]
     taken = helper.make_tensor_value_info("images", TensorProto.FLOAT, [1, 3, 64, 96])
-    given = helper.make_tensor_value_info("logits", TensorProto.FLOAT, [1, 4, 64, 96])
+    given = helper.make_tensor_value_info("logits", TensorProto.FLOAT, [1, classes, 64, 96])
+    if not is_resized:
+        given, nodes = helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, classes, 32, 48]), nodes[:1]
     graph = helper.make_graph(
         nodes, "x", [taken], [given], [numpy_helper.from_array(value, name) for name, value in weights]
     )

@@ -100,3 +100,8 @@ class Uncopied(nn.Module):
 def test_what_is_no_segmentation_network_is_said(module: nn.Module, message: str) -> None:
     with pytest.raises(SpecError, match=message):
         profile(module, QUICK, size=SIZE)
+
+
+def test_a_module_has_no_file_that_a_runtime_could_run() -> None:
+    with pytest.raises(SpecError, match="onnxruntime runs a file, and none is made of a module"):
+        profile(Net(), QUICK.model_copy(update={"backend": "onnxruntime"}), size=SIZE, output="second")

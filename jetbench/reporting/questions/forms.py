@@ -252,7 +252,7 @@ def _describe(conversion: Conversion) -> list[str]:
     if changes:
         worst = min(changes, key=lambda each: each[1].number)
         text = f"{len(lost)} of {len(changes)} networks lose accuracy" if lost else "no network loses accuracy"
-        text += " against PyTorch" if not first.startswith("eager") else ""
+        text += " against PyTorch"
         largest = f"{100 * worst[1].number:+.2f} points ({worst[0]})"
         lines.append(f"{name}: {text} (95 %, paired images); the largest loss {largest}.")
     return lines
