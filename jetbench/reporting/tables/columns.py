@@ -462,10 +462,10 @@ def _last_miou(record: Record) -> float | None:
 
 def _backend(row: Row) -> str:
     """What ran the network, in which number format; with an arrow where another format ran than was asked for."""
-    record = next((each for each in row.records if each.profile is not None), None)
-    if record is None:
+    if not row.records:
         return units.MISSING
-    config, deployment = record.profiling_config, record.measured.deployment
+    config = row.records[0].profiling_config
+    deployment = next((profile.deployment for profile in row.profiles), None)
     precision = deployment.describe_precision() if deployment else config.dtype
     parts = [config.backend, *([precision] if precision != "fp32" else []), *["channels last"] * config.channels_last]
     return " ".join(parts)
