@@ -40,6 +40,7 @@ def describe_deployment(
         part_errors=exported.part_errors,
         asked=asked,
         convolutions=dict(Counter(layer.precision for layer in layers if layer.is_convolution)),
+        layouts=dict(Counter(layer.layout for layer in layers if layer.is_convolution)),
         layers=dict(Counter(f"{layer.kind} {layer.precision}" for layer in layers)),
     )
 

@@ -123,11 +123,11 @@ class DeployedScore(Spec):
 class Deployment(Spec):
     """The file that a profile measured in place of PyTorch's module, and how its runtime executed it.
 
-    `asked` is the number format that was asked for, `convolutions` counts those that ran in each format, `layers` all
-    layers by kind and format. `executes` is the provider or device that ran them. `parities` compare with PyTorch in
-    float32. Of an int8 file, `calibration` says what it was made of, `in_float` names the convolutions that ran in
-    another format, and `part_errors` how much each part hurts. `scores` is empty, with the reason in `unscored`, where
-    no data were at hand.
+    `asked` is the number format that was asked for, `convolutions` counts those that ran in each format, `layouts`
+    those in each order of memory (channels first, channels last, blocked), `layers` all layers by kind and format.
+    `executes` is the provider or device that ran them. `parities` compare with PyTorch in float32. Of an int8 file,
+    `calibration` says what it was made of, `in_float` names the convolutions that ran in another format, and
+    `part_errors` how much each part hurts. `scores` is empty, with the reason in `unscored`, without data.
     """
 
     runtime: str
@@ -137,6 +137,7 @@ class Deployment(Spec):
     parities: tuple[Parity, ...]
     asked: DType
     convolutions: dict[str, Amount]
+    layouts: dict[str, Amount] = Field(default_factory=dict)
     layers: dict[str, Amount] = Field(default_factory=dict)
     calibration: Calibration | None = None
     in_float: tuple[str, ...] = ()
@@ -170,6 +171,12 @@ class Deployment(Spec):
             return self.asked if self.is_as_asked else f"{self.asked} \N{RIGHTWARDS ARROW} {self.ran}"
         shares = ", ".join(f"{name} {count} of {total}" for name, count in ran)
         return f"{self.asked} \N{RIGHTWARDS ARROW} {shares}"
+
+    def describe_layouts(self) -> str:
+        """`channels last 60 of 60`: the convolutions by layout, the most first; empty if the record is older."""
+        total = sum(self.layouts.values())
+        ordered = sorted(self.layouts.items(), key=lambda each: -each[1])
+        return ", ".join(f"{name} {count} of {total}" for name, count in ordered)
 
     def score_on(self, split: Split) -> DeployedScore | None:
         """The score on a split; None if it was not scored there."""

@@ -18,7 +18,7 @@ from jetbench.deploy.pack import ExportedFile
 from jetbench.errors import SpecError
 from jetbench.models.parts import part_of_node, parts_of
 from jetbench.network.plan import plan_network
-from jetbench.probe.engines import open_engine
+from jetbench.probe.engines import onnx_runtime, open_engine, open_vino
 from jetbench.profiling.deployed import ADDED, describe_deployment, parts_of_layers
 from jetbench.profiling.listing import list_network
 from jetbench.records.deployment import ModelFile
@@ -104,6 +104,7 @@ def test_an_engine_says_what_ran_layer_by_layer(backend: str, tmp_path: Path) ->
     operations = list_network(plan_network(load_architecture("jetseg-nano"), 5, SIZE))
     assert len(convolutions) == sum(operation.kind == "convolution" for operation in operations)
     assert {layer.precision for layer in convolutions} == {"fp32"}
+    assert {layer.layout for layer in convolutions} <= {"channels first", "channels last", "blocked"}
     assert all(len(layer.seconds) == 2 for layer in layers)
     parts = parts_of_layers(layers, model.network)
     assert set(parts_of(model.network)) <= set(parts)
@@ -124,6 +125,28 @@ def test_fp16_on_a_processor_is_not_what_runs(tmp_path: Path) -> None:
     assert record.is_as_asked == (ran == {"fp16"})
     assert (judge(profile(0.01, deployment=record)).level == "valid") == record.is_as_asked
     assert record.options["INFERENCE_PRECISION_HINT"].endswith("asked f16")
+    assert sum(record.layouts.values()) == sum(record.convolutions.values())
+
+
+@pytest.mark.parametrize(
+    ("word", "layout"),
+    [("abcd", "channels first"), ("acdb", "channels last"), ("acb", "channels last"), ("aBcd16b", "blocked")],
+)
+def test_a_layout_is_named_from_its_axes(word: str, layout: str) -> None:
+    assert open_vino.layout_of(word) == layout
+
+
+def test_onnx_runtime_names_its_layout_by_name_or_by_shape() -> None:
+    def layout_of(name: str, kind: str, output: list[int]) -> str:
+        inputs = [{"int8": [1, 8, 4, 6]}, {"float": []}, {"int8": []}, {"int8": [16, 8, 3, 3]}]
+        given = {"op_name": kind, "input_type_shape": inputs, "output_type_shape": [{"int8": output}]}
+        return onnx_runtime.layout_of(name, given)
+
+    assert layout_of("/stem/Conv_output_0_nchwc", "Conv", [1, 16, 4, 6]) == "blocked"
+    assert layout_of("/stem/Conv", "Conv", [1, 16, 4, 6]) == "channels first"
+    assert layout_of("/stem/Conv", "QLinearConv", [1, 16, 4, 6]) == "channels first"
+    assert layout_of("/stem/Conv", "QLinearConv", [1, 4, 6, 16]) == "channels last"
+    assert layout_of("/stem/Conv", "QLinearConv", [1, 16, 4, 16]) == "unknown"
 
 
 def test_a_node_belongs_to_the_part_whose_module_made_it() -> None:

@@ -12,10 +12,12 @@ class Layer:
         precision: the number format in which it ran: fp32, fp16, bf16, int8, or the runtime's word.
         where: what executed it.
         seconds: its time in each pass; 0 in one that did not run it.
+        layout: the order of its output in memory: channels first, channels last, blocked, or the runtime's word.
     """
 
-    def __init__(self, name: str, kind: str, precision: str, where: str, seconds: List[float]) -> None:
-        self.name, self.kind, self.precision, self.where, self.seconds = name, kind, precision, where, seconds
+    def __init__(self, name: str, kind: str, precision: str, where: str, seconds: List[float], layout: str) -> None:
+        self.name, self.kind, self.precision, self.where = name, kind, precision, where
+        self.seconds, self.layout = seconds, layout
 
     @property
     def is_convolution(self) -> bool:
@@ -30,4 +32,5 @@ class Layer:
             "precision": self.precision,
             "where": self.where,
             "seconds": self.seconds,
+            "layout": self.layout,
         }

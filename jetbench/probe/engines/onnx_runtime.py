@@ -12,6 +12,7 @@ from .layers import Layer
 
 PROVIDER = "CPUExecutionProvider"
 PRECISIONS = {"float": "fp32", "float16": "fp16", "bfloat16": "bf16", "int8": "int8", "uint8": "int8"}
+WEIGHT = 3  # of the inputs of QLinearConv
 FAILURES = 3  # of its log levels: errors; below are notices on stderr
 
 
@@ -83,7 +84,9 @@ class OnnxRuntime:
             index = given["node_index"]
             if index not in layers:
                 name = event["name"][: -len("_kernel_time")]
-                layers[index] = Layer(name, given["op_name"], _precision(given), given["provider"], [])
+                layers[index] = Layer(
+                    name, given["op_name"], _precision(given), given["provider"], [], layout_of(name, given)
+                )
             layers[index].seconds.append(event["dur"] / 1e6)
         for layer in layers.values():
             del layer.seconds[0]  # the first pass also reserves memory
@@ -94,3 +97,22 @@ def _precision(given: Dict[str, Any]) -> str:
     """The number format of the first input of a node, which is a list of one mapping of type to shape per input."""
     types = [kind for each in given.get("input_type_shape", []) for kind in each]
     return PRECISIONS.get(types[0], types[0]) if types else "none"
+
+
+def layout_of(name: str, given: Dict[str, Any]) -> str:
+    """The order of a node's output in memory.
+
+    The runtime ends the names of nodes that it moved to blocks of channels with `nchwc`. Of its own convolutions of
+    int8 it moves most to channels last; those tell only by their shapes.
+    """
+    if name.endswith("_nchwc"):
+        return "blocked"
+    if given["op_name"] != "QLinearConv":
+        return "channels first"
+    inputs, outputs = (
+        [next(iter(each.values())) for each in given[key]] for key in ("input_type_shape", "output_type_shape")
+    )
+    channels, shape = inputs[WEIGHT][0], outputs[0]
+    if shape[1] == shape[-1]:
+        return "unknown"
+    return "channels last" if shape[-1] == channels else "channels first"

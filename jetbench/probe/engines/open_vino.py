@@ -66,12 +66,14 @@ class OpenVino:
     def list_layers(self, images: torch.Tensor, passes: int) -> List[Layer]:
         """The layers that run for these images, with their times, from a compiled model of its own that is profiled."""
         compiled = self._compile({"PERF_COUNT": True})
-        precisions = {}  # type: Dict[str, str]
+        precisions, layouts = {}, {}  # type: Dict[str, str], Dict[str, str]
         for node in compiled.get_runtime_model().get_ordered_ops():
             facts = node.get_rt_info()
             if "runtimePrecision" in facts:
                 word = str(facts["runtimePrecision"].value)
                 precisions[node.get_friendly_name()] = PRECISIONS.get(word, word)
+            if "outputLayouts" in facts:
+                layouts[node.get_friendly_name()] = layout_of(str(facts["outputLayouts"].value))
         request, layers = compiled.create_infer_request(), {}  # type: Any, Dict[str, Layer]
         for number in range(-1, passes):
             request.infer([images.numpy()], share_inputs=True, share_outputs=True)
@@ -81,6 +83,17 @@ class OpenVino:
                 name = each.node_name
                 if name not in layers:
                     precision = precisions.get(name, "none")
-                    layers[name] = Layer(name, each.node_type, precision, each.exec_type, [0.0] * passes)
+                    layout = layouts.get(name, "unknown")
+                    layers[name] = Layer(name, each.node_type, precision, each.exec_type, [0.0] * passes, layout)
                 layers[name].seconds[number] += each.real_time.total_seconds()
         return list(layers.values())
+
+
+def layout_of(word: str) -> str:
+    """`abcd` names the axes of a tensor from the outermost to the innermost; a capital is one that is cut in blocks."""
+    if word.lower() != word:
+        return "blocked"
+    axes = [letter for letter in word if letter.isalpha()]
+    if axes == sorted(axes):
+        return "channels first"
+    return "channels last" if axes[-1] == "b" else word

@@ -176,6 +176,9 @@ def _deployment_figures(profile: Profile) -> list[Figure]:
             how="convolutions by the number format in which they ran",
         ),
     ]
+    if layouts := deployment.describe_layouts():
+        how = "convolutions by the order of their output in memory"
+        figures.append(Figure("layouts", None, "measured", "  layout", layouts, how))
     for parity in deployment.parities:
         share = parity.changed / parity.pixels
         how = f"{parity.describe()}; against PyTorch in float32"
