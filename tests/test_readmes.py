@@ -48,6 +48,8 @@ SMALLER = {
     "search search-quick": "search search-quick --dry-run",
     "search search-nano --max-latency 33ms --max-params 40k": "search search-nano --max-params 40k --dry-run",
     "profile jetseg-nano --size 512x512": "profile jetseg-nano --size 64x96 --quick",
+    "profile jetseg-nano --backend eager,onnxruntime,openvino": "profile jetseg-nano --quick --size 64x96 "
+    "--backend eager,onnxruntime,openvino",
     "profile jetseg-nano jetseg-agx --quick": "profile jetseg-nano jetseg-agx --quick --size 64x96",
     "data check folder:/data/mine": "data check folder:mine",
     "train cgnet --dataset folder:/data/mine --budget 20epochs": "train cgnet --dataset folder:mine --size 64x96 "

@@ -11,6 +11,10 @@ SCOPE = "/network/"
 """The beginning of the name of each node of an exported file that a module of the network made."""
 
 
+BETWEEN = "between"
+"""What runs outside all parts of a network that is not JetSeg."""
+
+
 def parts_of(module: nn.Module) -> dict[str, str]:
     """The name of each part with the path of its module, in the order of the modules."""
     if isinstance(module, JetSeg):
@@ -33,7 +37,7 @@ def _called(module: nn.Module, above: str = "") -> list[str]:
 
 def rest_of(module: nn.Module) -> str:
     """The name for everything that runs outside all parts."""
-    return "output" if isinstance(module, JetSeg) else "between"
+    return "output" if isinstance(module, JetSeg) else BETWEEN
 
 
 def part_of_node(name: str, places: Mapping[str, str]) -> str | None:

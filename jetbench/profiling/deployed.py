@@ -7,9 +7,12 @@ from typing import Any
 from torch import nn
 
 from jetbench.deploy.artefact import Artefact
-from jetbench.models.parts import SCOPE, part_of_node, parts_of, rest_of
+from jetbench.models.parts import BETWEEN, SCOPE, part_of_node, parts_of, rest_of
+from jetbench.network.operations import Operation
 from jetbench.probe.engines import Layer
+from jetbench.profiling.parts import describe_part
 from jetbench.records.deployment import Deployment
+from jetbench.records.measurement import NetworkPart
 from jetbench.spec.profiling import DType
 
 ADDED = "added by the runtime"
@@ -59,3 +62,36 @@ def parts_of_layers(layers: Sequence[Layer], module: nn.Module) -> dict[str, lis
         for number, seconds in enumerate(layer.seconds):
             own[number] += seconds
     return samples
+
+
+def parts_of_file(operations: Sequence[Operation], layers: Sequence[Layer]) -> tuple[NetworkPart, ...]:
+    """Each outermost module of a file whose network is not known, with its counts and times.
+
+    PyTorch's exporter names a node by its module: `/encoder/blocks.0/mix/Conv`. A module that holds all nodes is no
+    part. Empty if the names tell fewer than two modules.
+
+    Args:
+        operations: of the file, for one image; `layer` is the name of the node.
+        layers: what a runtime made of it.
+    """
+    split = (operation.layer.split("/")[1:-1] for operation in operations if operation.layer.startswith("/"))
+    paths = [path for path in split if path]
+    levels = enumerate(zip(*paths, strict=False))
+    shared = next((level for level, names in levels if len(set(names)) > 1), min(map(len, paths), default=0))
+    names = list(dict.fromkeys(path[shared] for path in paths if len(path) > shared))
+    if len(names) < 2:
+        return ()
+
+    def part_of(name: str) -> str | None:
+        path = name[name.find("/") :].split("/")[1:-1] if "/" in name else []
+        return path[shared] if len(path) > shared and path[shared] in names else None
+
+    members: dict[str, list[Operation]] = {name: [] for name in (*names, BETWEEN, ADDED)}
+    for operation in operations:
+        members[part_of(operation.layer) or BETWEEN].append(operation)
+    passes = len(layers[0].seconds) if layers else 0
+    samples = {name: [0.0] * passes for name in members}
+    for layer in layers:
+        for number, seconds in enumerate(layer.seconds):
+            samples[part_of(layer.name) or ADDED][number] += seconds
+    return tuple(describe_part(name, own, samples[name]) for name, own in members.items() if own or any(samples[name]))

@@ -93,13 +93,16 @@ def describe_parts(
         owner = next((n for n, path in names.items() if f"{operation.layer}.".startswith(f"{path}.")), rest)
         members[owner].append(operation)
     return tuple(
-        NetworkPart(
-            name=name,
-            parameters=sum(operation.parameters for operation in own),
-            macs=sum(operation.macs for operation in own),
-            bytes_moved=sum(operation.moved_bytes for operation in own),
-            samples_s=tuple(samples_s.get(name, ())),
-        )
-        for name, own in members.items()
-        if own or samples_s.get(name)
+        describe_part(name, own, samples_s.get(name, ())) for name, own in members.items() if own or samples_s.get(name)
+    )
+
+
+def describe_part(name: str, operations: Sequence[Operation], samples_s: Sequence[float]) -> NetworkPart:
+    """A part with the counts of its operations, and its seconds in each pass."""
+    return NetworkPart(
+        name=name,
+        parameters=sum(operation.parameters for operation in operations),
+        macs=sum(operation.macs for operation in operations),
+        bytes_moved=sum(operation.moved_bytes for operation in operations),
+        samples_s=tuple(samples_s),
     )

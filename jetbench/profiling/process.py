@@ -18,7 +18,7 @@ from jetbench.probe.passes import DTYPES, count_denormals
 from jetbench.probe.run import Loaded, Session, set_arithmetic, time_in_turn
 from jetbench.probe.timing import run_paced, run_soak
 from jetbench.profiling.counts import count_with_fvcore, count_with_thop
-from jetbench.profiling.deployed import describe_deployment, parts_of_layers
+from jetbench.profiling.deployed import describe_deployment, parts_of_file, parts_of_layers
 from jetbench.profiling.environment import describe_environment
 from jetbench.profiling.file_counts import operations_of_file
 from jetbench.profiling.findings import Findings, Network, Part, ProcessFindings
@@ -212,23 +212,33 @@ def _explain(loaded: Loaded, network: Network, notes: dict[str, str]) -> dict[st
         layers = loaded.runs.list_layers(images, LAYER_PASSES)
         findings["deployment"] = describe_deployment(loaded.runs.describe(), layers, network.artefact, config.dtype)
     if network.file is not None:
-        notes["layers"] = "not measured: the file does not say which parts its network has"
+        operations = operations_of_file(network.file, loaded.size)
+        findings["parts"] = parts_of_file(operations, layers) if layers else ()
+        notes["layers"] = (
+            f"{_of_runtime(config.backend)}; the parts are the outermost modules that the file names"
+            if findings["parts"]
+            else "not measured: the file does not say which parts its network has"
+        )
         # Its exporter may have folded batch norm, and equation 2 counts modules, so that is left out.
-        totals = _totals(operations_of_file(network.file, loaded.size), notes)
+        totals = _totals(operations, notes)
         return findings | {name: value for name, value in totals.items() if name != "eq2_flops"}
     module = _build_module(network, images.device) if loaded.module is None else loaded.module
     if network.artefact is not None:
         samples = parts_of_layers(layers, module)
-        notes["layers"] = (
-            f"median of {LAYER_PASSES} passes by the profile of {config.backend}, in a session of its own; a layer "
-            "that it made of several counts for the block of the first"
-        )
+        notes["layers"] = _of_runtime(config.backend)
     else:
         samples = _time_parts(loaded, network, notes)
         if images.device.type == "cpu":
             findings["denormals"] = count_denormals(module, images)
             set_arithmetic(config.threads, config.flush_denormals)
     return findings | _count(module, loaded.size, notes, samples)
+
+
+def _of_runtime(backend: str) -> str:
+    return (
+        f"median of {LAYER_PASSES} passes by the profile of {backend}, in a session of its own; a layer that it made "
+        "of several counts for the part of the first"
+    )
 
 
 def _time_parts(loaded: Loaded, network: Network, notes: dict[str, str]) -> dict[str, list[float]]:

@@ -249,7 +249,9 @@ def _profile_group(
     for case in cases[len(alone) :]:
         part = _part_of(report, (len(timed) + len(alone)) / jobs, 1 / jobs)
         alone.append(in_fresh_process(request([case], ("rest",)), _prefixed(part, f"{case.label}: ")))
-    reference = None if single else cases[0].label
+    first = cases[0]
+    is_named = first.label == first.config.form or len({case.config.form for case in cases}) == 1
+    reference = None if single else first.label if is_named else f"{first.label}, {first.config.form}"
     return [
         assemble(
             network=number,

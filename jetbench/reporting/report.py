@@ -21,7 +21,7 @@ from jetbench.reporting.tables.latex import to_latex
 from jetbench.reporting.tables.markdown import to_markdown
 from jetbench.reporting.tables.protocol import ALL, group_rows
 from jetbench.reporting.tables.published import describe_published
-from jetbench.reporting.tables.rows import Row
+from jetbench.reporting.tables.rows import Row, one_per_network
 from jetbench.reporting.tables.table import Table, believed, build_table, sort_rows
 from jetbench.reporting.tables.terminal import show_on_terminal
 from jetbench.reporting.terminal import print_notes
@@ -72,7 +72,7 @@ def print_study(
     show_on_terminal(console, _table_of(study, rows, "brief", show_invalid).condensed(), study.folder, notes)
     published = [row for row in rows if row.architecture.reported]
     if published:
-        _print_published(console, published)
+        _print_published(console, one_per_network(published))
     if published and notes != "none":
         print_notes(console, describe_published([(row.name, row.architecture) for row in rows]))
         console.print(

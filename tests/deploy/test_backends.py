@@ -14,12 +14,13 @@ from jetbench.deploy.artefact import Artefact
 from jetbench.deploy.backends import RUNTIMES, base, check_backend
 from jetbench.deploy.backends.folded import NORM, fold
 from jetbench.deploy.export import Deployed
+from jetbench.deploy.graph import operations_of, read_graph
 from jetbench.deploy.pack import ExportedFile
 from jetbench.errors import SpecError
 from jetbench.models.parts import part_of_node, parts_of
 from jetbench.network.plan import plan_network
 from jetbench.probe.engines import onnx_runtime, open_engine, open_vino
-from jetbench.profiling.deployed import ADDED, describe_deployment, parts_of_layers
+from jetbench.profiling.deployed import ADDED, describe_deployment, parts_of_file, parts_of_layers
 from jetbench.profiling.listing import list_network
 from jetbench.records.deployment import ModelFile
 from jetbench.records.verdict import judge
@@ -110,6 +111,20 @@ def test_an_engine_says_what_ran_layer_by_layer(backend: str, tmp_path: Path) ->
     assert set(parts_of(model.network)) <= set(parts)
     named = sum(sum(seconds) for part, seconds in parts.items() if part != ADDED)
     assert named > 0.5 * sum(sum(layer.seconds) for layer in layers)
+
+
+def test_a_file_whose_network_is_not_known_has_the_parts_that_its_names_tell(tmp_path: Path) -> None:
+    engine, model = engine_of("onnxruntime", tmp_path, name="dabnet")
+    layers = engine.list_layers(torch.randn(1, 3, *SIZE), 2)  # type: ignore[attr-defined]
+    operations = operations_of(read_graph(tmp_path / "model.onnx"))
+    parts = {part.name: part for part in parts_of_file(operations, layers)}
+    known = parts_of_layers(layers, model.network)
+    assert {name: list(parts[name].samples_s) for name in parts_of(model.network)} == {
+        name: known[name] for name in parts_of(model.network)
+    }
+    assert sum(part.macs for part in parts.values()) == sum(operation.macs for operation in operations)
+    unnamed = [operation._replace(layer=f"Conv {number}") for number, operation in enumerate(operations)]
+    assert parts_of_file(unnamed, layers) == ()
 
 
 @OPENVINO

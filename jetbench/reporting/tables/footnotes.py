@@ -17,7 +17,7 @@ from jetbench.reporting.tables.published import (
     describe_published,
     describe_sources,
 )
-from jetbench.reporting.tables.rows import Row
+from jetbench.reporting.tables.rows import Row, one_per_network
 from jetbench.spec.profiling import describe_settings
 
 MOST_FAILURES = 2  # that a terminal lists
@@ -47,7 +47,7 @@ def footnotes(rows: Sequence[Row], columns: Sequence[Column], show_invalid: bool
     records = [record for row in rows for record in row.records]
     needs = {column.needs for column in columns}
     trained, measured = "trained" in needs, "measured" in needs
-    named = [(row.name, row.architecture) for row in rows]
+    named = [(row.name, row.architecture) for row in one_per_network(rows)]
     lines: list[str] = []
     details: list[str] = []
     brief: list[str] = []
@@ -378,4 +378,6 @@ def _describe_heads(records: Sequence[Record]) -> list[str]:
 
 def sources(rows: Sequence[Row]) -> list[str]:
     """Notes for files, too long for a terminal: each published figure with its source."""
-    return [on_one_line(line) for line in describe_sources([(row.name, row.architecture) for row in rows])]
+    return [
+        on_one_line(line) for line in describe_sources([(row.name, row.architecture) for row in one_per_network(rows)])
+    ]

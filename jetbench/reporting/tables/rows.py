@@ -120,6 +120,14 @@ def _without_measurements(profile: Profile) -> Profile | None:
     return profile.model_copy(update={**dict.fromkeys(TIMED), "parts": (), "watches": ()})
 
 
+def one_per_network(rows: Sequence[Row]) -> list[Row]:
+    """The first row of each network: what is published of it holds for all of its rows."""
+    first: dict[tuple[str, str], Row] = {}
+    for row in rows:
+        first.setdefault((row.architecture.name, row.records[0].fingerprint if row.records else ""), row)
+    return list(first.values())
+
+
 def rows_of(records: Sequence[Record], study: str = "", merge_seeds: bool = True) -> list[Row]:
     """Rows in the order of their first records; records that differ only in the seed form one row.
 

@@ -17,7 +17,7 @@ from jetbench.reporting.studies import read_study
 from jetbench.reporting.tables.columns import BY_NAME, columns_of_layout
 from jetbench.reporting.tables.frame import frame
 from jetbench.reporting.tables.markdown import to_markdown
-from jetbench.reporting.tables.rows import rows_of
+from jetbench.reporting.tables.rows import one_per_network, rows_of
 from jetbench.reporting.tables.table import build_table
 from jetbench.spec.profiling import ProfilingConfig
 from tests.made_up import profile, record
@@ -140,6 +140,16 @@ def test_one_section_holds_all_forms_with_their_backend(study: Path) -> None:
     assert "Conversion: its val mIoU less PyTorch's" in text
     alone = rows_of([record("x"), record("y")])
     assert not {"backend", "ratio"} & {column.name for column in columns_of_layout("brief", alone)}
+
+
+def test_what_is_published_of_a_network_is_told_once_for_all_its_forms(study: Path) -> None:
+    assert [row.name for row in one_per_network(read_study(study).rows())] == ["a", "b", "c"]
+
+
+def test_layouts_are_told_with_the_most_convolutions_first() -> None:
+    ran = deployment(layouts={"channels first": 3, "blocked": 57})
+    assert ran.describe_layouts() == "blocked 57 of 60, channels first 3 of 60"
+    assert deployment().describe_layouts() == ""
 
 
 def test_a_conversion_is_told_by_change_order_and_pairs_that_flip(study: Path) -> None:
