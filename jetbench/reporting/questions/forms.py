@@ -16,7 +16,7 @@ from jetbench.reporting.tables.columns import (
     numbers,
 )
 from jetbench.reporting.tables.footnotes import Notes, on_one_line
-from jetbench.reporting.tables.protocol import describe_machine
+from jetbench.reporting.tables.protocol import describe_machines
 from jetbench.reporting.tables.rows import Row, name_without_seed
 from jetbench.reporting.tables.table import Cell, Section, Table, TableRow, believed
 from jetbench.stats import kendall_tau, tau_interval
@@ -112,6 +112,14 @@ def measure_conversion(study: Study, first: str, second: str, show_invalid: bool
     return Conversion((first, second), networks, len(pairs), tau, interval, tuple(flips))
 
 
+def has_conversion(study: Study, first: str, second: str, show_invalid: bool = False) -> bool:
+    """True if a network of the study has a row in each of the two forms."""
+    try:
+        return bool(measure_conversion(study, first, second, show_invalid).networks)
+    except SpecError:
+        return False
+
+
 def _order(one: Value, other: Value) -> int:
     """-1 if `one` is significantly lower, 1 if higher, 0 if they are not significantly different."""
     if not (one.has_interval and other.has_interval) or one.is_tied_with(other):
@@ -143,8 +151,8 @@ def build_forms(study: Study, forms: Sequence[str], show_invalid: bool = False) 
         "the 95 % interval over the images, paired, contains 0. Pixels: the share of val with another class than "
         "PyTorch gives.",
     ]
-    machines = dict.fromkeys(describe_machine(profile.environment) for row in study.rows() for profile in row.profiles)
-    lines += [f"Measured on: {machine}." for machine in machines]
+    environments = [profile.environment for row in study.rows() for profile in row.profiles]
+    lines += [f"Measured on: {machine}." for machine in describe_machines(environments)]
     columns = (
         numbers("first", f"{first} (ms)", "measured", short=f"{first} ms"),
         numbers("first-rank", "rank", "measured"),

@@ -29,6 +29,7 @@ from jetbench.records.measurement import NetworkPart
 from jetbench.records.record import DatasetInfo, Failure, Record
 from jetbench.records.verdict import judge
 from jetbench.reporting import units
+from jetbench.reporting.questions.forms import build_forms, forms_of_study, has_conversion
 from jetbench.reporting.questions.in_short import SIGNS, answer_in_short
 from jetbench.reporting.studies import Study
 from jetbench.reporting.tables.columns import COLUMNS, LAYOUTS, Column, Value
@@ -95,6 +96,7 @@ def describe_study(study: Study, show_invalid: bool = False) -> dict[str, Any]:
         "notes": list(table.notes.essential),
         "more": [*table.notes.details, *table.sources],
         "failures": _failures(every),
+        "forms": _forms(study, show_invalid),
         "samples": samples,
         "nosamples": nosamples,
         "legend": _legend(info) if info else [],
@@ -226,6 +228,32 @@ def _failures(rows: Sequence[Row]) -> list[dict[str, str]]:
             if record.profile and (verdict := judge(record.profile)).level == "invalid":
                 failures.append({"name": name, "text": f"its profile is {verdict}"})
     return failures
+
+
+def _forms(study: Study, show_invalid: bool) -> dict[str, Any] | None:
+    """What each other form of the networks changes against the first; None if no network has two."""
+    forms = forms_of_study(study)
+    others = [other for other in forms[1:] if has_conversion(study, forms[0], other, show_invalid)]
+    if not others:
+        return None
+    table = build_forms(study, [forms[0], *others], show_invalid)
+    return {
+        "columns": [column.heading for column in table.columns],
+        "sections": [
+            {
+                "label": section.label,
+                "rows": [
+                    {
+                        "name": f"{row.name} (?)" if row.is_suspect else row.name,
+                        "cells": [[cell.text, cell.is_strong] for cell in row.cells],
+                    }
+                    for row in section.rows
+                ],
+            }
+            for section in table.sections
+        ],
+        "notes": [note for note in table.notes.all if not note.startswith("Measured on")],
+    }
 
 
 def _describe_failure(failure: Failure) -> str:

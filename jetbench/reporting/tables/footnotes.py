@@ -7,10 +7,10 @@ from typing import Literal
 from jetbench.errors import visible
 from jetbench.network.rules import format_size
 from jetbench.records.record import CounterResult, Record
-from jetbench.records.verdict import judge
+from jetbench.records.verdict import Verdict, judge
 from jetbench.reporting import units
 from jetbench.reporting.tables.columns import TRAINING_TIMES, Column
-from jetbench.reporting.tables.protocol import describe_machine
+from jetbench.reporting.tables.protocol import describe_machine, describe_machines
 from jetbench.reporting.tables.published import (
     APPROXIMATE,
     describe_approximate,
@@ -75,9 +75,11 @@ def footnotes(rows: Sequence[Row], columns: Sequence[Column], show_invalid: bool
     lines += deployed
     brief += in_brief
     lines += _describe_times(records)
+    if measured:
+        lines += _describe_verdicts(rows, show_invalid)
     for row in rows:
-        lines += _describe_row(row, measured, show_invalid)
-    failed = [line for row in rows if row.is_failed for line in _describe_row(row, measured, show_invalid)]
+        lines += _describe_row(row, measured)
+    failed = [line for row in rows if row.is_failed for line in _describe_row(row, measured)]
     brief = [*brief[: busy is not None], *failed[:MOST_FAILURES], *brief[busy is not None :]]
     if trained:
         details += _describe_heads(records)
@@ -179,18 +181,37 @@ def _describe_times(records: Sequence[Record]) -> list[str]:
     return [f"Rows finished on {days[0]}{f' to {days[-1]}' if len(days) > 1 else ''} (UTC)."] if days else []
 
 
-def _describe_row(row: Row, measured: bool, show_invalid: bool) -> list[str]:
+def _named(row: Row) -> list[tuple[str, Record]]:
+    """The records of a row, with the seed in the name if there are several."""
+    several = len(row.records) > 1
+    return [
+        (row.name + (f" (seed {record.seed})" if several and record.seed is not None else ""), record)
+        for record in row.records
+    ]
+
+
+def _describe_verdicts(rows: Sequence[Row], show_invalid: bool) -> list[str]:
+    """Why profiles are in doubt, with all rows that share a reason."""
+    names: dict[Verdict, list[str]] = {}
+    for row in rows:
+        for name, record in _named(row):
+            if record.profile and (verdict := judge(record.profile)).level in ("suspect", "invalid"):
+                names.setdefault(verdict, []).append(name)
     lines = []
-    for record in row.records:
-        name = row.name
-        if len(row.records) > 1 and record.seed is not None:
-            name += f" (seed {record.seed})"
+    for verdict, doubtful in names.items():
+        *most, last = doubtful
+        verb, whose = ("are", "their") if most else ("is", "its")
+        is_out = verdict.level == "invalid" and not show_invalid
+        left_out = f" ({whose} measurements are left out; `--all` shows them)" if is_out else ""
+        lines.append(f"{' and '.join(filter(None, (', '.join(most), last)))} {verb} {verdict}{left_out}.")
+    return lines
+
+
+def _describe_row(row: Row, measured: bool) -> list[str]:
+    lines = []
+    for name, record in _named(row):
         if record.failure:
             lines.append(f"{name} failed ({record.failure.phase}, {record.failure.status}): {record.failure.reason}")
-        if measured and record.profile and (verdict := judge(record.profile)).level in ("suspect", "invalid"):
-            is_out = verdict.level == "invalid" and not show_invalid
-            left_out = " (its measurements are left out; `--all` shows them)" if is_out else ""
-            lines.append(f"{name} is {verdict}{left_out}.")
         if measured and record.profiling_config.runs_file and record.profile and not record.profile.model_latency:
             lines.append(f"{name} has no measurement, {record.profile.notes.get('latency', 'not measured')}.")
         if record.also_named:
@@ -294,9 +315,8 @@ def _describe_measuring(records: Sequence[Record]) -> list[str]:
         "random image. Model: from the normalised image to logits of the image's size. End to end: from image bytes "
         "through normalisation, network and argmax to class ids, without decoding a file.",
     ]
-    return lines + [
-        f"Measured on: {text}." for text in dict.fromkeys(describe_machine(p.environment) for p in profiles)
-    ]
+    machines = describe_machines(profile.environment for profile in profiles)
+    return lines + [f"Measured on: {text}." for text in machines]
 
 
 def _describe_deployed(records: Sequence[Record], names: Collection[str]) -> tuple[list[str], list[str]]:

@@ -156,6 +156,15 @@ def describe_differences(groups: Sequence[Group]) -> str:
     return "\n".join(lines)
 
 
+def describe_machines(environments: Iterable[Environment]) -> list[str]:
+    """One line about each machine; commits of jetbench on one machine stand in one line."""
+    commits: dict[str, dict[str, None]] = {}
+    for environment in environments:
+        text = describe_machine(environment.model_copy(update={"commit": None}))
+        commits.setdefault(text, {}).update({environment.commit: None} if environment.commit else {})
+    return [text + (f" ({', '.join(known)})" if known else "") for text, known in commits.items()]
+
+
 def describe_machine(environment: Environment) -> str:
     """One line about the machine of a measurement, without what changes from minute to minute."""
     memory = f", {environment.memory_bytes / 2**30:.0f} GiB" if environment.memory_bytes else ""

@@ -13,6 +13,7 @@ from jetbench.records.record import FormProfile, Profile, Record
 from jetbench.records.scores import ClassCounts
 from jetbench.records.verdict import judge
 from jetbench.reporting.questions.forms import build_forms, measure_conversion
+from jetbench.reporting.sheets.page import describe_study, write_page
 from jetbench.reporting.studies import read_study
 from jetbench.reporting.tables.columns import BY_NAME, columns_of_layout
 from jetbench.reporting.tables.frame import frame
@@ -21,6 +22,7 @@ from jetbench.reporting.tables.rows import one_per_network, rows_of
 from jetbench.reporting.tables.table import build_table
 from jetbench.spec.profiling import ProfilingConfig
 from tests.made_up import profile, record
+from tests.reporting.sheets.test_page import browse
 
 ONNX = ProfilingConfig(backend="onnxruntime")
 FILE = ModelFile(
@@ -164,6 +166,30 @@ def test_a_conversion_is_told_by_change_order_and_pairs_that_flip(study: Path) -
     assert "3 pairs in the opposite order" in text
     with pytest.raises(SpecError, match="has no row of openvino; it has eager, onnxruntime"):
         measure_conversion(read_study(study), "eager", "openvino")
+
+
+def test_the_page_says_what_ships(study: Path) -> None:
+    told = describe_study(read_study(study))["forms"]
+    (section,) = told["sections"]
+    assert section["label"] == "eager → onnxruntime"
+    ratio, change = (told["columns"].index(name) for name in ("ratio", "change (points)"))
+    cells = {row["name"]: row["cells"] for row in section["rows"]}
+    assert (cells["b (?)"][ratio][0], cells["b (?)"][change][0]) == ("0.50", "-5.00")
+    assert any("3 pairs in the opposite order" in note for note in told["notes"])
+
+
+def test_the_page_of_a_study_in_one_form_has_no_such_section(tmp_path: Path) -> None:
+    append_records(tmp_path, record("a"), record("b"))
+    assert describe_study(read_study(tmp_path))["forms"] is None
+
+
+@pytest.mark.browser
+def test_a_browser_shows_what_ships(study: Path) -> None:
+    dom, complaints = browse(write_page(study / "report.html", read_study(study)))
+    assert complaints == ""
+    shown = dom.split('id="conversions"')[1].split("</table>")[0]
+    assert shown.count("<tr") == 5  # a heading, a form, three networks
+    assert "-5.00" in shown
 
 
 def test_verdicts_name_what_ran_otherwise_and_what_was_lost() -> None:

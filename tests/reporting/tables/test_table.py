@@ -22,6 +22,7 @@ from jetbench.reporting.tables.frame import frame
 from jetbench.reporting.tables.html import to_html
 from jetbench.reporting.tables.latex import LatexOptions, to_latex
 from jetbench.reporting.tables.markdown import to_markdown
+from jetbench.reporting.tables.protocol import describe_machines
 from jetbench.reporting.tables.rows import rows_of
 from jetbench.reporting.tables.table import Section, Table, TableRow, build_table, front, sort_rows
 from jetbench.reporting.tables.terminal import show_on_terminal, to_terminal
@@ -539,6 +540,19 @@ def test_what_an_invalid_profile_measured_is_left_out_and_what_was_trained_stays
     assert cells["latency"].text == "1.00"
     assert cells["latency"].mark is None
     assert not any("left out" in note for note in shown.notes.essential if note.startswith("b is invalid"))
+
+
+def test_rows_that_share_a_reason_of_doubt_share_a_note() -> None:
+    wrong = profile(0.01, finite=False)
+    table = wide(different(record("a", profile=wrong), record("b", profile=wrong), record("c")))
+    (line,) = (note for note in table.notes.essential if "infinities" in note)
+    assert line.startswith("a and b are suspect: the output contains infinities")
+
+
+def test_commits_of_one_machine_stand_in_one_line() -> None:
+    environments = [ENVIRONMENT.model_copy(update={"commit": commit}) for commit in ("1a2b", "3c4d", "1a2b", None)]
+    (line,) = describe_machines(environments)
+    assert line.endswith("(1a2b, 3c4d)")
 
 
 def test_one_reading_of_power_is_not_exact() -> None:
