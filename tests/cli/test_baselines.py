@@ -31,6 +31,7 @@ def test_baselines_are_listed_with_what_their_names_may_be_taken_for() -> None:
     ].items()
 
 
+@pytest.mark.slow
 def test_a_baseline_is_shown_and_counted() -> None:
     text = jetbench("show", "cgnet", "--size", "360x480")
     assert "494,258" in text

@@ -64,6 +64,7 @@ def test_a_sweep_has_a_row_per_form_with_the_score_of_each_file(tmp_path: Path) 
     assert "report.html" in page
 
 
+@pytest.mark.slow
 def test_a_model_file_of_another_exporter_is_measured_and_scored_as_it_is(tmp_path: Path) -> None:
     write_graph(tmp_path / "model.onnx")
     shown = jetbench("profile", "model.onnx", "--quick", "--limit", "1s", "--json", cwd=tmp_path)

@@ -414,7 +414,7 @@ def of_session(session: int) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("delay", [2.5, 6.0])  # while the workers start, and while they work
+@pytest.mark.parametrize("delay", [2.5, pytest.param(6.0, marks=pytest.mark.slow)])  # while workers start, and work
 def test_a_screening_stops_at_ctrl_c_with_a_word(tmp_path: Path, delay: float) -> None:
     process = subprocess.Popen(
         [sys.executable, "-m", "jetbench", "screen", "nano", "--jobs", "2"],

@@ -162,16 +162,7 @@ def test_json_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "name",
-    [
-        "result.json",
-        *(
-            pytest.param(name, marks=pytest.mark.slow)
-            for name in ("failure.json", "progress.json", "request.json", "log.txt")
-        ),
-    ],
-)
+@pytest.mark.parametrize("name", ["result.json", "failure.json", "progress.json", "request.json", "log.txt"])
 def test_a_folder_in_place_of_a_jobs_file_is_removed_and_other_folders_stay(
     executor: LocalExecutor, tmp_path: Path, name: str
 ) -> None:

@@ -238,7 +238,7 @@ def _forms(study: Study, show_invalid: bool) -> dict[str, Any] | None:
         return None
     table = build_forms(study, [forms[0], *others], show_invalid)
     return {
-        "columns": [column.heading for column in table.columns],
+        "columns": [column.brief for column in table.columns],
         "sections": [
             {
                 "label": section.label,

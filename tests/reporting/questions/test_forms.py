@@ -172,7 +172,7 @@ def test_the_page_says_what_ships(study: Path) -> None:
     told = describe_study(read_study(study))["forms"]
     (section,) = told["sections"]
     assert section["label"] == "eager → onnxruntime"
-    ratio, change = (told["columns"].index(name) for name in ("ratio", "change (points)"))
+    ratio, change = (told["columns"].index(name) for name in ("ratio", "change"))
     cells = {row["name"]: row["cells"] for row in section["rows"]}
     assert (cells["b (?)"][ratio][0], cells["b (?)"][change][0]) == ("0.50", "-5.00")
     assert any("3 pairs in the opposite order" in note for note in told["notes"])
