@@ -10,14 +10,15 @@ from rich.table import Table as RichTable
 from jetbench.cli.app import EXIT_FAILED_ROWS, RUNS, console, errors, read_size, verb
 from jetbench.cli.completion import architectures
 from jetbench.cli.data import read_dataset
-from jetbench.cli.measuring import check_saved, choice_of, read_list, read_option
+from jetbench.cli.measuring import check_saved, choice_of, read_list
 from jetbench.cli.options import ModelOption, name_model
+from jetbench.errors import SpecError
 from jetbench.spec.bounds import MOST_CLASSES
 from jetbench.spec.profiling import DType
 
 if TYPE_CHECKING:
     from jetbench.deploy.export import Included
-    from jetbench.deploy.pack import ExportedFile
+    from jetbench.deploy.pack import Exported, ExportedFile
     from jetbench.records.deployment import Format
 
 BATCHES = 1024
@@ -38,7 +39,12 @@ def export(
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Write this folder, which must not exist.")],
     to: Annotated[str, typer.Option("--to", metavar="FORMAT,...", help="onnx, openvino, torchscript.")] = "onnx",
     opset: Annotated[int, typer.Option(help="Opset of the ONNX file; TensorRT 8.2 reads none after 13.")] = 13,
-    dtype: Annotated[str, typer.Option(help="Number format of the file: fp32, fp16, int8.")] = "fp32",
+    dtype: Annotated[
+        str,
+        typer.Option(
+            metavar="FORMAT,...", help="Number format: fp32, fp16, int8; each of several in a folder of its own."
+        ),
+    ] = "fp32",
     calibrate: Annotated[
         int, typer.Option(min=1, max=10_000, help="How many images of train int8 is calibrated on.")
     ] = 100,
@@ -74,41 +80,57 @@ def export(
     name_model(model_source)
     check_saved([network], size, classes, None)
     formats = read_list("--to", to, choice_of(FORMATS))
-    precision = read_option("--dtype", dtype, choice_of(PRECISIONS))
+    precisions = read_list("--dtype", dtype, choice_of(PRECISIONS))
     included = read_list("--include", include, choice_of(INCLUDED)) if include else []
 
-    from jetbench.deploy.pack import describe_format, export_network, request_export
+    from jetbench.deploy.pack import export_network, request_export
 
     wanted = read_size(size) if size else (512, 512)
-    request = request_export(
-        network, formats, opset, included, batch, wanted, classes or 11, images, precision=precision,
-        calibrate=calibrate,
-    )  # fmt: skip
+    requests = [
+        request_export(
+            network, formats, opset, included, batch, wanted, classes or 11, images, precision=each,
+            calibrate=calibrate,
+        )
+        for each in precisions
+    ]  # fmt: skip
     if dataset != "streets":
-        config = read_dataset(dataset, None, None, request.saved.input_size)
-        request = request.model_copy(update={"dataset": config})
-    with errors.status("exporting, and comparing with PyTorch"):
-        exported = export_network(request, out)
+        config = read_dataset(dataset, None, None, requests[0].saved.input_size)
+        requests = [request.model_copy(update={"dataset": config}) for request in requests]
+    if len(requests) > 1 and out.exists():
+        raise SpecError(f"--out {out}: already exists; choose another folder, or remove it")
+    made: list[Exported] = []
+    for request in requests:
+        folder = out if len(requests) == 1 else out / request.precision
+        with errors.status(f"exporting in {request.precision}, and comparing with PyTorch"):
+            made.append(export_network(request, folder))
+        if not as_json:
+            _print_exported(made[-1], folder)
     if as_json:
-        console.print_json(data=exported.model_dump(mode="json"))
-    else:
-        for each in exported.files:
-            file = each.file
-            verdict = "[green]passes[/]" if each.passes else "[bold red]differs from PyTorch[/]"
-            console.print(
-                f"[bold]{out / file.name}[/]: {file.bytes / 1e6:.2f} MB, {describe_format(each)}, by {each.runtime}: "
-                + (verdict if each.precision == "fp32" else each.verdict),
-                highlight=False, soft_wrap=True,
-            )  # fmt: skip
-            for parity in each.parities:
-                console.print(f"  {parity.describe()}", highlight=False, soft_wrap=True)
-            if each.calibration is not None:
-                _print_int8(each)
-            if each.differs:
-                console.print(f"  first difference: {each.differs}", highlight=False, markup=False, soft_wrap=True)
-        console.print(f"How to feed it: {out / 'README.md'}", highlight=False, markup=False, soft_wrap=True)
-    if not exported.passes:
+        every = [exported.model_dump(mode="json") for exported in made]
+        console.print_json(data=every if len(every) > 1 else every[0])
+    if not all(exported.passes for exported in made):
         raise typer.Exit(EXIT_FAILED_ROWS)
+
+
+def _print_exported(exported: "Exported", folder: Path) -> None:
+    """The files of a folder, each with how it compares."""
+    from jetbench.deploy.pack import describe_format
+
+    for each in exported.files:
+        file = each.file
+        verdict = "[green]passes[/]" if each.passes else "[bold red]differs from PyTorch[/]"
+        console.print(
+            f"[bold]{folder / file.name}[/]: {file.bytes / 1e6:.2f} MB, {describe_format(each)}, by {each.runtime}: "
+            + (verdict if each.precision == "fp32" else each.verdict),
+            highlight=False, soft_wrap=True,
+        )  # fmt: skip
+        for parity in each.parities:
+            console.print(f"  {parity.describe()}", highlight=False, soft_wrap=True)
+        if each.calibration is not None:
+            _print_int8(each)
+        if each.differs:
+            console.print(f"  first difference: {each.differs}", highlight=False, markup=False, soft_wrap=True)
+    console.print(f"How to feed it: {folder / 'README.md'}", highlight=False, markup=False, soft_wrap=True)
 
 
 def _print_int8(each: "ExportedFile") -> None:

@@ -212,3 +212,13 @@ def test_a_missing_runtime_is_named_with_its_remedy(monkeypatch: pytest.MonkeyPa
     with pytest.raises(SpecError, match=r"--to onnx: onnxruntime not installed: pip install 'jetbench\[onnx\]'"):
         pack.request_export("jetseg-nano", size=(64, 96))
     pack.request_export("jetseg-nano", ("torchscript",), size=(64, 96))
+
+
+@pytest.mark.slow
+def test_several_number_formats_have_a_folder_each(tmp_path: Path) -> None:
+    command = ("export", "jetseg-nano", "--size", "64x96", "--images", "1", "--dtype", "fp32,int8", "--calibrate", "4")
+    told = json.loads(jetbench(*command, "--out", "out", "--json", cwd=tmp_path))
+    assert [each["request"].get("precision", "fp32") for each in told] == ["fp32", "int8"]
+    sizes = [(tmp_path / "out" / name / "model.onnx").stat().st_size for name in ("fp32", "int8")]
+    assert sizes == [each["files"][0]["file"]["bytes"] for each in told]
+    assert "already exists" in jetbench(*command, "--out", "out", cwd=tmp_path, code=2)
