@@ -41,7 +41,7 @@ def devices(
             f"{peaks[key].value / scale:.3g}" if key in peaks else "\N{EM DASH}"
             for key, scale in (("fp32", 1e12), ("fp16_tensor", 1e12), ("bandwidth", 1e9))
         ]
-        sensors = ", ".join(device.sensors)
+        sensors = ", ".join(device.sensors) or "\N{EM DASH}"
         table.add_row(device.name, device.title, device.preset, format_size(device.size), sensors, *shown)
     print_whole(console, table)
     console.print(
@@ -76,8 +76,11 @@ def _show_device(device: Device, as_json: bool) -> None:
             derived = f" = {peak.derived}" if peak.derived else ""
             rows.append((title, f"{key} {peak.value / scale:.4g} {unit}{derived}; {peak.source}"))
     for label, value in (
-        ("power modes", device.power_modes),
+        ("power modes", "; ".join(mode.describe() for mode in device.power_modes)),
+        ("", f"source: {device.power_modes_source}" if device.power_modes else ""),
         ("JetPack", device.jetpack),
+        ("TensorRT", device.tensorrt),
+        ("builds", ", ".join(device.precisions)),
         ("container", device.container),
         ("modules", ", ".join(device.modules)),
     ):

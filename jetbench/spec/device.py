@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from jetbench.spec.base import Spec, parse_spec, read_yaml
 from jetbench.spec.bounds import Name, Positive, Whole
@@ -46,6 +46,21 @@ class PowerRule(Spec):
     source: str
 
 
+class PowerMode(Spec):
+    """A power mode of a board as its nvpmodel lists it: it caps clocks, not power. `gpu_clock_hz` is the GPU's cap."""
+
+    id: Annotated[int, Field(ge=0)]
+    name: Name
+    gpu_clock_hz: Positive | None = None
+    is_default: bool = False
+
+    def describe(self) -> str:
+        """`0 MAXN (GPU to 922 MHz, default)`."""
+        clock = f"GPU to {self.gpu_clock_hz / 1e6:.0f} MHz" if self.gpu_clock_hz else ""
+        facts = ", ".join(filter(None, (clock, "default" if self.is_default else "")))
+        return f"{self.id} {self.name}" + (f" ({facts})" if facts else "")
+
+
 class DeviceFigure(Spec):
     """A figure that others published for this device."""
 
@@ -73,12 +88,25 @@ class Device(Spec):
     peaks: dict[PeakName, Peak] = Field(default_factory=dict)
     gpus: tuple[Gpu, ...] = ()
     memory_bytes: Whole | None = None
-    power_modes: str | None = None
+    power_modes: tuple[PowerMode, ...] = ()
+    power_modes_source: str = ""
     jetpack: str | None = None
+    tensorrt: str | None = None
+    precisions: Annotated[tuple[DType, ...], Field(description="number formats that TensorRT builds there")] = ()
     container: str | None = None
     reported: tuple[DeviceFigure, ...] = ()
 
     _names_a_folder = field_validator("name")(check_folder_name)
+
+    @model_validator(mode="after")
+    def _modes_differ(self) -> "Device":
+        for what in ("id", "name"):
+            values = [getattr(mode, what) for mode in self.power_modes]
+            if len(set(values)) < len(values):
+                raise ValueError(f"power_modes: two modes have the same {what}")
+        if self.power_modes and not self.power_modes_source:
+            raise ValueError("power_modes_source: say where the modes were read")
+        return self
 
     @property
     def is_board(self) -> bool:

@@ -13,11 +13,11 @@ def identity(model: str, module: str) -> dict[str, str]:
 @pytest.mark.parametrize(
     ("model", "module", "nearest"),
     [
-        ("NVIDIA Jetson Orin NX 8GB", "3767-0001", "nearest: orin-n"),
-        ("NVIDIA Jetson Orin Nano 4GB", "3767-0004", "nearest: orin-n"),
-        ("NVIDIA Jetson Nano 2GB", "3448-0003", "nearest: nano"),
-        ("NVIDIA Jetson TX2 NX", "3636-0001", "no file of its own"),
-        ("NVIDIA Jetson AGX Thor", "3834-0008", "no file of its own"),
+        # Modules that NVIDIA does not list, of families that have files, and of one that has none.
+        ("NVIDIA Jetson Orin of another memory", "3767-0009", "nearest: orin-nano"),
+        ("NVIDIA Jetson AGX Orin of another memory", "3701-0009", "nearest: agx-orin"),
+        ("NVIDIA Jetson Nano of another memory", "3448-0009", "nearest: nano"),
+        ("NVIDIA Jetson of another family", "4999-0001", "no file of its own"),
     ],
 )
 def test_a_jetson_without_a_file_is_named_and_its_gpu_is_used(

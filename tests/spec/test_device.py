@@ -20,10 +20,11 @@ NAMES = [path.stem for path in sorted(DEVICES.glob("*.yaml"))]
 
 def test_the_devices_of_the_registry() -> None:
     assert set(device_names()) == {
-        *("nano", "tx2", "xavier-nx", "agx", "orin-nano", "orin-nx", "agx-orin"),
+        *("nano", "nano-2gb", "tx2", "tx2-nx", "xavier-nx", "agx", "orin-nano", "orin-nano-4gb", "orin-nx"),
+        *("orin-nx-8gb", "agx-orin", "agx-orin-32gb", "thor", "thor-t4000"),
         *("workstation", "jetson", "cpu"),
     }
-    assert device_names()[:2] == ["nano", "tx2"]
+    assert device_names()[:2] == ["nano", "nano-2gb"]
     assert device_names()[-1] == "cpu"
 
 
@@ -34,10 +35,11 @@ def test_a_devices_figures_have_sources_and_its_preset_can_be_built(name: str) -
     if name == "jetson":  # any Jetson: nothing of it is known
         assert (device.power, device.peaks) == (None, {})
         return
-    assert device.power
-    assert device.power.source
-    assert device.power.scope
-    assert set(device.power.total) <= set(device.power.rails)
+    if device.sensors:
+        assert device.power
+        assert device.power.source
+        assert device.power.scope
+        assert set(device.power.total) <= set(device.power.rails)
     for peaks in (device.peaks, *(card.peaks for card in device.gpus)):
         assert all(peak.source for peak in peaks.values())
     if device.is_board:
@@ -46,6 +48,31 @@ def test_a_devices_figures_have_sources_and_its_preset_can_be_built(name: str) -
         assert device.container
         assert device.memory_bytes
         assert device.gpu_clock_hz
+        assert device.tensorrt
+        assert device.precisions[:2] == ("fp32", "fp16")
+        known = [mode.gpu_clock_hz for mode in device.power_modes if mode.gpu_clock_hz]
+        assert max(known, default=device.gpu_clock_hz) == pytest.approx(device.gpu_clock_hz, rel=0.01)
+        assert sum(mode.is_default for mode in device.power_modes) <= 1
+
+
+def test_a_mode_is_told_with_its_id_name_and_clock() -> None:
+    told = [mode.describe() for mode in load_device("nano").power_modes]
+    assert told == ["0 MAXN (GPU to 922 MHz, default)", "1 5W (GPU to 640 MHz)"]
+    by_name = {name: {mode.name: mode.id for mode in load_device(name).power_modes} for name in NAMES}
+    assert by_name["orin-nano"]["15W"] == 0  # not the fastest, as mode 0 is on most boards
+    assert by_name["orin-nx"]["15W"] == 2
+
+
+def test_boards_without_int8_units_say_so() -> None:
+    without = {name for name in NAMES if load_device(name).is_board and "int8" not in load_device(name).precisions}
+    assert without == {"nano", "nano-2gb", "tx2", "tx2-nx"}
+
+
+def test_modes_need_a_source_and_names_of_their_own(tmp_path: Path) -> None:
+    text = (DEVICES / "nano.yaml").read_text()
+    (tmp_path / "twice.yaml").write_text(text.replace('name: "5W"', 'name: "MAXN"'))
+    with pytest.raises(SpecError, match="two modes have the same name"):
+        load_device(str(tmp_path / "twice.yaml"))
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if load_device(name).is_board])
@@ -74,6 +101,12 @@ def test_agx_orin_does_not_add_what_another_rail_holds() -> None:
     [
         ({"compatible": "nvidia,p2972-0000 nvidia,tegra194", "board_ids": "2888:0004"}, "agx"),
         ({"compatible": "nvidia,p3737-0000+p3701-0005 nvidia,tegra234"}, "agx-orin"),
+        ({"compatible": "nvidia,p3737-0000+p3701-0004 nvidia,tegra234"}, "agx-orin-32gb"),
+        ({"compatible": "nvidia,p3768-0000+p3767-0001-super nvidia,tegra234"}, "orin-nx-8gb"),
+        ({"compatible": "nvidia,p3768-0000+p3767-0004 nvidia,tegra234"}, "orin-nano-4gb"),
+        ({"compatible": "nvidia,p4071-0000+p3834-0008 nvidia,p3834-0008 nvidia,tegra264"}, "thor"),
+        ({"compatible": "nvidia,p3509-0000+p3636-0001 nvidia,tegra186"}, "tx2-nx"),
+        ({"compatible": "nvidia,p3542-0000+p3448-0003 nvidia,tegra210"}, "nano-2gb"),
         ({"compatible": "nvidia,p3768-0000+p3767-0005-super nvidia,tegra234"}, "orin-nano"),
         ({"compatible": "nvidia,p3768-0000+p3767-0000 nvidia,tegra234"}, "orin-nx"),
         ({"compatible": "nvidia,p3449-0000-b00+p3448-0000-b00 nvidia,jetson-nano"}, "nano"),
@@ -87,9 +120,10 @@ def test_a_board_is_told_by_its_module(told: dict[str, str], name: str) -> None:
     assert here == [name]
 
 
-def test_a_nano_without_power_sensor_is_no_nano_of_the_registry() -> None:
+def test_a_nano_without_a_sensor_of_power_is_a_device_of_its_own() -> None:
     assert module_numbers({"compatible": "nvidia,p3448-0003"}) == {"3448", "3448-0003"}
     assert not is_device(load_device("nano"), {"compatible": "nvidia,p3542-0000+p3448-0003 nvidia,tegra210"})
+    assert (load_device("nano-2gb").sensors, load_device("nano-2gb").power) == ((), None)
 
 
 def test_your_own_device_by_path(tmp_path: Path) -> None:
@@ -105,7 +139,7 @@ def test_your_own_device_by_path(tmp_path: Path) -> None:
 
 
 def test_a_wrong_device_says_what_is_there(tmp_path: Path) -> None:
-    with pytest.raises(SpecError, match=r"did you mean agx\? bundled: agx, agx-orin, cpu"):
+    with pytest.raises(SpecError, match=r"did you mean agx\? bundled: agx, agx-orin, agx-orin-32gb, cpu"):
         load_device("agxx")
     (tmp_path / "bad.yaml").write_text("title: x\npreset: jetseg-nano\naccelerator: tpu\nsensor: [jtop]\n")
     with pytest.raises(SpecError, match="accelerator") as caught:

@@ -38,7 +38,7 @@ def missing() -> Optional[Missing]:
                 pass  # a reading that is empty now may be a number in a moment
         return None
     return Missing(
-        "this machine has no INA3221 power monitor in {} (all Jetsons but the Nano 2GB have one)".format(I2C)
+        "this machine has no INA3221 power monitor in {} (most Jetsons have one; the Nano 2GB has none)".format(I2C)
     )
 
 
