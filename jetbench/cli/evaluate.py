@@ -179,7 +179,7 @@ def _check_form(path: Path, format_: str, form: "tuple[Backend, DType | None] | 
     """Refuse a backend that does not run a file, or a number format that the file alone decides."""
     if form is None:
         return
-    runs = {"onnx": FILE_BACKENDS, "openvino": ("openvino",)}.get(format_, ())
+    runs = {"onnx": ("onnxruntime", "openvino"), "openvino": ("openvino",)}.get(format_, ())
     if form[0] not in runs:
         raise SpecError(f"--backend {form[0]}: cannot run {path.name}; {' or '.join(runs) or 'leave it out'}")
     if form[1] == "int8":

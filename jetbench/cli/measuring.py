@@ -54,8 +54,8 @@ BackendOption = Annotated[
     str | None,
     typer.Option(
         metavar="NAME,...",
-        help="What runs it: eager, folded, compiled, traced (TorchScript), onnxruntime, openvino; openvino:bf16 with "
-        "a number format. Default: eager; of a model file, its runtime.",
+        help="What runs it: eager, folded, compiled, traced (TorchScript), onnxruntime, openvino, or tensorrt on a "
+        "GPU; openvino:bf16 with a number format. Default: eager; of a model file, its runtime.",
         rich_help_panel=AXES,
     ),
 ]

@@ -19,12 +19,14 @@ from pydantic import ValidationError
 from jetbench.data.cache import ARTEFACTS, cache_folder, load_data
 from jetbench.deploy.backends import RUNTIMES
 from jetbench.deploy.backends.base import version_of
+from jetbench.deploy.backends.tensor_rt import file_precision
 from jetbench.deploy.export import OPSET, digest_of_model
 from jetbench.deploy.pack import MANIFEST, Exported, ExportedFile, ExportRequest, export_network
 from jetbench.errors import SpecError
 from jetbench.files import read_json, write_json
 from jetbench.models.weights import SavedNetwork
 from jetbench.network.plan import plan_network
+from jetbench.probe.engines.tensor_rt import describe_gpu
 from jetbench.records.deployment import Format
 from jetbench.spec.base import Spec
 from jetbench.spec.dataset import DatasetConfig
@@ -75,6 +77,8 @@ def make_artefact(
         backend=config.file_backend,
         dtype=config.dtype,
     )
+    if config.backend == "tensorrt":
+        request = request.model_copy(update={"precision": file_precision(config.dtype)})
     if config.dtype == "int8":
         formats: tuple[Format, ...] = ("openvino",) if config.backend == "openvino" else ("onnx",)
         request = request.model_copy(update={"precision": "int8", "dataset": dataset, "formats": formats})
@@ -130,7 +134,10 @@ def _versions(request: ExportRequest) -> dict[str, str]:
     packages = ("torch", *RUNTIMES[request.backend].packages)
     if request.precision == "int8" and request.backend == "openvino":
         packages = (*packages, "nncf")
-    return {"artefacts": str(ARTEFACT_VERSION), **{name: version_of(name) for name in packages}}
+    made_with = {"artefacts": str(ARTEFACT_VERSION), **{name: version_of(name) for name in packages}}
+    if request.backend == "tensorrt":  # an engine runs on no other GPU
+        made_with["gpu"] = " ".join(describe_gpu())
+    return made_with
 
 
 def _read(folder: Path) -> Artefact | None:
@@ -168,7 +175,8 @@ def list_artefacts() -> Iterator[Kept]:
 def _is_current(made_with: dict[str, str] | None) -> bool:
     if not made_with or made_with.pop("artefacts", None) != str(ARTEFACT_VERSION):
         return False
-    return all(version_of(name) == value for name, value in made_with.items())
+    gpu = made_with.pop("gpu", None)
+    return gpu in (None, " ".join(describe_gpu())) and all(version_of(n) == value for n, value in made_with.items())
 
 
 def clear_retired() -> int:

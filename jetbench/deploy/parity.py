@@ -67,7 +67,7 @@ class Comparison:
 def open_file(
     path: Path, to: Format, backend: FileBackend = "onnxruntime", dtype: DType = "fp32", threads: int = 1
 ) -> tuple[Run, str]:
-    """A function that runs a file on the CPU, and the name of its runtime with its version.
+    """A function that runs a file, from the CPU's memory and to it, and the name of its runtime with its version.
 
     Args:
         path: the file.
@@ -82,7 +82,7 @@ def open_file(
         return (lambda images: traced(images)), f"torch {torch.__version__}"
     # A session that flushes denormals makes the thread that opens it flush them, too.
     engine = open_engine(backend, str(path), dtype, threads, flush_denormals=False)
-    return engine, str(engine.describe()["runtime"])
+    return (lambda images: engine(images).cpu()), str(engine.describe()["runtime"])
 
 
 def first_difference(model: nn.Module, path: Path, images: Tensor) -> str | None:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from jetbench.data.cache import load_data
+from jetbench.deploy.backends.tensor_rt import build_engine
 from jetbench.deploy.export import Deployed, export
 from jetbench.deploy.pack import REFERENCE, Exported, ExportedFile, ExportRequest
 from jetbench.deploy.parity import Comparison, Run, first_difference, open_file
@@ -56,6 +57,8 @@ def _export(request: ExportRequest, folder: Path) -> Exported:
     files = []
     for to in request.formats:
         file = export(model, reference, folder, to, request.opset, request.precision, batches)
+        if request.backend == "tensorrt":
+            build_engine(folder / file.name, request.dtype, request.precision)
         run, runtime = open_file(folder / file.name, to, request.backend, request.dtype)
         parities = (
             _compare(model, run, pixels[:1], batch, "the reference"),

@@ -41,6 +41,7 @@ def describe_deployment(
         if asked == "int8"
         else (),
         part_errors=exported.part_errors,
+        engine=description.get("engine"),
         asked=asked,
         convolutions=dict(Counter(layer.precision for layer in layers if layer.is_convolution)),
         layouts=dict(Counter(layer.layout for layer in layers if layer.is_convolution)),

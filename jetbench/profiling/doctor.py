@@ -162,8 +162,8 @@ def _backends() -> list[Ability]:
         if missing is not None:
             findings.append(Ability(f"backend: {runtime.name}", "no", missing.reason, missing.remedy))
             continue
-        formats = ", ".join(DTYPES_OF[runtime.name])
-        findings.append(Ability(f"backend: {runtime.name}", "yes", f"{runtime.describe()}: {formats} on the processor"))
+        formats, where = ", ".join(DTYPES_OF[runtime.name]), "the processor" if runtime.device == "cpu" else "the GPU"
+        findings.append(Ability(f"backend: {runtime.name}", "yes", f"{runtime.describe()}: {formats} on {where}"))
     if find_spec("nncf") is None:
         text = "nncf not installed: openvino has no int8"
         findings.append(Ability("int8 for openvino", "no", text, "pip install 'jetbench[quantise]'"))

@@ -34,6 +34,33 @@ class ModelFile(Spec):
     seconds: float | None
 
 
+class EngineFile(Spec):
+    """A TensorRT engine, and its build on the machine that runs it: it runs on no other.
+
+    `peak_bytes` is the most memory that the build held, `skipped_tactics` counts those that needed more than there was:
+    the engine is then slower than it could be. `warnings` are the last lines of its log.
+    """
+
+    tensorrt: str
+    gpu: str
+    capability: str
+    dtype: DType
+    seconds: float
+    peak_bytes: Amount
+    bytes: Amount
+    sha256: str
+    workspace_mib: Amount
+    skipped_tactics: Amount = 0
+    timing_cache_used: bool = False
+    warnings: tuple[str, ...] = ()
+
+    def describe(self) -> str:
+        """`built in 12.0 s with at most 812 MiB; 2 tactics skipped for want of memory`."""
+        skipped = f"; {self.skipped_tactics} tactics skipped for want of memory" if self.skipped_tactics else ""
+        cached = ", with the timing cache of an earlier build" if self.timing_cache_used else ""
+        return f"built in {self.seconds:.1f} s with at most {self.peak_bytes / 2**20:.0f} MiB{cached}{skipped}"
+
+
 class Parity(Spec):
     """How a file's output differs from the network's on some images.
 
@@ -144,6 +171,7 @@ class Deployment(Spec):
     part_errors: tuple[PartError, ...] = ()
     scores: tuple[DeployedScore, ...] = ()
     unscored: str = ""
+    engine: EngineFile | None = None
 
     @property
     def ran(self) -> str:

@@ -9,17 +9,19 @@ from jetbench.spec.base import Spec, parse_spec
 from jetbench.spec.bounds import IS_NUMBER, BatchSize, Count, NonNegative, Positive, Seconds, Seed, Threads
 
 DType = Literal["fp32", "fp16", "bf16", "int8"]
-FileBackend = Literal["onnxruntime", "openvino"]
+FileBackend = Literal["onnxruntime", "openvino", "tensorrt"]
 """Backends that run a file, exported from the network, in a runtime of their own."""
 TorchBackend = Literal["eager", "folded", "compiled", "traced"]
 Backend = TorchBackend | FileBackend
 FILE_BACKENDS: tuple[FileBackend, ...] = get_args(FileBackend)
-BACKENDS: tuple[Backend, ...] = (*get_args(TorchBackend), *FILE_BACKENDS)
+TORCH_BACKENDS: tuple[TorchBackend, ...] = get_args(TorchBackend)
+BACKENDS: tuple[Backend, ...] = (*TORCH_BACKENDS, *FILE_BACKENDS)
 DTYPES_OF: dict[FileBackend, tuple[DType, ...]] = {
     "onnxruntime": ("fp32", "int8"),
     "openvino": ("fp32", "fp16", "bf16", "int8"),
+    "tensorrt": ("fp32", "fp16", "int8"),
 }
-"""Number formats in which a runtime runs files on a processor; PyTorch runs all of them."""
+"""Number formats in which a runtime runs files; PyTorch runs all of them."""
 
 
 class ProfilingConfig(Spec):
@@ -39,8 +41,8 @@ class ProfilingConfig(Spec):
     channels_last: bool = False
     """Memory layout NHWC."""
     backend: Backend = "eager"
-    """What runs the network: PyTorch (`eager`, `folded`, `compiled`, `traced`), or a runtime (`onnxruntime`,
-    `openvino`)."""
+    """What runs the network: PyTorch (`eager`, `folded`, `compiled`, `traced`), or a runtime (`onnxruntime` and
+    `openvino` on a processor, `tensorrt` on a GPU)."""
     flush_denormals: bool = True
     """Numbers too small for full precision count as 0 (CPU)."""
     keep_freed_memory: bool = True
@@ -85,7 +87,7 @@ class ProfilingConfig(Spec):
         if self.runs_file:
             formats = DTYPES_OF[self.file_backend]
             if self.dtype not in formats:
-                raise ValueError(f"{self.backend} runs {', '.join(formats)} on a processor, not {self.dtype}")
+                raise ValueError(f"{self.backend} runs {', '.join(formats)}, not {self.dtype}")
             if self.channels_last:
                 raise ValueError(f"{self.backend} chooses its memory layout itself; leave out channels_last (--layout)")
         elif self.dtype == "int8":
@@ -99,16 +101,13 @@ class ProfilingConfig(Spec):
 
     @property
     def file_backend(self) -> FileBackend:
-        """The backend that runs a file; an AssertionError if PyTorch runs the network."""
-        assert self.backend == "onnxruntime" or self.backend == "openvino", self.backend
-        return self.backend
+        """The backend that runs a file; StopIteration if PyTorch runs the network."""
+        return next(name for name in FILE_BACKENDS if name == self.backend)
 
     @property
     def torch_backend(self) -> TorchBackend:
-        """The form in which PyTorch runs the network; an AssertionError if a runtime runs a file."""
-        assert self.backend != "onnxruntime", self.backend
-        assert self.backend != "openvino", self.backend
-        return self.backend
+        """The form in which PyTorch runs the network; StopIteration if a runtime runs a file."""
+        return next(name for name in TORCH_BACKENDS if name == self.backend)
 
     @property
     def form(self) -> str:

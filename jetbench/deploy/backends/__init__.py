@@ -8,6 +8,7 @@ from jetbench.deploy.backends.eager import EAGER
 from jetbench.deploy.backends.folded import FOLDED
 from jetbench.deploy.backends.onnx_runtime import ONNXRUNTIME
 from jetbench.deploy.backends.open_vino import OPENVINO
+from jetbench.deploy.backends.tensor_rt import TENSORRT
 from jetbench.deploy.backends.traced import TRACED
 from jetbench.errors import SpecError
 from jetbench.spec.profiling import FileBackend, ProfilingConfig, TorchBackend
@@ -15,7 +16,7 @@ from jetbench.spec.profiling import FileBackend, ProfilingConfig, TorchBackend
 __all__ = ["RUNTIMES", "TORCH_FORMS", "Runtime", "TorchForm", "check_backend", "check_installed"]
 
 TORCH_FORMS: dict[TorchBackend, TorchForm] = {form.name: form for form in (EAGER, FOLDED, COMPILED, TRACED)}
-RUNTIMES: dict[FileBackend, Runtime] = {runtime.name: runtime for runtime in (ONNXRUNTIME, OPENVINO)}
+RUNTIMES: dict[FileBackend, Runtime] = {runtime.name: runtime for runtime in (ONNXRUNTIME, OPENVINO, TENSORRT)}
 
 
 def check_installed(config: ProfilingConfig) -> None:
@@ -40,8 +41,14 @@ def check_backend(config: ProfilingConfig, torch_device: str) -> None:
     if not config.runs_file:
         return
     check_installed(config)
-    if torch_device != "cpu":
+    where = RUNTIMES[config.file_backend].device
+    if where == "cpu" != torch_device:
         raise SpecError(
             f"{config.backend}: runs on the processor only, and the profile is of a GPU; name the processor with "
             "--device cpu, or another backend"
+        )
+    if where == "cuda" and not torch_device.startswith("cuda"):
+        raise SpecError(
+            f"{config.backend}: runs on an NVIDIA GPU only, and the profile is of a processor; take onnxruntime or "
+            "openvino here"
         )

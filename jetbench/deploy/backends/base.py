@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
-from typing import Any
+from typing import Any, Literal
 
 from torch import Tensor, nn
 
@@ -35,11 +35,13 @@ class Runtime:
         name: the backend's name.
         packages: what has to be installed, the runtime first.
         extra: the extra of jetbench that installs them.
+        device: where it runs: the processor, or a GPU.
     """
 
     name: FileBackend
     packages: tuple[str, ...]
     extra: str
+    device: Literal["cpu", "cuda"] = "cpu"
 
     def missing(self) -> Missing | None:
         """What is not installed, and the command that installs it."""

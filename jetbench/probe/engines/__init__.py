@@ -8,10 +8,11 @@ from typing import Any
 from .layers import Layer
 from .onnx_runtime import OnnxRuntime
 from .open_vino import OpenVino
+from .tensor_rt import TensorRt
 
 __all__ = ["ENGINES", "Layer", "open_engine"]
 
-ENGINES = {"onnxruntime": OnnxRuntime, "openvino": OpenVino}
+ENGINES = {"onnxruntime": OnnxRuntime, "openvino": OpenVino, "tensorrt": TensorRt}
 
 
 def open_engine(backend: str, path: str, dtype: str = "fp32", threads: int = 1, flush_denormals: bool = True) -> Any:
@@ -19,7 +20,7 @@ def open_engine(backend: str, path: str, dtype: str = "fp32", threads: int = 1, 
 
     Args:
         backend: a name of `ENGINES`.
-        path: an ONNX file; OpenVINO also reads its own .xml.
+        path: an ONNX file; OpenVINO also reads its own .xml; TensorRT runs the engine that was built beside it.
         dtype: the number format that is asked for; what a layer got is in `Layer.precision`.
         threads: threads of the processor.
         flush_denormals: numbers too small for full precision count as 0.

@@ -22,6 +22,7 @@ FIRST_PASS: dict[Backend, str] = {
     "traced": "the first after tracing",
     "onnxruntime": "the first after loading",
     "openvino": "the first after compiling",
+    "tensorrt": "the first after reading the engine",
 }
 
 
@@ -176,6 +177,11 @@ def _deployment_figures(profile: Profile) -> list[Figure]:
             how="convolutions by the number format in which they ran",
         ),
     ]
+    if deployment.engine is not None:
+        size = f"{deployment.engine.bytes / 1e6:.2f} MB"
+        figures.append(
+            Figure("engine_bytes", deployment.engine.bytes, "measured", "  engine", size, deployment.engine.describe())
+        )
     if layouts := deployment.describe_layouts():
         how = "convolutions by the order of their output in memory"
         figures.append(Figure("layouts", None, "measured", "  layout", layouts, how))

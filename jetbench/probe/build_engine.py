@@ -1,0 +1,146 @@
+"""python -m probe.build_engine ONNX DTYPE [FILE_DTYPE]: builds a TensorRT engine beside an ONNX file.
+
+In a process of its own: a build takes more memory than a pass, and the kernel may kill it. Beside the engine it leaves
+the facts of the build, and a timing cache, so that the same build takes the same tactics again. Python 3.6 and torch.
+"""
+
+import hashlib
+import json
+import os
+import resource
+import sys
+import time
+from typing import Any, Dict, List
+
+from .engines.tensor_rt import describe_gpu, plan_of, quiet_log
+
+WORKSPACE_MIB = 1024
+CACHE = "timing.cache"
+
+
+class BuildError(Exception):
+    """TensorRT cannot build an engine; the message says why."""
+
+
+def build(path: str, dtype: str, file_dtype: str = "fp32", workspace_mib: int = WORKSPACE_MIB) -> Dict[str, Any]:
+    """Build an engine beside an ONNX file, and write its facts to PLAN.json; returns them.
+
+    Args:
+        path: the ONNX file, of a fixed size: in float32, or with Q/DQ pairs for int8.
+        dtype: fp32, fp16 or int8.
+        file_dtype: the number format of the file. From TensorRT 11 it is that of the engine, too.
+        workspace_mib: the most memory (MiB) that a tactic may use beside its tensors.
+
+    Raises:
+        BuildError: the file cannot be parsed, this GPU or TensorRT has no such number format, or the build fails.
+    """
+    import tensorrt
+
+    lines = []  # type: List[str]
+    log = quiet_log(lines)
+    builder = tensorrt.Builder(log)
+    config = builder.create_builder_config()
+    _set_precision(tensorrt, builder, config, dtype, file_dtype)
+    network = builder.create_network(_network_flags(tensorrt))
+    parser = tensorrt.OnnxParser(network, log)
+    with open(path, "rb") as file:
+        if not parser.parse(file.read()):
+            errors = [str(parser.get_error(number)) for number in range(parser.num_errors)]
+            raise BuildError("TensorRT {} cannot read {}: {}".format(tensorrt.__version__, path, "; ".join(errors[:2])))
+    if hasattr(config, "set_memory_pool_limit"):
+        config.set_memory_pool_limit(tensorrt.MemoryPoolType.WORKSPACE, workspace_mib << 20)
+    else:
+        config.max_workspace_size = workspace_mib << 20
+    if hasattr(config, "profiling_verbosity"):
+        config.profiling_verbosity = tensorrt.ProfilingVerbosity.DETAILED  # names the number format of each layer
+    cache_path = os.path.join(os.path.dirname(path), CACHE)
+    cache = _timing_cache(config, cache_path)
+    start = time.perf_counter()
+    plan = builder.build_serialized_network(network, config)
+    seconds = time.perf_counter() - start
+    if plan is None:
+        raise BuildError("TensorRT {} built no engine: {}".format(tensorrt.__version__, "; ".join(lines[-2:])))
+    gpu, capability = describe_gpu()
+    target = plan_of(path, dtype)
+    _write(target, bytes(plan))
+    if hasattr(config, "get_timing_cache"):
+        _write(cache_path, bytes(config.get_timing_cache().serialize()))
+    facts = {
+        "tensorrt": tensorrt.__version__,
+        "gpu": gpu,
+        "capability": capability,
+        "dtype": dtype,
+        "seconds": seconds,
+        "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        "bytes": os.path.getsize(target),
+        "sha256": hashlib.sha256(bytes(plan)).hexdigest(),
+        "workspace_mib": workspace_mib,
+        "skipped_tactics": sum("kipping" in line for line in lines),
+        "timing_cache_used": cache,
+        "warnings": lines[-20:],
+    }
+    with open(target + ".json", "w", encoding="utf-8") as facts_file:
+        json.dump(facts, facts_file)
+    return facts
+
+
+def _write(path: str, data: bytes) -> None:
+    """A file that is there whole or not at all."""
+    with open(path + ".part", "wb") as file:
+        file.write(data)
+    os.replace(path + ".part", path)
+
+
+def _network_flags(trt: Any) -> int:
+    """The explicit batch that TensorRT to 8.6 needs in words; later versions have no other."""
+    flags = getattr(trt, "NetworkDefinitionCreationFlag", None)  # type: Any
+    return 1 << int(flags.EXPLICIT_BATCH) if hasattr(flags, "EXPLICIT_BATCH") else 0
+
+
+def _set_precision(trt: Any, builder: Any, config: Any, dtype: str, file_dtype: str) -> None:
+    """Allow the number formats of `dtype`. TF32 is off, so that fp32 is fp32.
+
+    A file with Q/DQ pairs also needs fp16, or all that is not in int8 runs in fp32.
+    """
+    flags = trt.BuilderFlag
+    if hasattr(flags, "TF32"):
+        config.clear_flag(flags.TF32)
+    if dtype == "int8" and getattr(builder, "platform_has_fast_int8", True) is False:
+        raise BuildError("this GPU has no int8 units: take fp16")
+    if dtype == "fp16" and getattr(builder, "platform_has_fast_fp16", True) is False:
+        raise BuildError("this GPU has no fp16 units: take fp32")
+    for name in {"fp32": (), "fp16": ("FP16",), "int8": ("INT8", "FP16")}[dtype]:
+        if hasattr(flags, name):
+            config.set_flag(getattr(flags, name))
+        elif dtype == "fp16" != file_dtype:
+            raise BuildError(
+                "TensorRT {} takes the number format from the file, and this file is in fp32".format(trt.__version__)
+            )
+
+
+def _timing_cache(config: Any, path: str) -> bool:
+    """Use the timing cache of earlier builds if there is one; True if there is."""
+    if not hasattr(config, "create_timing_cache"):
+        return False
+    data = b""
+    if os.path.isfile(path):
+        with open(path, "rb") as file:
+            data = file.read()
+    config.set_timing_cache(config.create_timing_cache(data), False)
+    return bool(data)
+
+
+def main(arguments: List[str]) -> int:
+    """Build what the arguments say; prints the facts, or why not."""
+    path, dtype, file_dtype = [*arguments, "fp32"][:3]
+    try:
+        facts = build(path, dtype, file_dtype)
+    except BuildError as error:
+        sys.stderr.write(str(error) + "\n")
+        return 1
+    sys.stdout.write(json.dumps(facts) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
