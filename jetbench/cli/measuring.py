@@ -132,6 +132,21 @@ IntervalOption = Annotated[
     str | None,
     typer.Option(metavar="TIME", help="Time between power readings. Default: suits the sensor.", rich_help_panel=POWER),
 ]
+PowerModeOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="MODE,...",
+        help="On a Jetson: profile in each of these power modes, by the names that the board has for them, and restore "
+        "the mode afterwards.",
+        rich_help_panel=POWER,
+    ),
+]
+JetsonClocksOption = Annotated[
+    bool,
+    typer.Option(
+        "--jetson-clocks", help="With --power-mode: fix all clocks at the mode's highest.", rich_help_panel=POWER
+    ),
+]
 KeepDenormalsOption = Annotated[
     bool,
     typer.Option(

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -32,6 +32,7 @@ from jetbench.reporting.sheets.profile import FILES, describe_profile, print_est
 from jetbench.spec.device import load_device
 
 if TYPE_CHECKING:
+    from jetbench.probe.power_mode import Held
     from jetbench.profiling.host import Site
     from jetbench.records.record import Record
 
@@ -75,6 +76,8 @@ def profile(
     window: measuring.WindowOption = "15s",
     windows: measuring.WindowsOption = 3,
     interval: measuring.IntervalOption = None,
+    power_mode: measuring.PowerModeOption = None,
+    jetson_clocks: measuring.JetsonClocksOption = False,
     keep_denormals: measuring.KeepDenormalsOption = False,
     system_malloc: measuring.SystemMallocOption = False,
     dataset: Annotated[
@@ -114,6 +117,9 @@ def profile(
         batch=batch, dtype=dtype, layout=layout, backend=backend, threads=threads, **effort
     )
     measuring.check_saved([*(names or ()), reference or ""], size, classes, changes)
+    modes = [mode.strip() for mode in power_mode.split(",")] if power_mode is not None else []
+    if jetson_clocks and not modes:
+        raise SpecError("--jetson-clocks: fixes the clocks of the modes that --power-mode names; name one")
     load_device(device) if device != "auto" else None
 
     from jetbench.profiling.case import CLASSES, Case, list_cases
@@ -145,7 +151,15 @@ def profile(
         config = read_dataset(dataset, None, None, cases[0].input_size)
         cases = [case.model_copy(update={"dataset": config}) for case in cases]
     _say_what_is_measured(site, as_json)
-    records = _measure(lambda report: profile_cases_at(site, cases, report))
+    _restore_mode()
+    if modes and site.torch_device is None:
+        raise SpecError(f"--power-mode: {site.remark}; power modes are set on the board itself")
+    with _power_modes(jetson_clocks) if modes else nullcontext() as held:
+        records: list[Record] = []
+        for mode in modes or ("",):
+            if held is not None:
+                _set_mode(held, mode)
+            records += _measure(lambda report: profile_cases_at(site, cases, report))
     written = measuring.keep_profiles(folder, records, site.device)
     if every and not as_json:
         print_estimates(console, records, site.device, written)
@@ -153,6 +167,35 @@ def profile(
         _print(records, site, written, as_json)
     if not written:
         raise typer.Exit(EXIT_FAILED_ROWS)
+
+
+def _restore_mode() -> None:
+    """Restore a power mode that a killed command left behind, and say so."""
+    from jetbench.probe import power_mode
+
+    try:
+        text = power_mode.left_over()
+    except power_mode.PowerModeError as error:
+        text = f"a command that was killed left another power mode behind, and it cannot be restored: {error}"
+    if text:
+        errors.print(f"Attention: {text}.", markup=False, highlight=False)
+
+
+@contextmanager
+def _power_modes(fixes_clocks: bool) -> "Iterator[Held]":
+    """Hold the board's power mode, which is restored at the end."""
+    from jetbench.probe.power_mode import Held, PowerModeError
+
+    try:
+        with Held(fixes_clocks) as held:
+            yield held
+    except PowerModeError as error:
+        raise ProfilingError(f"--power-mode: {error}") from None
+
+
+def _set_mode(held: "Held", mode: str) -> None:
+    errors.print(f"power mode {mode}", highlight=False, markup=False)
+    held.set(mode)
 
 
 def _every_network() -> list[str]:

@@ -118,17 +118,31 @@ BOARDS = {
 }
 
 NVPMODEL = """#!/bin/bash
-# Stands in for NVIDIA's nvpmodel: -q asks, -p --verbose lists.
+# Stands in for NVIDIA's nvpmodel: -q asks, -p --verbose lists, -m sets; a mode of 10 W wants a reboot.
 modes=({modes})
+at=/run/nvpmodel-id
+now=$(cat $at 2>/dev/null || echo 0)
 case "$1" in
-  -q) echo "NV Power Mode: ${{modes[0]}}"; echo 0;;
+  -q) echo "NV Power Mode: ${{modes[$now]}}"; echo "$now";;
+  -m) case "${{modes[$2]}}" in
+        "") echo "NVPM ERROR: invalid power model ID $2"; exit 255;;
+        *10W*) echo "NVPM WARN: Reboot required for changing to this power mode: $2"
+               echo "NVPM WARN: DO YOU WANT TO REBOOT NOW? enter YES/yes to confirm:"
+               read -r answer; echo "NVPM WARN: Reboot aborted, power mode is not changed"; exit 255;;
+        *) echo "$2" > $at;;
+      esac;;
   -p) echo "NVPM VERB: PM_CONFIG: DEFAULT=${{modes[0]}}(0)"
       for i in "${{!modes[@]}}"; do echo "NVPM VERB: POWER_MODEL: ID=$i NAME=${{modes[$i]}}"; done;;
 esac
 """
 JETSON_CLOCKS = """#!/bin/bash
-# Stands in for NVIDIA's jetson_clocks --show.
+# Stands in for NVIDIA's jetson_clocks: --show, --store, --restore, and fixing the clock of the GPU.
 d=/sys/class/devfreq/{gpu}
+case "$1" in
+  --store) cat $d/min_freq > "$2"; exit;;
+  --restore) cat "$2" > $d/min_freq; exit;;
+  "") cat $d/max_freq > $d/min_freq; exit;;
+esac
 echo "SOC family:tegra  Machine:{model}"
 echo "GPU MinFreq=$(cat $d/min_freq) MaxFreq=$(cat $d/max_freq) CurrentFreq=$(cat $d/cur_freq)"
 """

@@ -1,0 +1,223 @@
+"""Power modes of a Jetson: set by name through nvpmodel, and given back whatever happens.
+
+While a mode is held, a guard, a process of its own, waits for the end of the process that holds it, and restores what
+was before: after Ctrl-C, SIGKILL and a lost connection. If the guard is killed too, a journal stays, and `restore` (at
+the next command) works by it. Needs Python 3.6; never ran on a Jetson.
+"""
+
+import contextlib
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from typing import Any, Dict, Optional, Tuple
+
+from .alone import lock_place
+
+JOURNAL, CLOCKS = "jetbench-power-mode.json", "jetbench-clocks.txt"
+TIMEOUT_S = 30
+
+
+class PowerModeError(Exception):
+    """A power mode cannot be read, set or restored; the message says why."""
+
+
+def _run(program: str, *arguments: str) -> str:
+    """What a program of NVIDIA's prints; with sudo, if this is not root and sudo asks for no password.
+
+    Raises:
+        PowerModeError: it is missing, or does not end.
+    """
+    command = [program, *arguments]
+    if os.getuid() != 0 and arguments[:1] not in (("-q",), ("-p",), ("--show",)):
+        command = ["sudo", "-n", *command]
+    try:
+        done = subprocess.run(
+            command, input="NO\n", stdout=subprocess.PIPE, stderr=subprocess.STDOUT, universal_newlines=True,
+            timeout=TIMEOUT_S,
+        )  # fmt: skip
+    except FileNotFoundError:
+        raise PowerModeError("{} is not here: power modes are those of a Jetson".format(command[0])) from None
+    except subprocess.TimeoutExpired:
+        raise PowerModeError("{} did not end within {} s".format(program, TIMEOUT_S)) from None
+    return done.stdout
+
+
+def list_modes() -> Dict[str, int]:
+    """The board's own power modes: the id of each name. Ids mean other modes on other boards."""
+    found = re.findall(r"POWER_MODEL: *ID=(\d+) +NAME=(\S+)", _run("nvpmodel", "-p", "--verbose"))
+    return {name: int(number) for number, name in found}
+
+
+def current() -> Tuple[int, str]:
+    """The id and the name of the mode that the board is in.
+
+    Raises:
+        PowerModeError: nvpmodel does not say.
+    """
+    text = _run("nvpmodel", "-q")
+    found = re.search(r"Power Mode: *(\S+)\s+(\d+)", text)
+    if found is None:
+        raise PowerModeError("nvpmodel -q does not say the mode: {}".format(_last_line(text)))
+    return int(found.group(2)), found.group(1)
+
+
+def set_mode(number: int) -> None:
+    """Set a mode by its id, and read it back.
+
+    Raises:
+        PowerModeError: the board is not in that mode afterwards: it wants a reboot, or this user may not set it.
+    """
+    text = _run("nvpmodel", "-m", str(number))
+    is_id, name = current()
+    if is_id == number:
+        return
+    if "reboot" in text.lower():
+        raise PowerModeError("this mode wants a reboot, which jetbench never does; the board stays in {}".format(name))
+    raise PowerModeError("the board stays in {}: {}".format(name, _last_line(text)))
+
+
+def _last_line(text: str) -> str:
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1] if lines else "no answer"
+
+
+def _journal() -> str:
+    return str(lock_place() / JOURNAL)
+
+
+def read_journal() -> Optional[Dict[str, Any]]:
+    """What a command that holds a mode wrote down before it changed it; None if no mode is held."""
+    try:
+        with open(_journal(), encoding="utf-8") as file:
+            return dict(json.load(file))
+    except (OSError, ValueError):
+        return None
+
+
+def restore() -> Optional[str]:
+    """Give back what the journal says; returns the name of the mode, or None if there is nothing to give back.
+
+    Raises:
+        PowerModeError: the mode cannot be set; the journal stays.
+    """
+    kept = read_journal()
+    if kept is None:
+        return None
+    set_mode(kept["id"])
+    if kept["clocks"] is not None:
+        _run("jetson_clocks", "--restore", kept["clocks"])
+    _remove(_journal())
+    return str(kept["name"])
+
+
+def left_over() -> Optional[str]:
+    """Restore what a command and its guard, both killed, left behind; a sentence about it, or None.
+
+    Raises:
+        PowerModeError: it cannot be restored.
+    """
+    kept = read_journal()
+    if kept is None or any(_lives(pid) for pid in (kept["pid"], kept["guard"])):
+        return None
+    restore()
+    return "a command that was killed had left another power mode behind: {} is restored".format(kept["name"])
+
+
+def _lives(pid: Optional[int]) -> bool:
+    """True for a process that runs: one that ended, and that its parent has not asked about, does not."""
+    try:
+        with open("/proc/{}/stat".format(pid), encoding="utf-8") as file:
+            return file.read().rpartition(")")[2].split()[0] != "Z"
+    except (OSError, IndexError):
+        return False
+
+
+def _remove(path: str) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
+
+
+class Held:
+    """The board's power mode for some time: `set` changes it, the end of the block gives it back.
+
+    Args:
+        fixes_clocks: also run jetson_clocks in each mode, which fixes all clocks at the mode's highest.
+    """
+
+    def __init__(self, fixes_clocks: bool = False) -> None:
+        self._fixes_clocks = fixes_clocks
+        self._guard = None  # type: Optional[subprocess.Popen[bytes]]
+
+    def __enter__(self) -> "Held":
+        """Write the journal and start the guard.
+
+        Raises:
+            PowerModeError: another command holds the mode, or it cannot be read.
+        """
+        left_over()
+        held = read_journal()
+        if held is not None:
+            raise PowerModeError("process {} holds the power mode of this board".format(held["pid"]))
+        number, name = current()
+        clocks = str(lock_place() / CLOCKS) if self._fixes_clocks else None
+        if clocks is not None:
+            _remove(clocks)
+            _run("jetson_clocks", "--store", clocks)
+        kept = {"id": number, "name": name, "clocks": clocks, "pid": os.getpid(), "guard": None}
+        _write(kept)
+        self._guard = subprocess.Popen(
+            [sys.executable, "-m", __name__], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL, start_new_session=True, env=dict(os.environ, PYTHONSAFEPATH="1"),
+        )  # fmt: skip
+        _write(dict(kept, guard=self._guard.pid))
+        return self
+
+    def set(self, name: str) -> None:
+        """Set a mode by its name.
+
+        Raises:
+            PowerModeError: the board has no such mode, or does not change to it.
+        """
+        modes = list_modes()
+        if name not in modes:
+            raise PowerModeError("{}: no power mode of this board; it has {}".format(name, ", ".join(modes)))
+        try:
+            set_mode(modes[name])
+        except PowerModeError as error:
+            raise PowerModeError("{}: {}".format(name, error)) from None
+        if self._fixes_clocks:
+            _run("jetson_clocks")
+
+    def __exit__(self, *error: Any) -> None:
+        try:
+            restore()
+        finally:
+            if self._guard is not None and self._guard.stdin is not None:
+                self._guard.stdin.close()  # it finds no journal, and ends
+                self._guard.wait()
+
+
+def _write(kept: Dict[str, Any]) -> None:
+    path = _journal()
+    with open(path + ".part", "w", encoding="utf-8") as file:
+        json.dump(kept, file)
+    os.replace(path + ".part", path)
+
+
+def guard() -> int:
+    """Wait for the end of the process at the other end of stdin, then restore what it left."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    sys.stdin.buffer.read()
+    try:
+        restore()
+    except PowerModeError:
+        return 1  # the journal stays for the next command
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(guard())

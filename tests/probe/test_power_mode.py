@@ -1,0 +1,164 @@
+"""Power modes on simulated boards: set by name, and restored whatever ends the command."""
+
+import json
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from tests.simulated.boards import Ran, need_boards, run_on
+
+HOLD = """
+import subprocess, sys, time
+from jetbench.probe.power_mode import Held, current, read_journal
+def mode():
+    return current()[1]
+"""
+# Holds a mode until it is killed.
+HOLDER = """
+import sys, time
+from jetbench.probe.power_mode import Held
+with Held() as held:
+    held.set("MODE_15W")
+    print("held", flush=True)
+    time.sleep(60)
+"""
+KILL = """
+import os, signal
+from jetbench.probe.power_mode import left_over
+holder = subprocess.Popen([sys.executable, "-c", HOLDER], stdout=subprocess.PIPE, text=True)
+assert holder.stdout.readline() == "held\\n"
+print(mode())
+kept = read_journal()
+if AND_GUARD:
+    os.kill(kept["guard"], signal.SIGKILL)
+holder.kill() if SIGNAL == "KILL" else holder.send_signal(getattr(signal, "SIG" + SIGNAL))
+holder.wait()
+end = time.monotonic() + (2 if AND_GUARD else 15)
+while time.monotonic() < end and read_journal() is not None:
+    time.sleep(0.05)
+print(mode())
+print(left_over())
+print(mode(), read_journal())
+"""
+
+
+@pytest.fixture(autouse=True)
+def _boards() -> None:
+    need_boards()
+
+
+def on_agx(tmp_path: Path, code: str, **names: object) -> Ran:
+    """Run a script on a simulated AGX Xavier, which is in MAXN; `names` are set in it."""
+    values = "\n".join(f"{name} = {value!r}" for name, value in names.items())
+    (tmp_path / "script.py").write_text(HOLD + values + "\n" + textwrap.dedent(code))
+    return run_on(
+        "agx",
+        tmp_path,
+        [sys.executable, str(tmp_path / "script.py")],
+        "--service",
+        "none",
+        JETBENCH_LOCKS=str(tmp_path),
+    )
+
+
+def test_a_mode_is_set_by_its_name_and_given_back(tmp_path: Path) -> None:
+    ran = on_agx(
+        tmp_path,
+        """
+        with Held() as held:
+            held.set("MODE_30W_ALL")
+            print(mode())
+            held.set("MODE_15W")
+            print(mode())
+        print(mode(), read_journal())
+        """,
+    )
+    assert ran.out.split("\n")[:3] == ["MODE_30W_ALL", "MODE_15W", "MAXN None"], ran.err
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("MODE_10W", "MODE_10W: this mode wants a reboot, which jetbench never does; the board stays in MODE_15W"),
+        ("30W", "30W: no power mode of this board; it has MAXN, MODE_10W, MODE_15W, MODE_30W_ALL"),
+    ],
+)
+def test_a_mode_that_cannot_be_set_is_refused_and_the_first_is_given_back(
+    name: str, message: str, tmp_path: Path
+) -> None:
+    ran = on_agx(
+        tmp_path,
+        """
+        from jetbench.probe.power_mode import PowerModeError
+        try:
+            with Held() as held:
+                held.set("MODE_15W")
+                held.set(NAME)
+        except PowerModeError as error:
+            print(error)
+        print(mode())
+        """,
+        NAME=name,
+    )
+    assert ran.out.split("\n")[:2] == [message, "MAXN"], ran.err
+
+
+@pytest.mark.parametrize("sent", ["KILL", "INT", "TERM"])
+def test_a_command_that_is_ended_leaves_the_mode_as_it_was(sent: str, tmp_path: Path) -> None:
+    ran = on_agx(tmp_path, KILL, HOLDER=HOLDER, AND_GUARD=False, SIGNAL=sent)
+    assert ran.out.split("\n")[:4] == ["MODE_15W", "MAXN", "None", "MAXN None"], ran.err
+
+
+def test_if_the_guard_is_killed_too_the_next_command_restores_and_says_so(tmp_path: Path) -> None:
+    ran = on_agx(tmp_path, KILL, HOLDER=HOLDER, AND_GUARD=True, SIGNAL="KILL")
+    told = ran.out.split("\n")
+    assert told[:2] == ["MODE_15W", "MODE_15W"], ran.err
+    assert told[2] == "a command that was killed had left another power mode behind: MAXN is restored"
+    assert told[3] == "MAXN None"
+
+
+def test_a_second_command_does_not_take_a_mode_that_is_held(tmp_path: Path) -> None:
+    ran = on_agx(
+        tmp_path,
+        """
+        from jetbench.probe.power_mode import PowerModeError
+        with Held():
+            try:
+                Held().__enter__()
+            except PowerModeError as error:
+                print(error)
+        """,
+    )
+    assert "holds the power mode of this board" in ran.out, ran.err
+
+
+@pytest.mark.slow
+def test_a_profile_in_two_modes_is_two_rows_and_the_board_is_as_before(tmp_path: Path) -> None:
+    brief = "--size 64x96 --processes 1 --limit 1s --power none --json --reports reports"
+    modes = "--power-mode MAXN,MODE_15W --jetson-clocks"
+    command = f"{sys.executable} -m jetbench profile jetseg-nano --device agx {brief} {modes} > told.json"
+    after = "nvpmodel -q; cat /sys/class/devfreq/17000000.gv11b/min_freq"
+    ran = run_on(
+        "agx", tmp_path, ["bash", "-c", f"cd {tmp_path} && {command} && {after}"], "--service", "none",
+        JETBENCH_LOCKS=str(tmp_path),
+    )  # fmt: skip
+    assert ran.code == 0, ran.err
+    told = json.loads((tmp_path / "told.json").read_text())
+    assert [each["profile"]["environment"]["power_mode"] for each in told] == ["MAXN", "MODE_15W"]
+    assert len({each["key"] for each in told}) == 2
+    clocks = [each["profile"]["watches"][0]["before"]["gpu_min_hz"] for each in told]
+    assert clocks == [1_377_000_000] * 2  # fixed at the highest
+    assert ran.out.split("\n")[:3] == ["NV Power Mode: MAXN", "0", "137700000"]
+
+
+@pytest.mark.slow
+def test_on_another_machine_a_mode_is_refused_before_anything_is_measured(tmp_path: Path) -> None:
+    from tests.cli.test_verbs import jetbench
+
+    text = jetbench("profile", "jetseg-nano", "--device", "cpu", "--power-mode", "15W", cwd=tmp_path, code=2)
+    assert "nvpmodel is not here: power modes are those of a Jetson" in text
+    text = jetbench("profile", "jetseg-nano", "--device", "agx", "--power-mode", "15W", cwd=tmp_path, code=2)
+    assert "power modes are set on the board itself" in text
+    assert "name one" in jetbench("profile", "jetseg-nano", "--jetson-clocks", cwd=tmp_path, code=2)
