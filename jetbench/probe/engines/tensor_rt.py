@@ -71,8 +71,9 @@ class TensorRt:
         if not os.path.isfile(plan):
             raise RuntimeError("{}: no engine for this GPU and TensorRT; an engine is built where it runs".format(plan))
         lines = []  # type: List[str]
+        self._log = quiet_log(lines)  # TensorRT holds no reference to it
         with open(plan, "rb") as file:
-            self._runtime = tensorrt.Runtime(quiet_log(lines))
+            self._runtime = tensorrt.Runtime(self._log)
             self._engine = self._runtime.deserialize_cuda_engine(file.read())
         if self._engine is None:
             raise RuntimeError("{}: TensorRT cannot read this engine ({})".format(plan, "; ".join(lines[-1:])))
