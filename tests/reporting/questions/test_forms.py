@@ -208,8 +208,8 @@ def test_verdicts_name_what_ran_otherwise_and_what_was_lost() -> None:
     assert half.describe_precision() == "int8 in 5 of 9"
     assert not deployment(asked="int8", convolutions={"int8": 3, "fp32": 4}).is_as_asked
     engine = EngineFile(
-        tensorrt="10.3.0", gpu="made up", capability="8.7", dtype="fp16", seconds=12.0, peak_bytes=2**30, bytes=1, sha256="",
-        workspace_mib=1024, skipped_tactics=2,
+        tensorrt="10.3.0", gpu="made up", capability="8.7", dtype="fp16", seconds=12.0, peak_bytes=2**30, bytes=1,
+        sha256="", workspace_mib=1024, skipped_tactics=2,
     )  # fmt: skip
     assert not deployment(asked="fp16", convolutions={"fp16": 6, "fp32": 1}).is_as_asked
     assert deployment(asked="fp16", convolutions={"fp16": 6, "fp32": 1}, engine=engine).is_as_asked
