@@ -9,14 +9,16 @@ import contextlib
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from typing import Any, Dict, Optional, Tuple
 
 from .alone import lock_place
 
-JOURNAL, CLOCKS = "jetbench-power-mode.json", "jetbench-clocks.txt"
+JOURNAL, CLOCKS = "jetbench-power-mode.json", "clocks.txt"
 TIMEOUT_S = 30
 
 
@@ -89,12 +91,21 @@ def _journal() -> str:
 
 
 def read_journal() -> Optional[Dict[str, Any]]:
-    """What a command that holds a mode wrote down before it changed it; None if no mode is held."""
+    """What a command that holds a mode wrote down before it changed it; None if no mode is held.
+
+    A file of another user than root is not believed, as its place is open to everybody.
+    """
     try:
-        with open(_journal(), encoding="utf-8") as file:
-            return dict(json.load(file))
+        with os.fdopen(os.open(_journal(), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), encoding="utf-8") as file:
+            if os.fstat(file.fileno()).st_uid not in (0, os.getuid()):
+                return None
+            kept = json.load(file)
     except (OSError, ValueError):
         return None
+    is_whole = isinstance(kept, dict) and isinstance(kept.get("name"), str) and isinstance(kept.get("pid"), int)
+    if not is_whole or not isinstance(kept.get("id"), int) or not isinstance(kept.get("clocks"), (str, type(None))):
+        return None
+    return dict(kept)
 
 
 def restore() -> Optional[str]:
@@ -109,7 +120,9 @@ def restore() -> Optional[str]:
     set_mode(kept["id"])
     if kept["clocks"] is not None:
         _run("jetson_clocks", "--restore", kept["clocks"])
-    _remove(_journal())
+        shutil.rmtree(os.path.dirname(kept["clocks"]), ignore_errors=True)
+    with contextlib.suppress(OSError):
+        os.unlink(_journal())
     return str(kept["name"])
 
 
@@ -120,7 +133,7 @@ def left_over() -> Optional[str]:
         PowerModeError: it cannot be restored.
     """
     kept = read_journal()
-    if kept is None or any(_lives(pid) for pid in (kept["pid"], kept["guard"])):
+    if kept is None or any(_lives(pid) for pid in (kept["pid"], kept.get("guard"))):
         return None
     restore()
     return "a command that was killed had left another power mode behind: {} is restored".format(kept["name"])
@@ -133,11 +146,6 @@ def _lives(pid: Optional[int]) -> bool:
             return file.read().rpartition(")")[2].split()[0] != "Z"
     except (OSError, IndexError):
         return False
-
-
-def _remove(path: str) -> None:
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(path)
 
 
 class Held:
@@ -162,9 +170,9 @@ class Held:
         if held is not None:
             raise PowerModeError("process {} holds the power mode of this board".format(held["pid"]))
         number, name = current()
-        clocks = str(lock_place() / CLOCKS) if self._fixes_clocks else None
-        if clocks is not None:
-            _remove(clocks)
+        clocks = None
+        if self._fixes_clocks:
+            clocks = os.path.join(tempfile.mkdtemp(prefix="jetbench-"), CLOCKS)
             _run("jetson_clocks", "--store", clocks)
         kept = {"id": number, "name": name, "clocks": clocks, "pid": os.getpid(), "guard": None}
         _write(kept)
@@ -201,10 +209,13 @@ class Held:
 
 
 def _write(kept: Dict[str, Any]) -> None:
-    path = _journal()
-    with open(path + ".part", "w", encoding="utf-8") as file:
-        json.dump(kept, file)
-    os.replace(path + ".part", path)
+    try:
+        descriptor, part = tempfile.mkstemp(dir=str(lock_place()))
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            json.dump(kept, file)
+        os.replace(part, _journal())
+    except OSError as error:
+        raise PowerModeError("{}: cannot be written ({})".format(_journal(), error.strerror)) from None
 
 
 def guard() -> int:

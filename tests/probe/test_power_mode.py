@@ -134,6 +134,22 @@ def test_a_second_command_does_not_take_a_mode_that_is_held(tmp_path: Path) -> N
     assert "holds the power mode of this board" in ran.out, ran.err
 
 
+@pytest.mark.parametrize("text", ["", "[]", "{", '{"id": "0", "name": "MAXN", "pid": 1}', '{"id": 0}'])
+def test_a_journal_that_is_none_is_not_believed(text: str, tmp_path: Path) -> None:
+    (tmp_path / "jetbench-power-mode.json").write_text(text)
+    ran = on_agx(
+        tmp_path,
+        """
+        from jetbench.probe.power_mode import left_over
+        print(read_journal(), left_over())
+        with Held() as held:
+            held.set("MODE_15W")
+        print(mode())
+        """,
+    )
+    assert ran.out.split("\n")[:2] == ["None None", "MAXN"], ran.err
+
+
 @pytest.mark.slow
 def test_a_profile_in_two_modes_is_two_rows_and_the_board_is_as_before(tmp_path: Path) -> None:
     brief = "--size 64x96 --processes 1 --limit 1s --power none --json --reports reports"
