@@ -92,10 +92,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def studies(folder: Path) -> Path:
-    """Four studies of the sweep and trained weights beside it."""
+    """Four studies of the sweep and trained weights beside it, and the kept study of what ships."""
     run_sweep(folder / "own" / "nano.yaml", Place(folder / "reports"))
     for name in ("camvid", "before", "after"):
         shutil.copytree(folder / "reports" / "nano", folder / "reports" / name)
+    shutil.copytree(ROOT / "reports" / "paper" / "deployment", folder / "reports" / "deployment")
     weights = min((folder / "reports" / "nano" / "weights").glob("*.safetensors"))
     shutil.copy(weights, weights.with_name("NAME.safetensors"))
     return folder

@@ -47,8 +47,8 @@ from jetbench.spec.values import Size
 BASELINE_STUDY, BASELINES_ELSEWHERE, ABLATION, LOSSES = "realtime", "realtime-elsewhere", "ablation", "losses"
 BRIEF, BRIEF_BASELINES = ("brief", "brief-streets", "brief-64x96", "brief-144x192"), "brief-baselines"
 STUDIES = (BASELINE_STUDY, BASELINES_ELSEWHERE, ABLATION, LOSSES, *BRIEF, BRIEF_BASELINES)
-DEPLOYMENT = "deployment"
-"""A study of what ships. Its trainings are too brief for the paper's claims, so it is no part of them."""
+DEPLOYMENT, INT8 = "deployment", "int8"
+"""Studies of what ships. Their trainings are too brief for the paper's claims, so they are no part of them."""
 DEVICES = ("workstation", "agx", "nano")
 FORMS = ("", "-released")
 WORDS = ("input", "pretrained", "augmentation")
@@ -217,7 +217,7 @@ def write_paper(folder: Path) -> list[Path]:
     Raises:
         SpecError: a study is missing from the folder.
     """
-    asked = (*STUDIES, DEPLOYMENT)
+    asked = (*STUDIES, DEPLOYMENT, INT8)
     studies = {name: read_study(folder / name) for name in asked if (folder / name).is_dir()}
     missing = [name for name in asked if name not in studies]
     if missing:
@@ -225,9 +225,9 @@ def write_paper(folder: Path) -> list[Path]:
             f"{folder}: the studies {', '.join(missing)} are missing; the tables are made from their records"
         )
     paths = equation2.write_equation2(folder)
-    deployment = studies.pop(DEPLOYMENT)
+    deployment, int8 = studies.pop(DEPLOYMENT), studies.pop(INT8)
     baselines, every = studies[BASELINE_STUDY], list(studies.values())
-    for study in (*every, deployment):
+    for study in (*every, deployment, int8):
         paths += write_tables(study, study.rows())
     builders: dict[str, Callable[[], Table]] = {
         "table-1": lambda: build_table1(baselines),
@@ -239,6 +239,7 @@ def write_paper(folder: Path) -> list[Path]:
         "brief-baselines": lambda: build_budgets([studies[BRIEF_BASELINES]]),
         "transfer": lambda: build_transfer(studies[BASELINES_ELSEWHERE], baselines),
         "deployment": lambda: build_forms(deployment, forms_of_study(deployment)),
+        "int8": lambda: build_forms(int8, forms_of_study(int8)),
         "claims": lambda: build_claims(judge_claims(every), every),
     }
     for name, build in builders.items():

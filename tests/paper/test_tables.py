@@ -7,7 +7,7 @@ import pytest
 
 from jetbench.errors import SpecError
 from jetbench.paper import tables as paper
-from jetbench.paper.tables import DEVICES, STUDIES, build_device_table, build_table1
+from jetbench.paper.tables import DEPLOYMENT, DEVICES, INT8, STUDIES, build_device_table, build_table1
 from jetbench.reporting.studies import Study
 from tests.made_up import failed, record
 
@@ -16,7 +16,7 @@ KEPT = Path(__file__).parents[2] / "reports" / "paper"
 
 @pytest.mark.slow
 def test_every_file_is_what_its_records_give(tmp_path: Path) -> None:
-    for study in STUDIES:
+    for study in (*STUDIES, DEPLOYMENT, INT8):
         (tmp_path / study).mkdir()
         for kept in ("records.jsonl", "sweep.yaml"):
             shutil.copy(KEPT / study / kept, tmp_path / study)

@@ -3,6 +3,8 @@ import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import pytest
+
 from jetbench import load_architecture, plan_architecture
 from jetbench.network.plan import _described, plan_network
 from jetbench.network.plan import later as later_in_a_plan
@@ -16,15 +18,16 @@ from tests.kept import FOLDERS
 
 # A new kept report changes these two; nothing else may.
 COUNT, KEYS = 1671, "a43b6be53ded3741"
-FORMED = "deployment"
-"""A study with forms, whose keys hold them: it is compared with its own sweep."""
+FORMED = {"deployment": ("onnxruntime", "openvino", "openvino bf16")}
+FORMED["int8"] = ("onnxruntime", "onnxruntime int8", "openvino", "openvino int8")
+"""Studies with forms, whose keys hold them: each is compared with its own sweep."""
 
 
 def test_keys_and_fingerprints_of_every_kept_record_do_not_move() -> None:
     """Their keys, computed anew: a folder that was begun by any version since records have version 2 goes on."""
     digest, count = hashlib.sha256(), 0
     for folder in sorted(FOLDERS, key=lambda folder: folder.name):
-        if folder.name == FORMED:
+        if folder.name in FORMED:
             continue
         for record in read_landed(folder):
             plan = plan_network(record.architecture, record.num_classes, record.input_size)
@@ -36,14 +39,15 @@ def test_keys_and_fingerprints_of_every_kept_record_do_not_move() -> None:
     assert (count, digest.hexdigest()[:16]) == (COUNT, KEYS)
 
 
-def test_the_keys_of_a_study_with_forms_are_those_of_its_sweep() -> None:
-    (folder,) = (each for each in FOLDERS if each.name == FORMED)
+@pytest.mark.parametrize("name", FORMED)
+def test_the_keys_of_a_study_with_forms_are_those_of_its_sweep(name: str) -> None:
+    (folder,) = (each for each in FOLDERS if each.name == name)
     asked = parse_spec(Sweep, read_yaml(folder / "sweep.yaml"), "sweep.yaml")
-    assert asked.forms == ("onnxruntime", "openvino", "openvino:bf16")
+    assert tuple(form.replace(":", " ") for form in asked.forms) == FORMED[name]
     records = read_landed(folder)
     assert records
     for record in records:
-        assert [form.profiling_config.form for form in record.forms] == ["onnxruntime", "openvino", "openvino bf16"]
+        assert tuple(form.profiling_config.form for form in record.forms) == FORMED[name]
         plan = plan_network(record.architecture, record.num_classes, record.input_size)
         variant = Variant(record.variant, record.changes, record.architecture, record.recipe, plan)
         assert variant_key(variant, asked, record.data, "cpu") == record.key
