@@ -261,8 +261,11 @@ def _describe(conversion: Conversion) -> list[str]:
         worst = min(changes, key=lambda each: each[1].number)
         text = f"{len(lost)} of {len(changes)} networks lose accuracy" if lost else "no network loses accuracy"
         text += " against PyTorch"
-        largest = f"{100 * worst[1].number:+.2f} points ({worst[0]})"
-        lines.append(f"{name}: {text} (95 %, paired images); the largest loss {largest}.")
+        loss = 100 * worst[1].number
+        largest = f"the largest loss {loss:+.2f} points ({worst[0]})"
+        if round(loss, 2) >= 0:
+            largest = "no mIoU falls by 0.01 points"
+        lines.append(f"{name}: {text} (95 %, paired images); {largest}.")
     return lines
 
 

@@ -51,7 +51,7 @@ def test_rows_whose_profiles_are_invalid_are_not_said_to_be_unprofiled(tmp_path:
     wrong = profile(0.01, output_difference=0.5)
     made = [run(changes, 0, 0.5).model_copy(update={"profile": wrong}) for changes in ({}, {"groups": "gcd"})]
     notes = "\n".join(build_effects(Study(tmp_path, "x", "x", tuple(made), (), {})).notes.all)
-    assert "is invalid" in notes
+    assert "are invalid" in notes
     assert "Profiled: no row" not in notes
 
 
