@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from jetbench.records.record import ProfileRow
-from jetbench.spec.device import DEVICES
+from jetbench.spec.device import DEVICES, device_names
 from tests.cli.test_verbs import jetbench
 
 SMALL = ("--size", "64x96", "--limit", "1s", "--precision", "50%", "--power", "none")
@@ -106,7 +106,7 @@ def test_settings_are_axes_and_a_paced_run_counts_missed_deadlines(tmp_path: Pat
         (("--device", "cpu", "--batch", "0"), "--batch: '0' is not a whole number above 0"),
         (("--device", "cpu", "--precision", "0"), "--precision: '0' is not a share"),
         (("--device", "cpu", "--soak", "10"), "--soak: '10' is not a duration; write 30s, 10min or 1.5h"),
-        (("--device", "cpu", "--backend", "tensorrt"), "expected one of eager, folded, compiled"),
+        (("--device", "cpu", "--backend", "tvm"), "expected one of eager, folded, compiled"),
         (("--device", "cpu", "--rate", "-1"), "rate"),
         (("--device", "cpu", "--rate", "30", "--batch", "1,2"), "a camera gives one frame at a time"),
         (("--device", "cpu", "--power", "magic"), "power"),
@@ -189,7 +189,7 @@ def test_devices_lists_and_shows_sources() -> None:
     assert "GPU + CPU + SOC + CV + VDDRQ + SYS5V" in shown
     assert "DG-09840" in shown
     assert "39.9" in shown
-    assert len(json.loads(jetbench("devices", "--json"))) == 10
+    assert [each["name"] for each in json.loads(jetbench("devices", "--json"))] == device_names()
 
 
 def test_your_own_device_by_path(tmp_path: Path) -> None:

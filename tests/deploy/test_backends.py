@@ -245,7 +245,7 @@ def test_a_list_of_backends_is_the_first_and_the_other_forms() -> None:
     ]
     assert parse_spec(Sweep, sweep.model_dump(mode="json"), "sweep.yaml") == sweep  # what a folder keeps
     with pytest.raises(SpecError, match="expected one of eager"):
-        parse_spec(Sweep, {**raw, "profiling": {"backend": ["eager", "tensorrt"]}}, "a.yaml")
+        parse_spec(Sweep, {**raw, "profiling": {"backend": ["eager", "tvm"]}}, "a.yaml")
 
 
 def test_profile_refuses_what_a_backend_cannot(tmp_path: Path) -> None:
