@@ -216,7 +216,7 @@ def test_a_compiler_that_crashes_is_a_message(tmp_path: Path) -> None:
     [
         (["openvino:fp64"], "expected one of eager"),
         (["tensorflow"], "expected one of eager"),
-        (["onnxruntime:bf16"], "onnxruntime runs fp32, int8 on a processor, not bf16"),
+        (["onnxruntime:bf16"], "onnxruntime runs fp32, int8, not bf16"),
         (["eager:int8"], "eager runs fp32, fp16 and bf16; int8 needs onnxruntime or openvino"),
         (["eager"], "a form is named twice"),
         (["folded", "folded"], "a form is named twice"),
