@@ -250,7 +250,7 @@ def test_a_list_of_backends_is_the_first_and_the_other_forms() -> None:
 
 def test_profile_refuses_what_a_backend_cannot(tmp_path: Path) -> None:
     text = jetbench("profile", "jetseg-nano", "--backend", "onnxruntime", "--dtype", "fp16", cwd=tmp_path, code=2)
-    assert "onnxruntime runs fp32, int8 on a processor, not fp16" in text
+    assert "onnxruntime runs fp32, int8, not fp16" in text
     text = jetbench(
         "profile", "jetseg-nano", "--backend", "openvino", "--layout", "channels-last", cwd=tmp_path, code=2
     )
