@@ -18,8 +18,10 @@ from tests.kept import FOLDERS
 
 # A new kept report changes these two; nothing else may.
 COUNT, KEYS = 1671, "a43b6be53ded3741"
-FORMED = {"deployment": ("onnxruntime", "openvino", "openvino bf16")}
-FORMED["int8"] = ("onnxruntime", "onnxruntime int8", "openvino", "openvino int8")
+FORMED: dict[str, tuple[str, ...]] = {
+    "deployment": ("onnxruntime", "openvino", "openvino bf16"),
+    "int8": ("onnxruntime", "onnxruntime int8", "openvino", "openvino int8"),
+}
 """Studies with forms, whose keys hold them: each is compared with its own sweep."""
 
 
