@@ -259,7 +259,8 @@ def _describe(conversion: Conversion) -> list[str]:
     lost = [name for name, change in changes if certainty_of(change) == "significant" and change.number < 0]
     if changes:
         worst = min(changes, key=lambda each: each[1].number)
-        text = f"{len(lost)} of {len(changes)} networks lose accuracy" if lost else "no network loses accuracy"
+        verb = "loses" if len(lost) == 1 else "lose"
+        text = f"{len(lost)} of {len(changes)} networks {verb} accuracy" if lost else "no network loses accuracy"
         text += " against PyTorch"
         loss = 100 * worst[1].number
         largest = f"the largest loss {loss:+.2f} points ({worst[0]})"
