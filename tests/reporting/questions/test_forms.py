@@ -161,7 +161,8 @@ def test_a_conversion_is_told_by_change_order_and_pairs_that_flip(study: Path) -
     text = to_markdown(build_forms(read_study(study), ["eager", "onnxruntime"]))
     assert "a is the fastest eager; c onnxruntime" in text
     assert (
-        "1 of 2 networks loses accuracy against PyTorch (95 %, paired images); the largest loss -5.00 points (b)" in text
+        "1 of 2 networks loses accuracy against PyTorch (95 %, paired images); the largest loss -5.00 points (b)"
+        in text
     )
     assert "3 pairs in the opposite order" in text
     with pytest.raises(SpecError, match="has no row of openvino; it has eager, onnxruntime"):
