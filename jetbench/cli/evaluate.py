@@ -78,6 +78,7 @@ def evaluate(
 
     from jetbench.data.cache import load_data
     from jetbench.deploy.artefact import make_artefact
+    from jetbench.deploy.backends import RUNTIMES, check_backend
     from jetbench.deploy.score import FileScore, how_fed, is_exported, score_file
     from jetbench.models.weights import load_weights
     from jetbench.training.evaluate import check_classes_of, evaluate_network
@@ -122,6 +123,8 @@ def evaluate(
         setting = ProfilingConfig()
         if form is not None:
             setting = parse_spec(ProfilingConfig, {"backend": form[0], "dtype": form[1] or "fp32"}, "--backend")
+            is_gpu = torch.cuda.is_available() and RUNTIMES[setting.file_backend].device == "cuda"
+            check_backend(setting, "cuda" if is_gpu else "cpu")
             if fed is None:
                 bar.reset(task, description="exporting", total=None)
                 made = make_artefact(weights.stem, saved, setting, str(weights), digest_of(weights), config)

@@ -154,13 +154,15 @@ def profile(
     _restore_mode()
     if modes and site.torch_device is None:
         raise SpecError(f"--power-mode: {site.remark}; power modes are set on the board itself")
-    with _power_modes(jetson_clocks) if modes else nullcontext() as held:
-        records: list[Record] = []
+    records: list[Record] = []
+    written: list[Path] = []
+    with _power_modes(modes, jetson_clocks) if modes else nullcontext() as held:
         for mode in modes or ("",):
             if held is not None:
                 _set_mode(held, mode)
-            records += _measure(lambda report: profile_cases_at(site, cases, report))
-    written = measuring.keep_profiles(folder, records, site.device)
+            measured = _measure(lambda report: profile_cases_at(site, cases, report))
+            records += measured
+            written = measuring.keep_profiles(folder, measured, site.device)  # a later mode may fail
     if every and not as_json:
         print_estimates(console, records, site.device, written)
     else:
@@ -182,12 +184,13 @@ def _restore_mode() -> None:
 
 
 @contextmanager
-def _power_modes(fixes_clocks: bool) -> "Iterator[Held]":
+def _power_modes(modes: Sequence[str], fixes_clocks: bool) -> "Iterator[Held]":
     """Hold the board's power mode, which is restored at the end."""
     from jetbench.probe.power_mode import Held, PowerModeError
 
     try:
         with Held(fixes_clocks) as held:
+            held.check(modes)
             yield held
     except PowerModeError as error:
         raise ProfilingError(f"--power-mode: {error}") from None

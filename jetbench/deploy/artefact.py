@@ -12,6 +12,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -27,6 +28,7 @@ from jetbench.files import read_json, write_json
 from jetbench.models.weights import SavedNetwork
 from jetbench.network.plan import plan_network
 from jetbench.probe.engines.tensor_rt import describe_gpu
+from jetbench.probe.machine import power_mode
 from jetbench.records.deployment import Format
 from jetbench.spec.base import Spec
 from jetbench.spec.dataset import DatasetConfig
@@ -135,9 +137,22 @@ def _versions(request: ExportRequest) -> dict[str, str]:
     if request.precision == "int8" and request.backend == "openvino":
         packages = (*packages, "nncf")
     made_with = {"artefacts": str(ARTEFACT_VERSION), **{name: version_of(name) for name in packages}}
-    if request.backend == "tensorrt":  # an engine runs on no other GPU
-        made_with["gpu"] = " ".join(describe_gpu())
+    if request.backend == "tensorrt":
+        made_with["gpu"] = _where()
     return made_with
+
+
+def _where() -> str:
+    """What an engine belongs to: it runs on no other GPU, and is tuned at the clocks of a power mode."""
+    return ", ".join(filter(None, (*describe_gpu(), power_mode(), _tensorrt())))
+
+
+def _tensorrt() -> str:
+    """The version of TensorRT, which has packages of several names."""
+    try:
+        return str(import_module("tensorrt").__version__)
+    except ImportError:
+        return "none"
 
 
 def _read(folder: Path) -> Artefact | None:
@@ -176,7 +191,7 @@ def _is_current(made_with: dict[str, str] | None) -> bool:
     if not made_with or made_with.pop("artefacts", None) != str(ARTEFACT_VERSION):
         return False
     gpu = made_with.pop("gpu", None)
-    return gpu in (None, " ".join(describe_gpu())) and all(version_of(n) == value for n, value in made_with.items())
+    return gpu in (None, _where()) and all(version_of(n) == value for n, value in made_with.items())
 
 
 def clear_retired() -> int:

@@ -1,21 +1,21 @@
-"""python -m probe.build_engine ONNX DTYPE [FILE_DTYPE]: builds a TensorRT engine beside an ONNX file.
+"""python -m probe.build_engine ONNX DTYPE FILE_DTYPE PARENT: builds a TensorRT engine beside an ONNX file.
 
-In a process of its own: a build takes more memory than a pass, and the kernel may kill it. Beside the engine it leaves
-the facts of the build, and a timing cache, so that the same build takes the same tactics again. Python 3.6 and torch.
+In a process of its own, which ends with the process PARENT: a build takes more memory than a pass, and the kernel may
+kill it. Beside the engine it leaves the facts of the build. Python 3.6 and torch.
 """
 
 import hashlib
 import json
 import os
-import resource
 import sys
 import time
 from typing import Any, Dict, List
 
+from . import machine
+from .alone import die_with
 from .engines.tensor_rt import describe_gpu, plan_of, quiet_log
 
 WORKSPACE_MIB = 1024
-CACHE = "timing.cache"
 
 
 class BuildError(Exception):
@@ -53,8 +53,6 @@ def build(path: str, dtype: str, file_dtype: str = "fp32", workspace_mib: int = 
         config.max_workspace_size = workspace_mib << 20
     if hasattr(config, "profiling_verbosity"):
         config.profiling_verbosity = tensorrt.ProfilingVerbosity.DETAILED  # names the number format of each layer
-    cache_path = os.path.join(os.path.dirname(path), CACHE)
-    cache = _timing_cache(config, cache_path)
     start = time.perf_counter()
     plan = builder.build_serialized_network(network, config)
     seconds = time.perf_counter() - start
@@ -63,20 +61,17 @@ def build(path: str, dtype: str, file_dtype: str = "fp32", workspace_mib: int = 
     gpu, capability = describe_gpu()
     target = plan_of(path, dtype)
     _write(target, bytes(plan))
-    if hasattr(config, "get_timing_cache"):
-        _write(cache_path, bytes(config.get_timing_cache().serialize()))
     facts = {
         "tensorrt": tensorrt.__version__,
         "gpu": gpu,
         "capability": capability,
         "dtype": dtype,
         "seconds": seconds,
-        "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        "peak_bytes": machine.process_memory()["peak_bytes"],
         "bytes": os.path.getsize(target),
         "sha256": hashlib.sha256(bytes(plan)).hexdigest(),
         "workspace_mib": workspace_mib,
-        "skipped_tactics": sum("kipping" in line for line in lines),
-        "timing_cache_used": cache,
+        "skipped_tactics": sum("kipping" in line and "memory" in line.lower() for line in lines),
         "warnings": lines[-20:],
     }
     with open(target + ".json", "w", encoding="utf-8") as facts_file:
@@ -118,21 +113,10 @@ def _set_precision(trt: Any, builder: Any, config: Any, dtype: str, file_dtype: 
             )
 
 
-def _timing_cache(config: Any, path: str) -> bool:
-    """Use the timing cache of earlier builds if there is one; True if there is."""
-    if not hasattr(config, "create_timing_cache"):
-        return False
-    data = b""
-    if os.path.isfile(path):
-        with open(path, "rb") as file:
-            data = file.read()
-    config.set_timing_cache(config.create_timing_cache(data), False)
-    return bool(data)
-
-
 def main(arguments: List[str]) -> int:
     """Build what the arguments say; prints the facts, or why not."""
-    path, dtype, file_dtype = [*arguments, "fp32"][:3]
+    path, dtype, file_dtype, parent = arguments
+    die_with(int(parent))
     try:
         facts = build(path, dtype, file_dtype)
     except BuildError as error:

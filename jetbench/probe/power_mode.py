@@ -5,7 +5,6 @@ was before: after Ctrl-C, SIGKILL and a lost connection. If the guard is killed 
 the next command) works by it. Needs Python 3.6; never ran on a Jetson.
 """
 
-import contextlib
 import json
 import os
 import re
@@ -14,9 +13,9 @@ import signal
 import subprocess
 import sys
 import tempfile
-from typing import Any, Dict, Optional, Tuple
+from typing import Any, Dict, Optional, Sequence, Tuple
 
-from .alone import lock_place
+from .alone import lock_place, machine_to_itself
 
 JOURNAL, CLOCKS = "jetbench-power-mode.json", "clocks.txt"
 TIMEOUT_S = 30
@@ -30,7 +29,7 @@ def _run(program: str, *arguments: str) -> str:
     """What a program of NVIDIA's prints; with sudo, if this is not root and sudo asks for no password.
 
     Raises:
-        PowerModeError: it is missing, or does not end.
+        PowerModeError: it is missing, or does not end; or jetson_clocks, whose work cannot be read back, fails.
     """
     command = [program, *arguments]
     if os.getuid() != 0 and arguments[:1] not in (("-q",), ("-p",), ("--show",)):
@@ -44,6 +43,8 @@ def _run(program: str, *arguments: str) -> str:
         raise PowerModeError("{} is not here: power modes are those of a Jetson".format(command[0])) from None
     except subprocess.TimeoutExpired:
         raise PowerModeError("{} did not end within {} s".format(program, TIMEOUT_S)) from None
+    if program == "jetson_clocks" and done.returncode:
+        raise PowerModeError("{} fails: {}".format(" ".join(command), _last_line(done.stdout)))
     return done.stdout
 
 
@@ -72,8 +73,9 @@ def set_mode(number: int) -> None:
     Raises:
         PowerModeError: the board is not in that mode afterwards: it wants a reboot, or this user may not set it.
     """
-    text = _run("nvpmodel", "-m", str(number))
-    is_id, name = current()
+    with machine_to_itself():  # not while another command measures
+        text = _run("nvpmodel", "-m", str(number))
+        is_id, name = current()
     if is_id == number:
         return
     if "reboot" in text.lower():
@@ -108,21 +110,23 @@ def read_journal() -> Optional[Dict[str, Any]]:
     return dict(kept)
 
 
-def restore() -> Optional[str]:
-    """Give back what the journal says; returns the name of the mode, or None if there is nothing to give back.
+def restore(pid: int) -> Optional[str]:
+    """Give back what the journal of a process says; returns the name of the mode, or None if it has none.
 
     Raises:
-        PowerModeError: the mode cannot be set; the journal stays.
+        PowerModeError: the mode or the clocks cannot be set; the journal stays.
     """
     kept = read_journal()
-    if kept is None:
+    if kept is None or kept["pid"] != pid:
         return None
     set_mode(kept["id"])
     if kept["clocks"] is not None:
         _run("jetson_clocks", "--restore", kept["clocks"])
         shutil.rmtree(os.path.dirname(kept["clocks"]), ignore_errors=True)
-    with contextlib.suppress(OSError):
+    try:
         os.unlink(_journal())
+    except OSError as error:
+        raise PowerModeError("{}: cannot be removed ({})".format(_journal(), error.strerror)) from None
     return str(kept["name"])
 
 
@@ -135,7 +139,7 @@ def left_over() -> Optional[str]:
     kept = read_journal()
     if kept is None or any(_lives(pid) for pid in (kept["pid"], kept.get("guard"))):
         return None
-    restore()
+    restore(kept["pid"])
     return "a command that was killed had left another power mode behind: {} is restored".format(kept["name"])
 
 
@@ -169,6 +173,11 @@ class Held:
         held = read_journal()
         if held is not None:
             raise PowerModeError("process {} holds the power mode of this board".format(held["pid"]))
+        if os.path.lexists(_journal()) and os.lstat(_journal()).st_uid not in (0, os.getuid()):
+            raise PowerModeError(
+                "{}: another user holds the power mode, or did when the command was killed; it is restored by a "
+                "command of that user".format(_journal())
+            )
         number, name = current()
         clocks = None
         if self._fixes_clocks:
@@ -177,11 +186,27 @@ class Held:
         kept = {"id": number, "name": name, "clocks": clocks, "pid": os.getpid(), "guard": None}
         _write(kept)
         self._guard = subprocess.Popen(
-            [sys.executable, "-m", __name__], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL, start_new_session=True, env=dict(os.environ, PYTHONSAFEPATH="1"),
+            [sys.executable, "-m", __name__, str(os.getpid())], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL, start_new_session=True, cwd="/",  # where nobody has put modules of his own
+            env=dict(os.environ, PYTHONSAFEPATH="1", JETBENCH_LOCKS=str(lock_place().absolute())),
         )  # fmt: skip
         _write(dict(kept, guard=self._guard.pid))
         return self
+
+    def check(self, names: Sequence[str]) -> None:
+        """Check names before any of them is set.
+
+        Raises:
+            PowerModeError: the board has no such mode, or one is named twice.
+        """
+        modes = list_modes()
+        for name in names:
+            if name not in modes:
+                raise PowerModeError(
+                    "{}: no power mode of this board; it has {}".format(name or "an empty name", ", ".join(modes))
+                )
+            if list(names).count(name) > 1:
+                raise PowerModeError("{}: is named twice".format(name))
 
     def set(self, name: str) -> None:
         """Set a mode by its name.
@@ -189,9 +214,8 @@ class Held:
         Raises:
             PowerModeError: the board has no such mode, or does not change to it.
         """
+        self.check([name])
         modes = list_modes()
-        if name not in modes:
-            raise PowerModeError("{}: no power mode of this board; it has {}".format(name, ", ".join(modes)))
         try:
             set_mode(modes[name])
         except PowerModeError as error:
@@ -201,7 +225,7 @@ class Held:
 
     def __exit__(self, *error: Any) -> None:
         try:
-            restore()
+            restore(os.getpid())
         finally:
             if self._guard is not None and self._guard.stdin is not None:
                 self._guard.stdin.close()  # it finds no journal, and ends
@@ -218,17 +242,17 @@ def _write(kept: Dict[str, Any]) -> None:
         raise PowerModeError("{}: cannot be written ({})".format(_journal(), error.strerror)) from None
 
 
-def guard() -> int:
-    """Wait for the end of the process at the other end of stdin, then restore what it left."""
+def guard(pid: int) -> int:
+    """Wait for the end of a process, which holds the other end of stdin, then restore what it left."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     sys.stdin.buffer.read()
     try:
-        restore()
+        restore(pid)
     except PowerModeError:
         return 1  # the journal stays for the next command
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(guard())
+    sys.exit(guard(int(sys.argv[1])))

@@ -37,8 +37,8 @@ class ModelFile(Spec):
 class EngineFile(Spec):
     """A TensorRT engine, and its build on the machine that runs it: it runs on no other.
 
-    `peak_bytes` is the most memory that the build held, `skipped_tactics` counts those that needed more than there was:
-    the engine is then slower than it could be. `warnings` are the last lines of its log.
+    `peak_bytes` is the most of the processor's memory that the build held, `skipped_tactics` counts those that needed
+    more memory than there was: the engine is then slower than it could be. `warnings` are the last lines of its log.
     """
 
     tensorrt: str
@@ -51,14 +51,12 @@ class EngineFile(Spec):
     sha256: str
     workspace_mib: Amount
     skipped_tactics: Amount = 0
-    timing_cache_used: bool = False
     warnings: tuple[str, ...] = ()
 
     def describe(self) -> str:
         """`built in 12.0 s with at most 812 MiB; 2 tactics skipped for want of memory`."""
         skipped = f"; {self.skipped_tactics} tactics skipped for want of memory" if self.skipped_tactics else ""
-        cached = ", with the timing cache of an earlier build" if self.timing_cache_used else ""
-        return f"built in {self.seconds:.1f} s with at most {self.peak_bytes / 2**20:.0f} MiB{cached}{skipped}"
+        return f"built in {self.seconds:.1f} s with at most {self.peak_bytes / 2**20:.0f} MiB{skipped}"
 
 
 class Parity(Spec):
@@ -190,6 +188,8 @@ class Deployment(Spec):
 
         Quantisers leave some convolutions in float, and TensorRT takes fp32 where fp16 is not faster.
         """
+        if self.engine is not None and not self.convolutions:
+            return False  # it fused all of them into layers of other names
         is_allowed = self.asked == "int8" or (self.engine is not None and self.asked == "fp16")
         return self.share_as_asked >= (0.5 if is_allowed else 1.0)
 
@@ -198,7 +198,7 @@ class Deployment(Spec):
         total = sum(self.convolutions.values())
         ran = sorted(self.convolutions.items(), key=lambda each: -each[1])
         if self.asked == "int8" and self.is_as_asked:
-            return f"int8 in {self.convolutions['int8']} of {total}"
+            return f"int8 in {self.convolutions.get('int8', 0)} of {total}"
         if len(ran) <= 1:
             return self.asked if self.is_as_asked else f"{self.asked} \N{RIGHTWARDS ARROW} {self.ran}"
         shares = ", ".join(f"{name} {count} of {total}" for name, count in ran)

@@ -534,5 +534,6 @@ def profile_key(record: Record) -> str:
         *(str(KEY_VERSION), record.fingerprint, record.weights or str(record.is_trained)),
         record.profiling_config.model_dump_json(),
         *(profile.device, environment.device, environment.cpu, str(environment.power_mode)),
+        *(["jetson_clocks"] if environment.jetson_clocks else []),
     ]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]

@@ -90,6 +90,7 @@ def _reasons(profile: Profile) -> Iterator[_Reason]:
 def _deployment_reasons(deployment: Deployment) -> Iterator[_Reason]:
     if not deployment.is_as_asked:
         counts = ", ".join(f"{name} {count}" for name, count in deployment.convolutions.items())
+        counts = counts or "formats that the engine does not say"
         yield "suspect", f"{deployment.asked} was asked for, and the convolutions ran in {counts}"
     for score in deployment.scores:
         change = score.image_change
@@ -173,6 +174,9 @@ def two_peaks(samples: Sequence[float]) -> tuple[float, float] | None:
 def _watch_reasons(profile: Profile) -> Iterator[_Reason]:
     environment = profile.environment
     level: Level
+    modes = list(dict.fromkeys(watch.before.power_mode for watch in profile.watches if watch.before.power_mode))
+    if len(modes) > 1:
+        yield "invalid", f"the power mode changed between processes: {', '.join(modes)}"
     for watch in profile.watches:
         before, after = watch.before, watch.after
         if watch.throttled:

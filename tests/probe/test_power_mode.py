@@ -83,6 +83,7 @@ def test_a_mode_is_set_by_its_name_and_given_back(tmp_path: Path) -> None:
     [
         ("MODE_10W", "MODE_10W: this mode wants a reboot, which jetbench never does; the board stays in MODE_15W"),
         ("30W", "30W: no power mode of this board; it has MAXN, MODE_10W, MODE_15W, MODE_30W_ALL"),
+        ("", "an empty name: no power mode of this board; it has MAXN, MODE_10W, MODE_15W, MODE_30W_ALL"),
     ],
 )
 def test_a_mode_that_cannot_be_set_is_refused_and_the_first_is_given_back(
@@ -132,6 +133,37 @@ def test_a_second_command_does_not_take_a_mode_that_is_held(tmp_path: Path) -> N
         """,
     )
     assert "holds the power mode of this board" in ran.out, ran.err
+
+
+def test_names_are_checked_before_anything_is_measured_and_clocks_that_fail_are_an_error(tmp_path: Path) -> None:
+    ran = on_agx(
+        tmp_path,
+        """
+        from jetbench.probe.power_mode import PowerModeError
+        from pathlib import Path
+        for names in (["MAXN", "15W"], ["MAXN", "MAXN"]):
+            try:
+                with Held() as held:
+                    held.check(names)
+            except PowerModeError as error:
+                print(error)
+        try:
+            with Held(fixes_clocks=True) as held:
+                clock = Path("/sys/class/devfreq/17000000.gv11b/min_freq")
+                clock.unlink()
+                clock.mkdir()  # cannot be written any more
+                held.set("MODE_15W")
+        except PowerModeError as error:
+            print(error)
+        print(mode(), read_journal() is not None)
+        """,
+    )
+    first, second, third, last = ran.out.split("\n")[:4]
+    assert first == "15W: no power mode of this board; it has MAXN, MODE_10W, MODE_15W, MODE_30W_ALL", ran.err
+    assert second == "MAXN: is named twice"
+    assert third.startswith("jetson_clocks --restore ")
+    assert "Is a directory" in third
+    assert last == "MAXN True"  # the journal stays: the clocks are not as they were
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{", '{"id": "0", "name": "MAXN", "pid": 1}', '{"id": 0}'])

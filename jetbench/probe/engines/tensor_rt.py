@@ -6,13 +6,20 @@ stand-in that has the attributes of each version and computes the file in ONNX R
 
 import json
 import os
+import re
 from typing import Any, Dict, List, Optional, Tuple
 
 import torch
 
 from .layers import Layer
 
-LAYOUTS = (("linear", "channels first"), ("vectorized", "blocked"), ("hwc", "channels last"))
+LAYOUTS = (
+    ("vectorized", "blocked"),
+    ("channel major", "channels last"),
+    ("hwc", "channels last"),
+    ("row major", "channels first"),
+    ("linear", "channels first"),
+)
 
 
 def device_here() -> torch.device:
@@ -21,10 +28,14 @@ def device_here() -> torch.device:
 
 
 def describe_gpu() -> Tuple[str, str]:
-    """The name of the GPU and its compute capability, such as `8.7`: an engine runs on no other."""
+    """The name of the GPU, and its compute capability with its multiprocessors, such as `8.7x16`.
+
+    An engine runs on no other: modules of one name differ in their multiprocessors, and power modes switch some off.
+    """
     if not torch.cuda.is_available():
         return "no GPU", "none"
-    return torch.cuda.get_device_name(), "{}.{}".format(*torch.cuda.get_device_capability())
+    count = torch.cuda.get_device_properties(0).multi_processor_count
+    return torch.cuda.get_device_name(), "{}.{}x{}".format(*torch.cuda.get_device_capability(), count)
 
 
 def plan_of(path: str, dtype: str) -> str:
@@ -177,17 +188,30 @@ class TensorRt:
         layers = []
         for name, seconds in times.items():
             each = facts.get(name, {})
-            outputs = each.get("Outputs") or [{}]
-            words = str(outputs[0].get("Format/Datatype", ""))
-            layers.append(
-                Layer(name, each.get("LayerType", "unknown"), precision_of(words), gpu, seconds, layout_of(words))
-            )
+            kind = str(each.get("LayerType", "unknown"))
+            # A kernel that computes with int8 may write fp16: its inputs say what it computes with.
+            computes, writes = _words_of(each.get("Inputs")), _words_of(each.get("Outputs"))
+            made_of = _origin_of(name, str(each.get("Metadata", "")))
+            layers.append(Layer(made_of, kind, precision_of(computes or writes), gpu, seconds, layout_of(writes)))
         return layers
 
     def _inspect(self) -> List[Any]:
         inspector = self._engine.create_engine_inspector()
         text = inspector.get_engine_information(self._trt.LayerInformationFormat.JSON)
         return list(json.loads(text).get("Layers", ()))
+
+
+def _words_of(tensors: Optional[List[Dict[str, Any]]]) -> str:
+    """What an inspector says of the first tensor: one field to TensorRT 10, two from 11."""
+    first = tensors[0] if tensors else {}
+    one = first.get("Format/Datatype")
+    return str(one) if one is not None else "{} {}".format(first.get("DataType", ""), first.get("Format", "")).strip()
+
+
+def _origin_of(name: str, metadata: str) -> str:
+    """The node that a layer was made of: in its name, or in the metadata of one that TensorRT named itself."""
+    found = re.search(r"\[ONNX Layer: ([^\]]+)\]", metadata)
+    return name if "/" in name or found is None else found.group(1)
 
 
 def precision_of(words: str) -> str:

@@ -66,7 +66,10 @@ def _network(record: Record) -> tuple[object, ...]:
     """Equal for two rows that are forms of one network, run on one device in the same way."""
     config, profile = record.profiling_config, record.profile
     own = (name_without_seed(record), record.fingerprint, record.input_size)
-    return (*own, config.batch_size, config.threads, profile.device if profile else "")
+    if profile is None:
+        return own
+    state = profile.environment
+    return (*own, config.batch_size, config.threads, profile.device, state.power_mode, state.jetson_clocks)
 
 
 def measure_conversion(study: Study, first: str, second: str, show_invalid: bool = False) -> Conversion:

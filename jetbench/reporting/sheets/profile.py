@@ -151,10 +151,17 @@ def print_summary(console: Console, records: Sequence[Record]) -> None:
 def summary_table(records: Sequence[Record]) -> Table:
     """Several profiles as one table, the reference first, with the ratio of each to the reference."""
     rows = tuple(
-        TableRow(f"{record.variant}, {record.profiling_config.describe()}", tuple(map(Cell, _summary_cells(record))))
+        TableRow(f"{record.variant}, {_setting_of(record)}", tuple(map(Cell, _summary_cells(record))))
         for record in records
     )
     return Table("Side by side", SUMMARY, (Section("", rows),), Notes(_describe_ratios(records)), heading="network")
+
+
+def _setting_of(record: Record) -> str:
+    """How the network ran, with the power mode of a board: `batch 1, fp32, 1 thread, eager, MODE_15W`."""
+    state = record.measured.environment
+    clocks = "jetson_clocks" if state.jetson_clocks else None
+    return ", ".join(filter(None, (record.profiling_config.describe(), state.power_mode, clocks)))
 
 
 def _describe_ratios(records: Sequence[Record]) -> tuple[str, ...]:
@@ -307,7 +314,7 @@ def _figures_csv(records: Sequence[Record], devices: Mapping[str, Device]) -> st
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(("network", "setting", "device", "quantity", "value", "class", "verdict", "how"))
     for record in records:
-        level, setting = judge(record.measured).level, record.profiling_config.describe()
+        level, setting = judge(record.measured).level, _setting_of(record)
         device = devices[record.measured.device]
         for figure in list_figures(record, device):
             value = "" if figure.value is None else figure.value
@@ -342,7 +349,7 @@ def figures_table(records: Sequence[Record], devices: Mapping[str, Device]) -> T
         profile, verdict = record.measured, judge(record.measured)
         weights = "trained weights" if record.is_trained else "random weights"
         label = (
-            f"{record.variant}, {record.profiling_config.describe()}, {format_size(profile.input_size)}, "
+            f"{record.variant}, {_setting_of(record)}, {format_size(profile.input_size)}, "
             f"{record.num_classes} classes, {weights}"
         )
         label += f", on {profile.device}" if len(devices) > 1 else ""

@@ -214,6 +214,11 @@ def test_verdicts_name_what_ran_otherwise_and_what_was_lost() -> None:
     )  # fmt: skip
     assert not deployment(asked="fp16", convolutions={"fp16": 6, "fp32": 1}).is_as_asked
     assert deployment(asked="fp16", convolutions={"fp16": 6, "fp32": 1}, engine=engine).is_as_asked
+    assert not deployment(asked="fp32", convolutions={}, engine=engine).is_as_asked  # nothing says what ran
+    assert (
+        deployment(asked="int8", convolutions={}, engine=engine).describe_precision()
+        == "int8 \N{RIGHTWARDS ARROW} unknown"
+    )
     assert engine.describe() == "built in 12.0 s with at most 1024 MiB; 2 tactics skipped for want of memory"
 
 

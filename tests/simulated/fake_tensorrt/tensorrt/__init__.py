@@ -180,7 +180,10 @@ class Builder:
             self._logger.log(ILogger.ERROR, "10: Could not find any implementation for node Conv_0.")
             return None
         if _FAULT == "memory":
-            self._logger.log(ILogger.WARNING, "Tactic Device request: 2168MB Available: 1536MB. Skipping tactic 3.")
+            self._logger.log(
+                ILogger.WARNING,
+                "Tactic Device request: 2168MB Available: 1536MB. Device memory is insufficient. Skipping tactic 3.",
+            )
         head = {"version": __version__, "flags": sorted(config.flags)}
         head["detailed"] = config.profiling_verbosity == ProfilingVerbosity.DETAILED
         return (_TAG + json.dumps(head) + "\n").encode() + network.data
@@ -267,7 +270,8 @@ class _Context:
         target[...] = output
         if self.profiler is not None:
             for node in engine.nodes():
-                self.profiler.report_layer_time(node.name, 0.01)
+                name = "__myl_" + node.output[0] if _V >= (10, 0) else node.name
+                self.profiler.report_layer_time(name, 0.01)
         return True
 
 
@@ -299,6 +303,11 @@ class _Inspector:
                     "Float": "Row major linear FP32",
                 }[word]
             kind = "CaskConvolution" if node.op_type == "Conv" else node.op_type
-            outputs = [{"Name": node.output[0], "Format/Datatype": word}]
-            layers.append({"Name": node.name, "LayerType": kind, "Outputs": outputs})
+            told = {"DataType": word, "Format": "Linear"} if _V >= (11, 0) else {"Format/Datatype": word}
+            written = told if not is_int8 else {**told, "Format/Datatype": "Row major linear FP16 format"}
+            name, more = node.name, {}
+            if _V >= (10, 0):
+                name, more = "__myl_" + node.output[0], {"Metadata": f"[ONNX Layer: {node.name}]"}
+            tensors = {"Inputs": [{"Name": node.input[0], **told}], "Outputs": [{"Name": node.output[0], **written}]}
+            layers.append({"Name": name, "LayerType": kind, **tensors, **more})
         return json.dumps({"Layers": layers})
