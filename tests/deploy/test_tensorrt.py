@@ -26,6 +26,7 @@ from tests.deploy.test_export import MEAN, STD, parity_of, settled
 pytest.importorskip("onnxruntime", reason="needs onnxruntime")
 FAKE = Path(__file__).parents[1] / "simulated" / "fake_tensorrt"
 VERSIONS = ("8.2.1", "8.5.2", "8.6.2", "10.3.0", "10.16.2", "11.4.0")
+QUICK = ("8.2.1", "11.4.0")
 SIZE = (32, 48)
 USE = """
 import json, sys, torch
@@ -84,7 +85,9 @@ def build(
     return run(monkeypatch, version, *command, fault=fault)
 
 
-@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize(
+    "version", [each if each in QUICK else pytest.param(each, marks=pytest.mark.slow) for each in VERSIONS]
+)
 def test_an_engine_of_each_version_computes_the_file(version: str, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     facts = json.loads(build(monkeypatch, version, file, "fp32").stdout)
     assert (facts["tensorrt"], facts["dtype"], facts["skipped_tactics"]) == (version, "fp32", 0)
@@ -101,6 +104,7 @@ def test_an_engine_of_each_version_computes_the_file(version: str, file: Path, m
     assert told["passes"] == [2]
 
 
+@pytest.mark.slow
 def test_fp16_is_a_flag_to_10_and_in_the_file_from_11(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert build(monkeypatch, "10.3.0", file, "fp16").returncode == 0
     told = json.loads(run(monkeypatch, "10.3.0", "-c", USE, str(file), "fp16").stdout)
@@ -145,6 +149,7 @@ def test_an_opset_that_a_version_cannot_read_is_named(
     assert "opset 17 is newer than 13" in refused.stderr
 
 
+@pytest.mark.slow
 def test_an_engine_of_another_version_is_not_read_and_one_that_is_refused_is_no_number(
     file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -192,6 +197,7 @@ def test_a_processor_has_no_tensorrt(monkeypatch: pytest.MonkeyPatch) -> None:
     check_backend(ProfilingConfig(backend="tensorrt"), "cuda")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("version", "dtype", "ran"), [("8.2.1", "int8", "int8"), ("11.4.0", "fp16", "fp16")])
 def test_a_profile_of_an_engine_is_timed_beside_eager_and_says_how_it_was_built(
     version: str, dtype: DType, ran: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
