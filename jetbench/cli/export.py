@@ -1,5 +1,6 @@
 """export: a network as files for other runtimes, compared with PyTorch."""
 
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -99,12 +100,17 @@ def export(
     if len(requests) > 1 and out.exists():
         raise SpecError(f"--out {out}: already exists; choose another folder, or remove it")
     made: list[Exported] = []
-    for request in requests:
-        folder = out if len(requests) == 1 else out / request.precision
-        with errors.status(f"exporting in {request.precision}, and comparing with PyTorch"):
-            made.append(export_network(request, folder))
-        if not as_json:
-            _print_exported(made[-1], folder)
+    try:
+        for request in requests:
+            folder = out if len(requests) == 1 else out / request.precision
+            with errors.status(f"exporting in {request.precision}, and comparing with PyTorch"):
+                made.append(export_network(request, folder))
+            if not as_json:
+                _print_exported(made[-1], folder)
+    except BaseException:
+        if len(requests) > 1:  # as with one: nothing is left, and the same command can be run again
+            shutil.rmtree(out, ignore_errors=True)
+        raise
     if as_json:
         every = [exported.model_dump(mode="json") for exported in made]
         console.print_json(data=every if len(every) > 1 else every[0])

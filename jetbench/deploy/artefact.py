@@ -191,7 +191,8 @@ def _is_current(made_with: dict[str, str] | None) -> bool:
     if not made_with or made_with.pop("artefacts", None) != str(ARTEFACT_VERSION):
         return False
     gpu = made_with.pop("gpu", None)
-    return gpu in (None, _where()) and all(version_of(n) == value for n, value in made_with.items())
+    is_here = gpu is None or gpu == _where()  # which asks TensorRT and the board, so only where there is an engine
+    return is_here and all(version_of(name) == value for name, value in made_with.items())
 
 
 def clear_retired() -> int:

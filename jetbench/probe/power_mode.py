@@ -50,8 +50,8 @@ def _run(program: str, *arguments: str) -> str:
 
 def list_modes() -> Dict[str, int]:
     """The board's own power modes: the id of each name. Ids mean other modes on other boards."""
-    found = re.findall(r"POWER_MODEL: *ID=(\d+) +NAME=(\S+)", _run("nvpmodel", "-p", "--verbose"))
-    return {name: int(number) for number, name in found}
+    lines = re.findall(r"POWER_MODEL: *ID=(\d+) +NAME=(\S+)", _run("nvpmodel", "-p", "--verbose"))
+    return {name: int(number) for number, name in lines}
 
 
 def current() -> Tuple[int, str]:
@@ -61,10 +61,10 @@ def current() -> Tuple[int, str]:
         PowerModeError: nvpmodel does not say.
     """
     text = _run("nvpmodel", "-q")
-    found = re.search(r"Power Mode: *(\S+)\s+(\d+)", text)
-    if found is None:
+    match = re.search(r"Power Mode: *(\S+)\s+(\d+)", text)
+    if match is None:
         raise PowerModeError("nvpmodel -q does not say the mode: {}".format(_last_line(text)))
-    return int(found.group(2)), found.group(1)
+    return int(match.group(2)), match.group(1)
 
 
 def set_mode(number: int) -> None:
@@ -170,14 +170,7 @@ class Held:
             PowerModeError: another command holds the mode, or it cannot be read.
         """
         left_over()
-        held = read_journal()
-        if held is not None:
-            raise PowerModeError("process {} holds the power mode of this board".format(held["pid"]))
-        if os.path.lexists(_journal()) and os.lstat(_journal()).st_uid not in (0, os.getuid()):
-            raise PowerModeError(
-                "{}: another user holds the power mode, or did when the command was killed; it is restored by a "
-                "command of that user".format(_journal())
-            )
+        _check_free()
         number, name = current()
         clocks = None
         if self._fixes_clocks:
@@ -193,8 +186,8 @@ class Held:
         _write(dict(kept, guard=self._guard.pid))
         return self
 
-    def check(self, names: Sequence[str]) -> None:
-        """Check names before any of them is set.
+    def check(self, names: Sequence[str]) -> Dict[str, int]:
+        """Check names before any of them is set; returns the board's modes.
 
         Raises:
             PowerModeError: the board has no such mode, or one is named twice.
@@ -207,6 +200,7 @@ class Held:
                 )
             if list(names).count(name) > 1:
                 raise PowerModeError("{}: is named twice".format(name))
+        return modes
 
     def set(self, name: str) -> None:
         """Set a mode by its name.
@@ -214,8 +208,7 @@ class Held:
         Raises:
             PowerModeError: the board has no such mode, or does not change to it.
         """
-        self.check([name])
-        modes = list_modes()
+        modes = self.check([name])
         try:
             set_mode(modes[name])
         except PowerModeError as error:
@@ -230,6 +223,22 @@ class Held:
             if self._guard is not None and self._guard.stdin is not None:
                 self._guard.stdin.close()  # it finds no journal, and ends
                 self._guard.wait()
+
+
+def _check_free() -> None:
+    """Raise if another process has a journal; a file there that is none is written over.
+
+    Raises:
+        PowerModeError: another command holds the mode, or another user's did.
+    """
+    held = read_journal()
+    if held is not None:
+        raise PowerModeError("process {} holds the power mode of this board".format(held["pid"]))
+    if os.path.lexists(_journal()) and os.lstat(_journal()).st_uid not in (0, os.getuid()):
+        raise PowerModeError(
+            "{}: another user holds the power mode, or did when the command was killed; it is restored by a command "
+            "of that user".format(_journal())
+        )
 
 
 def _write(kept: Dict[str, Any]) -> None:

@@ -105,12 +105,15 @@ def assemble(
 
 
 def _board(energy: Energy | None, watch: Watch) -> dict[str, Any]:
-    """Power mode and clocks as jtop reports them; without jtop, the power mode as the machine reports it."""
-    meta = energy.meta if energy else {}
-    return {
-        "power_mode": meta.get("power_mode") or watch.before.power_mode,
-        "jetson_clocks": meta.get("jetson_clocks"),
-    }
+    """Power mode and clocks as jtop reports them; without jtop, as the machine's files show them.
+
+    jetson_clocks fixes the GPU's lowest clock at its highest.
+    """
+    meta, state = energy.meta if energy else {}, watch.before
+    clocks = meta.get("jetson_clocks")
+    if clocks is None and state.power_mode and state.gpu_min_hz and state.gpu_max_hz:
+        clocks = state.gpu_min_hz == state.gpu_max_hz
+    return {"power_mode": meta.get("power_mode") or state.power_mode, "jetson_clocks": clocks}
 
 
 def _clock_share(target: Device, watches: Sequence[Watch]) -> float | None:

@@ -116,21 +116,7 @@ def evaluate_network(
     report: Report = lambda share, text: None,
     has_boundaries: bool = True,
 ) -> Evaluated:
-    """Score a network on a split, image by image, normalised as in its training.
-
-    Args:
-        model: maps (N, 3, H, W) to logits (N, K, H, W).
-        saved: the metadata of its weights.
-        data: decoded images and labels, of the size that the network takes.
-        split: train, val or test.
-        device: where to run.
-        report: called with the share of the images that are done.
-        has_boundaries: compute the boundary F-score, which takes longer than all else.
-
-    Raises:
-        SpecError: the split has no labelled image.
-        DivergedError: the output of the network was not finite.
-    """
+    """Score one network on a split, image by image, normalised as in its training: `evaluate_together` of one."""
     (only,), _ = evaluate_together([model], saved, data, split, device, report, has_boundaries)
     return only
 

@@ -401,6 +401,7 @@ def test_the_workers_of_a_screening_end_with_it_however_it_ends(tmp_path: Path) 
     process.kill()
     process.wait()
     wait_until(lambda: not of_session(process.pid), "no process that goes on", seconds=20)
+    assert of_session(process.pid) == []
 
 
 def of_session(session: int) -> list[str]:

@@ -1,6 +1,7 @@
 """Networks become files that compute the same, and files that do not are found out, by real runtimes."""
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -217,8 +218,34 @@ def test_a_missing_runtime_is_named_with_its_remedy(monkeypatch: pytest.MonkeyPa
 @pytest.mark.slow
 def test_several_number_formats_have_a_folder_each(tmp_path: Path) -> None:
     command = ("export", "jetseg-nano", "--size", "64x96", "--images", "1", "--dtype", "fp32,int8", "--calibrate", "4")
-    told = json.loads(jetbench(*command, "--out", "out", "--json", cwd=tmp_path))
-    assert [each["request"].get("precision", "fp32") for each in told] == ["fp32", "int8"]
+    exported = json.loads(jetbench(*command, "--out", "out", "--json", cwd=tmp_path))
+    assert [each["request"].get("precision", "fp32") for each in exported] == ["fp32", "int8"]
     sizes = [(tmp_path / "out" / name / "model.onnx").stat().st_size for name in ("fp32", "int8")]
-    assert sizes == [each["files"][0]["file"]["bytes"] for each in told]
+    assert sizes == [each["files"][0]["file"]["bytes"] for each in exported]
     assert "already exists" in jetbench(*command, "--out", "out", cwd=tmp_path, code=2)
+
+
+def test_of_several_number_formats_nothing_is_left_if_one_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from jetbench.__main__ import main
+    from jetbench.deploy import pack
+
+    made: list[Path] = []
+
+    def export_network(request: pack.ExportRequest, folder: Path) -> pack.Exported:
+        made.append(folder)
+        if request.precision != "fp32":
+            raise SpecError("the second fails")
+        folder.mkdir(parents=True)
+        return pack.Exported(request=request, fingerprint="", files=())
+
+    monkeypatch.setattr(pack, "export_network", export_network)
+    out = tmp_path / "out"
+    command = ["export", "jetseg-nano", "--size", "64x96", "--dtype", "fp32,int8", "--out", str(out)]
+    monkeypatch.setattr(sys, "argv", ["jetbench", *command])
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert end.value.code == 2
+    assert made == [out / "fp32", out / "int8"]
+    assert not out.exists()

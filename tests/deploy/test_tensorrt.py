@@ -94,22 +94,22 @@ def test_an_engine_of_each_version_computes_the_file(version: str, file: Path, m
     assert facts["peak_bytes"] > 0
     used = run(monkeypatch, version, "-c", USE, str(file), "fp32")
     assert used.returncode == 0, used.stderr
-    told = json.loads(used.stdout)
-    assert told["difference"] < 1e-4
-    assert told["description"]["runtime"] == f"tensorrt {version}"
-    assert told["description"]["engine"]["sha256"] == facts["sha256"]
-    assert told["convolutions"] == ["fp32"]
-    assert told["layouts"] == (["unknown"] if version.startswith("10.") else ["channels first"])
-    assert any("/network/" in name for name in told["names"])  # also where TensorRT names its layers itself
-    assert told["passes"] == [2]
+    said = json.loads(used.stdout)
+    assert said["difference"] < 1e-4
+    assert said["description"]["runtime"] == f"tensorrt {version}"
+    assert said["description"]["engine"]["sha256"] == facts["sha256"]
+    assert said["convolutions"] == ["fp32"]
+    assert said["layouts"] == (["unknown"] if version.startswith("10.") else ["channels first"])
+    assert any("/network/" in name for name in said["names"])  # also where TensorRT names its layers itself
+    assert said["passes"] == [2]
 
 
 @pytest.mark.slow
 def test_fp16_is_a_flag_to_10_and_in_the_file_from_11(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert build(monkeypatch, "10.3.0", file, "fp16").returncode == 0
-    told = json.loads(run(monkeypatch, "10.3.0", "-c", USE, str(file), "fp16").stdout)
-    assert told["convolutions"] == ["fp16"]
-    assert 0 < told["difference"] < 0.1
+    said = json.loads(run(monkeypatch, "10.3.0", "-c", USE, str(file), "fp16").stdout)
+    assert said["convolutions"] == ["fp16"]
+    assert 0 < said["difference"] < 0.1
     refused = build(monkeypatch, "11.4.0", file, "fp16")
     assert "takes the number format from the file, and this file is in fp32" in refused.stderr
     assert refused.returncode == 1

@@ -115,10 +115,10 @@ def test_a_command_that_is_ended_leaves_the_mode_as_it_was(sent: str, tmp_path: 
 
 def test_if_the_guard_is_killed_too_the_next_command_restores_and_says_so(tmp_path: Path) -> None:
     ran = on_agx(tmp_path, KILL, HOLDER=HOLDER, AND_GUARD=True, SIGNAL="KILL")
-    told = ran.out.split("\n")
-    assert told[:2] == ["MODE_15W", "MODE_15W"], ran.err
-    assert told[2] == "a command that was killed had left another power mode behind: MAXN is restored"
-    assert told[3] == "MAXN None"
+    lines = ran.out.split("\n")
+    assert lines[:2] == ["MODE_15W", "MODE_15W"], ran.err
+    assert lines[2] == "a command that was killed had left another power mode behind: MAXN is restored"
+    assert lines[3] == "MAXN None"
 
 
 def test_a_second_command_does_not_take_a_mode_that_is_held(tmp_path: Path) -> None:
@@ -187,18 +187,21 @@ def test_a_journal_that_is_none_is_not_believed(text: str, tmp_path: Path) -> No
 def test_a_profile_in_two_modes_is_two_rows_and_the_board_is_as_before(tmp_path: Path) -> None:
     brief = "--size 64x96 --processes 1 --limit 1s --power none --json --reports reports"
     modes = "--power-mode MAXN,MODE_15W --jetson-clocks"
-    command = f"{sys.executable} -m jetbench profile jetseg-nano --device agx {brief} {modes} > told.json"
+    command = f"{sys.executable} -m jetbench profile jetseg-nano --device agx {brief} {modes} > out.json"
     after = "nvpmodel -q; cat /sys/class/devfreq/17000000.gv11b/min_freq"
     ran = run_on(
         "agx", tmp_path, ["bash", "-c", f"cd {tmp_path} && {command} && {after}"], "--service", "none",
         JETBENCH_LOCKS=str(tmp_path),
     )  # fmt: skip
     assert ran.code == 0, ran.err
-    told = json.loads((tmp_path / "told.json").read_text())
-    assert [each["profile"]["environment"]["power_mode"] for each in told] == ["MAXN", "MODE_15W"]
-    assert len({each["key"] for each in told}) == 2
-    clocks = [each["profile"]["watches"][0]["before"]["gpu_min_hz"] for each in told]
+    records = json.loads((tmp_path / "out.json").read_text())
+    states = [each["profile"]["environment"] for each in records]
+    assert [(each["power_mode"], each["jetson_clocks"]) for each in states] == [("MAXN", True), ("MODE_15W", True)]
+    assert len({each["key"] for each in records}) == 2
+    clocks = [each["profile"]["watches"][0]["before"]["gpu_min_hz"] for each in records]
     assert clocks == [1_377_000_000] * 2  # fixed at the highest
+    sheet = (tmp_path / "reports" / "profile-agx" / "figures.csv").read_text()
+    assert '"batch 1, fp32, 1 thread, eager, MODE_15W, jetson_clocks"' in sheet
     assert ran.out.split("\n")[:3] == ["NV Power Mode: MAXN", "0", "137700000"]
 
 

@@ -56,8 +56,8 @@ def test_a_devices_figures_have_sources_and_its_preset_can_be_built(name: str) -
 
 
 def test_a_mode_is_told_with_its_id_name_and_clock() -> None:
-    told = [mode.describe() for mode in load_device("nano").power_modes]
-    assert told == ["0 MAXN (GPU to 922 MHz, default)", "1 5W (GPU to 640 MHz)"]
+    modes = [mode.describe() for mode in load_device("nano").power_modes]
+    assert modes == ["0 MAXN (GPU to 922 MHz, default)", "1 5W (GPU to 640 MHz)"]
     by_name = {name: {mode.name: mode.id for mode in load_device(name).power_modes} for name in NAMES}
     assert by_name["orin-nano"]["15W"] == 0  # not the fastest, as mode 0 is on most boards
     assert by_name["orin-nx"]["15W"] == 2

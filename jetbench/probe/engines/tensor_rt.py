@@ -210,8 +210,8 @@ def _words_of(tensors: Optional[List[Dict[str, Any]]]) -> str:
 
 def _origin_of(name: str, metadata: str) -> str:
     """The node that a layer was made of: in its name, or in the metadata of one that TensorRT named itself."""
-    found = re.search(r"\[ONNX Layer: ([^\]]+)\]", metadata)
-    return name if "/" in name or found is None else found.group(1)
+    match = re.search(r"\[ONNX Layer: ([^\]]+)\]", metadata)
+    return name if "/" in name or match is None else match.group(1)
 
 
 def precision_of(words: str) -> str:

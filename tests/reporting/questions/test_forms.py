@@ -170,13 +170,13 @@ def test_a_conversion_is_told_by_change_order_and_pairs_that_flip(study: Path) -
 
 
 def test_the_page_says_what_ships(study: Path) -> None:
-    told = describe_study(read_study(study))["forms"]
-    (section,) = told["sections"]
+    shipped = describe_study(read_study(study))["forms"]
+    (section,) = shipped["sections"]
     assert section["label"] == "eager → onnxruntime"
-    ratio, change = (told["columns"].index(name) for name in ("ratio", "change"))
+    ratio, change = (shipped["columns"].index(name) for name in ("ratio", "change"))
     cells = {row["name"]: row["cells"] for row in section["rows"]}
     assert (cells["b (?)"][ratio][0], cells["b (?)"][change][0]) == ("0.50", "-5.00")
-    assert any("3 pairs in the opposite order" in note for note in told["notes"])
+    assert any("3 pairs in the opposite order" in note for note in shipped["notes"])
 
 
 def test_the_page_of_a_study_in_one_form_has_no_such_section(tmp_path: Path) -> None:

@@ -281,6 +281,11 @@ def _array(address, shape, dtype):
     return np.ctypeslib.as_array((kind * count).from_address(address)).reshape(shape)
 
 
+def _facts(word):
+    """What an inspector says of a tensor: one field to 10, two from 11."""
+    return {"DataType": word, "Format": "Linear"} if _V >= (11, 0) else {"Format/Datatype": word}
+
+
 class _Inspector:
     def __init__(self, engine):
         self._engine = engine
@@ -303,11 +308,11 @@ class _Inspector:
                     "Float": "Row major linear FP32",
                 }[word]
             kind = "CaskConvolution" if node.op_type == "Conv" else node.op_type
-            told = {"DataType": word, "Format": "Linear"} if _V >= (11, 0) else {"Format/Datatype": word}
-            written = told if not is_int8 else {**told, "Format/Datatype": "Row major linear FP16 format"}
+            half = "Row major linear FP16 format" if _V < (10, 0) else "Half"
+            read, written = map(_facts, (word, half if is_int8 else word))  # an int8 kernel may write fp16
             name, more = node.name, {}
             if _V >= (10, 0):
                 name, more = "__myl_" + node.output[0], {"Metadata": f"[ONNX Layer: {node.name}]"}
-            tensors = {"Inputs": [{"Name": node.input[0], **told}], "Outputs": [{"Name": node.output[0], **written}]}
+            tensors = {"Inputs": [{"Name": node.input[0], **read}], "Outputs": [{"Name": node.output[0], **written}]}
             layers.append({"Name": name, "LayerType": kind, **tensors, **more})
         return json.dumps({"Layers": layers})
