@@ -38,6 +38,7 @@ def own(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_a_network_of_ones_own_is_shown_and_counted(own: Path) -> None:
     assert "network of the user's own" in jetbench("show", "mine.yaml", "--size", "64x96", cwd=own)
     counted = jetbench("count", "mine.yaml", "--size", "64x96", "--json", cwd=own)

@@ -124,6 +124,7 @@ def test_compare_says_what_does_not_compare(study: Path, tmp_path: Path) -> None
     assert "no variant of the same name" in jetbench("compare", str(study), str(apart), code=2)
 
 
+@pytest.mark.slow
 def test_plot_draws_what_is_asked_for(study: Path, tmp_path: Path) -> None:
     text = jetbench("plot", str(study), "--picture", "latencies", "--out", str(tmp_path / "new" / "pictures"), code=0)
     assert "latencies.png, latencies.svg, latencies.pdf" in text

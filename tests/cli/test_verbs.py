@@ -334,6 +334,7 @@ def test_count_sets_the_tools_beside_it() -> None:
     assert "Counted by no tool" in jetbench("count", "jetseg-nano", "--size", "64x96", "--cross-check")
 
 
+@pytest.mark.slow
 def test_show_lints() -> None:
     assert "11,164 parameters" in jetbench("show", "jetseg-nano-released", "--lint")
     shown = json.loads(jetbench("show", "jetseg-nano-released", "--lint", "--json"))
@@ -348,6 +349,7 @@ axes: {groups: [1, gcd], jetconv.branches: ["3a", "3a 5a", "3a 5a 7a"]}
 """
 
 
+@pytest.mark.slow
 def test_screen_hands_its_survivors_to_a_sweep(tmp_path: Path) -> None:
     (tmp_path / "small.yaml").write_text(SPACE)
     text = jetbench("screen", "small.yaml", "--max-params", "60k", "--max-memory", "2MiB", "--top", "2", cwd=tmp_path)

@@ -4,6 +4,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from jetbench import load_architecture
 from jetbench.execution.requests import JobRequest, ProfileRequest, UntrainedNetwork
 from jetbench.execution.worker import main
@@ -19,6 +21,7 @@ sys.exit(main(Path(sys.argv[1])))
 """
 
 
+@pytest.mark.slow
 def test_a_profile_that_does_not_fit_into_memory_is_out_of_memory_and_no_error(tmp_path: Path) -> None:
     network = UntrainedNetwork(architecture=load_architecture("jetseg-nano"), num_classes=11, input_size=(6000, 6000))
     request = JobRequest(profile=ProfileRequest(untrained=network, profiling=ProfilingConfig(), device="cpu"))

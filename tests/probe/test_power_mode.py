@@ -45,6 +45,9 @@ print(mode(), read_journal())
 """
 
 
+OTHERS = ("[]", "{", '{"id": 0}', '{"id": "0", "name": "MAXN", "pid": 1}')
+
+
 @pytest.fixture(autouse=True)
 def _boards() -> None:
     need_boards()
@@ -167,7 +170,7 @@ def test_names_are_checked_before_anything_is_measured_and_clocks_that_fail_are_
     assert last == "MAXN True"  # the journal stays: the clocks are not as they were
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{", '{"id": "0", "name": "MAXN", "pid": 1}', '{"id": 0}'])
+@pytest.mark.parametrize("text", ["", *(pytest.param(each, marks=pytest.mark.slow) for each in OTHERS)])
 def test_a_journal_that_is_none_is_not_believed(text: str, tmp_path: Path) -> None:
     (tmp_path / "jetbench-power-mode.json").write_text(text)
     ran = on_agx(

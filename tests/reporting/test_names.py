@@ -48,6 +48,7 @@ def study(tmp_path: Path) -> Study:
     return read_study(tmp_path)
 
 
+@pytest.mark.slow
 def test_no_name_steers_a_file_a_picture_or_the_terminal(study: Study) -> None:
     paths = [*write_files(study), write_page(study.folder / "report.html", study)]
     for path in paths:
