@@ -17,7 +17,7 @@ from jetbench.reporting.sheets.profile import write_profiles
 from jetbench.spec.base import parse_spec
 from jetbench.spec.bounds import MOST_CLASSES, MOST_PROCESSES
 from jetbench.spec.device import Device
-from jetbench.spec.profiling import Backend, DType, ProfilingConfig, read_form
+from jetbench.spec.profiling import DTYPES_OF, Backend, DType, ProfilingConfig, read_form
 from jetbench.spec.values import check_folder_name, parse_seconds, parse_share
 
 if TYPE_CHECKING:
@@ -199,6 +199,42 @@ def list_settings(
         chosen["backend"], own = chosen["backend"]
         settings.append(parse_spec(ProfilingConfig, {**effort, **chosen, "dtype": own or chosen["dtype"]}, "profile"))
     return list(dict.fromkeys(settings))
+
+
+def list_forms(backend: str, dtype: str | None, **effort: Any) -> list[ProfilingConfig]:
+    """Each backend in each number format that it has, in this order; `effort` holds the fields that all share.
+
+    Raises:
+        SpecError: there is no such backend or format, or no backend has the format.
+    """
+    forms = read_list("--backend", backend, read_form)
+    wanted = read_list("--dtype", dtype or "fp32", choice_of(DTYPES))
+    settings = []
+    for name, own in forms:
+        for each in (own,) if own else wanted:
+            if own or each in formats_of(name):
+                settings.append(parse_spec(ProfilingConfig, {**effort, "backend": name, "dtype": each}, "--backend"))
+    for each in wanted:
+        if dtype is not None and all(config.dtype != each for config in settings):
+            raise SpecError(f"--dtype {each}: none of {backend} has it")
+    return list(dict.fromkeys(settings))
+
+
+def formats_of(backend: Backend) -> tuple[DType, ...]:
+    """The number formats of a backend."""
+    return next((formats for name, formats in DTYPES_OF.items() if name == backend), ("fp32", "fp16", "bf16"))
+
+
+def read_modes(text: str | None, fixes_clocks: bool) -> list[str]:
+    """The power modes of --power-mode; empty without it.
+
+    Raises:
+        SpecError: --jetson-clocks without modes.
+    """
+    modes = [mode.strip() for mode in text.split(",")] if text is not None else []
+    if fixes_clocks and not modes:
+        raise SpecError("--jetson-clocks: fixes the clocks of the modes that --power-mode names; name one")
+    return modes
 
 
 def read_effort(

@@ -117,9 +117,7 @@ def profile(
         batch=batch, dtype=dtype, layout=layout, backend=backend, threads=threads, **effort
     )
     measuring.check_saved([*(names or ()), reference or ""], size, classes, changes)
-    modes = [mode.strip() for mode in power_mode.split(",")] if power_mode is not None else []
-    if jetson_clocks and not modes:
-        raise SpecError("--jetson-clocks: fixes the clocks of the modes that --power-mode names; name one")
+    modes = measuring.read_modes(power_mode, jetson_clocks)
     load_device(device) if device != "auto" else None
 
     from jetbench.profiling.case import CLASSES, Case, list_cases

@@ -7,19 +7,53 @@ kill it. Beside the engine it leaves the facts of the build. Python 3.6 and torc
 import hashlib
 import json
 import os
+import subprocess
 import sys
 import time
 from typing import Any, Dict, List
 
 from . import machine
-from .alone import die_with
-from .engines.tensor_rt import describe_gpu, plan_of, quiet_log
+from .alone import die_with, signal_name
+from .children import command_of, environment
+from .engines.tensor_rt import describe_gpu, plan_of, quiet_log, read_facts
 
 WORKSPACE_MIB = 1024
 
 
 class BuildError(Exception):
     """TensorRT cannot build an engine; the message says why."""
+
+
+def build_in_process(path: str, dtype: str, file_dtype: str = "fp32") -> Dict[str, Any]:
+    """`build` in a process of its own, which ends with this one.
+
+    Raises:
+        BuildError: TensorRT cannot build it, or the kernel ended the build.
+    """
+    done = subprocess.run(
+        command_of("build_engine", os.path.abspath(path), dtype, file_dtype, str(os.getpid())),
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True, cwd="/",
+        env=environment(),
+    )  # fmt: skip
+    if done.returncode < 0:
+        raise BuildError(
+            "the build of the TensorRT engine was ended by {}: the kernel does so when memory runs out; close other "
+            "programs, or add swap".format(signal_name(-done.returncode))
+        )
+    if done.returncode:
+        lines = done.stderr.strip().splitlines() or ["exit code {}".format(done.returncode)]
+        raise BuildError(lines[-1][:600])
+    return dict(json.loads(done.stdout.splitlines()[-1]))
+
+
+def ensure_engine(path: str, dtype: str, file_dtype: str = "fp32") -> Dict[str, Any]:
+    """The facts of the engine of a file on this machine, which is built if it is not there.
+
+    Raises:
+        BuildError: as `build`.
+    """
+    plan = plan_of(path, dtype)
+    return read_facts(plan) if os.path.isfile(plan) else build(path, dtype, file_dtype)
 
 
 def build(path: str, dtype: str, file_dtype: str = "fp32", workspace_mib: int = WORKSPACE_MIB) -> Dict[str, Any]:
@@ -60,7 +94,6 @@ def build(path: str, dtype: str, file_dtype: str = "fp32", workspace_mib: int = 
         raise BuildError("TensorRT {} built no engine: {}".format(tensorrt.__version__, "; ".join(lines[-2:])))
     gpu, capability = describe_gpu()
     target = plan_of(path, dtype)
-    _write(target, bytes(plan))
     facts = {
         "tensorrt": tensorrt.__version__,
         "gpu": gpu,
@@ -68,14 +101,14 @@ def build(path: str, dtype: str, file_dtype: str = "fp32", workspace_mib: int = 
         "dtype": dtype,
         "seconds": seconds,
         "peak_bytes": machine.process_memory()["peak_bytes"],
-        "bytes": os.path.getsize(target),
+        "bytes": len(bytes(plan)),
         "sha256": hashlib.sha256(bytes(plan)).hexdigest(),
         "workspace_mib": workspace_mib,
         "skipped_tactics": sum("kipping" in line and "memory" in line.lower() for line in lines),
         "warnings": lines[-20:],
     }
-    with open(target + ".json", "w", encoding="utf-8") as facts_file:
-        json.dump(facts, facts_file)
+    _write(target + ".json", json.dumps(facts).encode("utf-8"))
+    _write(target, bytes(plan))  # last: where it is, its facts are
     return facts
 
 

@@ -16,6 +16,7 @@ import tempfile
 from typing import Any, Dict, Optional, Sequence, Tuple
 
 from .alone import lock_place, machine_to_itself
+from .children import command_of, environment
 
 JOURNAL, CLOCKS = "jetbench-power-mode.json", "clocks.txt"
 TIMEOUT_S = 30
@@ -179,9 +180,9 @@ class Held:
         kept = {"id": number, "name": name, "clocks": clocks, "pid": os.getpid(), "guard": None}
         _write(kept)
         self._guard = subprocess.Popen(
-            [sys.executable, "-m", __name__, str(os.getpid())], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL, start_new_session=True, cwd="/",  # where nobody has put modules of his own
-            env=dict(os.environ, PYTHONSAFEPATH="1", JETBENCH_LOCKS=str(lock_place().absolute())),
+            command_of("power_mode", str(os.getpid())), stdin=subprocess.PIPE, stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL, start_new_session=True, cwd="/",
+            env=environment(JETBENCH_LOCKS=str(lock_place().absolute())),
         )  # fmt: skip
         _write(dict(kept, guard=self._guard.pid))
         return self

@@ -10,7 +10,7 @@ import os
 import re
 import secrets
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from io import FileIO
 from pathlib import Path
@@ -378,6 +378,27 @@ def append_records(folder: Path, *records: Record) -> None:
             with contextlib.suppress(OSError):
                 file.truncate(content_end)
             raise
+
+
+def add_profiles(folder: Path, records: Sequence[Record]) -> int:
+    """Append profiles, but not those that are there already, such as of a result that is collected twice.
+
+    Returns:
+        How many were appended.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    there: set[str] = set()
+    with contextlib.suppress(StudyError):  # what was measured is appended behind a damaged line, too
+        there = {_text_of(record) for record in read_profiles(folder)}
+    new = [record for record in records if _text_of(record) not in there]
+    append_records(folder, *new)
+    return len(new)
+
+
+def _text_of(record: Record) -> str:
+    return "\n".join(row.model_dump_json() for row in record.rows())
 
 
 def _mend_end(file: FileIO) -> int:

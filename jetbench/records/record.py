@@ -405,14 +405,14 @@ class Record(Spec):
     def counts_on(self, split: Literal["val", "test"]) -> ClassCounts | None:
         """The scores of what its profile ran: of the deployed file, which may differ from PyTorch's, or of PyTorch.
 
-        None if that was not scored on the split.
+        None if that was not scored on the split, or on some of its images only, as `bundle --images` packs them.
         """
         if self.training is None:
             return None
         if self.profiling_config.runs_file:
             deployment = self.profile.deployment if self.profile else None
             score = deployment.score_on(split) if deployment else None
-            return score.deployed if score else None
+            return score.deployed if score and score.images == self.data.images[split] else None
         if self.is_form and self.profiling_config.dtype != "fp32":
             return None  # PyTorch was scored in float32
         return self.training.best.counts if split == "val" else self.training.test

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from jetbench.errors import SpecError
-from jetbench.profiling.bundle import PROBE, collect
+from jetbench.profiling.bundle import PROBE
+from jetbench.profiling.collect import collect
 from jetbench.records.verdict import judge
 from tests.cli.test_verbs import jetbench
 from tests.fuzz.samples import probe_result

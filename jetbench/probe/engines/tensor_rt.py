@@ -11,6 +11,7 @@ from typing import Any, Dict, List, Optional, Tuple
 
 import torch
 
+from .. import machine
 from .layers import Layer
 
 LAYOUTS = (
@@ -39,11 +40,29 @@ def describe_gpu() -> Tuple[str, str]:
 
 
 def plan_of(path: str, dtype: str) -> str:
-    """The path of the engine of an ONNX file in a number format, for the TensorRT and the GPU of this machine."""
+    """The path of the engine of an ONNX file in a number format, for the TensorRT and the GPU of this machine.
+
+    An engine is tuned at the clocks of a power mode, so that is in its name, too.
+    """
     import tensorrt
 
-    _, capability = describe_gpu()
-    return "{}.{}-{}-{}.plan".format(os.path.splitext(path)[0], tensorrt.__version__, capability, dtype)
+    parts = filter(None, (tensorrt.__version__, describe_gpu()[1], machine.power_mode(), dtype))
+    return "{}.{}.plan".format(os.path.splitext(path)[0], "-".join(parts))
+
+
+def read_facts(plan: str) -> Dict[str, Any]:
+    """The facts of the build of an engine, which lie beside it."""
+    with open(plan + ".json", encoding="utf-8") as file:
+        return dict(json.load(file))
+
+
+def file_format(dtype: str) -> str:
+    """The number format of the file of which an engine is built: int8 is in the file, and fp16 from TensorRT 11."""
+    if dtype != "fp16":
+        return dtype
+    import tensorrt
+
+    return "fp32" if hasattr(tensorrt.BuilderFlag, "FP16") else "fp16"
 
 
 def quiet_log(lines: Optional[List[str]] = None) -> Any:
@@ -88,8 +107,7 @@ class TensorRt:
             self._engine = self._runtime.deserialize_cuda_engine(file.read())
         if self._engine is None:
             raise RuntimeError("{}: TensorRT cannot read this engine ({})".format(plan, "; ".join(lines[-1:])))
-        with open(plan + ".json", encoding="utf-8") as file_of_facts:
-            self._facts = json.load(file_of_facts)  # type: Dict[str, Any]
+        self._facts = read_facts(plan)
         self._device = device_here()
         self._context = self._engine.create_execution_context()
         self._names, self._input, self._output = self._buffers()

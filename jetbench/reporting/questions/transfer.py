@@ -22,7 +22,7 @@ from jetbench.stats import kendall_tau, tau_interval
 
 METRICS = ("latency", "fps-e2e", "memory", "power", "energy", "val", "test")
 OF_THE_DEVICE = (
-    *("device", "processor", "threads", "power mode", "jetson_clocks", "driver", "power sensor"),
+    *("board", "device", "processor", "threads", "power mode", "jetson_clocks", "driver", "power sensor"),
     *("freed memory", "denormals flushed", "TF32", "torch", "jetbench", "trained on", "mixed precision"),
 )
 """Facts in which the two studies may differ, because they belong to the device."""

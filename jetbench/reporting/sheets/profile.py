@@ -1,6 +1,5 @@
 """Profiles for people: printed on the terminal, and written to a report folder."""
 
-import contextlib
 import csv
 import io
 import re
@@ -13,10 +12,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table as RichTable
 
-from jetbench.errors import SpecError, StudyError
+from jetbench.errors import SpecError
 from jetbench.files import write_whole
 from jetbench.network.rules import format_size
-from jetbench.records.folder import RECORDS, append_records, read_profiles
+from jetbench.records.folder import RECORDS, add_profiles, read_profiles
 from jetbench.records.record import Record
 from jetbench.records.verdict import Verdict, judge
 from jetbench.reporting import units
@@ -281,10 +280,7 @@ def write_profiles(folder: Path, records: Sequence[Record], device: Device) -> l
         StudyError: a line of records.jsonl is not a record that this version can read.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    there: set[str] = set()
-    with contextlib.suppress(StudyError):  # what was measured is appended behind a damaged line, too
-        there = {_text_of(record) for record in read_profiles(folder)}
-    append_records(folder, *(record for record in records if _text_of(record) not in there))
+    add_profiles(folder, records)
     kept = read_profiles(folder)
     devices = {name: _device_of(name, device) for name in dict.fromkeys(each.measured.device for each in kept)}
     write_whole(folder / FIGURES, _figures_csv(kept, devices))
@@ -292,10 +288,6 @@ def write_profiles(folder: Path, records: Sequence[Record], device: Device) -> l
     for name, write in SHEETS.items():
         write_whole(folder / name, write(sheet))
     return [folder / name for name in FILES]
-
-
-def _text_of(record: Record) -> str:
-    return "\n".join(row.model_dump_json() for row in record.rows())
 
 
 def _device_of(name: str, device: Device) -> Device:

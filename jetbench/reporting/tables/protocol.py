@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from jetbench.network.rules import format_size
-from jetbench.records.record import Environment, Record
+from jetbench.records.record import Environment, Profile, Record
 from jetbench.reporting import units
 from jetbench.reporting.tables.rows import Row
 
@@ -36,6 +36,8 @@ def facts_of(record: Record, needs: Iterable[Needs], with_varied: bool = False) 
     if "trained" in wanted and record.training is not None and dataset is not None:
         facts["data"] = f"{dataset.describe()} (digest {dataset.digest[:8]})"
         facts |= _recipe_of(record, frozenset() if with_varied else frozenset(record.changes))
+    if "measured" in wanted and profile is not None:
+        facts |= _board_of(profile)
     if "measured" in wanted and profile is not None and profile.model_latency is not None:
         facts |= _machine_of(profile.environment)
         config = record.profiling_config
@@ -87,6 +89,12 @@ def _recipe_of(record: Record, varied: frozenset[str]) -> dict[str, str]:
 
 def _is_varied(key: str, varied: frozenset[str]) -> bool:
     return any(each == key or each.startswith(f"{key}.") for each in varied)
+
+
+def _board_of(profile: Profile) -> dict[str, str]:
+    """The board and its power mode, also of a form that could not be measured there; empty of other machines."""
+    mode = profile.environment.power_mode
+    return {"board": profile.device, "power mode": mode} if mode else {}
 
 
 def _machine_of(environment: Environment) -> dict[str, str]:

@@ -180,13 +180,20 @@ def _settings(record: Record) -> dict[str, str]:
         "threads": f"{config.threads} thread{'s' * (config.threads > 1)}",
         "layout": "channels last" if config.channels_last else "contiguous",
         "form": config.form,
+        "mode": _mode_of(profile) if profile else "",
     }
+
+
+def _mode_of(profile: Profile) -> str:
+    """The power mode of a board, and if its clocks were fixed."""
+    state = profile.environment
+    return " ".join(filter(None, (state.power_mode, "jetson_clocks" if state.jetson_clocks else "")))
 
 
 def _setting(record: Record, alike: Sequence[Mapping[str, str]]) -> str:
     """In what the profile of a record differs from others of the same network; all of it if they do not differ."""
     own = _settings(record)
-    differing = [text for what, text in own.items() if len({each[what] for each in alike}) > 1]
+    differing = [text for what, text in own.items() if text and len({each[what] for each in alike}) > 1]
     return ", ".join(differing) or f"{record.measured.device}, {record.profiling_config.describe()}"
 
 

@@ -1,0 +1,482 @@
+"""collect: the records of a result.json that a bundle's probe wrote on a board.
+
+A result may come from anybody: every field has a type and a bound, and nothing in it names a path that is opened.
+"""
+
+import json
+from collections.abc import Sequence
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+import jetbench
+from jetbench.deploy.artefact import Artefact
+from jetbench.deploy.pack import ExportedFile
+from jetbench.errors import JetbenchError, SpecError, visible
+from jetbench.files import read_text
+from jetbench.models.build import build_model
+from jetbench.network.operations import add_up
+from jetbench.probe.engines import Layer
+from jetbench.probe.packed import VERSION
+from jetbench.profiling.assemble import assemble, assemble_estimate
+from jetbench.profiling.case import Case
+from jetbench.profiling.deployed import describe_deployment, parts_of_layers
+from jetbench.profiling.findings import Findings, ProcessFindings
+from jetbench.profiling.parts import describe_parts
+from jetbench.profiling.power import read_energy
+from jetbench.profiling.trace import image_to_trace, trace_operations
+from jetbench.records.deployment import DeployedScore, Deployment, EngineFile, Parity
+from jetbench.records.measurement import ColdStart, LatencyRun, Memory, NetworkPart, Watch
+from jetbench.records.record import Environment, Profile, Record
+from jetbench.records.scores import ClassCounts
+from jetbench.spec.base import describe_value, first_problem
+from jetbench.spec.bounds import MOST_LETTERS, MOST_NAME, MOST_PROCESSES, MOST_SECONDS, Amount
+from jetbench.spec.dataset import Split
+from jetbench.spec.device import Device, SensorName, is_device
+from jetbench.spec.profiling import FILE_BACKENDS
+from jetbench.spec.values import Size
+from jetbench.stats import paired_difference
+
+MOST_RESULT_BYTES = 256 * 2**20
+MOST_NETWORKS, MOST_FORMS, MOST_LAYERS, MOST_IMAGES = 10_000, 100, 100_000, 1_000_000
+LAST_SECOND = 4_102_444_800  # the year 2100
+
+Name = Annotated[str, Field(max_length=MOST_NAME)]
+Text = Annotated[str, Field(max_length=MOST_LETTERS)]
+Counts = tuple[tuple[Amount, ...], tuple[Amount, ...], tuple[Amount, ...]]
+"""True positives, false positives and false negatives of each class in one image."""
+
+
+class Open(BaseModel):
+    """Data from a probe of any version: fields that this version does not know are passed over."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
+
+
+class PackedForm(Open):
+    """A form of a network in a bundle, and the files that it may run."""
+
+    case: Case
+    exported: Annotated[tuple[ExportedFile, ...], Field(max_length=MOST_FORMS)] = ()
+
+
+class PackedNetwork(Open):
+    """A network of a bundle; `counts` are PyTorch's, by image."""
+
+    cases: Annotated[tuple[PackedForm, ...], Field(min_length=1, max_length=MOST_FORMS)]
+    counts: Annotated[tuple[Counts, ...], Field(max_length=MOST_IMAGES)] = ()
+
+
+class PackedData(Open):
+    """The images of a bundle."""
+
+    images: Annotated[int, Field(ge=1, le=MOST_IMAGES)]
+    size: Size
+    split: Split
+    dataset: Name
+    digest: Name
+
+
+class PackedBundle(Open):
+    """What the bundle was made of."""
+
+    device: Device
+    networks: Annotated[tuple[PackedNetwork, ...], Field(min_length=1, max_length=MOST_NETWORKS)]
+    data: PackedData | None = None
+
+
+class RawSample(Open):
+    """One reading of a power sensor."""
+
+    t: float
+    power_w: dict[str, float] = Field(default_factory=dict)
+    energy_j: dict[str, float] = Field(default_factory=dict)
+    fresh: bool
+    cpu_s: float | None = None
+
+
+class RawEnergy(Open):
+    """What the probe read of a power sensor (probe/energy.py: capture)."""
+
+    sensor: SensorName
+    meta: dict[str, Any]
+    samples: tuple[RawSample, ...]
+    idle: tuple[tuple[float, float], ...]
+    load: tuple[tuple[float, float, int], ...]
+    errors: tuple[str, ...] = ()
+
+    @field_validator("meta")
+    @classmethod
+    def _has_an_interval(cls, value: dict[str, Any]) -> dict[str, Any]:
+        interval, rails = value.get("interval_s"), value.get("rails", [])
+        if isinstance(interval, bool) or not isinstance(interval, int | float) or not 0 < interval < MOST_SECONDS:
+            raise ValueError(f"interval_s: expected seconds above 0, found {describe_value(interval)}")
+        if not isinstance(rails, list) or not all(isinstance(rail, str) for rail in rails):
+            raise ValueError(f"rails: expected a list of names, found {describe_value(rails)}")
+        if not isinstance(value.get("board", {}), dict):
+            raise ValueError(f"board: expected keys with values, found {describe_value(value['board'])}")
+        return value
+
+
+class RawLayer(Open):
+    """A layer as a runtime executed it, with the fields of `probe.engines.Layer`."""
+
+    name: Text
+    kind: Name
+    precision: Name
+    where: Text
+    seconds: Annotated[tuple[Annotated[float, Field(ge=0)], ...], Field(max_length=MOST_PROCESSES)]
+    layout: Name
+
+
+class RawDeployment(Open):
+    """What an engine says of itself."""
+
+    runtime: Name
+    executes: Text
+    options: dict[Name, Text]
+    engine: EngineFile | None = None
+
+
+class RawScore(Open):
+    """What a form scores on the bundle's images."""
+
+    counts: Annotated[tuple[Counts, ...], Field(max_length=MOST_IMAGES)]
+    changed: Amount
+
+
+class UnitFindings(Open):
+    """The findings of one process for one form; those of a process that times several have latencies only."""
+
+    cold_start: ColdStart
+    model: LatencyRun
+    end_to_end: LatencyRun
+    memory: Memory | None = None
+    finite: bool | None = None
+    energy: RawEnergy | None = None
+    power_notes: tuple[Text, ...] = ()
+    parity: Parity | None = None
+    file: Text = ""
+    deployment: RawDeployment | None = None
+    layers: Annotated[tuple[RawLayer, ...], Field(max_length=MOST_LAYERS)] = ()
+    score: RawScore | None = None
+
+
+class Unit(Open):
+    """One process of the probe: the forms `cases` of one network."""
+
+    mode: Name | None = None
+    network: Amount
+    kind: Literal["alone", "turn"]
+    cases: Annotated[tuple[Amount, ...], Field(min_length=1, max_length=MOST_FORMS)]
+    findings: tuple[UnitFindings, ...]
+    control: LatencyRun | None = None
+    watch: Watch
+    environment: dict[str, Any]
+    identity: dict[str, Text]
+
+    @model_validator(mode="after")
+    def _of_each_case(self) -> "Unit":
+        if len(self.findings) != len(self.cases):
+            raise ValueError(f"findings: expected {len(self.cases)}, one for each case, found {len(self.findings)}")
+        return self
+
+
+class UnitFailure(Open):
+    """Why a form has no findings."""
+
+    mode: Name | None = None
+    network: Amount
+    case: Amount
+    reason: Text
+
+
+class ProbeResult(Open):
+    """The content of result.json."""
+
+    version: int
+    bundle: PackedBundle
+    units: Annotated[tuple[Unit, ...], Field(min_length=1)]
+    failures: tuple[UnitFailure, ...] = ()
+    finished_s: Annotated[float, Field(ge=0, le=LAST_SECOND)]
+
+    @field_validator("version")
+    @classmethod
+    def _is_known(cls, value: int) -> int:
+        if value != VERSION:
+            raise ValueError(f"expected {VERSION}, found {describe_value(value)}; write the bundle again")
+        return value
+
+    @model_validator(mode="after")
+    def _of_its_bundle(self) -> "ProbeResult":
+        named = [(unit.network, unit.cases) for unit in self.units]
+        named += [(failure.network, (failure.case,)) for failure in self.failures]
+        for network, cases in named:
+            if network >= len(self.bundle.networks):
+                raise ValueError(f"network {network}: the bundle has {len(self.bundle.networks)}")
+            count = len(self.bundle.networks[network].cases)
+            if any(case >= count for case in cases):
+                raise ValueError(f"cases: network {network} of the bundle has {count}")
+        return self
+
+
+def collect(path: Path) -> tuple[list[Record], Device]:
+    """The records of a result.json, one for each network, form and power mode, and the device of the bundle.
+
+    Raises:
+        SpecError: the file cannot be read, or is not a result.json of this version's probe.
+    """
+    try:
+        result = _parse(read_text(path, MOST_RESULT_BYTES))
+        finished = datetime.fromtimestamp(result.finished_s, timezone.utc)
+        modes = dict.fromkeys([unit.mode for unit in result.units] + [each.mode for each in result.failures])
+        records = [
+            _Form(result, mode, network, case).record(finished)
+            for mode in modes
+            for network, packed in enumerate(result.bundle.networks)
+            for case in range(len(packed.cases))
+        ]
+    except OSError as error:
+        raise SpecError(f"{path}: cannot be read ({error.strerror})") from None
+    except ValidationError as error:
+        raise SpecError(f"{path}: not a result.json of this version's probe ({first_problem(error)})") from None
+    except UnicodeDecodeError:
+        raise SpecError(f"{path}: not a result.json of this version's probe (it is not UTF-8)") from None
+    except (_ResultError, json.JSONDecodeError, RecursionError) as error:
+        raise SpecError(f"{path}: not a result.json of this version's probe ({visible(str(error))[:200]})") from None
+    return records, result.bundle.device
+
+
+class _ResultError(ValueError):
+    """Parts of a result contradict each other."""
+
+
+def _parse(text: str) -> ProbeResult:
+    raw = json.loads(text)
+    return ProbeResult.model_validate(_from_version_1(raw) if isinstance(raw, dict) and "processes" in raw else raw)
+
+
+def _from_version_1(raw: dict[str, Any]) -> Any:
+    """A result of a bundle of one network, as probes wrote it before version 2."""
+    bundle, processes = raw.get("bundle"), raw["processes"]
+    if not isinstance(bundle, dict) or not isinstance(processes, list):
+        return raw
+    network = {"cases": [{"case": bundle.get("case")}]}
+    units = []
+    for number, each in enumerate(processes):
+        own = dict(each) if isinstance(each, dict) else {}
+        difference = own.pop("difference", None)
+        shared = {name: own.pop(name, None) for name in ("watch", "environment", "identity")}
+        if number == 0:
+            own["parity"] = {
+                "on": "the reference", "images": 1, "pixels": 1, "changed": 0, "largest": difference, "rms": difference,
+                "scale": 1.0,
+            }  # fmt: skip
+        kind = "turn" if number else "alone"
+        units.append({"network": 0, "kind": kind, "cases": [0], "findings": [own], **shared})
+    return {
+        "version": VERSION,
+        "bundle": {"device": bundle.get("device"), "networks": [network]},
+        "units": units,
+        "finished_s": raw.get("finished_s"),
+    }
+
+
+class _Form:
+    """One form of one network in one power mode, from which a record is made."""
+
+    def __init__(self, result: ProbeResult, mode: str | None, network: int, case: int) -> None:
+        self._result, self._mode, self._number = result, mode, case
+        self._network = result.bundle.networks[network]
+        self._packed = self._network.cases[case]
+        self._case, self._device = self._packed.case, result.bundle.device
+        own = [unit for unit in result.units if unit.mode == mode and unit.network == network and case in unit.cases]
+        self._alone = next((unit for unit in own if unit.kind == "alone"), None)
+        turns = [unit for unit in own if unit.kind == "turn"]
+        # Where forms could not be timed together, each was timed by itself, and the whole turns are left out.
+        single = [unit for unit in turns if len(unit.cases) == 1]
+        self._turns = single or turns
+        failed = (each for each in result.failures if (each.mode, each.network, each.case) == (mode, network, case))
+        self._failure = next((visible(each.reason) for each in failed), None)
+
+    def record(self, finished: datetime) -> Record:
+        """The record; without measurements, with the reason, if the form failed."""
+        if self._alone is None or self._failure is not None:
+            return self._case.to_record(self._not_measured(), finished)
+        timed = ([self._alone] if len(self._turns) == 0 or len(self._turns[0].cases) == 1 else []) + self._turns
+        processes = [self._read(unit) for unit in timed]
+        place = timed[-1].cases.index(self._number)
+        first = self._network.cases[timed[-1].cases[0]].case
+        profile = assemble(
+            network=place,
+            processes=processes,
+            alone=processes[0] if timed[0] is self._alone else self._read(self._alone),
+            input_size=self._case.input_size,
+            config=self._case.config,
+            target=self._device,
+            operations=self._case.operations(),
+            reference=f"{first.label}, {first.config.form}" if place else None,
+        )
+        return self._case.to_record(profile.model_copy(update=self._checked(profile)), finished)
+
+    def _not_measured(self) -> Profile:
+        why = f"not measured: {self._failure or 'the probe was ended before'}"
+        estimated = assemble_estimate(
+            self._case.operations(), self._case.input_size, self._case.config, self._device, why
+        )
+        environment = _environment(self._result.units[0], self._mode)
+        return estimated.model_copy(update={"environment": environment})
+
+    def _checked(self, profile: Profile) -> dict[str, Any]:
+        """What the profile says of the reference, and of the machine if that is not the bundle's board."""
+        assert self._alone is not None
+        (own,) = self._alone.findings
+        changes: dict[str, Any] = {}
+        parity = own.parity
+        if parity is not None and self._case.config.dtype == "fp32":
+            difference = parity.largest / parity.scale if parity.largest is not None and parity.scale else None
+            changes["output_difference"] = difference
+        # A container hides the board's device tree; then the host's jtop identifies the board.
+        board = own.energy.meta.get("board", {}) if own.energy else {}
+        identity = {**self._alone.identity, **{str(key): str(value) for key, value in board.items()}}
+        if self._device.is_board and not is_device(self._device, identity):
+            model = identity.get("model")
+            # In a container without the board's device tree and jtop, an accelerator is all that speaks for the board.
+            is_other = model is not None or profile.runs_on != "device"
+            note = f"the bundle was made for {self._device.title}, but was measured on: "
+            note += f"{model or 'a machine that does not name itself'} ({profile.environment.device})"
+            changes |= {"runs_on": "another machine" if is_other else "an unnamed machine"}
+            changes |= {"notes": {**profile.notes, "processor": note}}
+        return changes
+
+    def _read(self, unit: Unit) -> ProcessFindings:
+        return ProcessFindings(
+            networks=tuple(
+                self._read_findings(each, is_alone=unit.kind == "alone" and case == self._number)
+                for each, case in zip(unit.findings, unit.cases, strict=True)
+            ),
+            control=unit.control,
+            watch=unit.watch,
+            environment=_environment(unit, self._mode),
+        )
+
+    def _read_findings(self, own: UnitFindings, is_alone: bool) -> Findings:
+        findings = Findings(cold_start=own.cold_start, model=own.model, end_to_end=own.end_to_end)
+        if not is_alone:
+            return findings
+        case, notes = self._case, {}
+        energy = None
+        if own.energy is not None:
+            energy = read_energy(own.energy.model_dump(), self._device, case.config.batch_size)
+        reasons = [energy.problem] if energy and energy.problem else []
+        if own.power_notes or reasons:
+            notes["power_w"] = "; ".join([*reasons, *own.power_notes])
+        if case.config.backend in FILE_BACKENDS:
+            notes["peak_memory_bytes"] = f"not measured: {case.config.backend} holds its memory outside torch's"
+        elif own.memory is None or own.memory.allocator_peak_bytes is None:
+            notes["peak_memory_bytes"] = "the probe reads torch's allocator on a GPU only"
+        cost = add_up(case.operations())
+        rest = {
+            "memory": own.memory,
+            "finite": own.finite,
+            "energy": energy,
+            "parameters": cost.parameters,
+            "macs": cost.macs,
+            "flops": cost.flops,
+            "bytes_moved": cost.bytes_moved,
+            "deployment": self._deployment(own),
+            "parts": self._parts(own, notes),
+        }
+        return findings.model_copy(update={**rest, "notes": notes})
+
+    def _parts(self, own: UnitFindings, notes: dict[str, str]) -> tuple[NetworkPart, ...]:
+        """The times of the layers of an engine, by part of the network."""
+        if not own.layers:
+            return ()
+        case = self._case
+        try:
+            module = build_model(case.architecture, case.num_classes, case.input_size).eval()
+        except JetbenchError as error:
+            notes["layers"] = f"not told by part: {error}"
+            return ()
+        layers = [_layer(each) for each in own.layers]
+        if len({len(layer.seconds) for layer in layers}) != 1:
+            raise _ResultError("layers: their times are of different numbers of passes")
+        notes["layers"] = f"median of {len(layers[0].seconds)} passes by the profile of {case.config.backend}"
+        operations = trace_operations(module, image_to_trace(module, case.input_size))
+        return describe_parts(module, operations, parts_of_layers(layers, module))
+
+    def _deployment(self, own: UnitFindings) -> Deployment | None:
+        if own.deployment is None:
+            return None
+        name = Path(own.file).name
+        exported = next((each for each in self._packed.exported if each.file.name == name), None)
+        if exported is None:
+            raise _ResultError(f"file: {name}: the bundle has no such file for {self._case.config.form}")
+        described = {**own.deployment.model_dump(), "engine": own.deployment.engine}
+        artefact = Artefact(path=name, exported=exported)
+        deployment = describe_deployment(
+            described, [_layer(each) for each in own.layers], artefact, self._case.config.dtype
+        )
+        score = self._score(own.score)
+        changes: dict[str, Any] = {"parities": (own.parity,) if own.parity else ()}
+        changes |= {"scores": (score,)} if score else {"unscored": "not scored: the bundle holds no images for it"}
+        return deployment.model_copy(update=changes)
+
+    def _score(self, score: RawScore | None) -> DeployedScore | None:
+        """The score on the bundle's images, beside PyTorch's on the same.
+
+        Raises:
+            _ResultError: the counts are not those of the bundle's images and classes.
+        """
+        data, theirs = self._result.bundle.data, self._network.counts
+        if score is None or data is None:
+            return None
+        pixels = data.images * data.size[0] * data.size[1]
+        for what, counts in (("score.counts", score.counts), ("counts", theirs)):
+            if len(counts) != data.images:
+                raise _ResultError(f"{what}: expected {data.images}, one for each image, found {len(counts)}")
+            if any(len(kind) != self._case.num_classes for image in counts for kind in image):
+                raise _ResultError(f"{what}: expected {self._case.num_classes} classes")
+            if sum(sum(right) + sum(missed) for right, _, missed in counts) > pixels:
+                raise _ResultError(f"{what}: more pixels than the images have ({pixels:,})")
+        if score.changed > pixels:
+            raise _ResultError(f"score.changed: more pixels than the images have ({pixels:,})")
+        pairs = [(_miou(one), _miou(other)) for one, other in zip(score.counts, theirs, strict=True)]
+        changes = [one - other for one, other in pairs if one is not None and other is not None]
+        change = paired_difference(changes) if len(changes) > 1 else None
+        return DeployedScore(
+            split=data.split,
+            dataset=data.dataset,
+            digest=data.digest,
+            images=data.images,
+            deployed=_add(score.counts),
+            torch=_add(theirs),
+            changed=score.changed,
+            pixels=pixels,
+            image_change=(change.mean, change.half) if change is not None else None,
+        )
+
+
+def _environment(unit: Unit, mode: str | None) -> Environment:
+    own = {**unit.environment, "jetbench": jetbench.__version__, "commit": None}
+    return Environment.model_validate(own if mode is None else {**own, "power_mode": mode})
+
+
+def _layer(raw: RawLayer) -> Layer:
+    return Layer(raw.name, raw.kind, raw.precision, raw.where, list(raw.seconds), raw.layout)
+
+
+def _add(counts: Sequence[Counts]) -> ClassCounts:
+    right, taken, missed = (tuple(map(sum, zip(*(image[kind] for image in counts), strict=True))) for kind in range(3))
+    return ClassCounts(true_positives=right, false_positives=taken, false_negatives=missed)
+
+
+def _miou(counts: Counts) -> float | None:
+    """The mIoU of one image; None without labelled pixels."""
+    right, taken, missed = counts
+    if not sum(right) + sum(missed):
+        return None
+    return ClassCounts(true_positives=right, false_positives=taken, false_negatives=missed).miou
