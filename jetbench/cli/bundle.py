@@ -14,7 +14,7 @@ from jetbench.errors import SpecError
 from jetbench.files import file_name
 from jetbench.spec.bounds import MOST_COUNT, MOST_PROCESSES
 from jetbench.spec.device import load_device
-from jetbench.spec.values import parse_seconds
+from jetbench.spec.values import parse_seconds, parse_share
 
 if TYPE_CHECKING:
     from jetbench.spec.dataset import DatasetConfig
@@ -63,6 +63,8 @@ def bundle(
     size: measuring.SizeOption = None,
     classes: measuring.ClassesOption = None,
     changes: SetOption = None,
+    precision: measuring.PrecisionOption = "2%",
+    limit: measuring.LimitOption = "60s",
     processes: Annotated[
         int, typer.Option(min=1, max=MOST_PROCESSES, help="Time in this many fresh processes.")
     ] = measuring.PROCESSES,
@@ -84,6 +86,8 @@ def bundle(
     name_model(model_source)
     target = load_device(device)
     effort = {
+        "precision": measuring.read_option("--precision", precision, parse_share),
+        "max_seconds": measuring.read_option("--limit", limit, parse_seconds),
         "processes": processes,
         "power": power,
         "idle_seconds": measuring.read_option("--idle", idle, parse_seconds),

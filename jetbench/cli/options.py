@@ -118,6 +118,16 @@ RayOption = Annotated[
         rich_help_panel=PLACES,
     ),
 ]
+OnOption = Annotated[
+    str | None,
+    typer.Option(
+        "--on",
+        metavar="USER@HOST",
+        help="Profile on the board that SSH reaches there; it needs only a Python with torch. Keys and known hosts are "
+        "those of ssh.",
+        rich_help_panel=PLACES,
+    ),
+]
 StorageOption = Annotated[
     str | None,
     typer.Option(
@@ -251,7 +261,9 @@ def read_seeds(text: str) -> list[int]:
     return list(range(int(words[0])))
 
 
-def read_place(reports: Path, jobs: int | None, ray: str | None, storage: str | None, wait: str) -> "Place":
+def read_place(
+    reports: Path, jobs: int | None, ray: str | None, storage: str | None, wait: str, on: str | None = None
+) -> "Place":
     """The place where a study is kept and its jobs run, checked.
 
     Raises:
@@ -263,9 +275,23 @@ def read_place(reports: Path, jobs: int | None, ray: str | None, storage: str | 
         wait_s = parse_seconds(wait)
     except ValueError as error:
         raise SpecError(f"--wait: {error}") from None
-    place = Place(reports, jobs, ray, storage, wait_s)
+    place = Place(reports, jobs, ray, storage, wait_s, on)
     place.check()
     return place
+
+
+def board_on(on: str | None, device: str | None) -> str | None:
+    """The device that SSH reaches with --on, which must be --device if that is given; --device without --on.
+
+    Raises:
+        SpecError: it is another device, or none that we know.
+        ProfilingError: it cannot be reached.
+    """
+    if on is None:
+        return device
+    from jetbench.profiling.remote import open_remote
+
+    return open_remote(on).find_device(device or "auto").name
 
 
 def device_changes(device: str | None, torch_device: str | None) -> dict[str, Any]:

@@ -33,7 +33,9 @@ from jetbench.spec.device import load_device
 
 if TYPE_CHECKING:
     from jetbench.probe.power_mode import Held
+    from jetbench.profiling.case import Case
     from jetbench.profiling.host import Site
+    from jetbench.profiling.remote import Remote
     from jetbench.records.record import Record
 
 
@@ -96,6 +98,16 @@ def profile(
             rich_help_panel=measuring.OUTPUT,
         ),
     ] = False,
+    on: Annotated[
+        str | None,
+        typer.Option(
+            "--on",
+            metavar="USER@HOST",
+            help="Profile on the board that SSH reaches there: a bundle goes there, and its probe measures with the "
+            "board's own Python and torch ($JETBENCH_GATEWAY_PYTHON, else python3).",
+            rich_help_panel=measuring.OUTPUT,
+        ),
+    ] = None,
     model_source: ModelOption = None,
     reports: measuring.ReportsOption = Path("reports"),
     study: measuring.FolderOption = None,
@@ -123,9 +135,13 @@ def profile(
     from jetbench.profiling.case import CLASSES, Case, list_cases
     from jetbench.profiling.files import default_backend, file_case, is_model_file
     from jetbench.profiling.host import find_site
-    from jetbench.profiling.session import profile_cases_at
 
-    site = find_site(device)
+    if on is not None:
+        if rate or soak:
+            raise SpecError("--rate and --soak: are not measured over --on; run jetbench on the board for them")
+        site, remote = _site_of(on, device)
+    else:
+        site, remote = find_site(device), None
     if site.remark and require_measured:
         raise ProfilingError(f"--device {device} --require-measured: {site.remark}; run it on the device")
     folder = measuring.folder_of(reports, study, site.device)
@@ -149,24 +165,53 @@ def profile(
         config = read_dataset(dataset, None, None, cases[0].input_size)
         cases = [case.model_copy(update={"dataset": config}) for case in cases]
     _say_what_is_measured(site, as_json)
-    _restore_mode()
-    if modes and site.torch_device is None:
-        raise SpecError(f"--power-mode: {site.remark}; power modes are set on the board itself")
-    records: list[Record] = []
-    written: list[Path] = []
-    with _power_modes(modes, jetson_clocks) if modes else nullcontext() as held:
-        for mode in modes or ("",):
-            if held is not None:
-                _set_mode(held, mode)
-            measured = _measure(lambda report: profile_cases_at(site, cases, report))
-            records += measured
-            written = measuring.keep_profiles(folder, measured, site.device)  # a later mode may fail
+    if remote is None:
+        records, written = _profile_here(site, cases, modes, jetson_clocks, folder)
+    else:
+        from jetbench.profiling.remote import profile_on
+
+        records = _measure(lambda report: profile_on(remote, cases, site.device, config, modes, jetson_clocks, report))
+        written = measuring.keep_profiles(folder, records, site.device)
     if every and not as_json:
         print_estimates(console, records, site.device, written)
     else:
         _print(records, site, written, as_json)
     if not written:
         raise typer.Exit(EXIT_FAILED_ROWS)
+
+
+def _site_of(on: str, device: str) -> "tuple[Site, Remote]":
+    """The board that SSH reaches, and what it is."""
+    from jetbench.profiling.host import Site
+    from jetbench.profiling.remote import open_remote
+
+    remote = open_remote(on)
+    return Site(remote.find_device(device), None), remote
+
+
+def _profile_here(
+    site: "Site", cases: "Sequence[Case]", modes: Sequence[str], fixes_clocks: bool, folder: Path
+) -> "tuple[list[Record], list[Path]]":
+    """Profile on this machine, in each power mode if some are named, and keep the rows of each.
+
+    Raises:
+        SpecError: power modes are named, and this machine is not the board.
+    """
+    from jetbench.profiling.session import profile_cases_at
+
+    _restore_mode()
+    if modes and site.torch_device is None:
+        raise SpecError(f"--power-mode: {site.remark}; power modes are set on the board itself")
+    records: list[Record] = []
+    written: list[Path] = []
+    with _power_modes(modes, fixes_clocks) if modes else nullcontext() as held:
+        for mode in modes or ("",):
+            if held is not None:
+                _set_mode(held, mode)
+            measured = _measure(lambda report: profile_cases_at(site, cases, report))
+            records += measured
+            written = measuring.keep_profiles(folder, measured, site.device)  # a later mode may fail
+    return records, written
 
 
 def _restore_mode() -> None:

@@ -23,6 +23,7 @@ from jetbench.cli.options import (
     DeviceOption,
     JobsOption,
     LossOption,
+    OnOption,
     QuietOption,
     RayOption,
     StorageOption,
@@ -30,6 +31,7 @@ from jetbench.cli.options import (
     VerboseOption,
     WaitOption,
     blaming_options,
+    board_on,
     check_quiet,
     dataset_changes,
     device_changes,
@@ -126,6 +128,7 @@ def search_space(
     reports: Annotated[Path, typer.Option(help="Folder that holds the report folders.")] = Path("reports"),
     jobs: JobsOption = None,
     ray: RayOption = None,
+    on: OnOption = None,
     storage: StorageOption = None,
     wait: WaitOption = WAIT,
     settings: SweepSetOption = None,
@@ -138,14 +141,14 @@ def search_space(
     Limits are checked before any training, the cheapest check first. Run the same command again to continue a search.
     """
     check_quiet(quiet, verbose)
-    place = read_place(reports, jobs, ray, storage, wait)
+    place = read_place(reports, jobs, ray, storage, wait, on)
     if dashboard and storage is not None:
         raise SpecError("--dashboard shows study.db only; for --storage, run `optuna-dashboard ADDRESS` yourself")
     limits = {"parameters": max_params, "macs": max_macs, "memory": max_memory, "latency": max_latency}
     plain: dict[str, Any] = {f"limits.{limit}": most for limit, most in (limits | {"energy": max_energy}).items()}
     plain |= {"sampler": sampler, "seed": seed, "trainings": trainings, "name": study}
     plain |= {"training.budget": budget, "training.loss": loss}
-    changes = _dataset_of(name, dataset) | read_changes(settings) | device_changes(device, torch_device)
+    changes = _dataset_of(name, dataset) | read_changes(settings) | device_changes(board_on(on, device), torch_device)
     if objectives is not None:
         changes["objectives"] = [part.strip() for part in objectives.split(",")]
     changes |= {key: value for key, value in plain.items() if value is not None}

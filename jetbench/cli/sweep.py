@@ -25,6 +25,7 @@ from jetbench.cli.options import (
     JobsOption,
     LogOption,
     LossOption,
+    OnOption,
     QuietOption,
     RayOption,
     SeedsOption,
@@ -33,6 +34,7 @@ from jetbench.cli.options import (
     VerboseOption,
     WaitOption,
     blaming_options,
+    board_on,
     check_quiet,
     dataset_changes,
     device_changes,
@@ -81,6 +83,7 @@ def sweep(
     torch_device: TorchDeviceOption = None,
     jobs: JobsOption = None,
     ray: RayOption = None,
+    on: OnOption = None,
     storage: StorageOption = None,
     wait: WaitOption = WAIT,
     settings: SweepSetOption = None,
@@ -103,10 +106,10 @@ def sweep(
 
     Run the same command again to continue a stopped sweep; finished rows are not repeated.
     """
-    place = read_place(reports, jobs, ray, storage, wait)
+    place = read_place(reports, jobs, ray, storage, wait, on)
     levels = _read_verdicts(remeasure)
     check_quiet(quiet, verbose)
-    changes = _dataset_of(name, dataset) | read_changes(settings) | device_changes(device, torch_device)
+    changes = _dataset_of(name, dataset) | read_changes(settings) | device_changes(board_on(on, device), torch_device)
     plain = {"training.budget": budget, "training.loss": loss, "name": study}
     changes |= {key: value for key, value in plain.items() if value is not None}
     if seeds is not None:

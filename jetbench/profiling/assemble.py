@@ -16,7 +16,7 @@ from jetbench.records.measurement import (
     Latency,
     Watch,
 )
-from jetbench.records.record import Profile
+from jetbench.records.record import Environment, Profile
 from jetbench.spec.device import Device
 from jetbench.spec.profiling import ProfilingConfig
 
@@ -100,11 +100,11 @@ def assemble(
         deployment=rest.deployment,
         watches=watches,
         notes=notes,
-        environment=environment.model_copy(update=_board(rest.energy, alone.watch)),
+        environment=environment.model_copy(update=_board(rest.energy, alone.watch, environment)),
     )
 
 
-def _board(energy: Energy | None, watch: Watch) -> dict[str, Any]:
+def _board(energy: Energy | None, watch: Watch, environment: Environment) -> dict[str, Any]:
     """Power mode and clocks as jtop reports them; without jtop, as the machine's files show them.
 
     jetson_clocks fixes the GPU's lowest clock at its highest.
@@ -113,7 +113,8 @@ def _board(energy: Energy | None, watch: Watch) -> dict[str, Any]:
     clocks = meta.get("jetson_clocks")
     if clocks is None and state.power_mode and state.gpu_min_hz and state.gpu_max_hz:
         clocks = state.gpu_min_hz == state.gpu_max_hz
-    return {"power_mode": meta.get("power_mode") or state.power_mode, "jetson_clocks": clocks}
+    mode = meta.get("power_mode") or state.power_mode or environment.power_mode
+    return {"power_mode": mode, "jetson_clocks": clocks}
 
 
 def _clock_share(target: Device, watches: Sequence[Watch]) -> float | None:

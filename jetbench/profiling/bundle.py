@@ -153,6 +153,10 @@ def write_bundle(
 def _by_network(cases: Sequence[Case]) -> list[list[Case]]:
     groups: dict[tuple[Any, ...], list[Case]] = {}
     for case in cases:
+        if case.file is not None:
+            raise SpecError(
+                f"{case.label}: a model file of another exporter cannot be packed; give an architecture, or its weights"
+            )
         groups.setdefault((case.label, case.weights_file, case.input_size, str(case.changes)), []).append(case)
     return list(groups.values())
 

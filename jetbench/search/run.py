@@ -37,7 +37,7 @@ from jetbench.study.driver import STORAGE_WAIT_S, Driver
 from jetbench.study.forecast import USUAL_MACHINE, USUAL_PACE, list_work, profile_guess
 from jetbench.study.jobs import Jobs, variant_key
 from jetbench.study.place import Place
-from jetbench.study.run import run_study
+from jetbench.study.run import on_board, run_study
 from jetbench.study.trials import Goal, Trials
 
 FINAL = "final"
@@ -142,6 +142,7 @@ class SearchRun:
             retry_failed=retry_failed,
             storage=self.place.storage,
             storage_wait_s=self.place.wait_s,
+            on=self.place.on,
         )
         ledger = proposer.ledger
         written = [write_proposals(self.folder, ledger.fates(), list(self.asked.axes))]
@@ -172,6 +173,7 @@ class SearchRun:
             retry_failed=retry_failed,
             storage_wait_s=self.place.wait_s,
             is_here=self.is_here,
+            on=self.place.on,
         )
         named = [(one.name, one.variant.architecture, one.variant.changes) for one in result.finalists]
         ledger = result.ledger
@@ -186,12 +188,14 @@ class SearchRun:
 def prepare_search(search: Search | str | Path, place: Place, changes: Mapping[str, Any] | None = None) -> SearchRun:
     """Read and check a search before anything runs; see `run_search`."""
     place.check()
-    asked = read(search, changes)
+    asked = on_board(read(search, changes), place)
     source = open_source(asked.dataset)
     asked.training.augmentation.check_size(source.size)
     board: Device | None = None
     is_here, remark = True, ""
-    if place.ray is None:
+    if place.on is not None:
+        board = load_device(asked.board or "")  # its probe says what of it cannot be measured
+    elif place.ray is None:
         check_threads("training.threads", asked.training.threads)
         board, is_here, remark = find_board(asked)
         check_energy(asked, board)
@@ -482,6 +486,7 @@ def search_study(
     storage: str | None = None,
     storage_wait_s: float = STORAGE_WAIT_S,
     is_local: bool = True,
+    on: str | None = None,
 ) -> Proposer:
     """Propose, check and train networks until the trainings are spent; raises what `open_search` raises."""
     opened = open_search(
@@ -499,7 +504,7 @@ def search_study(
     )
     with opened as (proposer, trials, check_folder):
         driver = Driver(
-            jobs=Jobs(folder, search, dataset, device),
+            jobs=Jobs(folder, search, dataset, device, on),
             chooser=proposer,
             executor=executor,
             view=view,
@@ -589,6 +594,7 @@ def run_final(
     retry_failed: bool = False,
     storage_wait_s: float = STORAGE_WAIT_S,
     is_here: bool = True,
+    on: str | None = None,
 ) -> list[Record]:
     """Train the finalists with every seed, as a sweep in the folder's `final`; profile them if the device is here."""
     sweep = Sweep(
@@ -616,4 +622,5 @@ def run_final(
         view=view,
         retry_failed=retry_failed,
         storage_wait_s=storage_wait_s,
+        on=on,
     )

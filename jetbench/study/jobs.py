@@ -145,12 +145,14 @@ class Jobs:
         asked: the sweep or search that is run.
         dataset: the data that the variants are trained on.
         device: torch device of the trainings.
+        on: how SSH reaches the board that profiles; None: this machine profiles, or one of a cluster.
     """
 
     folder: Path
     asked: Sweep | Search
     dataset: DatasetInfo
     device: str
+    on: str | None = None
 
     def make_folders(self) -> None:
         """Make the folders for jobs and weights."""
@@ -213,7 +215,9 @@ class Jobs:
     def _profile_request(self, task: Task) -> JobRequest:
         """A request to profile the trained weights, or random ones if the network is not trained yet."""
         settings = settings_of(self.asked.profiling, forms_of(self.asked))
-        profile = ProfileRequest(profiling=settings[0], forms=settings[1:], device=self.device, board=self.asked.board)
+        profile = ProfileRequest(
+            profiling=settings[0], forms=settings[1:], device=self.device, board=self.asked.board, on=self.on
+        )
         if any(config.runs_file for config in settings):
             scored = {"dataset": self.asked.dataset, "digest": self.dataset.digest}
             profile = profile.model_copy(update=scored)

@@ -32,6 +32,7 @@ class Place:
     ray: str | None = None
     storage: str | None = None
     wait_s: float = STORAGE_WAIT_S
+    on: str | None = None
 
     def check(self) -> None:
         """Raise if the storage address is not valid, before anything runs.
@@ -39,6 +40,10 @@ class Place:
         Raises:
             SpecError: the address cannot be used here.
         """
+        if self.on is not None and self.ray is not None:
+            raise SpecError(
+                "--on and --ray: on a cluster a machine that holds the board's token reaches it; leave one out"
+            )
         if self.storage is not None:
             from jetbench.study.storage import storage_url
 

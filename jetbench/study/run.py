@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from jetbench.data.cache import Source, load_data, open_source
 from jetbench.data.camvid import assumed_camvid
@@ -25,12 +25,13 @@ from jetbench.reporting.units import counted, roughly
 from jetbench.spec.architecture import Baseline
 from jetbench.spec.device import load_device
 from jetbench.spec.profiling import settings_of
+from jetbench.spec.search import Search
 from jetbench.spec.sweep import Sweep
 from jetbench.spec.training import Floor
 from jetbench.study.chooser import TRAIN_AND_PROFILE, SilentView, View
 from jetbench.study.driver import STORAGE_WAIT_S, Driver
 from jetbench.study.forecast import USUAL_MACHINE, Forecast, list_work, profile_guess
-from jetbench.study.jobs import Jobs, variant_key
+from jetbench.study.jobs import Jobs, forms_of, variant_key
 from jetbench.study.place import Place
 from jetbench.study.trials import sweep_trials
 
@@ -88,7 +89,7 @@ class SweepRun:
         """See `run_sweep`."""
         for line in describe_idle(self.asked, self.variants):
             view.note(line)
-        if self.asked.profile and self.place.ray is None and (busy := describe_load()):
+        if self.asked.profile and self.place.ray is self.place.on is None and (busy := describe_load()):
             view.note(busy)
         executor = self.make_executor()
         info = load_data(self.asked.dataset, view.prepare).info
@@ -105,6 +106,7 @@ class SweepRun:
                 storage=self.place.storage,
                 storage_wait_s=self.place.wait_s,
                 remeasure=remeasure,
+                on=self.place.on,
             )
         except (KeyboardInterrupt, StudyError):
             with contextlib.suppress(
@@ -186,7 +188,7 @@ class SweepRun:
 def prepare_sweep(sweep: Sweep | str | Path, place: Place, changes: Mapping[str, Any] | None = None) -> SweepRun:
     """Read and check a sweep with all its variants, before anything runs; see `run_sweep`."""
     place.check()
-    asked = _read(sweep, changes)
+    asked = on_board(_read(sweep, changes), place)
     quoted = read_quoted(asked.quoted)
     source = open_source(asked.dataset)
     variants = _expand(asked, source)
@@ -196,13 +198,33 @@ def prepare_sweep(sweep: Sweep | str | Path, place: Place, changes: Mapping[str,
         raise SpecError(f"training.batch_size={batch} is more than the {images} training images")
     if place.ray is None:
         check_threads("profiling.threads", asked.profiling.threads)
-        if asked.board is not None:
+        if asked.board is not None and place.on is None:
             check_board(asked.board)
     device, make_executor = place.open(asked, max(variant.training.threads for variant in variants))
     if place.ray is None and asked.profile and asked.board is None:
         _check_runtimes(asked, device)
     folder = place.reports / asked.name
     return SweepRun(asked, variants, quoted, folder, place, device, make_executor)
+
+
+Asked = TypeVar("Asked", Sweep, Search)
+
+
+def on_board(asked: Asked, place: Place) -> Asked:
+    """A sweep or search as a board runs it that SSH reaches: PyTorch runs the traced networks there.
+
+    Raises:
+        SpecError: no board is named, or it lacks a runtime or a number format.
+    """
+    if place.on is None:
+        return asked
+    if asked.board is None:
+        raise SpecError(f"--on {place.on}: name the device that it is with --device")
+    from jetbench.profiling.bundle import settings_for
+
+    board = load_device(asked.board)
+    first, *_ = settings_for(board, settings_of(asked.profiling, forms_of(asked)))
+    return asked.model_copy(update={"profiling": first})
 
 
 def list_variants(
@@ -355,6 +377,7 @@ def run_study(
     storage: str | None = None,
     storage_wait_s: float = STORAGE_WAIT_S,
     remeasure: Collection[Level] = (),
+    on: str | None = None,
 ) -> list[Record]:
     """Run the variants that have no record yet, and return the records of all variants in their order.
 
@@ -371,6 +394,7 @@ def run_study(
         storage: address of the database of the Optuna study; study.db in the folder by default.
         storage_wait_s: seconds to wait for a folder or storage that cannot be written.
         remeasure: verdicts of profiles that are made again, of trainings that are kept.
+        on: how SSH reaches the board that profiles.
 
     Raises:
         StudyError: another driver uses the folder, or it holds another sweep, or it cannot be written.
@@ -385,7 +409,7 @@ def run_study(
         phases = phases or (TRAIN_AND_PROFILE if sweep.profile else ("train",))
         works = dict(zip(keys, list_work(variants, dataset.images), strict=True))
         driver = Driver(
-            jobs=Jobs(folder, sweep, dataset, device),
+            jobs=Jobs(folder, sweep, dataset, device, on),
             chooser=Listed(variants, tell, phases),
             executor=executor,
             view=view,

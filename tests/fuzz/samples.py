@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -87,27 +88,76 @@ def write_graph(path: Path, classes: int = 4, is_resized: bool = True) -> None:
     save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=7), str(path))
 
 
-def probe_result() -> dict[str, object]:
-    """What a probe writes, with made-up numbers."""
+def probe_result() -> dict[str, Any]:
+    """What a probe writes, with made-up numbers: a traced network, and a file of it that is scored."""
     network = load_architecture("jetseg-nano")
-    case = Case(
-        label="jetseg-nano", architecture=network, num_classes=11, input_size=(64, 96), config=ProfilingConfig()
-    )
+    case = Case(label="jetseg-nano", architecture=network, num_classes=2, input_size=(64, 96), config=ProfilingConfig())
+    in_file = case.model_copy(update={"config": ProfilingConfig(backend="tensorrt", dtype="fp16")})
     run = {"samples_s": [0.01, 0.011, 0.012], "cpu_s": [], "warmup_s": []}
-    process = {
-        "cold_start": {"load_s": 0.1, "first_pass_s": 0.2},
-        "model": run,
-        "end_to_end": run,
+    timed = {"cold_start": {"load_s": 0.1, "first_pass_s": 0.2}, "model": run, "end_to_end": run}
+    parity = {"on": "the reference", "images": 1, "pixels": 6144, "changed": 0, "largest": 1e-6, "rms": 1e-7}
+    alone = {
+        **timed,
         "memory": {"weights_bytes": 100, "image_bytes": 10},
         "finite": True,
         "energy": None,
         "power_notes": ["made up"],
-        "difference": 1e-6,
+        "parity": {**parity, "scale": 1.0},
+    }
+    counts = [[[6000, 100], [20, 24], [24, 20]]] * 2
+    layer = {
+        "name": "/network/encoder/blocks.0/body/Conv", "kind": "CaskConvolution", "precision": "fp16", "where": "Orin",
+        "seconds": [1e-4, 1.1e-4], "layout": "channels first",
+    }  # fmt: skip
+    file = {
+        "format": "onnx", "name": "model.onnx", "bytes": 10, "sha256": "0", "exporter": "x", "opset": 13, "ir": 7,
+        "seconds": 1.0,
+    }  # fmt: skip
+    engine = {
+        "tensorrt": "10.3.0", "gpu": "Orin", "capability": "8.7x8", "dtype": "fp16", "seconds": 10.0, "peak_bytes": 10,
+        "bytes": 10, "sha256": "0", "workspace_mib": 1024,
+    }  # fmt: skip
+    deployed = {
+        **alone,
+        "file": "01-jetseg-nano/model.onnx",
+        "deployment": {"runtime": "tensorrt 10.3.0", "executes": "Orin", "options": {}, "engine": engine},
+        "layers": [layer],
+        "score": {"counts": counts, "changed": 3},
+    }
+    shared = {
         "watch": {"before": {"at_s": 0.0}, "after": {"at_s": 1.0}},
         "environment": ENVIRONMENT.model_dump(mode="json"),
         "identity": {"model": "NVIDIA Jetson Nano", "compatible": "nvidia,p3450-0000\0nvidia,p3448-0000"},
+        "mode": "MAXN",
+        "network": 0,
     }
-    packed = {"case": case.model_dump(mode="json"), "device": load_device("nano").model_dump(mode="json")}
+    units = [
+        {"kind": "alone", "cases": [0], "findings": [alone], **shared},
+        {"kind": "alone", "cases": [1], "findings": [deployed], **shared},
+        {"kind": "turn", "cases": [0, 1], "findings": [timed, timed], "control": run, **shared},
+    ]
+    exported = {"file": file, "runtime": "onnxruntime", "parities": []}
+    forms = [
+        {"case": case.model_dump(mode="json")},
+        {"case": in_file.model_dump(mode="json"), "exported": [exported]},
+    ]
+    bundle = {
+        "device": load_device("nano").model_dump(mode="json"),
+        "networks": [{"cases": forms, "counts": counts}],
+        "data": {"images": 2, "size": [64, 96], "split": "val", "dataset": "streets", "digest": "0"},
+    }
+    failure = {"mode": "5W", "network": 0, "case": 1, "reason": "no engine"}
+    return {"version": 2, "bundle": bundle, "units": units, "failures": [failure], "finished_s": 1.7e9}
+
+
+def first_probe_result() -> dict[str, Any]:
+    """What a probe of version 1 wrote, of one network in one form."""
+    bundle = probe_result()["bundle"]
+    first, *_ = probe_result()["units"]
+    (finding,) = first["findings"]
+    process = {**finding, **{name: first[name] for name in ("watch", "environment", "identity")}, "difference": 1e-6}
+    del process["parity"]
+    packed = {"case": bundle["networks"][0]["cases"][0]["case"], "device": bundle["device"]}
     return {"bundle": packed, "processes": [process] * 3, "finished_s": 1.7e9}
 
 

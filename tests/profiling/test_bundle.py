@@ -2,6 +2,7 @@
 
 import ast
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,12 +13,26 @@ import pytest
 from jetbench.errors import SpecError
 from jetbench.profiling.bundle import PROBE
 from jetbench.profiling.collect import collect
+from jetbench.records.record import Record
 from jetbench.records.verdict import judge
+from jetbench.reporting.studies import read_study
 from tests.cli.test_verbs import jetbench
-from tests.fuzz.samples import probe_result
+from tests.fuzz.samples import first_probe_result, probe_result
 from tests.simulated.boards import need_boards, run_on
 
-SMALL = ("--size", "64x96", "--processes", "1", "--idle", "1s", "--window", "2s")
+FAKE = Path(__file__).parents[1] / "simulated" / "fake_tensorrt"
+OLD = os.environ.get("JETBENCH_OLD_PYTHON")
+TINY = """
+name: tiny
+base: jetseg-nano
+dataset: {name: streets, size: 64x96, train: 24, val: 6, test: 6}
+training: {budget: 20 steps}
+profiling: {power: none, min_seconds: 0, min_iterations: 5, precision: 1}
+variants:
+  - grid: {base_channels: [4]}
+"""
+BRIEF = ("--precision", "100%", "--limit", "5s")
+SMALL = (*BRIEF, "--size", "64x96", "--processes", "1", "--idle", "1s", "--window", "2s")
 
 
 @pytest.mark.parametrize("path", sorted(PROBE.rglob("*.py")), ids=lambda path: str(path.relative_to(PROBE)))
@@ -31,20 +46,37 @@ def test_the_probe_is_python_of_jetpack_4(path: Path) -> None:
             assert not {"text", "capture_output"} & {keyword.arg for keyword in node.keywords}  # of 3.7
 
 
+def write(tmp_path: Path, *arguments: str) -> Path:
+    """Write a small bundle; returns its folder."""
+    jetbench("bundle", *arguments, *SMALL, "--out", "packed", cwd=tmp_path)
+    return tmp_path / "packed"
+
+
+def probe(folder: Path, *arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
+    """Run a bundle's probe alone: no jetbench beside it, only a Python with torch."""
+    command = [OLD or sys.executable, "-m", "probe", ".", *arguments]
+    told = {**os.environ, "PYTHONPATH": environment.pop("PYTHONPATH", ""), **environment}
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, env=told)
+
+
+def only(path: Path) -> Record:
+    """The one record of a result."""
+    (record,), _ = collect(path)
+    return record
+
+
 @pytest.mark.slow
 def test_a_bundle_measured_on_its_board_comes_back_as_a_record(tmp_path: Path) -> None:
     need_boards()
-    rails = ("--power", "ina3221")
-    jetbench("bundle", "jetseg-nano", "--device", "nano", *SMALL, *rails, "--out", "packed", cwd=tmp_path)
-    # Alone on the board: no jetbench beside it, only this Python's torch.
+    folder = write(tmp_path, "jetseg-nano", "--device", "nano", "--power", "ina3221")
     program = "import sys; sys.modules['jetbench'] = None; sys.argv = ['probe', '.']; import runpy; "
     program += "runpy.run_module('probe', run_name='__main__')"
-    command = ["bash", "-c", f'cd {tmp_path}/packed && "$0" -c "$1"', sys.executable, program]
+    command = ["bash", "-c", f'cd {folder} && "$0" -c "$1"', sys.executable, program]
     ran = run_on("nano", tmp_path, command, "--service", "none")
     assert ran.code == 0, ran.err
     text = jetbench("collect", "packed/result.json", cwd=tmp_path)
     assert "traced" in text
-    record, device = collect(tmp_path / "packed" / "result.json")
+    (record,), device = collect(folder / "result.json")
     profile = record.measured
     assert device.name == profile.device == "nano"
     assert profile.model_latency
@@ -61,21 +93,184 @@ def test_a_bundle_measured_on_its_board_comes_back_as_a_record(tmp_path: Path) -
 
 @pytest.mark.slow
 def test_a_bundle_measured_elsewhere_is_not_taken_for_its_board(tmp_path: Path) -> None:
-    jetbench("bundle", "--device", "agx", *SMALL, "--power", "none", "--out", "packed", cwd=tmp_path)
-    folder = tmp_path / "packed"
-    done = subprocess.run([sys.executable, "-m", "probe", "."], cwd=folder, capture_output=True, text=True)
+    folder = write(tmp_path, "--device", "agx", "--power", "none")
+    done = probe(folder)
     assert done.returncode == 0, done.stderr
-    record, _ = collect(folder / "result.json")
+    record = only(folder / "result.json")
     verdict = judge(record.measured)
     assert verdict.level == "invalid"  # a processor's latency is not the board's
     assert any("made for Jetson AGX Xavier, but was measured on" in reason for reason in verdict.reasons)
     assert record.measured.notes["power_w"] == "not measured: --power none"
     told = json.loads((folder / "result.json").read_text())
-    told["processes"][0]["difference"] = 0.5
+    told["units"][0]["findings"][0]["parity"]["largest"] = 0.5 * told["units"][0]["findings"][0]["parity"]["scale"]
     (folder / "result.json").write_text(json.dumps(told))
-    wrong = judge(collect(folder / "result.json")[0].measured)
+    wrong = judge(only(folder / "result.json").measured)
     assert wrong.level == "invalid"
     assert "differs from the reference by 0.5" in wrong.reasons[0]
+
+
+@pytest.mark.slow
+def test_several_forms_are_timed_in_turn_and_scored_and_join_the_study_that_trained_them(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "tiny.yaml").write_text(TINY)
+    jetbench("sweep", "tiny.yaml", cwd=tmp_path)
+    forms = ("--backend", "eager,onnxruntime", "--dtype", "fp32,int8", "--processes", "2")
+    folder = write_study(tmp_path, *forms)
+    done = probe(folder)
+    assert done.returncode == 0, done.stderr
+    records, _ = collect(folder / "result.json")
+    names = ["jetseg-nano", "base_channels=4"]
+    forms_of = ["traced", "onnxruntime", "onnxruntime int8"]
+    assert [(r.variant, r.profiling_config.form) for r in records] == [(n, f) for n in sorted(names) for f in forms_of]
+    for record in records:
+        profile = record.measured
+        assert profile.model_latency is not None
+        assert len(profile.model_latency.runs) == 2
+        if record.profiling_config.form == "traced":
+            assert profile.comparison is None
+            assert profile.output_difference is not None
+            continue
+        assert profile.comparison is not None
+        assert profile.comparison.reference == f"{record.variant}, traced"
+        deployed = profile.deployment
+        assert deployed is not None
+        assert deployed.asked == record.profiling_config.dtype
+        score = deployed.score_on("val")
+        assert score is not None
+        assert score.images == 6
+        assert score.deployed.miou == pytest.approx(score.torch.miou, abs=0.05)
+        assert {part.name for part in profile.parts} >= {"block 0", "decoder"}
+    text = jetbench("collect", "packed/result.json", "--into", "reports/tiny", cwd=tmp_path)
+    assert "6 profiles added" in text
+    assert "6 were there" in jetbench("collect", "packed/result.json", "--into", "reports/tiny", cwd=tmp_path)
+    study = read_study(tmp_path / "reports" / "tiny")
+    joined = {(r.variant, r.profiling_config.form): r for r in study.records}
+    own = joined["base_channels=4", "onnxruntime"]
+    counts, trained = own.counts_on("val"), joined["base_channels=4", "eager"].counts_on("val")
+    assert counts is not None
+    assert trained is not None
+    assert counts.miou == pytest.approx(trained.miou, abs=0.01)  # of the file, beside PyTorch's
+    # Weights of another study are not joined, and nothing is written.
+    before = (tmp_path / "reports" / "tiny" / "records.jsonl").read_bytes()
+    told = json.loads((folder / "result.json").read_text())
+    told["bundle"]["networks"][0]["cases"][1]["case"]["weights"] = "0" * 64
+    (folder / "other.json").write_text(json.dumps(told))
+    refused = jetbench("collect", "packed/other.json", "--into", "reports/tiny", cwd=tmp_path, code=2)
+    assert "did not train base_channels=4" in refused
+    assert (tmp_path / "reports" / "tiny" / "records.jsonl").read_bytes() == before
+
+
+def write_study(tmp_path: Path, *arguments: str) -> Path:
+    """Write a bundle of the study reports/tiny for this machine."""
+    brief = (*BRIEF, "--power", "none", "--out", "packed")
+    jetbench("bundle", "reports/tiny", "--device", "cpu", *brief, *arguments, cwd=tmp_path)
+    return tmp_path / "packed"
+
+
+@pytest.mark.slow
+def test_a_score_of_some_images_only_is_not_the_score_of_the_split(tmp_path: Path) -> None:
+    (tmp_path / "tiny.yaml").write_text(TINY.replace("[4]", "[8]"))
+    jetbench("sweep", "tiny.yaml", cwd=tmp_path)
+    folder = write_study(tmp_path, "--backend", "onnxruntime", "--images", "3", "--processes", "1")
+    assert probe(folder).returncode == 0
+    jetbench("collect", "packed/result.json", "--into", "reports/tiny", cwd=tmp_path)
+    study = read_study(tmp_path / "reports" / "tiny")
+    record = next(each for each in study.records if each.profiling_config.form == "onnxruntime")
+    assert record.measured.deployment is not None
+    score = record.measured.deployment.score_on("val")
+    assert score is not None
+    assert score.images == 3
+    assert record.counts_on("val") is None  # beside those of 6 images it would be another number
+
+
+@pytest.mark.slow
+def test_a_probe_that_is_killed_goes_on_where_it_was(tmp_path: Path) -> None:
+    folder = write(tmp_path, "jetseg-nano", "--device", "cpu", "--power", "none", "--backend", "eager,onnxruntime")
+    command = [sys.executable, "-m", "probe", "."]
+    with subprocess.Popen(command, cwd=folder, stderr=subprocess.PIPE, text=True) as first:
+        assert first.stderr
+        assert any("onnxruntime: alone" in line for line in first.stderr)
+        first.kill()
+    kept = sorted(path.name for path in folder.glob("measured/*/*/*.json"))
+    assert kept == ["01-jetseg-nano-alone-0-0.json"]
+    before = (next(folder.glob("measured/*/*/*alone-0-0.json"))).stat().st_mtime_ns
+    done = probe(folder)
+    assert done.returncode == 0, done.stderr
+    assert next(folder.glob("measured/*/*/*alone-0-0.json")).stat().st_mtime_ns == before
+    assert len(collect(folder / "result.json")[0]) == 2
+    (folder / "01-jetseg-nano" / "model.onnx").write_bytes(b"cut")
+    damaged = probe(folder)
+    assert damaged.returncode == 2
+    assert "model.onnx: is not as it was packed; copy the bundle again" in damaged.stderr
+
+
+@pytest.mark.slow
+def test_a_form_that_cannot_run_is_a_row_with_the_reason_and_the_others_are_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = write(tmp_path, "jetseg-nano", "--device", "nano", "--power", "none", "--backend", "eager,tensorrt")
+    done = probe(folder)
+    assert done.returncode == 0, done.stderr
+    assert (
+        "not measured: jetseg-nano, tensorrt: building the engine: TensorRT's Python package is not here" in done.stderr
+    )
+    traced, engine = collect(folder / "result.json")[0]
+    assert traced.measured.model_latency is not None
+    assert judge(engine.measured).level == "not measured"
+    assert "TensorRT's Python package is not here" in engine.measured.notes["latency"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("version", ["8.2.1", "11.4.0"])
+def test_engines_are_built_and_scored_on_the_board_with_a_stand_in_of_tensorrt(version: str, tmp_path: Path) -> None:
+    pytest.importorskip("onnx")
+    (tmp_path / "tiny.yaml").write_text(TINY.replace("[4]", "[8]"))
+    jetbench("sweep", "tiny.yaml", cwd=tmp_path)
+    brief = (*BRIEF, "--processes", "1", "--power", "none", "--out", "packed")
+    forms = ("--backend", "eager,tensorrt", "--dtype", "fp32,fp16,int8")
+    jetbench("bundle", "reports/tiny", "--device", "agx", *forms, *brief, cwd=tmp_path)
+    folder = tmp_path / "packed"
+    done = probe(folder, PYTHONPATH=str(FAKE), FAKE_TENSORRT=version)
+    assert done.returncode == 0, done.stderr
+    found = {record.profiling_config.form: record.measured for record in collect(folder / "result.json")[0]}
+    assert set(found) == {"traced", "traced fp16", "tensorrt", "tensorrt fp16", "tensorrt int8"}
+    for form in ("tensorrt", "tensorrt fp16", "tensorrt int8"):
+        deployed = found[form].deployment
+        assert deployed is not None
+        assert deployed.engine is not None
+        assert deployed.engine.tensorrt == version
+        assert deployed.ran == form.partition(" ")[2] or "fp32"
+        score = deployed.score_on("val")
+        assert score is not None
+        assert score.deployed.miou == pytest.approx(score.torch.miou, abs=0.05)
+    assert not list(folder.glob("*/*.plan.part"))
+
+
+def test_a_board_without_int8_gets_no_int8(tmp_path: Path) -> None:
+    said = jetbench("bundle", "--device", "nano", "--backend", "tensorrt", "--dtype", "int8", cwd=tmp_path, code=2)
+    assert "TensorRT builds fp32, fp16 on Jetson Nano 4GB" in said
+    said = jetbench("bundle", "--device", "nano", "--backend", "openvino", cwd=tmp_path, code=2)
+    assert "runs eager (traced there) and tensorrt" in said
+    said = jetbench("bundle", "reports/nowhere", cwd=tmp_path, code=2)
+    assert "no such report folder" in said
+    said = jetbench("bundle", "--images", "5", cwd=tmp_path, code=2)
+    assert "name one" in said
+
+
+@pytest.mark.slow
+def test_a_bundle_runs_under_the_python_and_torch_of_jetpack_4(tmp_path: Path) -> None:
+    if OLD is None:
+        pytest.skip("needs $JETBENCH_OLD_PYTHON: a Python 3.6 with torch 1.10 and onnxruntime 1.10")
+    folder = write(tmp_path, "jetseg-nano", "--device", "cpu", "--power", "none", "--backend", "eager,onnxruntime")
+    done = probe(folder)
+    assert done.returncode == 0, done.stderr
+    for record in collect(folder / "result.json")[0]:
+        assert record.measured.environment.python.startswith("3.6")
+        assert record.measured.model_latency is not None
+        parity = record.measured.output_difference
+        assert parity is not None
+        assert parity < 1e-5
 
 
 @pytest.mark.slow
@@ -101,13 +296,22 @@ def test_bad_input_gets_one_clear_error(tmp_path: Path) -> None:
     ("where", "value", "said"),
     [
         (("bundle", "device", "name"), "x/../../escaped", "bundle.device.name: .* cannot name the report folder"),
-        (("bundle", "case", "input_size"), [10**6, 10**6], "bundle.case.input_size"),
-        (("processes",), [], "processes: Tuple should have at least 1 item"),
-        (("processes", 0, "model", "samples_s"), [-1.0], "processes.0.model.samples_s.0: must be greater than 0"),
-        (("processes", 0, "difference"), float("nan"), "processes.0.difference: expected a finite number"),
-        (("processes", 0, "environment", "cores"), -2, "cores: must be at least 1"),
+        (("bundle", "networks", 0, "cases", 0, "case", "input_size"), [10**6, 10**6], "case.input_size"),
+        (("version",), 3, "version: expected 2, found 3; write the bundle again"),
+        (("units",), [], "units: Tuple should have at least 1 item"),
+        (("units", 0, "findings", 0, "model", "samples_s"), [-1.0], "findings.0.model.samples_s.0: must be greater"),
+        (("units", 0, "findings", 0, "parity", "largest"), float("nan"), "parity.largest: expected a finite number"),
+        (("units", 0, "environment", "cores"), -2, "cores: must be at least 1"),
         (("finished_s",), 1e300, "finished_s: must be at most"),
-        (("processes", 0, "identity"), None, "processes.0.identity"),
+        (("units", 0, "identity"), None, "units.0.identity"),
+        (("units", 0, "network"), 7, "network 7: the bundle has 1"),
+        (("units", 2, "cases"), [0, 5], "cases: network 0 of the bundle has 2"),
+        (("units", 2, "cases"), [0], "findings: expected 1, one for each case, found 2"),
+        (("units", 1, "findings", 0, "file"), "../../etc/passwd", "file: passwd: the bundle has no such file"),
+        (("units", 1, "findings", 0, "score", "counts"), [], "score.counts: expected 2, one for each image, found 0"),
+        (("units", 1, "findings", 0, "score", "changed"), 10**9, "score.changed: more pixels than the images have"),
+        (("units", 1, "findings", 0, "layers", 0, "seconds"), [-1.0], "layers.0.seconds.0: must be at least 0"),
+        (("units", 1, "mode"), "x" * 1000, "units.1.mode"),
     ],
 )
 def test_a_result_that_is_none_is_refused_by_its_field(
@@ -121,6 +325,35 @@ def test_a_result_that_is_none_is_refused_by_its_field(
     (tmp_path / "result.json").write_text(json.dumps(payload))
     with pytest.raises(SpecError, match=said):
         collect(tmp_path / "result.json")
+
+
+def test_a_result_gives_a_record_of_each_form_and_mode(tmp_path: Path) -> None:
+    (tmp_path / "result.json").write_text(json.dumps(probe_result()))
+    records, device = collect(tmp_path / "result.json")
+    described = [(r.profiling_config.form, r.measured.environment.power_mode) for r in records]
+    assert described == [("eager", "MAXN"), ("tensorrt fp16", "MAXN"), ("eager", "5W"), ("tensorrt fp16", "5W")]
+    assert device.name == "nano"
+    eager, engine, *absent = [record.measured for record in records]
+    assert eager.comparison is None
+    assert engine.comparison is not None
+    assert engine.deployment is not None
+    score = engine.deployment.score_on("val")
+    assert score is not None
+    assert score.change == 0.0  # the made-up counts are those of PyTorch
+    assert score.image_change == (0.0, 0.0)
+    # Closed form: IoU of each class is right / (right + taken + missed), and the mean is over both.
+    assert score.deployed.miou == pytest.approx((6000 / 6044 + 100 / 144) / 2)
+    assert [judge(profile).level for profile in absent] == ["not measured"] * 2
+    assert absent[1].notes["latency"] == "not measured: no engine"
+    assert absent[0].notes["latency"] == "not measured: the probe was ended before"
+
+
+def test_a_result_of_the_first_version_is_read(tmp_path: Path) -> None:
+    (tmp_path / "result.json").write_text(json.dumps(first_probe_result()))
+    record = only(tmp_path / "result.json")
+    assert record.measured.output_difference == 1e-6
+    assert record.measured.model_latency is not None
+    assert len(record.measured.model_latency.runs) == 3
 
 
 @pytest.mark.slow

@@ -81,7 +81,7 @@ class OnnxRuntime:
             if event.get("cat") != "Node" or not event["name"].endswith("_kernel_time"):
                 continue
             given = event["args"]
-            index = given["node_index"]
+            index = given.get("node_index", event["name"])  # ONNX Runtime 1.10, of JetPack 4, has no index
             if index not in layers:
                 name = event["name"][: -len("_kernel_time")]
                 layers[index] = Layer(
