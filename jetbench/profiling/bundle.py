@@ -5,6 +5,7 @@ reference output, images with labels to score, and the probe, the same code that
 3.6 and JetPack 5 has 3.8, and torch only for these. An engine is never packed: it runs only where it is built.
 """
 
+import hashlib
 import json
 import shutil
 import tempfile
@@ -196,11 +197,22 @@ def _fill(
         "data": _describe_data(data, chosen) if data is not None and chosen is not None else None,
         "networks": described,
     }
+    request["identity"] = _identity(folder, networks, request)
     write_whole(folder / REQUEST, json.dumps(request))
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     sums = "".join(f"{digest_of(path)}  {path.relative_to(folder).as_posix()}\n" for path in files)
     write_whole(folder / SUMS, sums)
     return packed
+
+
+def _identity(folder: Path, networks: Sequence[Sequence[Case]], request: dict[str, Any]) -> str:
+    """A digest of all that a bundle is made of. Two bundles of the same differ in some bytes: exporters write times."""
+    probe = [digest_of(path) for path in sorted((folder / "probe").rglob("*.py"))]
+    cases = [case.model_dump_json() for cases in networks for case in cases]
+    images = [digest_of(folder / name) for name in ("pixels.z", "labels.z") if (folder / name).exists()]
+    shared = {key: value for key, value in request.items() if key != "networks"}
+    text = json.dumps([shared, probe, cases, images, torch.__version__], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _is_scored(networks: Sequence[Sequence[Case]]) -> bool:

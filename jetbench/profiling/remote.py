@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import IO
 
 from jetbench.errors import ProfilingError, SpecError, visible
-from jetbench.files import digest_of
+from jetbench.files import read_json
 from jetbench.probe import machine
-from jetbench.probe.packed import RESULT, SUMS
+from jetbench.probe.packed import REQUEST, RESULT, SUMS
 from jetbench.profiling.bundle import settings_for, write_bundle
 from jetbench.profiling.case import Case
 from jetbench.profiling.collect import collect
@@ -96,11 +96,11 @@ class Remote:
         Raises:
             ProfilingError: the board cannot be reached, the connection ended, or the probe failed.
         """
-        place = PLACE % digest_of(bundle / SUMS)[:16]
+        request = read_json(bundle / REQUEST) or {}
+        place = PLACE % request["identity"][:16]
         report(0.0, f"sending the bundle to {self.name}")
-        # A folder without its list of checksums was not sent whole.
-        known = self.ask(f"cat {place}/{SUMS} 2>/dev/null || true")
-        if known != (bundle / SUMS).read_bytes():
+        # The list of checksums is sent last: where it is, the bundle was sent whole.
+        if not self.ask(f"ls {place}/{SUMS} 2>/dev/null || true"):
             with tempfile.TemporaryFile() as packed:
                 with tarfile.open(fileobj=packed, mode="w") as tar:
                     for path in sorted(bundle.iterdir(), key=lambda each: each.name == SUMS):
