@@ -11,13 +11,17 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import List, Optional
+from typing import Any, Dict, List, Optional
 
+import torch
+
+from . import machine
 from .alone import WAITING, die_with, machine_to_itself
 from .build_engine import BuildError, ensure_engine
-from .measure import file_of, measure
+from .measure import describe, file_of, measure
 from .packed import RESULT, VERSION, Bundle, BundleError, write_whole
 from .power_mode import Held, PowerModeError, left_over
+from .trtexec import run_trtexec
 from .units import Report, Units
 
 INTERRUPTED = 130
@@ -83,8 +87,12 @@ def _child(bundle: Bundle, arguments: argparse.Namespace) -> int:
             file_dtype = next(dtype for dtype, each in case["files"].items() if each == name)
             findings = ensure_engine(str(bundle.folder / name), case["config"]["dtype"], file_dtype)
         except ImportError as error:
-            print("TensorRT's Python package is not here ({}); JetPack has it".format(error), file=sys.stderr)
-            return 1
+            try:
+                findings = _by_trtexec(bundle, case)
+            except BuildError as other:
+                text = "TensorRT's Python package is not here ({}), and {}; JetPack has both"
+                print(text.format(error, other), file=sys.stderr)
+                return 1
         except BuildError as error:
             print(str(error), file=sys.stderr)
             return 1
@@ -92,6 +100,17 @@ def _child(bundle: Bundle, arguments: argparse.Namespace) -> int:
         findings = measure(bundle, network, numbers, arguments.one == "alone")
     print(json.dumps(findings))
     return 0
+
+
+def _by_trtexec(bundle: Bundle, case: Dict[str, Any]) -> Dict[str, Any]:
+    """What trtexec measures, for want of a Python package of TensorRT."""
+    files = {dtype: str(bundle.folder / name) for dtype, name in case["files"].items()}
+    found = run_trtexec(files, case["config"]["dtype"])
+    return {
+        "trtexec": dict(found, file=Path(found["file"]).name),
+        "environment": describe(torch.device("cpu"), case["config"], True, False),
+        "identity": machine.board_identity(),
+    }
 
 
 def _run(bundle: Bundle, arguments: argparse.Namespace, report: Report) -> int:
@@ -113,7 +132,7 @@ def _run(bundle: Bundle, arguments: argparse.Namespace, report: Report) -> int:
                 _alone(units, mode, report)
     else:
         _alone(units, None, report)
-    if not units.measured:
+    if not units.measured and not units.by_trtexec:
         for failure in units.failures:
             print("error: {}".format(failure["reason"]), file=sys.stderr)
         return 1
@@ -121,6 +140,7 @@ def _run(bundle: Bundle, arguments: argparse.Namespace, report: Report) -> int:
         "version": VERSION,
         "bundle": request,
         "units": units.measured,
+        "trtexec": units.by_trtexec,
         "failures": units.failures,
         "finished_s": time.time(),
     }

@@ -24,6 +24,8 @@ class UnitError(Exception):
 class Units:
     """The units of a bundle on this board: `measured` holds the findings, `failures` why a form has none.
 
+    `by_trtexec` has the forms that trtexec timed, for want of a Python package of TensorRT.
+
     Args:
         bundle: the folder.
         processes: number of fresh processes that time each form; None: the bundle's.
@@ -35,6 +37,7 @@ class Units:
         self._bundle, self._processes, self._report = bundle, processes, report
         self.measured: List[Dict[str, Any]] = []
         self.failures: List[Dict[str, Any]] = []
+        self.by_trtexec: List[Dict[str, Any]] = []
         self._done = 0
         self._all = modes * sum(self._count(network) for network in bundle.networks)
 
@@ -61,7 +64,10 @@ class Units:
         for case in range(len(cases)):
             try:
                 if cases[case]["config"]["backend"] == "tensorrt":
-                    self._unit(mode, number, "build", [case])
+                    built = self._unit(mode, number, "build", [case])
+                    if "trtexec" in built:
+                        self.by_trtexec.append(dict(built, mode=mode, network=number, case=case))
+                        continue
                 self._unit(mode, number, "alone", [case])
                 working.append(case)
             except UnitError as error:
@@ -89,20 +95,24 @@ class Units:
     def _fail(self, mode: Optional[str], number: int, case: int, reason: str) -> None:
         self.failures.append({"mode": mode, "network": number, "case": case, "reason": reason})
 
-    def _unit(self, mode: Optional[str], number: int, kind: str, cases: Sequence[int], again: int = 0) -> None:
-        """Measure one unit, unless it is kept."""
+    def _unit(
+        self, mode: Optional[str], number: int, kind: str, cases: Sequence[int], again: int = 0
+    ) -> Dict[str, Any]:
+        """Measure one unit, unless it is kept; returns what it found."""
         network = self._bundle.networks[number]
         label = _label(network, cases, kind, again)
         names = (mode or "as-it-is", network["folder"], kind, "-".join(map(str, cases)), str(again))
         name = "{}/{}-{}-{}-{}".format(*(each.replace("/", "_") for each in names))
         self._report(self.share, label if mode is None else "{}, {}".format(mode, label))
         findings = self._bundle.kept(name)
-        if findings is None or kind == "build":  # an engine is looked for where it was built
+        is_kept = findings is not None and (kind != "build" or "trtexec" in findings)
+        if findings is None or not is_kept:  # an engine is looked for where it was built
             findings = self._child(number, kind, cases, label)
             self._bundle.keep(name, findings)
         if kind != "build":
             self.measured.append(dict(findings, mode=mode, network=number, kind=kind))
         self._done += 1
+        return findings
 
     def _child(self, number: int, kind: str, cases: Sequence[int], label: str) -> Dict[str, Any]:
         threads = self._bundle.networks[number]["cases"][0]["config"]["threads"]

@@ -27,7 +27,7 @@ from jetbench.profiling.findings import Findings, ProcessFindings
 from jetbench.profiling.parts import describe_parts
 from jetbench.profiling.power import read_energy
 from jetbench.profiling.trace import image_to_trace, trace_operations
-from jetbench.records.deployment import DeployedScore, Deployment, EngineFile, Parity
+from jetbench.records.deployment import DeployedScore, Deployment, EngineFile, Parity, Trtexec
 from jetbench.records.measurement import ColdStart, LatencyRun, Memory, NetworkPart, Watch
 from jetbench.records.record import Environment, Profile, Record
 from jetbench.records.scores import ClassCounts
@@ -184,6 +184,28 @@ class Unit(Open):
         return self
 
 
+class RawTrtexec(Open):
+    """What trtexec measured, with the file that it ran, and its layers."""
+
+    version: Name
+    command: Text
+    build_s: Annotated[float, Field(ge=0)] | None
+    compute_s: Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=1, max_length=MOST_IMAGES)]
+    file: Text
+    layers: Annotated[tuple[RawLayer, ...], Field(max_length=MOST_LAYERS)] = ()
+
+
+class TrtexecUnit(Open):
+    """A form that trtexec timed."""
+
+    mode: Name | None = None
+    network: Amount
+    case: Amount
+    trtexec: RawTrtexec
+    environment: dict[str, Any]
+    identity: dict[str, Text]
+
+
 class UnitFailure(Open):
     """Why a form has no findings."""
 
@@ -198,7 +220,8 @@ class ProbeResult(Open):
 
     version: int
     bundle: PackedBundle
-    units: Annotated[tuple[Unit, ...], Field(min_length=1)]
+    units: tuple[Unit, ...]
+    trtexec: tuple[TrtexecUnit, ...] = ()
     failures: tuple[UnitFailure, ...] = ()
     finished_s: Annotated[float, Field(ge=0, le=LAST_SECOND)]
 
@@ -211,7 +234,10 @@ class ProbeResult(Open):
 
     @model_validator(mode="after")
     def _of_its_bundle(self) -> "ProbeResult":
+        if not self.units and not self.trtexec:
+            raise ValueError("units: nothing was measured")
         named = [(unit.network, unit.cases) for unit in self.units]
+        named += [(each.network, (each.case,)) for each in self.trtexec]
         named += [(failure.network, (failure.case,)) for failure in self.failures]
         for network, cases in named:
             if network >= len(self.bundle.networks):
@@ -231,7 +257,8 @@ def collect(path: Path) -> tuple[list[Record], Device]:
     try:
         result = _parse(read_text(path, MOST_RESULT_BYTES))
         finished = datetime.fromtimestamp(result.finished_s, timezone.utc)
-        modes = dict.fromkeys([unit.mode for unit in result.units] + [each.mode for each in result.failures])
+        timed = [unit.mode for unit in result.units] + [each.mode for each in result.trtexec]
+        modes = dict.fromkeys(timed + [each.mode for each in result.failures])
         records = [
             _Form(result, mode, network, case).record(finished)
             for mode in modes
@@ -300,9 +327,13 @@ class _Form:
         self._turns = single or turns
         failed = (each for each in result.failures if (each.mode, each.network, each.case) == (mode, network, case))
         self._failure = next((visible(each.reason) for each in failed), None)
+        by_trtexec = (each for each in result.trtexec if (each.mode, each.network, each.case) == (mode, network, case))
+        self._trtexec = next(by_trtexec, None)
 
     def record(self, finished: datetime) -> Record:
         """The record; without measurements, with the reason, if the form failed."""
+        if self._trtexec is not None:
+            return self._case.to_record(self._timed_by(self._trtexec), finished)
         if self._alone is None or self._failure is not None:
             return self._case.to_record(self._not_measured(), finished)
         timed = ([self._alone] if len(self._turns) == 0 or len(self._turns[0].cases) == 1 else []) + self._turns
@@ -326,8 +357,27 @@ class _Form:
         estimated = assemble_estimate(
             self._case.operations(), self._case.input_size, self._case.config, self._device, why
         )
-        environment = _environment(self._result.units[0], self._mode)
-        return estimated.model_copy(update={"environment": environment})
+        some = self._result.units[0] if self._result.units else self._result.trtexec[0]
+        return estimated.model_copy(update={"environment": _environment(some, self._mode)})
+
+    def _timed_by(self, unit: TrtexecUnit) -> Profile:
+        """A profile without a latency of ours, since TensorRT has no Python package there."""
+        self._failure = "TensorRT has no Python package there; GPU compute by trtexec is another quantity"
+        timed, artefact = unit.trtexec, self._artefact(unit.trtexec.file)
+        own = {"runtime": f"tensorrt {timed.version}", "executes": "GPU", "options": {"graph": "off"}}
+        deployment = describe_deployment(
+            own, [_layer(each) for each in timed.layers], artefact, self._case.config.dtype
+        ).model_copy(
+            update={
+                "trtexec": Trtexec(
+                    version=timed.version, command=timed.command, build_s=timed.build_s, compute_s=timed.compute_s
+                ),
+                "parities": (),
+                "unscored": "not scored: trtexec gives times, and no output to score",
+            }
+        )
+        changes = {"deployment": deployment, "environment": _environment(unit, self._mode)}
+        return self._not_measured().model_copy(update=changes)
 
     def _checked(self, profile: Profile) -> dict[str, Any]:
         """What the profile says of the reference, and of the machine if that is not the bundle's board."""
@@ -411,12 +461,8 @@ class _Form:
     def _deployment(self, own: UnitFindings) -> Deployment | None:
         if own.deployment is None:
             return None
-        name = Path(own.file).name
-        exported = next((each for each in self._packed.exported if each.file.name == name), None)
-        if exported is None:
-            raise _ResultError(f"file: {name}: the bundle has no such file for {self._case.config.form}")
         described = {**own.deployment.model_dump(), "engine": own.deployment.engine}
-        artefact = Artefact(path=name, exported=exported)
+        artefact = self._artefact(own.file)
         deployment = describe_deployment(
             described, [_layer(each) for each in own.layers], artefact, self._case.config.dtype
         )
@@ -424,6 +470,18 @@ class _Form:
         changes: dict[str, Any] = {"parities": (own.parity,) if own.parity else ()}
         changes |= {"scores": (score,)} if score else {"unscored": "not scored: the bundle holds no images for it"}
         return deployment.model_copy(update=changes)
+
+    def _artefact(self, file: str) -> Artefact:
+        """The file of the bundle that ran.
+
+        Raises:
+            _ResultError: the bundle has no such file.
+        """
+        name = Path(file).name
+        exported = next((each for each in self._packed.exported if each.file.name == name), None)
+        if exported is None:
+            raise _ResultError(f"file: {visible(name)}: the bundle has no such file for {self._case.config.form}")
+        return Artefact(path=name, exported=exported)
 
     def _score(self, score: RawScore | None) -> DeployedScore | None:
         """The score on the bundle's images, beside PyTorch's on the same.
@@ -460,7 +518,7 @@ class _Form:
         )
 
 
-def _environment(unit: Unit, mode: str | None) -> Environment:
+def _environment(unit: Unit | TrtexecUnit, mode: str | None) -> Environment:
     own = {**unit.environment, "jetbench": jetbench.__version__, "commit": None}
     return Environment.model_validate(own if mode is None else {**own, "power_mode": mode})
 

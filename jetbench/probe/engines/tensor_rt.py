@@ -205,18 +205,22 @@ class TensorRt:
         gpu, _ = describe_gpu()
         layers = []
         for name, seconds in times.items():
-            each = facts.get(name, {})
-            kind = str(each.get("LayerType", "unknown"))
-            # A kernel that computes with int8 may write fp16: its inputs say what it computes with.
-            computes, writes = _words_of(each.get("Inputs")), _words_of(each.get("Outputs"))
-            made_of = _origin_of(name, str(each.get("Metadata", "")))
-            layers.append(Layer(made_of, kind, precision_of(computes or writes), gpu, seconds, layout_of(writes)))
+            layers.append(layer_of(name, facts.get(name, {}), gpu, seconds))
         return layers
 
     def _inspect(self) -> List[Any]:
         inspector = self._engine.create_engine_inspector()
         text = inspector.get_engine_information(self._trt.LayerInformationFormat.JSON)
         return list(json.loads(text).get("Layers", ()))
+
+
+def layer_of(name: str, facts: Dict[str, Any], where: str, seconds: List[float]) -> Layer:
+    """A layer by what an inspector says of it, in the dialect of any version."""
+    # A kernel that computes with int8 may write fp16: its inputs say what it computes with.
+    computes, writes = _words_of(facts.get("Inputs")), _words_of(facts.get("Outputs"))
+    made_of = _origin_of(name, str(facts.get("Metadata", "")))
+    kind = str(facts.get("LayerType", "unknown"))
+    return Layer(made_of, kind, precision_of(computes or writes), where, seconds, layout_of(writes))
 
 
 def _words_of(tensors: Optional[List[Dict[str, Any]]]) -> str:

@@ -177,6 +177,12 @@ def _deployment_figures(profile: Profile) -> list[Figure]:
             how="convolutions by the number format in which they ran",
         ),
     ]
+    if deployment.trtexec is not None:
+        timed = deployment.trtexec
+        text = _ms(timed.median_s)
+        figures.append(
+            Figure("gpu_compute_trtexec_s", timed.median_s, "measured", "  GPU compute", text, timed.describe())
+        )
     if deployment.engine is not None:
         size = f"{deployment.engine.bytes / 1e6:.2f} MB"
         figures.append(

@@ -519,6 +519,13 @@ def _file_bytes(row: Row) -> Value | None:
     return exact(statistics.fmean(sizes)) if sizes else None
 
 
+def _gpu_compute(row: Row) -> Value | None:
+    """The GPU's time by trtexec, which is no latency."""
+    deployed = [profile.deployment for profile in row.profiles if profile.deployment is not None]
+    times = [deployment.trtexec.median_s for deployment in deployed if deployment.trtexec is not None]
+    return Value(statistics.median(times)) if times else None
+
+
 def _verdict(row: Row) -> str:
     return row.level if row.profiles else units.MISSING
 
@@ -657,6 +664,9 @@ COLUMNS: tuple[Column, ...] = (
         short="ratio",
         holds_numbers=True,
     ),
+    _measured_column(
+        "gpu-compute", "GPU compute, trtexec (ms)", units.MILLISECONDS, _gpu_compute, is_ranked=False, short="trtexec"
+    ),
     _measured_column("p90", "p90 (ms)", units.MILLISECONDS, _percentile(90)),
     _measured_column("p99", "p99 (ms)", units.MILLISECONDS, _percentile(99)),
     _measured_column("worst", "worst (ms)", units.MILLISECONDS, _percentile(100)),
@@ -726,7 +736,7 @@ TRAINING_TIMES = frozenset(
     name for name in BY_NAME if name in ("training-s", "whole-s", "images-s", "busy") or name.endswith("-share")
 )
 
-FORMS = ("backend", "conversion", "ratio", "file")
+FORMS = ("backend", "conversion", "ratio", "file", "gpu-compute")
 """Columns of a table whose rows have several backends."""
 REPORTED = tuple(f"reported-{name}" for name in QUANTITIES)
 LAYOUTS: dict[str, tuple[str, ...]] = {
@@ -734,12 +744,12 @@ LAYOUTS: dict[str, tuple[str, ...]] = {
     "paper": ("input", "pretrained", "augmentation", "parameters-m", "eq2-g", "fps", "test"),
     "brief": (
         *("backend", "parameters", "macs", "val", "conversion", "val-change", "test", "latency", "ratio"),
-        *("latency-change", "fps", "fps-e2e", "file", "memory", "power", "verdict"),
+        *("gpu-compute", "latency-change", "fps", "fps-e2e", "file", "memory", "power", "verdict"),
     ),
     "wide": (
         *("backend", "seeds", "parameters", "macs", "flops", "eq2", "val", "conversion", "val-change", "val-last"),
-        *("test", "latency", "ratio", "latency-change", "p90", "p99", "fps", "fps-e2e", "file", "memory", "power"),
-        *("energy", "verdict"),
+        *("test", "latency", "ratio", "gpu-compute", "latency-change", "p90", "p99", "fps", "fps-e2e", "file"),
+        *("memory", "power", "energy", "verdict"),
         *REPORTED,
     ),
     # The time of trainings by phase, and how busy their threads were.
@@ -775,6 +785,7 @@ def columns_of_layout(layout: str, rows: Sequence[Row]) -> tuple[Column, ...]:
         names = tuple("estimate" if name == "latency" else name for name in names)
     has_reported = any(row.architecture.reported for row in rows)
     has_base = any(row.base is not None for row in rows)
+    has_trtexec = any(BY_NAME["gpu-compute"].value(row) for row in rows)
     has_forms = len({BY_NAME["backend"].cell(row) for row in rows} - {units.MISSING}) > 1
     return tuple(
         BY_NAME[name]
@@ -782,6 +793,7 @@ def columns_of_layout(layout: str, rows: Sequence[Row]) -> tuple[Column, ...]:
         if (has_reported or name not in REPORTED)
         and (has_base or name not in CHANGES)
         and (has_forms or name not in FORMS)
+        and (has_trtexec or name != "gpu-compute")
     )
 
 

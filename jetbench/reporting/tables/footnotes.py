@@ -333,6 +333,10 @@ def _describe_deployed(records: Sequence[Record], names: Collection[str]) -> tup
             "rounds; the median of the processes. =: not different, by as much as a second copy of the reference "
             "differs."
         )
+    if "gpu-compute" in names and any(deployment.trtexec for _, deployment in ran):
+        text = "trtexec: GPU compute by NVIDIA's timer; two passes in flight hide the launches, so it is no latency."
+        lines.append(text)
+        brief.append(text)
     scores = [score for _, deployment in ran for score in deployment.scores]
     if scores:
         lines.append(
