@@ -20,7 +20,7 @@ from pydantic import ValidationError
 from jetbench.data.cache import ARTEFACTS, cache_folder, load_data
 from jetbench.deploy.backends import RUNTIMES
 from jetbench.deploy.backends.base import version_of
-from jetbench.deploy.backends.tensor_rt import file_precision
+from jetbench.deploy.backends.tensor_rt import build_engine, file_precision
 from jetbench.deploy.export import OPSET, digest_of_model
 from jetbench.deploy.pack import MANIFEST, Exported, ExportedFile, ExportRequest, export_network
 from jetbench.errors import SpecError
@@ -92,6 +92,28 @@ def make_artefact(
     if known is None:
         raise SpecError(f"{folder}: reads back differently from what was written; set JETBENCH_CACHE to another disk")
     return known
+
+
+def engine_of_file(artefact: Artefact, config: ProfilingConfig) -> Artefact:
+    """A model file of another exporter with its TensorRT engine, which is built beside a copy in the cache.
+
+    Raises:
+        SpecError: TensorRT cannot build it, or the cache cannot be written.
+    """
+    made_with = {"artefacts": str(ARTEFACT_VERSION), "gpu": _where()}
+    parts = [artefact.exported.file.sha256, config.dtype, json.dumps(made_with, sort_keys=True)]
+    folder = cache_folder() / ARTEFACTS / hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+    path = folder / Path(artefact.path).name
+    if not (folder / MADE_WITH).exists():
+        try:
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir(parents=True)
+            shutil.copyfile(artefact.path, path)
+            build_engine(path, config.dtype, artefact.exported.precision)
+            write_json(folder / MADE_WITH, made_with)  # last: where it is, the engine is
+        except OSError as error:
+            raise SpecError(f"{folder}: cannot be written ({error.strerror}); set JETBENCH_CACHE to another") from None
+    return artefact.model_copy(update={"path": str(path)})
 
 
 def _make(request: ExportRequest, folder: Path) -> None:

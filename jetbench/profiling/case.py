@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import torch
 from pydantic import Field
 
-from jetbench.deploy.artefact import Artefact, make_artefact
+from jetbench.deploy.artefact import Artefact, engine_of_file, make_artefact
 from jetbench.files import digest_of
 from jetbench.models.build import build_model, without_training_heads
 from jetbench.models.weights import GREY_MEAN, GREY_STD, SavedNetwork, load_weights
@@ -57,6 +57,8 @@ class Case(Spec):
         Raises:
             SpecError: the file cannot be made, or its runtime cannot run it.
         """
+        if self.artefact is not None and self.file is not None and self.config.backend == "tensorrt":
+            return self.model_copy(update={"artefact": engine_of_file(self.artefact, self.config)})
         if not self.config.runs_file or self.artefact is not None:
             return self
         saved = SavedNetwork(

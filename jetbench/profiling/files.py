@@ -18,7 +18,7 @@ from jetbench.spec.architecture import Foreign
 from jetbench.spec.profiling import Backend, ProfilingConfig
 
 BACKENDS: dict[Format, tuple[Backend, ...]] = {
-    "onnx": ("onnxruntime", "openvino"),
+    "onnx": ("onnxruntime", "openvino", "tensorrt"),
     "openvino": ("openvino",),
     "torchscript": ("traced",),
 }

@@ -226,6 +226,8 @@ class Deployment(Spec):
 
     def describe_precision(self) -> str:
         """`fp32`, or `int8 in 67 of 120` convolutions; where others ran, what was asked for, an arrow, and what ran."""
+        if not self.convolutions and self.trtexec is not None:
+            return f"{self.asked} asked"
         total = sum(self.convolutions.values())
         ran = sorted(self.convolutions.items(), key=lambda each: -each[1])
         if self.asked == "int8" and self.is_as_asked:

@@ -19,6 +19,7 @@ from jetbench.errors import SpecError
 from jetbench.probe.engines import tensor_rt
 from jetbench.profiling import session
 from jetbench.profiling.case import list_cases
+from jetbench.profiling.files import file_case
 from jetbench.spec.device import load_device
 from jetbench.spec.profiling import DType, ProfilingConfig
 from tests.deploy.test_export import MEAN, STD, parity_of, settled
@@ -231,3 +232,26 @@ def test_a_profile_of_an_engine_is_timed_beside_eager_and_says_how_it_was_built(
     (kept,) = (tmp_path / "artefacts").glob("[!.]*")
     assert not next(each for each in list_artefacts() if each.folder == kept).is_retired
     assert list(kept.glob("*.plan"))
+
+
+@pytest.mark.slow
+def test_a_file_of_another_exporter_is_built_in_the_cache_and_not_beside_it(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pretend(monkeypatch, "10.3.0")
+    monkeypatch.syspath_prepend(str(FAKE))
+    monkeypatch.delitem(sys.modules, "tensorrt", raising=False)
+    monkeypatch.setenv("JETBENCH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(session, "check_backend", lambda config, device: None)  # the stand-in runs on a processor
+    own = tmp_path / "own.onnx"
+    own.write_bytes(file.read_bytes())
+    brief = {"power": "none", "warmup_iterations": 1, "min_iterations": 2, "min_seconds": 0, "precision": 1}
+    config = ProfilingConfig.model_validate({"backend": "tensorrt", **brief})
+    (profile,) = session.profile_cases([file_case(str(own), config)], "cpu", load_device("cpu"))
+    assert profile.deployment is not None
+    assert profile.deployment.engine is not None
+    assert profile.deployment.runtime == "tensorrt 10.3.0"
+    assert not list(tmp_path.glob("*.plan*"))
+    assert len(list((tmp_path / "cache").rglob("*.plan"))) == 1
+    monkeypatch.setenv("FAKE_TENSORRT_FAULT", "killed")  # what is built is not built again
+    session.profile_cases([file_case(str(own), config)], "cpu", load_device("cpu"))

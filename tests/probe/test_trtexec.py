@@ -10,8 +10,10 @@ import pytest
 
 from jetbench.probe.build_engine import BuildError
 from jetbench.probe.trtexec import read_log, read_times, run_trtexec, version_of
+from jetbench.profiling.by_trtexec import read_trtexec, record_of
 from jetbench.profiling.collect import collect
 from jetbench.records.verdict import judge
+from jetbench.spec.device import load_device
 from tests.cli.test_verbs import jetbench
 from tests.fuzz.samples import write_graph
 
@@ -136,3 +138,26 @@ def test_a_board_without_tensorrts_python_gets_a_row_with_a_quantity_of_its_own(
         assert "trtexec gives times, and no output to score" in profile.deployment.unscored
     text = jetbench("collect", "packed/result.json", cwd=tmp_path)
     assert "two in flight, launches hidden: no latency" in " ".join(text.split())
+
+
+def test_times_that_people_have_become_a_row_of_the_network_that_ran(file: Path, tmp_path: Path) -> None:
+    """From the file that `trtexec --exportTimes` wrote, its log, and the ONNX file."""
+    program = os.environ["JETBENCH_TRTEXEC"]
+    times, log = tmp_path / "times.json", tmp_path / "log.txt"
+    done = subprocess.run([program, f"--onnx={file}", f"--exportTimes={times}"], check=True, capture_output=True)
+    log.write_bytes(done.stdout)
+    timed = read_trtexec(times, log)
+    record = record_of(timed, file, load_device("orin-nano"), "fp16")
+    profile = record.measured
+    assert (profile.device, record.profiling_config.form) == ("orin-nano", "tensorrt fp16")
+    assert profile.model_latency is None
+    assert profile.deployment is not None
+    assert profile.deployment.trtexec == timed.times
+    assert profile.deployment.describe_precision() == "fp16 asked"
+    said = jetbench("collect", "--trtexec", "times.json", cwd=tmp_path)
+    assert "it is not known that trtexec passed" in said
+    assert "Not kept" in said
+    log.write_text("[E] Error[10]: Could not find any implementation\n&&&& FAILED TensorRT.trtexec [TensorRT v8201]")
+    refused = jetbench("collect", "--trtexec", "times.json", "--log", "log.txt", cwd=tmp_path, code=2)
+    assert "does not say that trtexec passed (Error[10]: Could not find any implementation)" in refused
+    assert "give result.json files of probes" in jetbench("collect", cwd=tmp_path, code=2)
