@@ -6,7 +6,10 @@ import torch
 
 from jetbench import build_model, load_architecture
 from jetbench.data.cache import SegmentationData, load_data
+from jetbench.probe.cuda_graph import Graphed
+from jetbench.profiling.case import list_cases
 from jetbench.profiling.live import profile_model
+from jetbench.profiling.session import profile_cases
 from jetbench.spec.dataset import StreetsConfig
 from jetbench.spec.device import load_device
 from jetbench.spec.profiling import ProfilingConfig
@@ -74,3 +77,32 @@ def test_every_loss_trains_on_a_gpu_with_augmentation_and_proxies(
     result = train(model, streets, config, device, tmp_path / "weights.safetensors")
     assert result.steps == 3
     assert len(result.proxies) == 3
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("dtype", ["fp32", "fp16"])
+def test_a_cuda_graph_computes_the_pass_that_it_replays(dtype: str) -> None:
+    device = require_gpu()
+    kind = {"fp32": torch.float32, "fp16": torch.float16}[dtype]
+    torch.manual_seed(0)
+    model = build_model(load_architecture("jetseg-nano"), 11, (128, 192)).to(device=device, dtype=kind).eval()
+    one, other = (torch.randn(1, 3, 128, 192, device=device, dtype=kind) for _ in range(2))
+    with torch.inference_mode():
+        graphed = Graphed(model, one)
+        for images in (one, other, one):
+            assert torch.allclose(graphed(images), model(images), rtol=1e-2, atol=1e-2)
+        assert not torch.allclose(model(one), model(other), rtol=1e-2, atol=1e-2)  # or the test would prove nothing
+
+
+@pytest.mark.gpu
+def test_a_graph_is_timed_beside_the_launches_that_it_saves() -> None:
+    device = require_gpu()
+    brief = {"power": "none", "min_seconds": 0, "precision": 1}
+    settings = [ProfilingConfig.model_validate({**brief, "cuda_graph": each}) for each in (False, True)]
+    plain, graph = profile_cases(
+        list_cases(["jetseg-nano"], settings, (128, 192)), device.type, load_device("workstation")
+    )
+    assert plain.comparison is None
+    assert graph.comparison is not None
+    print(f"time of a pass by a CUDA graph over that without: {graph.comparison.median:.2f}")
+    assert graph.comparison.median < 1  # some 500 launches of small kernels

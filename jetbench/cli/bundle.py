@@ -48,6 +48,7 @@ def bundle(
             metavar="TYPE,...", help="Number formats: fp32, fp16, int8. Those that a backend lacks are left out."
         ),
     ] = None,
+    cuda_graph: measuring.GraphOption = "off",
     dataset: Annotated[
         str | None,
         typer.Option(
@@ -100,7 +101,7 @@ def bundle(
     from jetbench.profiling.bundle import settings_for, write_bundle
     from jetbench.profiling.case import CLASSES, list_cases
 
-    settings = settings_for(target, measuring.list_forms(backend, dtype, **effort))
+    settings = settings_for(target, measuring.list_forms(backend, dtype, cuda_graph, **effort))
     chosen, data = _networks(names or [target.preset])
     measuring.check_saved(list(chosen), size, classes, changes)
     resolution = read_size(size) if size else target.size

@@ -28,6 +28,7 @@ PROCESSES, MAX_PROCESSES = 6, 12
 AXES, EFFORT = "Settings; values with commas are compared with the first", "Uncertainty and duration"
 LOADS, POWER, CPU, OUTPUT = "Other loads", "Power", "Defaults of the C library and the processor", "Output"
 LAYOUTS = {"contiguous": False, "channels-last": True}
+GRAPHS = {"off": False, "on": True}
 DTYPES: dict[str, DType] = {"fp32": "fp32", "fp16": "fp16", "bf16": "bf16", "int8": "int8"}
 
 Choice = TypeVar("Choice")
@@ -49,6 +50,15 @@ DtypeOption = Annotated[
 ]
 LayoutOption = Annotated[
     str, typer.Option(metavar="LAYOUT,...", help="Memory layout: contiguous, channels-last.", rich_help_panel=AXES)
+]
+GraphOption = Annotated[
+    str,
+    typer.Option(
+        "--cuda-graph",
+        metavar="off,on",
+        help="On an NVIDIA GPU: replay all kernels of a pass as one launch, of PyTorch and TensorRT alike.",
+        rich_help_panel=AXES,
+    ),
 ]
 BackendOption = Annotated[
     str | None,
@@ -175,6 +185,7 @@ def list_settings(
     layout: str = "contiguous",
     backend: str | None = None,
     threads: str = "1",
+    cuda_graph: str = "off",
     **effort: Any,
 ) -> list[ProfilingConfig]:
     """Every combination of the axes, in this order; `effort` holds the fields that all of them share.
@@ -188,6 +199,7 @@ def list_settings(
         "channels_last": read_list("--layout", layout, choice_of(LAYOUTS)),
         "backend": read_list("--backend", backend or "eager", read_form),
         "threads": read_list("--threads", threads, whole_number),
+        "cuda_graph": read_list("--cuda-graph", cuda_graph, choice_of(GRAPHS)),
     }
     if effort.get("rate") and axes["batch_size"] != [1]:
         raise SpecError("--rate: a camera gives one frame at a time; leave out --batch")
@@ -201,7 +213,7 @@ def list_settings(
     return list(dict.fromkeys(settings))
 
 
-def list_forms(backend: str, dtype: str | None, **effort: Any) -> list[ProfilingConfig]:
+def list_forms(backend: str, dtype: str | None, cuda_graph: str = "off", **effort: Any) -> list[ProfilingConfig]:
     """Each backend in each number format that it has, in this order; `effort` holds the fields that all share.
 
     Raises:
@@ -213,7 +225,11 @@ def list_forms(backend: str, dtype: str | None, **effort: Any) -> list[Profiling
     for name, own in forms:
         for each in (own,) if own else wanted:
             if own or each in formats_of(name):
-                settings.append(parse_spec(ProfilingConfig, {**effort, "backend": name, "dtype": each}, "--backend"))
+                own_form = {**effort, "backend": name, "dtype": each}
+                settings += [
+                    parse_spec(ProfilingConfig, {**own_form, "cuda_graph": graph}, "--backend")
+                    for graph in read_list("--cuda-graph", cuda_graph, choice_of(GRAPHS))
+                ]
     for each in wanted:
         if dtype is not None and all(config.dtype != each for config in settings):
             raise SpecError(f"--dtype {each}: none of {backend} has it")

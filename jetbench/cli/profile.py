@@ -65,6 +65,7 @@ def profile(
     layout: measuring.LayoutOption = "contiguous",
     backend: measuring.BackendOption = None,
     threads: measuring.ThreadsOption = "1",
+    cuda_graph: measuring.GraphOption = "off",
     reference: measuring.ReferenceOption = None,
     precision: measuring.PrecisionOption = "2%",
     limit: measuring.LimitOption = "60s",
@@ -126,7 +127,7 @@ def profile(
         system_malloc=system_malloc,
     )  # fmt: skip
     settings = measuring.list_settings(
-        batch=batch, dtype=dtype, layout=layout, backend=backend, threads=threads, **effort
+        batch=batch, dtype=dtype, layout=layout, backend=backend, threads=threads, cuda_graph=cuda_graph, **effort
     )
     measuring.check_saved([*(names or ()), reference or ""], size, classes, changes)
     modes = measuring.read_modes(power_mode, jetson_clocks)

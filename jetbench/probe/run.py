@@ -9,6 +9,7 @@ from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 import torch
 
 from . import machine
+from .cuda_graph import Graphed
 from .observer import Observer
 from .passes import DTYPES, Normalise, end_to_end_pass, model_pass, random_pixels, wait_for
 from .timing import Stop, sample_rounds, time_pass, warm_up
@@ -69,6 +70,8 @@ class Loaded:
         self.normalise = Normalise(mean, std, device, DTYPES[dtype or config["dtype"]], config["channels_last"])
         self.images = self.normalise(self.pixels)
         self.module, self.runs = build(self.images)
+        if config.get("cuda_graph"):
+            self.runs = Graphed(self.runs, self.images)
         wait_for(device)()
         self.load_s = time.perf_counter() - start
         self.model = model_pass(self.runs, self.images)

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, Field, model_validator
 
-from jetbench.spec.base import Spec, parse_spec
+from jetbench.spec.base import Spec, later, parse_spec
 from jetbench.spec.bounds import IS_NUMBER, BatchSize, Count, NonNegative, Positive, Seconds, Seed, Threads
 
 DType = Literal["fp32", "fp16", "bf16", "int8"]
@@ -43,6 +43,8 @@ class ProfilingConfig(Spec):
     backend: Backend = "eager"
     """What runs the network: PyTorch (`eager`, `folded`, `compiled`, `traced`), or a runtime (`onnxruntime` and
     `openvino` on a processor, `tensorrt` on a GPU)."""
+    cuda_graph: bool = later(False)
+    """All kernels of a pass in one launch, on an NVIDIA GPU: of PyTorch's forms and of `tensorrt`."""
     flush_denormals: bool = True
     """Numbers too small for full precision count as 0 (CPU)."""
     keep_freed_memory: bool = True
@@ -90,7 +92,9 @@ class ProfilingConfig(Spec):
                 raise ValueError(f"{self.backend} runs {', '.join(formats)}, not {self.dtype}")
             if self.channels_last:
                 raise ValueError(f"{self.backend} chooses its memory layout itself; leave out channels_last (--layout)")
-        elif self.dtype == "int8":
+        if self.cuda_graph and self.backend in ("onnxruntime", "openvino", "compiled"):
+            raise ValueError(f"{self.backend} has no CUDA graph here; leave out cuda_graph (--cuda-graph)")
+        if not self.runs_file and self.dtype == "int8":
             raise ValueError(f"{self.backend} runs fp32, fp16 and bf16; int8 needs {' or '.join(FILE_BACKENDS)}")
         return self
 
@@ -111,13 +115,13 @@ class ProfilingConfig(Spec):
 
     @property
     def form(self) -> str:
-        """The backend, with the number format if it is another than fp32: `eager`, `openvino bf16`."""
-        return describe_form(self.backend, self.dtype)
+        """The backend, with another number format than fp32, and `graph`: `eager`, `tensorrt fp16 graph`."""
+        return describe_form(self.backend, self.dtype) + " graph" * self.cuda_graph
 
     def describe(self) -> str:
         """A short description of how the network runs: `batch 1, fp32, 1 thread, eager`."""
         parts = [f"batch {self.batch_size}", self.dtype, f"{self.threads} thread{'s' * (self.threads > 1)}"]
-        parts += ["channels last"] * self.channels_last + [self.backend]
+        parts += ["channels last"] * self.channels_last + ["CUDA graph"] * self.cuda_graph + [self.backend]
         return ", ".join(parts)
 
 

@@ -298,7 +298,7 @@ def test_bad_input_gets_one_clear_error(tmp_path: Path) -> None:
         (("bundle", "device", "name"), "x/../../escaped", "bundle.device.name: .* cannot name the report folder"),
         (("bundle", "networks", 0, "cases", 0, "case", "input_size"), [10**6, 10**6], "case.input_size"),
         (("version",), 3, "version: expected 2, found 3; write the bundle again"),
-        (("units",), [], "units: Tuple should have at least 1 item"),
+        (("units",), [], "units: nothing was measured"),
         (("units", 0, "findings", 0, "model", "samples_s"), [-1.0], "findings.0.model.samples_s.0: must be greater"),
         (("units", 0, "findings", 0, "parity", "largest"), float("nan"), "parity.largest: expected a finite number"),
         (("units", 0, "environment", "cores"), -2, "cores: must be at least 1"),

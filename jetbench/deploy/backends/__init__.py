@@ -38,6 +38,8 @@ def check_backend(config: ProfilingConfig, torch_device: str) -> None:
     Raises:
         SpecError: its packages are not installed, or it has no way to run on that device.
     """
+    if config.cuda_graph and not torch_device.startswith("cuda"):
+        raise SpecError("--cuda-graph: needs an NVIDIA GPU, and the profile is of a processor; leave it out")
     if not config.runs_file:
         return
     check_installed(config)

@@ -148,10 +148,18 @@ class TensorRt:
         else:
             current = torch.cuda.current_stream()
             self._stream.wait_stream(current)  # the images may not be there yet
-            done = self._enqueue(images)
+            done = self._enqueue(images, self._stream)
             images.record_stream(self._stream)
             current.wait_stream(self._stream)
         if done is False:
+            raise RuntimeError("TensorRT refused to run the engine")
+        return self._output
+
+    def launch(self, images: torch.Tensor) -> torch.Tensor:
+        """Launch a pass on the current stream, as a CUDA graph captures it; `images` must keep their memory."""
+        if images.dtype != self._input or not images.is_contiguous():
+            raise RuntimeError("a CUDA graph takes contiguous images in the number format of the engine")
+        if self._enqueue(images, torch.cuda.current_stream()) is False:
             raise RuntimeError("TensorRT refused to run the engine")
         return self._output
 
@@ -164,8 +172,8 @@ class TensorRt:
             return bool(self._engine.get_tensor_mode(name) == self._trt.TensorIOMode.INPUT)
         return bool(self._engine.binding_is_input(self._names.index(name)))
 
-    def _enqueue(self, images: torch.Tensor) -> Any:
-        addresses, stream = self._addresses(images), self._stream.cuda_stream
+    def _enqueue(self, images: torch.Tensor, on: Any) -> Any:
+        addresses, stream = self._addresses(images), on.cuda_stream
         if not hasattr(self._context, "execute_async_v3"):
             return self._context.execute_async_v2(addresses, stream)
         for number, name in enumerate(self._names):
@@ -178,7 +186,7 @@ class TensorRt:
         return {
             "runtime": "tensorrt {}".format(self._trt.__version__),
             "executes": gpu,
-            "options": {"workspace": "{} MiB".format(self._facts["workspace_mib"]), "tf32": "off", "graph": "off"},
+            "options": {"workspace": "{} MiB".format(self._facts["workspace_mib"]), "tf32": "off"},
             "engine": self._facts,
         }
 

@@ -468,7 +468,7 @@ def _backend(row: Row) -> str:
     deployment = next((profile.deployment for profile in row.profiles), None)
     precision = deployment.describe_precision() if deployment else config.dtype
     parts = [config.backend, *([precision] if precision != "fp32" else []), *["channels last"] * config.channels_last]
-    return " ".join(parts)
+    return " ".join([*parts, *["graph"] * config.cuda_graph])
 
 
 def _conversion(row: Row) -> Value | None:
