@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -195,21 +196,20 @@ def _profile_here(
 ) -> "tuple[list[Record], list[Path]]":
     """Profile on this machine, in each power mode if some are named, and keep the rows of each.
 
-    Raises:
-        SpecError: power modes are named, and this machine is not the board.
+    If this machine is not the device, the estimates take the clocks of each mode.
     """
     from jetbench.profiling.session import profile_cases_at
 
     _restore_mode()
-    if modes and site.torch_device is None:
-        raise SpecError(f"--power-mode: {site.remark}; power modes are set on the board itself")
+    if modes and not site.device.is_board:
+        raise SpecError(f"--power-mode: {site.device.title} has none; power modes are those of a Jetson")
     records: list[Record] = []
     written: list[Path] = []
-    with _power_modes(modes, fixes_clocks) if modes else nullcontext() as held:
-        for mode in modes or ("",):
-            if held is not None:
+    with _power_modes(modes, fixes_clocks) if modes and site.torch_device else nullcontext() as held:
+        for mode in modes or (None,):
+            if held is not None and mode is not None:
                 _set_mode(held, mode)
-            measured = _measure(lambda report: profile_cases_at(site, cases, report))
+            measured = _measure(partial(profile_cases_at, site, cases, mode=mode))
             records += measured
             written = measuring.keep_profiles(folder, measured, site.device)  # a later mode may fail
     return records, written

@@ -9,8 +9,9 @@ import os
 import re
 import subprocess
 import time
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List, Optional, Sequence
 
+EMC_RATES = ("/sys/kernel/debug/bpmp/debug/clk/emc/rate", "/sys/kernel/debug/clk/emc/clk_rate")
 GPU_NODES = re.compile(r"(gpu|gv11b|gp10b|ga10b|gm20b)$")
 CGROUPS = "/sys/fs/cgroup"
 M_MMAP_MAX, M_TRIM_THRESHOLD = -4, -1
@@ -80,15 +81,30 @@ def read_state() -> Dict[str, Any]:
         "swapped_pages": pages["pswpin"] + pages["pswpout"] if "pswpin" in pages and "pswpout" in pages else None,
         "on_battery": on_battery(),
         "power_mode": power_mode(),
+        "emc_hz": _first_number(EMC_RATES),
+        "online_cores": read_text("/sys/devices/system/cpu/online"),
+        "fan_pwm": _first_number(sorted(glob.glob("/sys/class/hwmon/hwmon*/pwm1"))),
+        "fan_rpm": _first_number(sorted(glob.glob("/sys/class/hwmon/hwmon*/rpm"))),
     }
     state.update(read_memory())
     return state
 
 
+def _first_number(paths: Sequence[str]) -> Optional[float]:
+    """The number in the first of these files that can be read; only root reads the kernel's debug files."""
+    return next((number for number in map(read_number, paths) if number is not None), None)
+
+
 def read_memory() -> Dict[str, Optional[int]]:
     """Bytes of memory that are available, and bytes that a Jetson's GPU has allocated (NvMap)."""
     memory = _table("/proc/meminfo")
-    return {"available_bytes": _kib(memory, "MemAvailable"), "nvmap_bytes": _kib(memory, "NvMapMemUsed")}
+    total, free = _kib(memory, "SwapTotal"), _kib(memory, "SwapFree")
+    return {
+        "available_bytes": _kib(memory, "MemAvailable"),
+        "nvmap_bytes": _kib(memory, "NvMapMemUsed"),
+        "swap_total_bytes": total,
+        "swap_used_bytes": total - free if total is not None and free is not None else None,
+    }
 
 
 def cpu_clocks() -> Optional[List[float]]:

@@ -16,7 +16,7 @@ from jetbench.records.measurement import (
     Latency,
     Watch,
 )
-from jetbench.records.record import Environment, Profile
+from jetbench.records.record import Environment, Estimate, Profile
 from jetbench.spec.device import Device
 from jetbench.spec.profiling import ProfilingConfig
 
@@ -137,13 +137,34 @@ def _compare(reference: str, network: int, processes: Sequence[ProcessFindings],
 
 
 def assemble_estimate(
-    operations: Sequence[Operation], input_size: tuple[int, int], config: ProfilingConfig, target: Device, why: str
+    operations: Sequence[Operation],
+    input_size: tuple[int, int],
+    config: ProfilingConfig,
+    target: Device,
+    why: str,
+    mode: str | None = None,
 ) -> Profile:
-    """The Profile of a network for another device: counted and estimated; `why` says why nothing is measured."""
+    """The Profile of a network for another device: counted and estimated.
+
+    Args:
+        operations: for one image.
+        input_size: (height, width) of its images.
+        config: its settings.
+        target: the device.
+        why: says why nothing is measured.
+        mode: a power mode of the device, whose clock of the GPU the estimate takes.
+    """
     cost, notes = add_up(operations), dict.fromkeys(("latency", "memory", "power_w"), why)
-    result = estimate(operations, target, config.dtype, config.batch_size)
+    share = target.clock_share(mode) if mode is not None else None
+    result: Estimate | str = f"no estimate: the GPU clock of {mode} is not in the file of {target.name}"
+    if mode is None or share is not None:
+        result = estimate(operations, target, config.dtype, config.batch_size, None, share)
     if isinstance(result, str):
         notes["estimate"] = result
+    elif share is not None:
+        notes["estimate"] = (
+            f"with the GPU at {share:.0%} of its clock, the cap of {mode}, and the memory at its full one"
+        )
     return Profile(
         device=target.name,
         input_size=input_size,
@@ -155,5 +176,5 @@ def assemble_estimate(
         bytes_moved=cost.bytes_moved,
         estimate=None if isinstance(result, str) else result,
         notes=notes,
-        environment=describe_environment(torch.device("cpu"), None),
+        environment=describe_environment(torch.device("cpu"), None).model_copy(update={"power_mode": mode}),
     )

@@ -354,8 +354,14 @@ class _Form:
 
     def _not_measured(self) -> Profile:
         why = f"not measured: {self._failure or 'the probe was ended before'}"
+        known = any(each.name == self._mode for each in self._device.power_modes)
         estimated = assemble_estimate(
-            self._case.operations(), self._case.input_size, self._case.config, self._device, why
+            operations=self._case.operations(),
+            input_size=self._case.input_size,
+            config=self._case.config,
+            target=self._device,
+            why=why,
+            mode=self._mode if known else None,
         )
         some = self._result.units[0] if self._result.units else self._result.trtexec[0]
         return estimated.model_copy(update={"environment": _environment(some, self._mode)})

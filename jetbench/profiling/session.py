@@ -121,10 +121,13 @@ def profile(
     return records[0] if is_one and isinstance(settings, ProfilingConfig) else records
 
 
-def profile_cases_at(site: Site, cases: Sequence[Case], report: Report) -> list[Record]:
-    """The records of `cases`: measured if `site` is this machine, otherwise counted and estimated; see `profile`."""
+def profile_cases_at(site: Site, cases: Sequence[Case], report: Report, mode: str | None = None) -> list[Record]:
+    """The records of `cases`: measured if `site` is this machine, otherwise counted and estimated; see `profile`.
+
+    `mode` is the power mode that estimates are for; what is measured is measured in the mode that the board is in.
+    """
     if site.torch_device is None:
-        profiles = estimate_cases(cases, site.device, f"not measured: {site.remark}")
+        profiles = estimate_cases(cases, site.device, f"not measured: {site.remark}", mode)
     else:
         profiles = profile_cases(cases, site.torch_device, site.device, report)
         if (data := next((case.dataset for case in cases if case.dataset is not None), None)) is not None:
@@ -201,9 +204,13 @@ def _with_artefacts(
     return made, failed
 
 
-def estimate_cases(cases: Sequence[Case], target: Device, why: str) -> list[Profile]:
-    """Profiles of `cases` for a device other than this machine: counted and estimated, not measured."""
-    return [assemble_estimate(case.operations(), case.input_size, case.config, target, why) for case in cases]
+def estimate_cases(cases: Sequence[Case], target: Device, why: str, mode: str | None = None) -> list[Profile]:
+    """Profiles of `cases` for a device other than this machine: counted and estimated, not measured.
+
+    Raises:
+        SpecError: the device has no such power mode in its file.
+    """
+    return [assemble_estimate(case.operations(), case.input_size, case.config, target, why, mode) for case in cases]
 
 
 def _part_of(report: Report, start: float, share: float) -> Report:

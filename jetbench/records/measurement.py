@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from pydantic import Field, PositiveFloat
 
 from jetbench.probe.timing import median_interval
-from jetbench.spec.base import Spec
+from jetbench.spec.base import Spec, later
 from jetbench.spec.bounds import Amount, Duration
 
 
@@ -242,7 +242,11 @@ def _less(value: int | None, baseline: int | None) -> int | None:
 
 
 class MachineState(Spec):
-    """The machine at one moment (probe/machine.py: read_state); values that it does not report are None."""
+    """The machine at one moment (probe/machine.py: read_state); values that it does not report are None.
+
+    `emc_hz` is the clock of a Jetson's memory, which only root reads; `online_cores` is the kernel's list, such as
+    `0-3`; `fan_pwm` is 0 to 255.
+    """
 
     at_s: float
     cpu_hz: tuple[float, ...] | None = None
@@ -261,6 +265,12 @@ class MachineState(Spec):
     nvmap_bytes: int | None = None
     on_battery: bool | None = None
     power_mode: str | None = None
+    swap_total_bytes: int | None = later(None)
+    swap_used_bytes: int | None = later(None)
+    emc_hz: float | None = later(None)
+    online_cores: str | None = later(None)
+    fan_pwm: float | None = later(None)
+    fan_rpm: float | None = later(None)
 
 
 class Watch(Spec):

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from jetbench.errors import SpecError
 from jetbench.spec.base import Spec, parse_spec, read_yaml
 from jetbench.spec.bounds import Name, Positive, Whole
 from jetbench.spec.catalog import PACKAGE, find_yaml
@@ -112,6 +113,20 @@ class Device(Spec):
     def is_board(self) -> bool:
         """True if the device is one particular board, recognised by its module number."""
         return bool(self.modules)
+
+    def clock_share(self, mode: str) -> float | None:
+        """The GPU's clock in a power mode over the clock that the peaks are for; None if either is unknown.
+
+        Raises:
+            SpecError: the device has no such mode in its file.
+        """
+        found = next((each for each in self.power_modes if each.name == mode), None)
+        if found is None:
+            names = ", ".join(each.name for each in self.power_modes) or "none in its file"
+            raise SpecError(f"--power-mode {mode}: {self.title} has {names}")
+        if found.gpu_clock_hz is None or self.gpu_clock_hz is None:
+            return None
+        return found.gpu_clock_hz / self.gpu_clock_hz
 
     def peaks_of(self, gpu: str | None) -> tuple[str, dict[PeakName, Peak]]:
         """The name of the hardware that the peaks belong to, and its peaks.

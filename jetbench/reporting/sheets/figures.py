@@ -399,6 +399,16 @@ def describe_watches(watches: Sequence[Watch]) -> str:
     counts = [state.throttle_events for state in (first, last) if state.throttle_events is not None]
     if len(counts) == 2:
         parts.append(f"{counts[1] - counts[0]} throttle events")
+    if last.emc_hz is not None:
+        parts.append(f"memory clock {last.emc_hz / 1e6:.0f} MHz")
+    if last.fan_pwm is not None:
+        parts.append(
+            f"fan {last.fan_pwm / 255:.0%}" + (f", {last.fan_rpm:.0f} rpm" if last.fan_rpm is not None else "")
+        )
+    if last.power_mode and last.online_cores:
+        parts.append(f"cores {last.online_cores} online")
+    if last.power_mode and last.swap_used_bytes:
+        parts.append(f"{last.swap_used_bytes / 2**20:.0f} MiB of swap in use")
     loads = [load for watch in watches if (load := watch.foreign_load) is not None]
     if loads:
         parts.append(f"other programs used {max(loads):.2f} cores at most")
