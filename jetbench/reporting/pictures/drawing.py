@@ -102,15 +102,25 @@ def make_panel(
     title: str, key: str, notes: Sequence[str] = (), height_in: float = 2.9, look: Look = Look()
 ) -> tuple[Figure, Axes]:
     """A figure one or two columns wide: title, one plot, and below it the key and, if `look` says so, the notes."""
-    figure, axis = plt.subplots(figsize=(look.width_in, height_in), layout="constrained")
-    style_axis(axis)
+    figure, (axis,) = make_panels(1, title, key, notes, height_in, look)
+    return figure, axis
+
+
+def make_panels(
+    count: int, title: str, key: str, notes: Sequence[str] = (), height_in: float = 2.9, look: Look = Look()
+) -> tuple[Figure, tuple[Axes, ...]]:
+    """`make_panel` with several plots, one below the other, over one axis to the right."""
+    figure, axes = plt.subplots(count, 1, figsize=(look.width_in, height_in), layout="constrained", sharex=True)
+    plots = (axes,) if count == 1 else tuple(axes)
+    for axis in plots:
+        style_axis(axis)
     letters = 62 * look.columns
     heading = fill(title, letters, look.width_in, TITLE_POINTS, "bold")
     figure.suptitle(heading, x=0.01, ha="left", fontsize=TITLE_POINTS, color=INK, fontweight="bold")
     lines = [each for each in (key, *(notes if look.notes else ())) if each]
     below = "\n".join(fill(each, 84 * look.columns, look.width_in, NOTE_POINTS) for each in lines)
     figure.supxlabel(below, x=0.01, ha="left", fontsize=NOTE_POINTS, color=MUTED)
-    return figure, axis
+    return figure, plots
 
 
 def fill(text: str, most: int, width_in: float, points: float, weight: str = "normal") -> str:

@@ -26,6 +26,7 @@ from jetbench.reporting.pictures.drawing import (
     save_figure,
     use_log_scale,
 )
+from jetbench.reporting.pictures.power_modes import draw_power_modes
 from jetbench.reporting.tables.columns import BY_NAME, Column, Value
 from jetbench.reporting.tables.protocol import describe_machine
 from jetbench.reporting.tables.ranking import front_of_significant
@@ -68,6 +69,7 @@ PICTURES = (
     "roofline",
     "latencies",
     "backends",
+    "power-modes",
     "learning-curves",
 )
 
@@ -92,6 +94,7 @@ def write_plots(
         "roofline": _draw_roofline,
         "latencies": _draw_latencies,
         "backends": _draw_backends,
+        "power-modes": draw_power_modes,
         "learning-curves": _draw_curves,
     }
     ended = [row for row in rows if row.records and not all(record.failure for record in row.records)]
