@@ -14,6 +14,7 @@ from jetbench.cli.app import RESULTS, TORCH_DEVICES, check_folder, console, erro
 from jetbench.cli.data import ClassesOption, SetOption, read_dataset
 from jetbench.cli.measuring import read_option
 from jetbench.cli.options import ModelOption, name_model
+from jetbench.cli.streaming import show_stream
 from jetbench.errors import SpecError
 from jetbench.files import digest_of
 from jetbench.spec.base import parse_spec
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from jetbench.spec.profiling import Backend, DType
     from jetbench.training.evaluate import Evaluated
 
+STREAM = "At a camera's rate"
+
 
 @verb(RESULTS)
 def evaluate(
@@ -37,7 +40,7 @@ def evaluate(
         typer.Argument(
             metavar="WEIGHTS",
             help="A .safetensors file that jetbench saved, a file that `export` wrote (model.onnx), or an ONNX file of "
-            "another exporter.",
+            "another exporter. With --stream also a report folder: its networks at the latencies of its boards.",
         ),
     ],
     dataset: Annotated[
@@ -67,6 +70,30 @@ def evaluate(
     std: Annotated[
         str | None, typer.Option(metavar="R,G,B", help="Deviations that such a file is fed with, from 0 to 255.")
     ] = None,
+    stream: Annotated[
+        float | None,
+        typer.Option(
+            metavar="FPS",
+            help="Score what a camera of this rate gets: each frame with the latest answer that is finished by then. "
+            "With streets, whose camera drives, or CamVid's val at 15.",
+            rich_help_panel=STREAM,
+        ),
+    ] = None,
+    latency: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME,...",
+            help="Latencies end to end, such as 20ms,50ms. Default: those of the report folder; of weights, 0 to 4 "
+            "frames.",
+            rich_help_panel=STREAM,
+        ),
+    ] = None,
+    speed: Annotated[
+        float, typer.Option(metavar="M/S", help="Metres a second of the camera in streets.", rich_help_panel=STREAM)
+    ] = 10.0,
+    show_invalid: Annotated[
+        bool, typer.Option("--all", help="Take latencies of invalid profiles, too.", rich_help_panel=STREAM)
+    ] = False,
     model_source: ModelOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, with the confusion matrix.")] = False,
 ) -> None:
@@ -74,6 +101,13 @@ def evaluate(
 
     Images are scaled to the size that the network was trained at, and normalised as in its training.
     """
+    if stream is not None:
+        name_model(model_source)
+        show_stream(weights, dataset, stream, latency, speed, show_invalid, out, as_json)
+        return
+    if latency is not None or show_invalid:
+        raise SpecError("--latency and --all: belong to --stream FPS")
+
     import torch
 
     from jetbench.data.cache import load_data

@@ -16,6 +16,7 @@ from jetbench.spec.dataset import ClassSpec, StreetsConfig
 SCENE_VERSION = 1
 IDS = {name: number for number, name in enumerate(CLASSES_11)}
 NEAR, FAR = 2.5, 90.0
+PASSED = 0.6  # metres before the camera at which what stands there leaves the image
 
 Colour = tuple[float, float, float]
 PixelPoint = tuple[float, float, float]
@@ -69,6 +70,7 @@ class Scene:
     vanishing_x: float
     camera_height: float
     focal: float
+    travel: float = 0.0
     image: Image.Image = field(init=False)
     labels: Image.Image = field(init=False)
     shade: Image.Image = field(init=False)
@@ -80,10 +82,17 @@ class Scene:
         self.shade = Image.new("L", (width, height), 255)
 
     def project(self, point: PixelPoint) -> tuple[float, float]:
-        """Pixel (x, y) of a point (right, up, ahead) in metres; the camera is at `camera_height` above (0, 0, 0)."""
+        """Pixel (x, y) of a point (right, up, ahead) in metres of the street.
+
+        The camera is at `camera_height` above (0, 0, `travel`), and looks ahead.
+        """
         x, y, z = point
-        z = max(z, 0.3)
+        z = max(z - self.travel, 0.3)
         return self.vanishing_x + self.focal * x / z, self.horizon + self.focal * (self.camera_height - y) / z
+
+    def is_passed(self, z: float) -> bool:
+        """True if the camera has driven past a distance."""
+        return self.travel > 0 and z - self.travel < PASSED
 
     def lit(self, colour: Colour, depth: float, sun: float = 1.0) -> tuple[int, int, int]:
         """`colour` under the light of the scene, faded into the haze with distance."""
@@ -94,7 +103,9 @@ class Scene:
 
     def polygon(self, corners: list[PixelPoint], name: str | None, colour: Colour, sun: float = 1.0) -> None:
         """Fill a polygon with a class (None: void) and a colour; corners in metres."""
-        depth = sum(corner[2] for corner in corners) / len(corners)
+        if self.is_passed(max(corner[2] for corner in corners)):
+            return
+        depth = max(0.0, sum(corner[2] for corner in corners) / len(corners) - self.travel)
         pixels = [self.project(corner) for corner in corners]
         ImageDraw.Draw(self.image).polygon(pixels, fill=self.lit(colour, depth, sun))
         ImageDraw.Draw(self.labels).polygon(pixels, fill=VOID if name is None else IDS[name])
@@ -111,7 +122,7 @@ class Scene:
         sun: float = 1.0,
     ) -> None:
         """Fill an upright rectangle that faces the camera; a thin one is at least one pixel wide."""
-        half = max(width / 2, 0.55 * z / self.focal)
+        half = max(width / 2, 0.55 * (z - self.travel) / self.focal)
         self.polygon(
             [
                 (x - half, bottom, z),
@@ -128,19 +139,29 @@ class Scene:
         self, x: float, y: float, z: float, radii: tuple[float, float], name: str, colour: Colour, sun: float = 1.0
     ) -> None:
         """Fill an ellipse that faces the camera."""
+        if self.is_passed(z):
+            return
         left, top = self.project((x - radii[0], y + radii[1], z))
         right, bottom = self.project((x + radii[0], y - radii[1], z))
         box = (left, top, max(right, left + 1), max(bottom, top + 1))
-        ImageDraw.Draw(self.image).ellipse(box, fill=self.lit(colour, z, sun))
+        ImageDraw.Draw(self.image).ellipse(box, fill=self.lit(colour, z - self.travel, sun))
         ImageDraw.Draw(self.labels).ellipse(box, fill=IDS[name])
 
     def shadow(self, corners: list[PixelPoint], strength: float) -> None:
         """Darken the ground under a polygon, in the image only."""
+        if self.is_passed(max(corner[2] for corner in corners)):
+            return
         ImageDraw.Draw(self.shade).polygon([self.project(corner) for corner in corners], fill=int(255 * (1 - strength)))
 
 
-def render_scene(rng: np.random.Generator, size: tuple[int, int]) -> Sample:
-    """One street scene: image uint8 (H, W, 3), labels uint8 (H, W) of the 11 class ids of CamVid, 255 for void."""
+def render_scene(rng: np.random.Generator, size: tuple[int, int], travel: float = 0.0) -> Sample:
+    """One street scene: image uint8 (H, W, 3), labels uint8 (H, W) of the 11 class ids of CamVid, 255 for void.
+
+    Args:
+        rng: all that is drawn at random: the same state gives the same street.
+        size: (height, width).
+        travel: metres that the camera has driven ahead, in a street that stands still.
+    """
     height, width = size
     warmth = rng.uniform(-0.12, 0.15)
     light = rng.uniform(0.55, 1.1) * np.array([1 + warmth, 1.0, 1 - warmth])
@@ -156,6 +177,7 @@ def render_scene(rng: np.random.Generator, size: tuple[int, int]) -> Sample:
         vanishing_x=width * rng.uniform(0.38, 0.62),
         camera_height=rng.uniform(1.2, 1.9),
         focal=max(height, width * 0.6) * rng.uniform(0.75, 1.05),
+        travel=travel,
     )
     road = rng.uniform(3.2, 5.5)
     pavement = {-1: road + rng.uniform(1.6, 3.5), 1: road + rng.uniform(1.6, 3.5)}
