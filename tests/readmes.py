@@ -44,7 +44,7 @@ KINDS: dict[str, tuple[tuple[str, type[BaseModel]], ...]] = {
     "space": (("", Space),),
 }
 # Keys of a kind that are those of a sweep, which the README says.
-SAME = {"search": ("base", "board", "device", "timeout_s", "memory_limit"), "space": ("base", "axes")}
+SAME = {"search": ("base", "board", "power_mode", "device", "timeout_s", "memory_limit"), "space": ("base", "axes")}
 SHOWN = ("jetseg-nano", "jetseg-nano-released", "cgnet", "dabnet", "fastscnn", "ddrnet23-slim")
 COLUMNS = ("parameters", "macs", "test", "latency", "fps", "memory")
 

@@ -128,6 +128,14 @@ OnOption = Annotated[
         rich_help_panel=PLACES,
     ),
 ]
+ModeOption = Annotated[
+    str | None,
+    typer.Option(
+        "--power-mode",
+        metavar="MODE",
+        help="Profile in this power mode of a Jetson, by the board's name for it; it is restored after each profile.",
+    ),
+]
 StorageOption = Annotated[
     str | None,
     typer.Option(
@@ -159,6 +167,7 @@ OPTION_OF = {
     "limits.memory": "--max-memory",
     "limits.latency": "--max-latency",
     "limits.energy": "--max-energy",
+    "limits.power": "--max-power",
     "objectives": "--objectives",
     "sampler": "--sampler",
     "seed": "--seed",

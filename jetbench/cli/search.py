@@ -23,6 +23,7 @@ from jetbench.cli.options import (
     DeviceOption,
     JobsOption,
     LossOption,
+    ModeOption,
     OnOption,
     QuietOption,
     RayOption,
@@ -80,6 +81,15 @@ EnergyOption = Annotated[
         rich_help_panel=LIMITS,
     ),
 ]
+PowerOption = Annotated[
+    str | None,
+    typer.Option(
+        "--max-power",
+        metavar="POWER",
+        help="Most gross power under load, measured, such as 15W; in the mode of --power-mode.",
+        rich_help_panel=LIMITS,
+    ),
+]
 ObjectivesOption = Annotated[
     str | None,
     typer.Option(metavar="NAME,...", help="Objectives: miou and some of latency, energy, macs, parameters, memory."),
@@ -103,6 +113,7 @@ def search_space(
     max_memory: MemoryOption = None,
     max_latency: LatencyOption = None,
     max_energy: EnergyOption = None,
+    max_power: PowerOption = None,
     objectives: ObjectivesOption = None,
     sampler: Annotated[str | None, typer.Option(help="Sampler: tpe, nsga2, random, gp or additive.")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Seed of the proposals.")] = None,
@@ -115,6 +126,7 @@ def search_space(
         str | None, typer.Option(metavar="NAME[:PATH]", help="Dataset: streets, camvid or camvid:PATH.")
     ] = None,
     device: DeviceOption = None,
+    power_mode: ModeOption = None,
     torch_device: TorchDeviceOption = None,
     warm_start: WarmStartOption = None,
     retry_failed: Annotated[
@@ -147,7 +159,7 @@ def search_space(
     limits = {"parameters": max_params, "macs": max_macs, "memory": max_memory, "latency": max_latency}
     plain: dict[str, Any] = {f"limits.{limit}": most for limit, most in (limits | {"energy": max_energy}).items()}
     plain |= {"sampler": sampler, "seed": seed, "trainings": trainings, "name": study}
-    plain |= {"training.budget": budget, "training.loss": loss}
+    plain |= {"limits.power": max_power, "training.budget": budget, "training.loss": loss, "power_mode": power_mode}
     changes = _dataset_of(name, dataset) | read_changes(settings) | device_changes(board_on(on, device), torch_device)
     if objectives is not None:
         changes["objectives"] = [part.strip() for part in objectives.split(",")]

@@ -25,6 +25,7 @@ from jetbench.cli.options import (
     JobsOption,
     LogOption,
     LossOption,
+    ModeOption,
     OnOption,
     QuietOption,
     RayOption,
@@ -80,6 +81,7 @@ def sweep(
     study: Annotated[str | None, typer.Option("--name", help="Name of the report folder.")] = None,
     reports: Annotated[Path, typer.Option(help="Folder that holds the report folders.")] = Path("reports"),
     device: DeviceOption = None,
+    power_mode: ModeOption = None,
     torch_device: TorchDeviceOption = None,
     jobs: JobsOption = None,
     ray: RayOption = None,
@@ -110,7 +112,7 @@ def sweep(
     levels = _read_verdicts(remeasure)
     check_quiet(quiet, verbose)
     changes = _dataset_of(name, dataset) | read_changes(settings) | device_changes(board_on(on, device), torch_device)
-    plain = {"training.budget": budget, "training.loss": loss, "name": study}
+    plain = {"training.budget": budget, "training.loss": loss, "name": study, "power_mode": power_mode}
     changes |= {key: value for key, value in plain.items() if value is not None}
     if seeds is not None:
         changes["seeds"] = read_seeds(seeds)

@@ -51,7 +51,8 @@ def profile_through(remote: Remote, request: ProfileRequest, report: Report) -> 
             )
     cases = [case.model_copy(update={"config": config}) for config in settings]
     scored = request.dataset if request.weights_file is not None else None
-    records = profile_on(remote, cases, board, scored, report=report)
+    modes = (request.power_mode,) if request.power_mode else ()
+    records = profile_on(remote, cases, board, scored, modes, report=report)
     first, *others = [record.measured for record in records]
     if first.model_latency is None:
         raise ProfilingError(first.notes["latency"])

@@ -1,6 +1,8 @@
 """The profiling phase of a job: measures one network, saved or untrained, on this machine."""
 
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -10,6 +12,7 @@ from jetbench.errors import ProfilingError
 from jetbench.execution.requests import ProfileReply, ProfileRequest
 from jetbench.models.weights import load_weights
 from jetbench.network.plan import plan_network
+from jetbench.probe.power_mode import Held, PowerModeError
 from jetbench.profiling.case import Case
 from jetbench.profiling.host import describe_host, host_device, is_here, read_identity, torch_device, with_card
 from jetbench.profiling.scored import score_profiles
@@ -26,9 +29,28 @@ def run_profile(request: ProfileRequest, report: Report) -> Profile | ProfileRep
     settings = (request.profiling, *request.forms)
     forms = [case.model_copy(update={"config": each, "label": each.form}) for each in settings]
     cases = forms if request.forms else [case]
-    measured = profile_cases(cases, device, here, report, is_fresh=True, may_fail=bool(request.forms))
+    with _in_mode(request.power_mode):
+        measured = profile_cases(cases, device, here, report, is_fresh=True, may_fail=bool(request.forms))
     first, *others = score_profiles(cases, measured, lambda: _data_of(request), report)
     return ProfileReply(profile=first, forms=tuple(others)) if request.forms else first
+
+
+@contextmanager
+def _in_mode(mode: str | None) -> Iterator[None]:
+    """Hold a power mode of this board, which is restored at the end.
+
+    Raises:
+        ProfilingError: the board has no such mode, or cannot be set to it.
+    """
+    if mode is None:
+        yield
+        return
+    try:
+        with Held() as held:
+            held.set(mode)
+            yield
+    except PowerModeError as error:
+        raise ProfilingError(f"power_mode: {error}") from None
 
 
 def _data_of(request: ProfileRequest) -> SegmentationData:

@@ -54,8 +54,8 @@ class ProfileRequest(Spec):
 
     `fingerprint` is that of the network that the file must hold. `forms` are other settings, timed in turn with
     `profiling`. `device` is the torch device. If a `board` is named, `device` is ignored: this machine must be that
-    board, and torch uses its GPU; or SSH reaches it as `on`. `dataset`, with its `digest`, is what files that runtimes
-    run are scored on.
+    board, and torch uses its GPU; or SSH reaches it as `on`. It is set to `power_mode` meanwhile. `dataset`, with its
+    `digest`, is what files that runtimes run are scored on.
     """
 
     weights_file: str | None = None
@@ -66,6 +66,7 @@ class ProfileRequest(Spec):
     device: str
     board: str | None = None
     on: str | None = None
+    power_mode: str | None = None
     dataset: DatasetConfig | None = None
     digest: str | None = None
 

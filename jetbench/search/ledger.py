@@ -22,7 +22,7 @@ from jetbench.study.trials import Goal
 MOST_OVER = 60  # measured networks in a row over a limit, after which the search ends
 MOST_COUNTED = 2_000  # the same for networks that counting alone puts over a limit
 MOST_FAILED = 5  # networks in a row that failed, after which the search ends
-UNMEASURED: tuple[Objective, ...] = ("latency", "energy")
+UNMEASURED: tuple[Objective, ...] = ("latency", "energy", "power")
 COSTLY = (*UNMEASURED, "estimated latency")  # limits that counting cannot check
 
 

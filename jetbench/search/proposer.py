@@ -189,7 +189,7 @@ class Proposer:
                 return Failure(phase="profile", status="error", reason=why)
             lacking = self.ledger.lacking(quantities)
             if lacking:
-                why = profile.notes.get("power_w" if lacking[0] == "energy" else "latency", "not measured")
+                why = profile.notes.get("power_w" if lacking[0] in ("energy", "power") else "latency", "not measured")
                 failure = Failure(phase="profile", status="error", reason=f"no {lacking[0]}: {why}")
         return failure
 

@@ -284,8 +284,9 @@ def find_board(asked: Search) -> tuple[Device, bool, str]:
     why = f"this machine is not a {board.title} (it is: {describe_host(identity)})"
     if "energy" in asked.objectives:
         raise SpecError(f"objective energy: {why}; run the search there, or use --objectives miou,macs")
-    if asked.limits.energy is not None:
-        raise SpecError(f"--max-energy: {why}; run the search there, or leave --max-energy out")
+    for option, limit in (("--max-energy", asked.limits.energy), ("--max-power", asked.limits.power)):
+        if limit is not None:
+            raise SpecError(f"{option}: {why}; run the search there, with --on, or leave {option} out")
     needs_latency = asked.limits.latency is not None or "latency" in asked.objectives
     if needs_latency:
         config = asked.profiling
@@ -310,7 +311,7 @@ def check_energy(asked: Search, board: Device) -> None:
     Raises:
         SpecError: no sensor of the board can be read here.
     """
-    if asked.limits.energy is None and "energy" not in asked.objectives:
+    if asked.limits.energy is asked.limits.power is None and "energy" not in asked.objectives:
         return
     from jetbench.probe.sensors import SENSORS
 
@@ -607,6 +608,7 @@ def run_final(
         profiling=search.profiling,
         profile=is_here,
         board=search.board,
+        power_mode=search.power_mode,
         device=search.device,
         timeout_s=search.timeout_s,
         memory_limit=search.memory_limit,

@@ -78,6 +78,7 @@ class Quantities:
     estimated_latency: float | None = None
     latency: float | None = None
     energy: float | None = None
+    power: float | None = None
     board: str = ""
 
     @staticmethod
@@ -93,6 +94,7 @@ class Quantities:
             estimated_latency=estimated_latency,
             latency=model.median_s / model.batch_size if model else None,
             energy=profile.energy_j_per_image if profile else None,
+            power=profile.power_w if profile else None,
             board=board,
         )
 

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from jetbench.spec.base import Spec
+from jetbench.spec.base import Spec, later
 from jetbench.spec.bounds import IS_NUMBER, MOST_AXES, MOST_VALUES, Classes, Count, Positive, Seconds, Seed, Text, Whole
 from jetbench.spec.dataset import DatasetConfig, StreetsConfig
 from jetbench.spec.profiling import ProfilingConfig
@@ -19,6 +19,7 @@ from jetbench.spec.values import (
     parse_count,
     parse_joules,
     parse_short_seconds,
+    parse_watts,
     read_by,
     with_unit,
     written_in,
@@ -47,15 +48,16 @@ class Space(Spec):
     _names_a_folder = field_validator("name")(check_folder_name)
 
 
-Objective = Literal["miou", "latency", "energy", "macs", "parameters", "memory"]
+Objective = Literal["miou", "latency", "energy", "macs", "parameters", "memory", "power"]
+"""What a search knows of a network; `power` is a limit only."""
 SamplerName = Literal["tpe", "nsga2", "random", "gp", "additive"]
 
 
 class Limits(Spec):
     """Hard limits of a search, in the order in which they are checked: the cheapest to compute comes first.
 
-    `memory` is weights plus peak activations (bytes). `latency` (seconds) and `energy` (joules per image) are measured
-    on the untrained network. YAML values look like 40k, 1.2G, 64MiB, 33ms, 50mJ.
+    `memory` is weights plus peak activations (bytes). `latency` (seconds), `energy` (joules per image) and `power`
+    (watts under load) are measured on the untrained network. YAML values look like 40k, 1.2G, 64MiB, 33ms, 50mJ, 15W.
     """
 
     parameters: Annotated[Whole | None, read_by(parse_count)] = None
@@ -68,11 +70,13 @@ class Limits(Spec):
     """Longest median latency of one image, such as `33ms`."""
     energy: Annotated[Positive | None, with_unit(parse_joules, "50mJ"), written_in("J")] = None
     """Most energy of one image, such as `50mJ`."""
+    power: Annotated[Positive | None, with_unit(parse_watts, "15W"), written_in("W")] = later(None)
+    """Most gross power under load, such as `15W`."""
 
     @property
     def given(self) -> dict[Objective, float]:
         """The limits that are set, the cheapest to check first."""
-        names: tuple[Objective, ...] = ("parameters", "macs", "memory", "latency", "energy")
+        names: tuple[Objective, ...] = ("parameters", "macs", "memory", "latency", "energy", "power")
         return {name: value for name in names if (value := getattr(self, name)) is not None}
 
 
@@ -131,6 +135,8 @@ class Search(Spec):
     final: FinalConfig = FinalConfig()
     board: str | None = None
     """Device to search for (`jetbench devices`)."""
+    power_mode: str | None = later(None)
+    """Power mode of a Jetson in which variants are profiled, by the board's name for it; `--power-mode`."""
     device: DeviceName = "auto"
     """Where torch trains."""
     timeout_s: Seconds = 6 * 3600.0
@@ -143,6 +149,8 @@ class Search(Spec):
     @field_validator("objectives")
     @classmethod
     def _gain_and_cost(cls, value: tuple[Objective, ...]) -> tuple[Objective, ...]:
+        if "power" in value:
+            raise ValueError("power is a limit (limits.power), and no objective; take energy, of one image")
         if "miou" not in value or len(value) < 2 or len(set(value)) < len(value):
             raise ValueError("expected miou and at least one of latency, energy, macs, parameters, memory, each once")
         return value

@@ -80,6 +80,8 @@ class Sweep(Spec):
     """Whether variants are profiled; `false` only trains."""
     board: str | None = None
     """Device that is profiled on (`jetbench devices`); `--device`."""
+    power_mode: str | None = later(None)
+    """Power mode of a Jetson in which variants are profiled, by the board's name for it; `--power-mode`."""
     device: DeviceName = "auto"
     """Where torch trains; `--torch-device`."""
     timeout_s: Seconds = 6 * 3600.0

@@ -68,6 +68,15 @@ def parse_joules(text: str) -> float:
     return _parse_scaled(text, {"mj": 1e-3, "j": 1.0}, "an energy; write 50mJ or 1.2J")
 
 
+def parse_watts(text: str) -> float:
+    """Watts from a power such as `15W` or `800mW`.
+
+    Raises:
+        ValueError: the text is not a power.
+    """
+    return _parse_scaled(text, {"mw": 1e-3, "w": 1.0}, "a power; write 15W or 800mW")
+
+
 def _parse_scaled(text: str, units: Mapping[str, float], expected: str) -> float:
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([a-zA-Z]+)", text.strip())
     if not match or match[2].lower() not in units or float(match[1]) == 0:

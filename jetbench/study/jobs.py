@@ -218,6 +218,7 @@ class Jobs:
         profile = ProfileRequest(
             profiling=settings[0], forms=settings[1:], device=self.device, board=self.asked.board, on=self.on
         )
+        profile = profile.model_copy(update={"power_mode": self.asked.power_mode})
         if any(config.runs_file for config in settings):
             scored = {"dataset": self.asked.dataset, "digest": self.dataset.digest}
             profile = profile.model_copy(update=scored)

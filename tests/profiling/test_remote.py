@@ -24,6 +24,17 @@ from tests.profiling.test_bundle import FAKE, TINY
 from tests.simulated.board_ssh import Reached, reached
 
 BRIEF = ("--processes", "2", "--precision", "100%", "--limit", "5s", "--idle", "1s", "--window", "1s", "--windows", "1")
+SEARCH = """
+name: tiny
+base: jetseg-nano
+axes: {base_channels: [4, 8]}
+sampler: random
+trainings: 1
+dataset: {name: streets, size: 64x96, train: 24, val: 6, test: 6}
+training: {budget: 10 steps}
+profiling:
+  {min_seconds: 0, min_iterations: 5, precision: 1, power: ina3221, idle_seconds: 1, window_seconds: 1, windows: 1}
+"""
 SMALL = ("--size", "64x96", *BRIEF)
 
 
@@ -147,3 +158,15 @@ def test_a_board_that_answers_nonsense_is_an_error() -> None:
         with pytest.raises(ProfilingError, match="does not say which board it is"):
             remote.identify()
     assert os.environ.get("JETBENCH_SSH") is None
+
+
+@pytest.mark.server
+def test_a_search_is_limited_by_the_power_of_a_mode(agx: Reached, tmp_path: Path) -> None:
+    (tmp_path / "tiny.yaml").write_text(SEARCH)
+    mode = ("--on", agx.target, "--power-mode", "MODE_15W", "--no-final")
+    said = jetbench("search", "tiny.yaml", *mode, "--max-power", "100W", cwd=tmp_path)
+    assert "1 trained" in said
+    records = read_records(tmp_path / "reports" / "tiny")
+    assert {record.measured.environment.power_mode for record in records} == {"MODE_15W"}
+    assert all(record.measured.power_w is not None for record in records)
+    assert "MAXN" in agx.run("nvpmodel -q")

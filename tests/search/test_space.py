@@ -95,6 +95,20 @@ def test_the_cheapest_limit_to_know_is_the_one_that_is_named() -> None:
     assert over_limit(limits, replace(known, energy=None)) is None
 
 
+def test_power_is_a_limit_and_no_objective() -> None:
+    limits = small_search(limits={"power": "15W"}).limits
+    assert limits.given == {"power": 15.0}
+    known = Quantities(parameters=1, macs=1, memory=1, power=16.5)
+    failure = over_limit(limits, known)
+    assert failure is not None
+    assert failure.limit == "power"
+    assert failure.excess == pytest.approx(0.1)
+    assert "power: 16.50 W is 10% over the limit of 15.00 W" in failure.reason
+    assert over_limit(limits, replace(known, power=None)) is None
+    with pytest.raises(SpecError, match="power is a limit"):
+        small_search(objectives=["miou", "power"])
+
+
 def test_limits_are_in_the_order_of_their_cost() -> None:
     given = small_search(limits={"energy": "50mJ", "latency": "33ms", "memory": "64MiB", "macs": "1.2G"}).limits.given
     assert list(given.items()) == [("macs", 1.2e9), ("memory", 64 * 2**20), ("latency", 0.033), ("energy", 0.05)]
