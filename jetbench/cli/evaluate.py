@@ -14,6 +14,7 @@ from jetbench.cli.app import RESULTS, TORCH_DEVICES, check_folder, console, erro
 from jetbench.cli.data import ClassesOption, SetOption, read_dataset
 from jetbench.cli.measuring import read_option
 from jetbench.cli.options import ModelOption, name_model
+from jetbench.cli.remote_score import evaluate_on
 from jetbench.cli.streaming import show_stream
 from jetbench.errors import SpecError
 from jetbench.files import digest_of
@@ -94,6 +95,14 @@ def evaluate(
     show_invalid: Annotated[
         bool, typer.Option("--all", help="Take latencies of invalid profiles, too.", rich_help_panel=STREAM)
     ] = False,
+    on: Annotated[
+        str | None,
+        typer.Option(
+            "--on",
+            metavar="USER@HOST",
+            help="Score on the board that SSH reaches there, with --backend tensorrt or tensorrt:fp16.",
+        ),
+    ] = None,
     model_source: ModelOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, with the confusion matrix.")] = False,
 ) -> None:
@@ -104,6 +113,10 @@ def evaluate(
     if stream is not None:
         name_model(model_source)
         show_stream(weights, dataset, stream, latency, speed, show_invalid, out, as_json)
+        return
+    if on is not None:
+        name_model(model_source)
+        evaluate_on(on, weights, dataset, split, backend, as_json)
         return
     if latency is not None or show_invalid:
         raise SpecError("--latency and --all: belong to --stream FPS")

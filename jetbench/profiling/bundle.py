@@ -41,8 +41,6 @@ from jetbench.spec.profiling import DType, ProfilingConfig
 from jetbench.training.evaluate import check_classes_of
 
 PROBE = Path(jetbench.__file__).parent / "probe"
-SPLIT: Split = "val"
-"""What files are scored on; `jetbench evaluate` scores test, which a study looks at once."""
 FILES: dict[DType, str] = {"fp32": "model.onnx", "fp16": "model.fp16.onnx", "int8": "model.int8.onnx"}
 TRACED: dict[DType, str] = {"fp32": "model.ts", "fp16": "model.fp16.ts"}
 
@@ -121,6 +119,7 @@ def write_bundle(
     modes: Sequence[str] = (),
     fixes_clocks: bool = False,
     report: Report = lambda share, text: None,
+    split: Split = "val",
 ) -> list[Packed]:
     """Write a bundle for a board.
 
@@ -128,11 +127,12 @@ def write_bundle(
         folder: it must not exist.
         cases: networks with settings from `settings_for`; those of one network stand together.
         device: the board.
-        dataset: int8 files are calibrated on its train, and val is packed with its labels; None: no images.
-        images: that many of val, evenly spaced; None: all of them.
+        dataset: int8 files are calibrated on its train, and `split` is packed with its labels; None: no images.
+        images: that many of the split, evenly spaced; None: all of them.
         modes: measure in each of these power modes, by the board's names.
         fixes_clocks: run jetson_clocks in each mode.
         report: called with the finished share and what is being done.
+        split: what files are scored on; a study looks at test once, for what it chose.
 
     Raises:
         SpecError: the folder exists, a network cannot be traced or exported, or the data are of another size.
@@ -143,7 +143,7 @@ def write_bundle(
     folder.parent.mkdir(parents=True, exist_ok=True)
     building = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
     try:
-        packed = _fill(building, _by_network(cases), device, dataset, images, report, modes, fixes_clocks)
+        packed = _fill(building, _by_network(cases), device, dataset, images, report, modes, fixes_clocks, split)
         building.chmod(0o755)
         building.rename(folder)
     finally:
@@ -171,9 +171,10 @@ def _fill(
     report: Report,
     modes: Sequence[str],
     fixes_clocks: bool,
+    split: Split,
 ) -> list[Packed]:
     data = load_data(dataset) if dataset is not None else None
-    chosen = _pack_images(folder, data, images) if data is not None and _is_scored(networks) else None
+    chosen = _pack_images(folder, data, images, split) if data is not None and _is_scored(networks) else None
     packed, described = [], []
     for number, cases in enumerate(networks):
         report(number / len(networks), f"packing {cases[0].label}")
@@ -181,7 +182,7 @@ def _fill(
         (folder / name).mkdir()
         entry, difference = _pack_network(folder, name, cases, dataset)
         if data is not None and chosen is not None and cases[0].weights_file is not None:
-            entry |= _pack_classes(folder, name, cases[0], data, chosen)
+            entry |= _pack_classes(folder, name, cases[0], data, chosen, split)
         described.append(entry)
         packed.append(Packed(cases[0].label, tuple(case.config.form for case in cases), difference))
     shutil.copytree(PROBE, folder / "probe", ignore=shutil.ignore_patterns("__pycache__"))
@@ -194,7 +195,7 @@ def _fill(
         "energy_plan": list(plan_of(networks[0][0].config)),
         "modes": list(modes),
         "jetson_clocks": fixes_clocks,
-        "data": _describe_data(data, chosen) if data is not None and chosen is not None else None,
+        "data": _describe_data(data, chosen, split) if data is not None and chosen is not None else None,
         "networks": described,
     }
     request["identity"] = _identity(folder, networks, request)
@@ -220,28 +221,28 @@ def _is_scored(networks: Sequence[Sequence[Case]]) -> bool:
     return any(case.config.runs_file and case.weights_file is not None for cases in networks for case in cases)
 
 
-def _pack_images(folder: Path, data: SegmentationData, images: int | None) -> list[int]:
-    """Write images of val with their labels; returns their numbers.
+def _pack_images(folder: Path, data: SegmentationData, images: int | None, split: Split) -> list[int]:
+    """Write images of a split with their labels; returns their numbers.
 
     Raises:
-        SpecError: val has no labelled image.
+        SpecError: the split has no labelled image.
     """
-    total = data.info.images[SPLIT]
+    total = data.info.images[split]
     if not total:
-        raise SpecError(f"--dataset: {data.info.name} has no labelled image in {SPLIT}")
+        raise SpecError(f"--dataset: {data.info.name} has no labelled image in {split}")
     chosen = list(spread(images or total, total))
     for name, arrays in (("pixels.z", data.images), ("labels.z", data.labels)):
-        (folder / name).write_bytes(zlib.compress(np.ascontiguousarray(arrays[SPLIT][chosen]).tobytes()))
+        (folder / name).write_bytes(zlib.compress(np.ascontiguousarray(arrays[split][chosen]).tobytes()))
     return chosen
 
 
-def _describe_data(data: SegmentationData, chosen: Sequence[int]) -> dict[str, Any]:
+def _describe_data(data: SegmentationData, chosen: Sequence[int], split: Split) -> dict[str, Any]:
     return {
         "pixels": "pixels.z",
         "labels": "labels.z",
         "images": len(chosen),
         "size": data.info.size,
-        "split": SPLIT,
+        "split": split,
         "dataset": data.info.name,
         "digest": data.info.digest,
     }
@@ -365,7 +366,9 @@ def _export(
     return made
 
 
-def _pack_classes(folder: Path, name: str, case: Case, data: SegmentationData, chosen: Sequence[int]) -> dict[str, Any]:
+def _pack_classes(
+    folder: Path, name: str, case: Case, data: SegmentationData, chosen: Sequence[int], split: Split
+) -> dict[str, Any]:
     """Write the classes that PyTorch gives the packed images; returns their entry, with their counts by image.
 
     Raises:
@@ -381,10 +384,10 @@ def _pack_classes(folder: Path, name: str, case: Case, data: SegmentationData, c
     classes, counts = [], []
     with torch.inference_mode():
         for number in chosen:
-            pixels = torch.from_numpy(data.images[SPLIT][number : number + 1].copy())
+            pixels = torch.from_numpy(data.images[split][number : number + 1].copy())
             own = network.eval()(normalise(pixels)).argmax(dim=1)[0].to(torch.uint8)
             classes.append(own.numpy())
-            labels = torch.from_numpy(data.labels[SPLIT][number].copy())
+            labels = torch.from_numpy(data.labels[split][number].copy())
             counts.append(count_classes(own, labels, saved.num_classes))
     path = f"{name}/classes.z"
     (folder / path).write_bytes(zlib.compress(np.stack(classes).tobytes()))

@@ -25,7 +25,7 @@ from jetbench.profiling.case import Case
 from jetbench.profiling.collect import collect
 from jetbench.progress import Report
 from jetbench.records.record import Record
-from jetbench.spec.dataset import DatasetConfig
+from jetbench.spec.dataset import DatasetConfig, Split
 from jetbench.spec.device import Device, device_names, is_device, load_device
 
 SSH, PYTHON = "JETBENCH_SSH", "JETBENCH_GATEWAY_PYTHON"
@@ -189,6 +189,7 @@ def profile_on(
     modes: Sequence[str] = (),
     fixes_clocks: bool = False,
     report: Report = lambda share, text: None,
+    split: Split = "val",
 ) -> list[Record]:
     """Profile networks on a board by SSH.
 
@@ -200,6 +201,7 @@ def profile_on(
         modes: measure in each of these power modes.
         fixes_clocks: run jetson_clocks in each mode.
         report: called with the finished share and what is being measured.
+        split: of the dataset, for the scores.
 
     Raises:
         SpecError: the board has no such runtime or number format.
@@ -209,7 +211,7 @@ def profile_on(
     with tempfile.TemporaryDirectory(prefix="jetbench-") as name:
         folder = Path(name)
         report(0.0, "packing")
-        write_bundle(folder / "bundle", made, device, dataset, None, modes, fixes_clocks)
+        write_bundle(folder / "bundle", made, device, dataset, None, modes, fixes_clocks, split=split)
         remote.run(folder / "bundle", folder / RESULT, report)
         records, _ = collect(folder / RESULT)
     for record in records:
