@@ -1,13 +1,16 @@
 """plot: draw studies as pictures."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from jetbench.cli.app import RESULTS, check_folder, console, verb
 from jetbench.cli.output import AllOption, StudiesArgument
 from jetbench.errors import SpecError
+
+if TYPE_CHECKING:
+    from jetbench.reporting.pictures.drawing import Look
 
 
 @verb(RESULTS)
@@ -39,7 +42,10 @@ def plot(
 
     names = PICTURES if pictures is None else tuple(name.strip() for name in pictures.split(","))
     if names == ("help",):
-        console.print("\n".join(PICTURES), highlight=False)
+        console.print("\n".join((*PICTURES, "boards")), highlight=False)
+        return
+    if names == ("boards",):
+        _draw_boards(folders, out, Look(with_title, with_notes, 2 if columns == 2 else 1), show_invalid)
         return
     if unknown := [name for name in names if name not in PICTURES]:
         raise SpecError(f"--picture {', '.join(unknown)}: choose from {', '.join(PICTURES)}")
@@ -62,4 +68,21 @@ def plot(
         raise SpecError(f"--out {folder}: cannot be written to ({error.strerror})") from None
     if not written:
         raise SpecError(f"{', '.join(map(str, folders))}: no row has the data for these pictures; choose others")
+    console.print(f"Written to {folder}: {', '.join(path.name for path in written)}", highlight=False, soft_wrap=True)
+
+
+def _draw_boards(folders: list[Path], out: Path | None, look: "Look", show_invalid: bool) -> None:
+    """Draw two boards against each other: two studies, or one that both measured."""
+    from jetbench.reporting.pictures.boards import draw_boards
+    from jetbench.reporting.questions.boards import boards_of
+    from jetbench.reporting.studies import read_studies
+
+    studies = read_studies(folders)
+    pair = boards_of(studies[0]) if len(studies) == 1 else studies
+    if len(pair) != 2:
+        raise SpecError("--picture boards: give two studies of the same networks, or one that two boards measured")
+    folder = out or studies[0].folder
+    check_folder(folder, [], option="--out")
+    folder.mkdir(parents=True, exist_ok=True)
+    written = draw_boards(folder, pair[0], pair[1], look, show_invalid)
     console.print(f"Written to {folder}: {', '.join(path.name for path in written)}", highlight=False, soft_wrap=True)

@@ -229,11 +229,13 @@ def _answer(studies: "list[Study]", asked: _Asked) -> "Table":
         from jetbench.reporting.questions.budgets import build_budgets
 
         return build_budgets(studies)
-    if len(studies) != 2:
-        raise SpecError("--per device: give two studies, of the same networks on two devices")
+    from jetbench.reporting.questions.boards import boards_of
     from jetbench.reporting.questions.transfer import build_transfer
 
-    return build_transfer(studies[0], studies[1], asked.columns or "latency")
+    pair = boards_of(studies[0]) if len(studies) == 1 else studies
+    if len(pair) != 2:
+        raise SpecError("--per device: give two studies of the same networks, or one that two boards measured")
+    return build_transfer(pair[0], pair[1], asked.columns or "latency", asked.show_invalid)
 
 
 def _show_rows(studies: "list[Study]", asked: _Asked) -> None:

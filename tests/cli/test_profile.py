@@ -208,3 +208,18 @@ def test_the_doctor_says_what_would_fix_what_is_missing() -> None:
         assert finding["text"]
     assert "taken for" not in told["host"]
     assert "yes" in jetbench("doctor")
+
+
+def test_an_estimate_of_a_power_mode_takes_its_clock(tmp_path: Path) -> None:
+    modes = ("--power-mode", "MODE_15W,MAXN", "--json")
+    said = jetbench("profile", "jetseg-nano", "--device", "agx-orin", *modes, cwd=tmp_path)
+    (slow, fast), _ = json.JSONDecoder().raw_decode(said)  # what follows is stderr
+    assert slow["profile"]["environment"]["power_mode"] == "MODE_15W"
+    assert slow["profile"]["estimate"]["clock_share"] == pytest.approx(408 / 1300.5)
+    assert fast["profile"]["estimate"]["clock_share"] == 1.0
+    assert slow["profile"]["estimate"]["seconds"] > fast["profile"]["estimate"]["seconds"]
+    assert "31% of its clock, the cap of MODE_15W" in slow["profile"]["notes"]["estimate"]
+    refused = jetbench("profile", "--device", "agx-orin", "--power-mode", "15W", cwd=tmp_path, code=2)
+    assert "Jetson AGX Orin 64GB has MAXN, MODE_15W, MODE_30W, MODE_50W" in refused
+    refused = jetbench("profile", "--device", "cpu", "--power-mode", "15W", cwd=tmp_path, code=2)
+    assert "has none; power modes are those of a Jetson" in refused

@@ -199,3 +199,15 @@ def test_a_board_is_no_other_board(tmp_path: Path) -> None:
     assert ran.code == 2
     assert "this machine is not a Jetson AGX Xavier (it is: NVIDIA Jetson AGX Orin Developer Kit)" in ran.err
     assert not (tmp_path / "r").exists()
+
+
+def test_the_record_has_the_memory_clock_the_cores_and_the_fan_of_a_board(tmp_path: Path) -> None:
+    code = "import json; from jetbench.probe.machine import read_state; print(json.dumps(read_state()))"
+    ran = run_on("nano", tmp_path, [sys.executable, "-c", code], "--service", "none")
+    state = json.loads(ran.out)
+    assert state["emc_hz"] == 2133e6
+    assert state["online_cores"] == "0-3"
+    assert state["fan_pwm"] == 70
+    assert state["fan_rpm"] is None  # this board's fan does not tell
+    assert state["swap_total_bytes"] is not None
+    assert state["power_mode"] == "MAXN"

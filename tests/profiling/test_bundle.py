@@ -3,6 +3,7 @@
 import ast
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -52,9 +53,11 @@ def write(tmp_path: Path, *arguments: str) -> Path:
     return tmp_path / "packed"
 
 
-def probe(folder: Path, *arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
+def probe(
+    folder: Path, *arguments: str, python: str = sys.executable, **environment: str
+) -> "subprocess.CompletedProcess[str]":
     """Run a bundle's probe alone: no jetbench beside it, only a Python with torch."""
-    command = [OLD or sys.executable, "-m", "probe", ".", *arguments]
+    command = [python, "-m", "probe", ".", *arguments]
     told = {**os.environ, "PYTHONPATH": environment.pop("PYTHONPATH", ""), **environment}
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, env=told)
 
@@ -111,10 +114,8 @@ def test_a_bundle_measured_elsewhere_is_not_taken_for_its_board(tmp_path: Path) 
 
 @pytest.mark.slow
 def test_several_forms_are_timed_in_turn_and_scored_and_join_the_study_that_trained_them(
-    tmp_path: Path,
+    study: Path, tmp_path: Path
 ) -> None:
-    (tmp_path / "tiny.yaml").write_text(TINY)
-    jetbench("sweep", "tiny.yaml", cwd=tmp_path)
     forms = ("--backend", "eager,onnxruntime", "--dtype", "fp32,int8", "--processes", "2")
     folder = write_study(tmp_path, *forms)
     done = probe(folder)
@@ -144,8 +145,7 @@ def test_several_forms_are_timed_in_turn_and_scored_and_join_the_study_that_trai
     text = jetbench("collect", "packed/result.json", "--into", "reports/tiny", cwd=tmp_path)
     assert "6 profiles added" in text
     assert "6 were there" in jetbench("collect", "packed/result.json", "--into", "reports/tiny", cwd=tmp_path)
-    study = read_study(tmp_path / "reports" / "tiny")
-    joined = {(r.variant, r.profiling_config.form): r for r in study.records}
+    joined = {(r.variant, r.profiling_config.form): r for r in read_study(study).records}
     own = joined["base_channels=4", "onnxruntime"]
     counts, trained = own.counts_on("val"), joined["base_channels=4", "eager"].counts_on("val")
     assert counts is not None
@@ -168,15 +168,28 @@ def write_study(tmp_path: Path, *arguments: str) -> Path:
     return tmp_path / "packed"
 
 
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The study `tiny`, trained and profiled once."""
+    folder = tmp_path_factory.mktemp("trained")
+    (folder / "tiny.yaml").write_text(TINY)
+    jetbench("sweep", "tiny.yaml", cwd=folder)
+    return folder / "reports"
+
+
+@pytest.fixture
+def study(trained: Path, tmp_path: Path) -> Path:
+    """A copy of it, in the folder of a test."""
+    shutil.copytree(trained, tmp_path / "reports")
+    return tmp_path / "reports" / "tiny"
+
+
 @pytest.mark.slow
-def test_a_score_of_some_images_only_is_not_the_score_of_the_split(tmp_path: Path) -> None:
-    (tmp_path / "tiny.yaml").write_text(TINY.replace("[4]", "[8]"))
-    jetbench("sweep", "tiny.yaml", cwd=tmp_path)
+def test_a_score_of_some_images_only_is_not_the_score_of_the_split(study: Path, tmp_path: Path) -> None:
     folder = write_study(tmp_path, "--backend", "onnxruntime", "--images", "3", "--processes", "1")
     assert probe(folder).returncode == 0
     jetbench("collect", "packed/result.json", "--into", "reports/tiny", cwd=tmp_path)
-    study = read_study(tmp_path / "reports" / "tiny")
-    record = next(each for each in study.records if each.profiling_config.form == "onnxruntime")
+    record = next(each for each in read_study(study).records if each.profiling_config.form == "onnxruntime")
     assert record.measured.deployment is not None
     score = record.measured.deployment.score_on("val")
     assert score is not None
@@ -222,14 +235,14 @@ def test_a_form_that_cannot_run_is_a_row_with_the_reason_and_the_others_are_meas
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("version", ["8.2.1", "11.4.0"])
-def test_engines_are_built_and_scored_on_the_board_with_a_stand_in_of_tensorrt(version: str, tmp_path: Path) -> None:
+def test_engines_are_built_and_scored_on_the_board_with_a_stand_in_of_tensorrt(study: Path, tmp_path: Path) -> None:
     pytest.importorskip("onnx")
-    (tmp_path / "tiny.yaml").write_text(TINY.replace("[4]", "[8]"))
-    jetbench("sweep", "tiny.yaml", cwd=tmp_path)
+    version = "11.4.0"  # which takes fp16 from a file of its own
     brief = (*BRIEF, "--processes", "1", "--power", "none", "--out", "packed")
     forms = ("--backend", "eager,tensorrt", "--dtype", "fp32,fp16,int8")
-    jetbench("bundle", "reports/tiny", "--device", "agx", *forms, *brief, cwd=tmp_path)
+    (weights, *_) = sorted((study / "weights").glob("jetseg-nano*.safetensors"))
+    data = ("--dataset", "streets", "--images", "4")
+    jetbench("bundle", str(weights), "--device", "agx", *forms, *data, *brief, cwd=tmp_path)
     folder = tmp_path / "packed"
     done = probe(folder, PYTHONPATH=str(FAKE), FAKE_TENSORRT=version)
     assert done.returncode == 0, done.stderr
@@ -262,15 +275,17 @@ def test_a_board_without_int8_gets_no_int8(tmp_path: Path) -> None:
 def test_a_bundle_runs_under_the_python_and_torch_of_jetpack_4(tmp_path: Path) -> None:
     if OLD is None:
         pytest.skip("needs $JETBENCH_OLD_PYTHON: a Python 3.6 with torch 1.10 and onnxruntime 1.10")
-    folder = write(tmp_path, "jetseg-nano", "--device", "cpu", "--power", "none", "--backend", "eager,onnxruntime")
-    done = probe(folder)
+    forms = ("--backend", "eager,onnxruntime", "--dtype", "fp32,int8")
+    folder = write(tmp_path, "jetseg-nano", "--device", "cpu", "--power", "none", *forms)
+    done = probe(folder, python=OLD)
     assert done.returncode == 0, done.stderr
-    for record in collect(folder / "result.json")[0]:
+    records, _ = collect(folder / "result.json")
+    assert [record.profiling_config.form for record in records] == ["traced", "onnxruntime", "onnxruntime int8"]
+    for record in records:
         assert record.measured.environment.python.startswith("3.6")
-        assert record.measured.model_latency is not None
+        assert record.measured.model_latency is not None, record.measured.notes["latency"]
         parity = record.measured.output_difference
-        assert parity is not None
-        assert parity < 1e-5
+        assert parity is None or parity < 1e-5
 
 
 @pytest.mark.slow

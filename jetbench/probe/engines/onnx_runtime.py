@@ -109,6 +109,8 @@ def layout_of(name: str, given: Dict[str, Any]) -> str:
         return "blocked"
     if given["op_name"] != "QLinearConv":
         return "channels first"
+    if "input_type_shape" not in given:  # of ONNX Runtime 1.10
+        return "unknown"
     inputs, outputs = (
         [next(iter(each.values())) for each in given[key]] for key in ("input_type_shape", "output_type_shape")
     )

@@ -51,8 +51,10 @@ class Transfer:
     """The number of pairs that differ significantly in both studies."""
 
 
-def measure_transfer(first: Study, second: Study, metric: str = "latency") -> Transfer:
+def measure_transfer(first: Study, second: Study, metric: str = "latency", show_invalid: bool = False) -> Transfer:
     """Compare both studies' rankings by one metric, networks paired by name.
+
+    `show_invalid` takes the measurements of invalid profiles, too.
 
     Raises:
         SpecError: fewer than three networks have the metric in both studies.
@@ -60,7 +62,8 @@ def measure_transfer(first: Study, second: Study, metric: str = "latency") -> Tr
     if metric not in METRICS:
         raise SpecError(f"{metric}: devices are not compared by this; choose from {', '.join(METRICS)}")
     column = BY_NAME[metric]
-    rows = [{row.name: row for row in believed(study.rows()) if row.records} for study in (first, second)]
+    shown = [study.rows() if show_invalid else believed(study.rows()) for study in (first, second)]
+    rows = [{row.name: row for row in each if row.records} for each in shown]
     _check(first, second, rows, column)
     networks = []
     for name, row in rows[0].items():
@@ -123,9 +126,9 @@ def _order(one: Value, other: Value) -> int:
     return -1 if one.number < other.number else 1
 
 
-def build_transfer(first: Study, second: Study, metric: str = "latency") -> Table:
+def build_transfer(first: Study, second: Study, metric: str = "latency", show_invalid: bool = False) -> Table:
     """A table of the networks' ranks in both studies, in the first one's order; flips and tau are in the notes."""
-    transfer = measure_transfer(first, second, metric)
+    transfer = measure_transfer(first, second, metric, show_invalid)
     column = BY_NAME[metric]
     networks = sorted(transfer.networks, key=lambda each: each.values[0].number, reverse=column.better == "high")
     ranks = [_ranks([each.values[at] for each in networks], column) for at in (0, 1)]
