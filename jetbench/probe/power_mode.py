@@ -1,4 +1,4 @@
-"""Power modes of a Jetson: set by name through nvpmodel, and given back whatever happens.
+"""Power modes of a Jetson: set by name through nvpmodel or jtop, and given back whatever happens.
 
 While a mode is held, a guard, a process of its own, waits for the end of the process that holds it, and restores what
 was before: after Ctrl-C, SIGKILL and a lost connection. If the guard is killed too, a journal stays, and `restore` (at
@@ -17,9 +17,22 @@ from typing import Any, Dict, Optional, Sequence, Tuple
 
 from .alone import lock_place, machine_to_itself
 from .children import command_of, environment
+from .sensors import jtop
 
 JOURNAL, CLOCKS = "jetbench-power-mode.json", "clocks.txt"
 TIMEOUT_S = 30
+ASK_JTOP = """
+import sys, time
+from jtop import jtop
+wanted = int(sys.argv[1])
+with jtop() as client:
+    client.nvpmodel = wanted
+    for _ in range(100):
+        if client.ok() and client.nvpmodel.id == wanted:
+            sys.exit(0)
+        time.sleep(0.1)
+sys.exit(1)
+"""
 
 
 class PowerModeError(Exception):
@@ -77,11 +90,30 @@ def set_mode(number: int) -> None:
     with machine_to_itself():  # not while another command measures
         text = _run("nvpmodel", "-m", str(number))
         is_id, name = current()
+        if is_id != number and "reboot" not in text.lower() and _set_through_jtop(number):
+            is_id, name = current()
     if is_id == number:
         return
     if "reboot" in text.lower():
         raise PowerModeError("this mode wants a reboot, which jetbench never does; the board stays in {}".format(name))
     raise PowerModeError("the board stays in {}: {}".format(name, _last_line(text)))
+
+
+def _set_through_jtop(number: int) -> bool:
+    """Ask the jtop service, which is root and serves the members of its group; False if it does not run here.
+
+    jetson-stats is AGPL-3.0, so another process imports it. It asks for a reboot by itself only if it is forced.
+    """
+    if jtop.missing() is not None:
+        return False
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", ASK_JTOP, str(number)], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL, timeout=TIMEOUT_S, cwd="/",
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        return False
+    return done.returncode == 0
 
 
 def _last_line(text: str) -> str:

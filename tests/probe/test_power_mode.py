@@ -219,3 +219,13 @@ def test_on_another_machine_a_mode_is_refused_or_estimated(tmp_path: Path) -> No
     text = jetbench("profile", "jetseg-nano", "--device", "agx", "--power-mode", "MAXN,MODE_10W", cwd=tmp_path)
     assert "the GPU clock of MODE_10W is not in the file of agx" in " ".join(text.split())
     assert "name one" in jetbench("profile", "jetseg-nano", "--jetson-clocks", cwd=tmp_path, code=2)
+
+
+@pytest.mark.slow
+def test_the_jtop_service_sets_a_mode_for_who_may_not_run_nvpmodel(tmp_path: Path) -> None:
+    """With the real service, which runs nvpmodel as root for the members of its group."""
+    code = "from jetbench.probe import power_mode as p; print(p._set_through_jtop(2)); print(p.current())"
+    ran = run_on("agx", tmp_path, [sys.executable, "-c", code])
+    assert ran.out.split("\n")[:2] == ["True", "(2, 'MODE_15W')"], ran.err
+    without = run_on("agx", tmp_path, [sys.executable, "-c", code], "--service", "none")
+    assert without.out.split("\n")[:2] == ["False", "(0, 'MAXN')"], without.err
