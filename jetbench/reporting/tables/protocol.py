@@ -14,12 +14,20 @@ Needs = Literal["counted", "trained", "measured"]
 ALL: tuple[Needs, ...] = ("counted", "trained", "measured")
 
 
+PLACE = ("board", "power mode")
+"""The facts that say where a row was measured."""
+
+
 @dataclass(frozen=True)
 class Group:
-    """Rows that share a protocol, and in what they differ from the other groups of a table (`label`)."""
+    """Rows that share a protocol, and in what they differ from the other groups of a table (`label`).
+
+    `board` is where they were measured, if that is a board, with its power mode: `nano, MAXN`.
+    """
 
     rows: tuple[Row, ...]
     label: str = ""
+    board: str = ""
 
 
 def facts_of(record: Record, needs: Iterable[Needs], with_varied: bool = False) -> dict[str, str]:
@@ -133,8 +141,13 @@ def group_rows(rows: Sequence[Row], needs: Iterable[Needs]) -> list[Group]:
     if len(groups) == 1:
         return [Group(tuple(rows))]
     names = differing(facts for facts, _ in groups)
+    names.sort(key=lambda name: name not in PLACE)  # the board and its mode first
     return [
-        Group(tuple(members), "; ".join(f"{name} {facts[name]}" for name in names if name in facts))
+        Group(
+            tuple(members),
+            "; ".join(f"{name} {facts[name]}" for name in names if name in facts),
+            ", ".join(facts[name] for name in PLACE if name in facts) if "board" in facts else "",
+        )
         for facts, members in groups
     ]
 

@@ -74,10 +74,14 @@ class TableRow:
 
 @dataclass(frozen=True)
 class Section:
-    """Rows that share a protocol; only they are ranked against each other."""
+    """Rows that share a protocol; only they are ranked against each other.
+
+    `label` says in what they differ from other sections; `board` is a board with its power mode.
+    """
 
     label: str
     rows: tuple[TableRow, ...]
+    board: str = ""
 
 
 @dataclass(frozen=True)
@@ -115,7 +119,7 @@ class Table:
 
     def _with_columns(self, kept: Sequence[int]) -> "Table":
         sections = tuple(
-            Section(s.label, tuple(replace(row, cells=tuple(row.cells[n] for n in kept)) for row in s.rows))
+            replace(s, rows=tuple(replace(row, cells=tuple(row.cells[n] for n in kept)) for row in s.rows))
             for s in self.sections
         )
         return replace(self, columns=tuple(self.columns[n] for n in kept), sections=sections)
@@ -221,7 +225,11 @@ def build_table(
             )
         warning = ("NOT COMPARABLE between the groups; each group is ranked separately.",)
     problems: dict[str, str] = {}
-    sections = [_section(group.label, group.rows, columns, problems) for group in groups if group.rows]
+    sections = [
+        replace(_section(group.label, group.rows, columns, problems), board=group.board)
+        for group in groups
+        if group.rows
+    ]
     if quoted:
         plain = tuple(
             TableRow(row.label, tuple(Cell(column.cell(row)) for column in columns), paper=row.architecture.paper)

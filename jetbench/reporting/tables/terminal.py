@@ -63,7 +63,10 @@ def show_on_terminal(
 
 def heading_of(table: Table, section: Section) -> str:
     """The label of a section where it is short, else its number: a long label would push the numbers out of sight."""
-    return section.label if len(section.label) <= LONGEST_HEADING else f"group {table.sections.index(section) + 1}"
+    if len(section.label) <= LONGEST_HEADING:
+        return section.label
+    number = f"group {table.sections.index(section) + 1}"
+    return f"{number}: {section.board}" if section.board else number
 
 
 def _fitted(console: Console, table: Table) -> Table:

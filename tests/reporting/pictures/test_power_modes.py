@@ -14,7 +14,9 @@ from jetbench.reporting.pictures.power_modes import draw_power_modes
 from jetbench.reporting.questions.boards import boards_of
 from jetbench.reporting.questions.transfer import measure_transfer
 from jetbench.reporting.studies import Study
+from jetbench.reporting.tables.columns import find_columns
 from jetbench.reporting.tables.rows import rows_of
+from jetbench.reporting.tables.table import build_table
 from jetbench.spec.profiling import ProfilingConfig
 from tests.made_up import ENVIRONMENT, latency, profile, record
 
@@ -69,3 +71,11 @@ def test_the_boards_of_one_study_are_compared_in_the_form_that_both_have(tmp_pat
     assert [path.name for path in written] == ["boards.png", "boards.svg", "boards.pdf"]
     with pytest.raises(SpecError, match="two are needed"):
         boards_of(two_boards(), "openvino")
+
+
+def test_a_table_of_several_boards_names_each_group_by_its_board_and_mode() -> None:
+    rows = rows_of(two_boards().records)
+    table = build_table(rows, find_columns(["val", "latency"]), "title", mixed=True)
+    assert [section.board for section in table.sections] == ["nano, MAXN", "nano, 5W", "agx, MAXN"]
+    with pytest.raises(SpecError, match="board nano; power mode MAXN"):
+        build_table(rows, find_columns(["val", "latency"]), "title")
