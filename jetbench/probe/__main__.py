@@ -128,7 +128,11 @@ def _run(bundle: Bundle, arguments: argparse.Namespace, report: Report) -> int:
         with Held(arguments.jetson_clocks or bool(request["jetson_clocks"])) as held:
             held.check(modes)
             for mode in modes:
-                held.set(mode)
+                try:
+                    held.set(mode)
+                except PowerModeError as error:  # such as a mode that wants a reboot: the others are measured
+                    units.fail(mode, str(error))
+                    continue
                 _alone(units, mode, report)
     else:
         _alone(units, None, report)

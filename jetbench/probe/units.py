@@ -59,6 +59,13 @@ class Units:
             self._run_network(mode, number, network)
             self._done = begin + self._count(network)
 
+    def fail(self, mode: str, reason: str) -> None:
+        """Write down that nothing can be measured in a power mode."""
+        for number, network in enumerate(self._bundle.networks):
+            self._done += self._count(network)
+            for case in range(len(network["cases"])):
+                self._fail(mode, number, case, reason)
+
     def _run_network(self, mode: Optional[str], number: int, network: Dict[str, Any]) -> None:
         cases, working = network["cases"], []
         for case in range(len(cases)):

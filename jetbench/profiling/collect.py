@@ -19,6 +19,7 @@ from jetbench.files import read_text
 from jetbench.models.build import build_model
 from jetbench.network.operations import add_up
 from jetbench.probe.engines import Layer
+from jetbench.probe.engines.tensor_rt import UNTRIED
 from jetbench.probe.packed import VERSION
 from jetbench.profiling.assemble import assemble, assemble_estimate
 from jetbench.profiling.case import Case
@@ -370,7 +371,7 @@ class _Form:
         """A profile without a latency of ours, since TensorRT has no Python package there."""
         self._failure = "TensorRT has no Python package there; GPU compute by trtexec is another quantity"
         timed, artefact = unit.trtexec, self._artefact(unit.trtexec.file)
-        own = {"runtime": f"tensorrt {timed.version}", "executes": "GPU", "options": {"graph": "off"}}
+        own = {"runtime": f"tensorrt {timed.version}", "executes": "GPU", "options": {"graph": "off", "tried": UNTRIED}}
         deployment = describe_deployment(
             own, [_layer(each) for each in timed.layers], artefact, self._case.config.dtype
         ).model_copy(

@@ -210,6 +210,7 @@ def test_the_doctor_says_what_would_fix_what_is_missing() -> None:
     assert "yes" in jetbench("doctor")
 
 
+@pytest.mark.slow
 def test_an_estimate_of_a_power_mode_takes_its_clock(tmp_path: Path) -> None:
     modes = ("--power-mode", "MODE_15W,MAXN", "--json")
     said = jetbench("profile", "jetseg-nano", "--device", "agx-orin", *modes, cwd=tmp_path)

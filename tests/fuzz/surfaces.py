@@ -328,6 +328,18 @@ def results(ground: Ground) -> Run:
     return command_line("collect", "result.json")
 
 
+def others_times(ground: Ground) -> Run:
+    """What somebody's trtexec wrote: its times, its log, and the file that it ran."""
+    times, log = ground.inside / "times.json", ground.inside / "log.txt"
+    queries = [{"startComputeMs": 9.0, "endComputeMs": 12.0, "computeMs": 3.1}] * 3
+    times.write_bytes(as_json(queries, ground.random))
+    lines = ["[I] Engine built in 41.9 sec.", "&&&& PASSED TensorRT.trtexec [TensorRT v100300] # trtexec --fp16"]
+    log.write_bytes(mutate_bytes("\n".join(lines).encode(), ground.random))
+    ground.sample("model.onnx")
+    more = ground.random.choice(((), ("--onnx", "model.onnx", "--device", "orin-nano")))
+    return command_line("collect", "--trtexec", "times.json", "--log", "log.txt", *more)
+
+
 def weights(ground: Ground) -> Run:
     """A weights file: its metadata, or its bytes."""
     path = ground.sample("weights.safetensors")
@@ -615,6 +627,7 @@ SURFACES: dict[str, Callable[[Ground], Run]] = {
     "architecture": architectures,
     "own network": own_networks,
     "device": devices,
+    "trtexec": others_times,
     "--set": changes,
     "options": options,
     "records": records,

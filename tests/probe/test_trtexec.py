@@ -140,6 +140,7 @@ def test_a_board_without_tensorrts_python_gets_a_row_with_a_quantity_of_its_own(
     assert "two in flight, launches hidden: no latency" in " ".join(text.split())
 
 
+@pytest.mark.slow
 def test_times_that_people_have_become_a_row_of_the_network_that_ran(file: Path, tmp_path: Path) -> None:
     """From the file that `trtexec --exportTimes` wrote, its log, and the ONNX file."""
     program = os.environ["JETBENCH_TRTEXEC"]

@@ -260,6 +260,7 @@ def test_engines_are_built_and_scored_on_the_board_with_a_stand_in_of_tensorrt(s
     assert not list(folder.glob("*/*.plan.part"))
 
 
+@pytest.mark.slow
 def test_a_board_without_int8_gets_no_int8(tmp_path: Path) -> None:
     said = jetbench("bundle", "--device", "nano", "--backend", "tensorrt", "--dtype", "int8", cwd=tmp_path, code=2)
     assert "TensorRT builds fp32, fp16 on Jetson Nano 4GB" in said

@@ -14,6 +14,8 @@ import torch
 from .. import machine
 from .layers import Layer
 
+UNTRIED = "never on TensorRT itself yet"
+"""What every record of an engine says until somebody has run this on one."""
 LAYOUTS = (
     ("vectorized", "blocked"),
     ("channel major", "channels last"),
@@ -186,7 +188,7 @@ class TensorRt:
         return {
             "runtime": "tensorrt {}".format(self._trt.__version__),
             "executes": gpu,
-            "options": {"workspace": "{} MiB".format(self._facts["workspace_mib"]), "tf32": "off"},
+            "options": {"workspace": "{} MiB".format(self._facts["workspace_mib"]), "tf32": "off", "tried": UNTRIED},
             "engine": self._facts,
         }
 

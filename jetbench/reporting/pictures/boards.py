@@ -10,6 +10,7 @@ from jetbench.reporting.pictures.drawing import (
     MUTED,
     Label,
     Look,
+    Segment,
     house_style,
     make_panel,
     name_points,
@@ -46,13 +47,18 @@ def draw_boards(
     key += " (bold)" if flipped else ""
     with house_style():
         figure, axis = make_panel(f"latency on {first.name} and on {second.name}", key, look=look)
-        labels, marks = [], []
+        labels: list[Label] = []
+        marks: list[tuple[float, float]] = []
+        bars: list[Segment] = []
         for number, each in enumerate(transfer.networks):
             x, y = (unit.scale * value.number for value in each.values)
             colour = ACCENT if each.name in flipped else INK
-            for value, line in ((each.values[0], axis.hlines), (each.values[1], axis.vlines)):
+            for value, is_across in ((each.values[0], True), (each.values[1], False)):
                 if value.low is not None and value.high is not None:
-                    line(y if line == axis.hlines else x, unit.scale * value.low, unit.scale * value.high, color=MUTED)
+                    ends = (unit.scale * value.low, unit.scale * value.high)
+                    bar: Segment = ((ends[0], y), (ends[1], y)) if is_across else ((x, ends[0]), (x, ends[1]))
+                    axis.plot(*zip(*bar, strict=True), color=MUTED, linewidth=0.7, zorder=2)
+                    bars.append(bar)
             axis.scatter(x, y, s=10, color=colour, zorder=3)
             is_flipped = each.name in flipped
             labels.append(Label(x, y, each.name, colour, is_flipped, order=number, rank=number + 1))
@@ -61,5 +67,5 @@ def draw_boards(
         use_log_scale(axis, "y", [y for _, y in marks])
         axis.set_xlabel(f"{first.name} (ms)")
         axis.set_ylabel(f"{second.name} (ms)")
-        name_points(figure, axis, labels, marks)
+        name_points(figure, axis, labels, marks, bars)
         return save_figure(figure, folder / "boards", FORMATS, DPI, look)
