@@ -7,7 +7,7 @@ import typer
 
 from jetbench.cli import completion
 from jetbench.cli.app import EXIT_FAILED_ROWS, RUNS, check_folder, console, verb
-from jetbench.cli.measuring import DTYPES, choice_of, folder_of, keep_profiles, read_option
+from jetbench.cli.measuring import DTYPES, choice_of, folder_of, keep_profiles, read_list
 from jetbench.cli.options import ModelOption, name_model
 from jetbench.errors import SpecError
 from jetbench.reporting.sheets.profile import FILES, print_profile, print_summary
@@ -57,8 +57,12 @@ def collect(
         str | None, typer.Option(help="Where it ran: a name from `jetbench devices`.", rich_help_panel=TRTEXEC)
     ] = None,
     dtype: Annotated[
-        str, typer.Option(help="The number format it was asked for: fp32, fp16, int8.", rich_help_panel=TRTEXEC)
-    ] = "fp32",
+        str | None,
+        typer.Option(
+            help="The number format it was asked for: fp32, fp16, int8. Default: the log's, else fp32.",
+            rich_help_panel=TRTEXEC,
+        ),
+    ] = None,
     model_source: ModelOption = None,
     reports: Annotated[Path, typer.Option(help="Folder that holds the report folders.")] = Path("reports"),
     study: Annotated[
@@ -110,13 +114,13 @@ def _collect_trtexec(
     log: Path | None,
     onnx: Path | None,
     device: str | None,
-    dtype: str,
+    dtype: str | None,
     into: Path | None,
     reports: Path,
     study: str | None,
 ) -> None:
     """Print what trtexec measured; with the ONNX file that it ran, keep it as a row."""
-    from jetbench.profiling.by_trtexec import read_trtexec, record_of
+    from jetbench.profiling.by_trtexec import dtype_of, read_trtexec, record_of
 
     timed = read_trtexec(times, log)
     console.print(
@@ -133,7 +137,8 @@ def _collect_trtexec(
     if device is None:
         raise SpecError("--device: say where trtexec ran, by a name of `jetbench devices`")
     target = load_device(device)
-    record = record_of(timed, onnx, target, read_option("--dtype", dtype, choice_of(DTYPES)))
+    asked = read_list("--dtype", dtype, choice_of(DTYPES))[0] if dtype is not None else None
+    record = record_of(timed, onnx, target, dtype_of(timed, onnx, asked))
     if into is not None:
         _join(into, [([record], target)])
     else:

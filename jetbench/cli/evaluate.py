@@ -3,6 +3,7 @@
 import contextlib
 import math
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -110,13 +111,16 @@ def evaluate(
 
     Images are scaled to the size that the network was trained at, and normalised as in its training.
     """
+    given = {"--mean": mean, "--std": std, "--classes": classes, "--set": settings}
     if stream is not None:
         name_model(model_source)
+        _refuse("--stream", {**given, "--backend": backend, "--on": on})
         show_stream(weights, dataset, stream, latency, speed, show_invalid, out, as_json)
         return
     if on is not None:
         name_model(model_source)
-        evaluate_on(on, weights, dataset, split, backend, as_json)
+        _refuse("--on", {"--mean": mean, "--std": std, "--out": out, "--latency": latency})
+        evaluate_on(on, weights, partial(read_dataset, dataset, classes, settings), split, backend, as_json)
         return
     if latency is not None or show_invalid:
         raise SpecError("--latency and --all: belong to --stream FPS")
@@ -160,7 +164,7 @@ def evaluate(
     with bar if errors.is_terminal else contextlib.nullcontext():
         task = bar.add_task("decoding images", total=None)
         data = load_data(config, lambda done, total: bar.update(task, completed=done, total=total))
-        check_classes_of(saved, data, str(weights))
+        check_classes_of(saved, data.info.class_names, str(weights))
         if data.info.size != saved.input_size:
             raise SpecError(
                 f"--set size: the network was trained at {saved.input_size[0]}x{saved.input_size[1]}; leave size out"
@@ -223,6 +227,14 @@ def describe(
         "confusion": [list(row) for row in scored.confusion],
         "image_miou": [image.miou for image in scored.images],
     }
+
+
+def _refuse(option: str, given: dict[str, Any]) -> None:
+    """Refuse options that another one leaves without effect."""
+    if extra := [name for name, value in given.items() if value is not None]:
+        raise SpecError(
+            f"{option}: leave out {' and '.join(extra)}, which {'has' if len(extra) == 1 else 'have'} no effect with it"
+        )
 
 
 def _check_form(path: Path, format_: str, form: "tuple[Backend, DType | None] | None") -> None:

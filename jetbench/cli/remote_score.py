@@ -1,30 +1,40 @@
 """`evaluate --on`: what a board's engine scores."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
-from typing import get_args
+from typing import TYPE_CHECKING, get_args
 
 import typer
 
 from jetbench.cli.app import console, errors
-from jetbench.cli.data import read_dataset
 from jetbench.cli.measuring import read_option
 from jetbench.errors import ProfilingError, SpecError
 from jetbench.spec.base import parse_spec
 from jetbench.spec.dataset import SPLITS, Split
 from jetbench.spec.profiling import ProfilingConfig, read_form
 
+if TYPE_CHECKING:
+    from jetbench.spec.dataset import DatasetConfig
+
 BRIEF = {"processes": 1, "power": "none", "min_seconds": 0, "min_iterations": 1, "precision": 1, "max_seconds": 5}
 """The shortest profile: only the score is asked for."""
 
 
-def evaluate_on(on: str, weights: Path, dataset: str, split: str, backend: str | None, as_json: bool) -> None:
+def evaluate_on(
+    on: str,
+    weights: Path,
+    dataset: "Callable[[tuple[int, int]], DatasetConfig]",
+    split: str,
+    backend: str | None,
+    as_json: bool,
+) -> None:
     """Score a network's engine on a board by SSH, beside PyTorch here on the same images, and print it.
 
     Args:
         on: as for ssh.
         weights: a .safetensors file.
-        dataset: as NAME:PATH.
+        dataset: the data, given the size that the network takes.
         split: train, val or test.
         backend: what runs it there, with a number format behind a colon; default: tensorrt.
         as_json: print JSON.
@@ -48,7 +58,7 @@ def evaluate_on(on: str, weights: Path, dataset: str, split: str, backend: str |
     remote = open_remote(on)
     device = remote.find_device()
     cases = list_cases([str(weights)], [setting], device.size)
-    config = read_dataset(dataset, None, None, cases[0].input_size)
+    config = dataset(cases[0].input_size)
     with errors.status("scoring") as status:
         (record,) = profile_on(
             remote, cases, device, config, report=lambda share, text: status.update(text), split=chosen

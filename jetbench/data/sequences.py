@@ -33,6 +33,7 @@ class Sequence:
     rate: float
     lengths: tuple[int, ...]
     describe: str
+    class_names: tuple[str, ...]
 
 
 def load_sequence(config: DatasetConfig, rate: float, speed: float = SPEED) -> Sequence:
@@ -63,8 +64,7 @@ def _drive(config: StreetsConfig, rate: float, speed: float) -> Sequence:
     ]
     text = f"{SCENES} generated streets of {SECONDS:g} s at {rate:g} frames a second; the camera drives {speed:g} m/s"
     images, labels = (np.stack([getattr(each, name) for each in samples]) for name in ("image", "labels"))
-    assert Streets(config).name == config.name
-    return Sequence(images, labels, rate, (count,) * SCENES, text)
+    return Sequence(images, labels, rate, (count,) * SCENES, text, Streets(config).class_names)
 
 
 def _camvid(config: CamvidConfig, data: SegmentationData, rate: float) -> Sequence:
@@ -82,4 +82,4 @@ def _camvid(config: CamvidConfig, data: SegmentationData, rate: float) -> Sequen
         raise SpecError("--stream: the images of val are not those of CamVid's sequence 0016E5")
     whole = data.info.images["val"]
     text = f"val of CamVid: {whole} frames of sequence 0016E5 at {rate:g} a second"
-    return Sequence(data.images["val"], data.labels["val"], rate, tuple(runs), text)
+    return Sequence(data.images["val"], data.labels["val"], rate, tuple(runs), text, data.info.class_names)

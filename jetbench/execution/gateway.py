@@ -8,6 +8,7 @@ the board (`ssh nvidia@agx.local`), and $JETBENCH_GATEWAY_PYTHON is the Python o
 import os
 import shlex
 
+from jetbench.data.cache import load_data
 from jetbench.errors import ProfilingError
 from jetbench.execution.profile import case_of
 from jetbench.execution.requests import ProfileReply, ProfileRequest
@@ -51,6 +52,8 @@ def profile_through(remote: Remote, request: ProfileRequest, report: Report) -> 
             )
     cases = [case.model_copy(update={"config": config}) for config in settings]
     scored = request.dataset if request.weights_file is not None else None
+    if scored is not None and request.digest not in (None, load_data(scored).info.digest):
+        raise ProfilingError(f"the data of {scored.name} here differ from those of the driver")
     modes = (request.power_mode,) if request.power_mode else ()
     records = profile_on(remote, cases, board, scored, modes, report=report)
     first, *others = [record.measured for record in records]

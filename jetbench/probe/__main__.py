@@ -25,6 +25,7 @@ from .trtexec import run_trtexec
 from .units import Report, Units
 
 INTERRUPTED = 130
+DAMAGED = 5  # the bundle must be copied again
 
 
 def main() -> int:
@@ -38,7 +39,7 @@ def main() -> int:
         (bundle.folder / (RESULT + ".part")).write_text("", encoding="utf-8")
     except BundleError as error:
         print("error: {}".format(error), file=sys.stderr)
-        return 2
+        return DAMAGED
     except OSError as error:
         print("error: {}: this folder cannot be written ({})".format(arguments.bundle, error.strerror), file=sys.stderr)
         return 2
@@ -104,6 +105,8 @@ def _child(bundle: Bundle, arguments: argparse.Namespace) -> int:
 
 def _by_trtexec(bundle: Bundle, case: Dict[str, Any]) -> Dict[str, Any]:
     """What trtexec measures, for want of a Python package of TensorRT."""
+    if case["config"].get("cuda_graph"):
+        raise BuildError("trtexec is asked for no CUDA graph")
     files = {dtype: str(bundle.folder / name) for dtype, name in case["files"].items()}
     found = run_trtexec(files, case["config"]["dtype"])
     return {
@@ -122,10 +125,11 @@ def _run(bundle: Bundle, arguments: argparse.Namespace, report: Report) -> int:
         print("attention: {}".format(restored), file=sys.stderr)
     if arguments.again:
         bundle.forget()
-    units = Units(bundle, arguments.processes, len(modes) or 1, report)
+    fixes_clocks = arguments.jetson_clocks or bool(request["jetson_clocks"])
+    units = Units(bundle, arguments.processes, len(modes) or 1, report, fixes_clocks)
     report(0.0, WAITING)
     if modes:
-        with Held(arguments.jetson_clocks or bool(request["jetson_clocks"])) as held:
+        with Held(fixes_clocks) as held:
             held.check(modes)
             for mode in modes:
                 try:

@@ -102,7 +102,9 @@ def _measure_rest(
     # A frozen network holds its weights as constants, which cannot be listed: the bundle states their size.
     weights_bytes, image_bytes = case["weights_bytes"], images.numel() * images.element_size()
     is_traced = case["config"]["backend"] == "traced"
-    in_a_pass = peak_allocated(loaded.model, device) if device.type == "cuda" and is_traced else None
+    # A CUDA graph has taken its memory when it was captured, and allocates nothing in a pass.
+    can_tell = device.type == "cuda" and is_traced and not case["config"].get("cuda_graph")
+    in_a_pass = peak_allocated(loaded.model, device) if can_tell else None
     findings["memory"] = {
         "weights_bytes": weights_bytes,
         "image_bytes": image_bytes,

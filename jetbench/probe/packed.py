@@ -8,7 +8,9 @@ import json
 import os
 import platform
 import shutil
+import sys
 import zlib
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Tuple
 
@@ -86,8 +88,13 @@ class Bundle:
         return torch.ByteTensor(storage)
 
     def place(self) -> Path:
-        """The folder of what this board has measured: another board, to which the bundle was copied, has its own."""
-        identity = dict(machine.board_identity(), node=platform.node())
+        """The folder of what this board has measured with this software.
+
+        Another board, to which the bundle was copied, has its own, and so has another Python, torch or TensorRT.
+        """
+        identity = dict(machine.board_identity(), node=platform.node(), python=sys.executable)
+        identity["torch"] = "{} {}".format(torch.__version__, torch.cuda.is_available())
+        identity["tensorrt"] = str(find_spec("tensorrt"))
         key = hashlib.sha256((json.dumps(identity, sort_keys=True) + self.digest).encode()).hexdigest()
         return self.folder / MEASURED / key[:12]
 

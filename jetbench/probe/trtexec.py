@@ -10,9 +10,10 @@ import os
 import re
 import subprocess
 import tempfile
+from functools import partial
 from typing import Any, Dict, List, Optional, Sequence, Tuple
 
-from .alone import signal_name
+from .alone import die_with, signal_name
 from .build_engine import WORKSPACE_MIB, BuildError
 from .engines.tensor_rt import layer_of
 
@@ -126,6 +127,7 @@ def _describe_end(code: int) -> str:
 def _run(command: Sequence[str]) -> Tuple[int, str]:
     done = subprocess.run(
         list(command), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=TIMEOUT_S,
+        preexec_fn=partial(die_with, os.getpid()),  # it must not hold the GPU when the probe is gone
     )  # fmt: skip
     return done.returncode, done.stdout.decode("utf-8", "replace")
 

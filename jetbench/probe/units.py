@@ -10,6 +10,7 @@ import os
 import subprocess
 from typing import Any, Callable, Dict, List, Optional, Sequence
 
+from . import machine
 from .alone import signal_name
 from .children import command_of, environment
 from .packed import Bundle
@@ -31,10 +32,14 @@ class Units:
         processes: number of fresh processes that time each form; None: the bundle's.
         modes: number of power modes in which all of it is measured.
         report: called with the finished share (0 to 1) and what is being measured.
+        fixes_clocks: jetson_clocks runs in each mode.
     """
 
-    def __init__(self, bundle: Bundle, processes: Optional[int], modes: int, report: Report) -> None:
+    def __init__(
+        self, bundle: Bundle, processes: Optional[int], modes: int, report: Report, fixes_clocks: bool = False
+    ) -> None:
         self._bundle, self._processes, self._report = bundle, processes, report
+        self._clocks = "-jetson_clocks" if fixes_clocks else ""
         self.measured: List[Dict[str, Any]] = []
         self.failures: List[Dict[str, Any]] = []
         self.by_trtexec: List[Dict[str, Any]] = []
@@ -54,6 +59,7 @@ class Units:
 
     def run(self, mode: Optional[str]) -> None:
         """Measure every network in the power mode that the board is in."""
+        self._state = machine.power_mode() or "as-it-is"
         for number, network in enumerate(self._bundle.networks):
             begin = self._done
             self._run_network(mode, number, network)
@@ -108,7 +114,7 @@ class Units:
         """Measure one unit, unless it is kept; returns what it found."""
         network = self._bundle.networks[number]
         label = _label(network, cases, kind, again)
-        names = (mode or "as-it-is", network["folder"], kind, "-".join(map(str, cases)), str(again))
+        names = ((mode or self._state) + self._clocks, network["folder"], kind, "-".join(map(str, cases)), str(again))
         name = "{}/{}-{}-{}-{}".format(*(each.replace("/", "_") for each in names))
         self._report(self.share, label if mode is None else "{}, {}".format(mode, label))
         findings = self._bundle.kept(name)

@@ -158,7 +158,8 @@ def _by_network(cases: Sequence[Case]) -> list[list[Case]]:
             raise SpecError(
                 f"{case.label}: a model file of another exporter cannot be packed; give an architecture, or its weights"
             )
-        groups.setdefault((case.label, case.weights_file, case.input_size, str(case.changes)), []).append(case)
+        network = (case.architecture.model_dump_json(), case.num_classes, case.input_size)
+        groups.setdefault((case.label, case.weights_file, case.weights, *network), []).append(case)
     return list(groups.values())
 
 
@@ -210,9 +211,11 @@ def _identity(folder: Path, networks: Sequence[Sequence[Case]], request: dict[st
     """A digest of all that a bundle is made of. Two bundles of the same differ in some bytes: exporters write times."""
     probe = [digest_of(path) for path in sorted((folder / "probe").rglob("*.py"))]
     cases = [case.model_dump_json() for cases in networks for case in cases]
+    files = {case.weights_file for cases in networks for case in cases if case.weights_file}
+    weights = [digest_of(Path(name)) for name in sorted(files)]  # a study may be trained again at its old place
     images = [digest_of(folder / name) for name in ("pixels.z", "labels.z") if (folder / name).exists()]
     shared = {key: value for key, value in request.items() if key != "networks"}
-    text = json.dumps([shared, probe, cases, images, torch.__version__], sort_keys=True)
+    text = json.dumps([shared, probe, cases, weights, images, torch.__version__], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -376,7 +379,7 @@ def _pack_classes(
     """
     assert case.weights_file
     network, saved = load_weights(Path(case.weights_file))
-    check_classes_of(saved, data, case.weights_file)
+    check_classes_of(saved, data.info.class_names, case.weights_file)
     if data.info.size != saved.input_size:
         size = "x".join(map(str, saved.input_size))
         raise SpecError(f"--dataset: {case.label} takes images of {size}; leave size out")

@@ -61,6 +61,25 @@ def read_trtexec(times: Path, log: Path | None = None) -> Timed:
     return Timed(made, log is not None)
 
 
+def dtype_of(timed: Timed, onnx: Path, asked: DType | None = None) -> DType:
+    """The number format that trtexec was asked for, by its command where the log has it.
+
+    Raises:
+        SpecError: the command says another format than `asked`, or names another file.
+    """
+    words = timed.times.command.split()
+    if not words:
+        return asked or "fp32"
+    ran = next((word.partition("=")[2] for word in words if word.startswith("--onnx=")), None)
+    if ran is not None and Path(ran).name != onnx.name:
+        raise SpecError(f"--onnx {onnx.name}: the log is of {visible(Path(ran).name)[:80]}")
+    flags: dict[str, DType] = {"--int8": "int8", "--best": "int8", "--fp16": "fp16"}
+    told: DType = next((dtype for flag, dtype in flags.items() if flag in words), "fp32")
+    if asked is not None and asked != told:
+        raise SpecError(f"--dtype {asked}: the log is of a run in {told}")
+    return told
+
+
 def record_of(timed: Timed, onnx: Path, device: Device, dtype: DType = "fp32") -> Record:
     """The record of times, with the network of the ONNX file that trtexec ran.
 
@@ -78,7 +97,7 @@ def record_of(timed: Timed, onnx: Path, device: Device, dtype: DType = "fp32") -
     deployment = Deployment(
         runtime=f"tensorrt {timed.times.version}",
         executes="GPU",
-        options={},
+        options={"graph": "on"} if "--useCudaGraph" in timed.times.command.split() else {},
         file=case.artefact.exported.file,
         parities=(),
         asked=dtype,

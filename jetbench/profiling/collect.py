@@ -182,6 +182,12 @@ class Unit(Open):
     def _of_each_case(self) -> "Unit":
         if len(self.findings) != len(self.cases):
             raise ValueError(f"findings: expected {len(self.cases)}, one for each case, found {len(self.findings)}")
+        if self.kind == "alone" and len(self.cases) != 1:
+            raise ValueError("cases: a unit alone has one")
+        rounds = {len(each.model.samples_s) for each in self.findings}
+        rounds |= {len(self.control.samples_s)} if self.control is not None else set()
+        if len(rounds) != 1:
+            raise ValueError("samples_s: forms that are timed in turn have equally many")
         return self
 
 
@@ -237,6 +243,14 @@ class ProbeResult(Open):
     def _of_its_bundle(self) -> "ProbeResult":
         if not self.units and not self.trtexec:
             raise ValueError("units: nothing was measured")
+        turns: dict[tuple[str | None, int, bool], set[tuple[int, ...]]] = {}
+        for unit in self.units:
+            if unit.kind == "turn" and len(unit.cases) > 1:
+                turns.setdefault((unit.mode, unit.network, True), set()).add(unit.cases)
+        if any(len(orders) > 1 for orders in turns.values()):
+            raise ValueError("cases: the forms of a network are timed in one order")
+        if any(form.case.file is not None for network in self.bundle.networks for form in network.cases):
+            raise ValueError("case.file: a bundle holds no path of this machine")
         named = [(unit.network, unit.cases) for unit in self.units]
         named += [(each.network, (each.case,)) for each in self.trtexec]
         named += [(failure.network, (failure.case,)) for failure in self.failures]
@@ -355,17 +369,17 @@ class _Form:
 
     def _not_measured(self) -> Profile:
         why = f"not measured: {self._failure or 'the probe was ended before'}"
-        known = any(each.name == self._mode for each in self._device.power_modes)
+        some = self._result.units[0] if self._result.units else self._result.trtexec[0]
+        environment = _environment(some, self._mode)
         estimated = assemble_estimate(
             operations=self._case.operations(),
             input_size=self._case.input_size,
             config=self._case.config,
             target=self._device,
             why=why,
-            mode=self._mode if known else None,
+            mode=environment.power_mode,
         )
-        some = self._result.units[0] if self._result.units else self._result.trtexec[0]
-        return estimated.model_copy(update={"environment": _environment(some, self._mode)})
+        return estimated.model_copy(update={"environment": environment})
 
     def _timed_by(self, unit: TrtexecUnit) -> Profile:
         """A profile without a latency of ours, since TensorRT has no Python package there."""
@@ -432,6 +446,8 @@ class _Form:
             notes["power_w"] = "; ".join([*reasons, *own.power_notes])
         if case.config.backend in FILE_BACKENDS:
             notes["peak_memory_bytes"] = f"not measured: {case.config.backend} holds its memory outside torch's"
+        elif case.config.cuda_graph:
+            notes["peak_memory_bytes"] = "not measured: a CUDA graph has taken its memory when it was captured"
         elif own.memory is None or own.memory.allocator_peak_bytes is None:
             notes["peak_memory_bytes"] = "the probe reads torch's allocator on a GPU only"
         cost = add_up(case.operations())

@@ -182,6 +182,9 @@ def _measure_rest(
     if network.artefact is not None:
         peak, how = None, f"not measured: {config.backend} holds its memory outside torch's allocator"
         weights_bytes = network.artefact.exported.file.bytes
+    elif config.cuda_graph:
+        peak, how = None, "not measured: a CUDA graph has taken its memory when it was captured"
+        weights_bytes = bytes_of_weights(loaded.runs if loaded.module is None else loaded.module)
     else:
         holder = loaded.runs if loaded.module is None else loaded.module
         peak, how = measure_peak_memory(holder, images, loaded.model.run)

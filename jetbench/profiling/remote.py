@@ -32,6 +32,7 @@ SSH, PYTHON = "JETBENCH_SSH", "JETBENCH_GATEWAY_PYTHON"
 USUAL_SSH = "ssh -o BatchMode=yes -o ConnectTimeout=20 -o ServerAliveInterval=10 -o ServerAliveCountMax=3"
 """Without questions, which a progress bar would hide; a silent connection ends after half a minute."""
 LOST = 255  # ssh's own exit code
+DAMAGED = 5  # the probe's, of a bundle that is not as it was packed
 SHORT_S, SEND_S = 120.0, 1800.0
 PLACE = '"${XDG_CACHE_HOME:-$HOME/.cache}/jetbench/bundles/%s"'
 IDENTIFY = "\nimport json\nprint(json.dumps(board_identity()))\n"
@@ -100,16 +101,24 @@ class Remote:
         place = PLACE % request["identity"][:16]
         report(0.0, f"sending the bundle to {self.name}")
         # The list of checksums is sent last: where it is, the bundle was sent whole.
-        if not self.ask(f"ls {place}/{SUMS} 2>/dev/null || true"):
-            with tempfile.TemporaryFile() as packed:
-                with tarfile.open(fileobj=packed, mode="w") as tar:
-                    for path in sorted(bundle.iterdir(), key=lambda each: each.name == SUMS):
-                        tar.add(path, path.name)
-                packed.seek(0)
-                self.ask(f"rm -rf {place} && mkdir -p {place} && tar -C {place} -xf -", packed, SEND_S)
-        self._probe(place, report)
+        is_there = bool(self.ask(f"ls {place}/{SUMS} 2>/dev/null || true"))
+        if not is_there:
+            self._send(bundle, place)
+        if not self._probe(place, report):
+            if not is_there:
+                raise ProfilingError(f"{self.name}: the bundle does not arrive as it was sent; is the disk sound?")
+            self._send(bundle, place)  # it was damaged since it was sent
+            self._probe(place, report)
         result.write_bytes(self.ask(f"cat {place}/{RESULT}", None, SEND_S))
         self.ask(f"rm -rf {place}")
+
+    def _send(self, bundle: Path, place: str) -> None:
+        with tempfile.TemporaryFile() as packed:
+            with tarfile.open(fileobj=packed, mode="w") as tar:
+                for path in sorted(bundle.iterdir(), key=lambda each: each.name == SUMS):
+                    tar.add(path, path.name)
+            packed.seek(0)
+            self.ask(f"rm -rf {place} && mkdir -p {place} && tar -C {place} -xf -", packed, SEND_S)
 
     def ask(self, command: str, stdin: IO[bytes] | None = None, limit_s: float = SHORT_S) -> bytes:
         """The output of a command on the board.
@@ -132,8 +141,11 @@ class Remote:
             raise ProfilingError(f"{self.name}: {reason}{hint}")
         return done.stdout
 
-    def _probe(self, place: str, report: Report) -> None:
-        """Run the probe on the board. It ends when its standard input closes, so it does not outlive this process."""
+    def _probe(self, place: str, report: Report) -> bool:
+        """Run the probe on the board; False if the bundle there is damaged.
+
+        It ends when its standard input closes, so it does not outlive this process.
+        """
         command = f"cd {place} && exec {_python()} -m probe . --leash --progress-json"
         process = subprocess.Popen(
             [*self.reach, command], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
@@ -154,6 +166,8 @@ class Remote:
             process.wait()
             raise
         last = " | ".join(messages[-3:]) or f"exit code {code}"
+        if code == DAMAGED:
+            return False
         if code == LOST:
             raise ProfilingError(
                 f"{self.name}: the connection ended ({last[:300]}). The probe there ends with it, and restores the "
@@ -161,6 +175,7 @@ class Remote:
             )
         if code:
             raise ProfilingError(f"the probe on {self.name} failed: {last}"[:900])
+        return True
 
 
 def _python() -> str:

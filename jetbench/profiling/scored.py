@@ -69,7 +69,7 @@ def _score(
         raise ProfilingError("its weights are not those of a training")
     data = open_data()
     network, saved = load_weights(Path(weights_file))
-    check_classes_of(saved, data, weights_file)
+    check_classes_of(saved, data.info.class_names, weights_file)
     if data.info.size != saved.input_size:
         raise ProfilingError(f"the network takes {saved.input_size[0]}x{saved.input_size[1]}, and the data differ")
     splits = [split for split in SPLITS if data.info.images[split]]

@@ -210,6 +210,8 @@ def estimate_cases(cases: Sequence[Case], target: Device, why: str, mode: str | 
     Raises:
         SpecError: the device has no such power mode in its file.
     """
+    if mode is not None:
+        target.check_mode(mode)
     return [assemble_estimate(case.operations(), case.input_size, case.config, target, why, mode) for case in cases]
 
 

@@ -12,6 +12,7 @@ import secrets
 import socket
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from io import FileIO
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ from jetbench.records.record import (
     TrainingRow,
     joined,
     profile_alone,
+    profile_key,
     with_form,
     with_profile,
 )
@@ -166,10 +168,10 @@ def read_records(folder: Path) -> list[Record]:
         key = by_weights.get(row.weights) if row.weights is not None else None
         if key is None:
             others.append(profile_alone(row))
-        elif landed[key].profile is None:
-            landed[key] = with_profile(landed[key], row)
-        else:
-            others.append(with_profile(landed[key], row))
+        elif landed[key].profile is None and not row.profiling_config.runs_file and row.profile.model_latency:
+            landed[key] = with_profile(landed[key], row, is_first=True)
+        else:  # a file has scores of its own, and must not stand in place of the training's
+            others.append(with_profile(landed[key], row, is_first=False))
     return [*landed.values(), *forms, *others]
 
 
@@ -383,18 +385,33 @@ def append_records(folder: Path, *records: Record) -> None:
 def add_profiles(folder: Path, records: Sequence[Record]) -> int:
     """Append profiles, but not those that are there already, such as of a result that is collected twice.
 
+    The newest of a key counts, so an older one is left out, and one without a latency where there is one with it.
+
     Returns:
         How many were appended.
 
     Raises:
         OSError: the file cannot be written.
     """
-    there: set[str] = set()
+    there: dict[str, Record] = {}
     with contextlib.suppress(StudyError):  # what was measured is appended behind a damaged line, too
-        there = {_text_of(record) for record in read_profiles(folder)}
-    new = [record for record in records if _text_of(record) not in there]
+        there = {record.key: record for record in read_profiles(folder)}
+    new = [record for record in records if _is_newer(record, there.get(profile_key(record)))]
     append_records(folder, *new)
     return len(new)
+
+
+def _is_newer(record: Record, known: Record | None) -> bool:
+    """True if a profile says more than the one that is there."""
+    if known is None:
+        return True
+    if _text_of(record) == _text_of(known) or _moment(record) < _moment(known):
+        return False
+    return record.measured.model_latency is not None or known.measured.model_latency is None
+
+
+def _moment(record: Record) -> datetime:
+    return datetime.fromisoformat(record.finished)
 
 
 def _text_of(record: Record) -> str:

@@ -405,14 +405,17 @@ class Record(Spec):
     def counts_on(self, split: Literal["val", "test"]) -> ClassCounts | None:
         """The scores of what its profile ran: of the deployed file, which may differ from PyTorch's, or of PyTorch.
 
-        None if that was not scored on the split, or on some of its images only, as `bundle --images` packs them.
+        None if that was not scored on the split: on some of its images only, as `bundle --images` packs them, or on
+        other data than those of the training.
         """
         if self.training is None:
             return None
         if self.profiling_config.runs_file:
             deployment = self.profile.deployment if self.profile else None
             score = deployment.score_on(split) if deployment else None
-            return score.deployed if score and score.images == self.data.images[split] else None
+            if score is None or (score.images, score.digest) != (self.data.images[split], self.data.digest):
+                return None
+            return score.deployed
         if self.is_form and self.profiling_config.dtype != "fp32":
             return None  # PyTorch was scored in float32
         return self.training.best.counts if split == "val" else self.training.test
@@ -501,13 +504,13 @@ def constructed(fields: dict[str, Any]) -> Record:
     return Record.model_construct(None, **fields)
 
 
-def with_profile(record: Record, profile: ProfileRow) -> Record:
+def with_profile(record: Record, profile: ProfileRow, is_first: bool) -> Record:
     """A training with a profile of its weights that was measured later, separately.
 
-    If the training already has a profile, the result takes the key of the later one.
+    If it is not the first of the training, the result takes the key of the later one.
     """
     own = {"profile": profile.profile, "profiling_config": profile.profiling_config, "finished": profile.finished}
-    if record.profile is not None:
+    if not is_first:
         own |= {"kind": "profile", "key": profile.key}
     return record.model_copy(update=own)
 

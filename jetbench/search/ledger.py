@@ -199,7 +199,9 @@ class Ledger:
         plan = plan or plan_network(architecture, self.space.num_classes, self.space.input_size)
         if plan.fingerprint not in self._at_best:
             config = self.search.profiling
-            roof = estimate(list_network(plan), self.board, config.dtype, config.batch_size)
+            mode = self.search.power_mode
+            share = self.board.clock_share(mode) if mode is not None else None
+            roof = estimate(list_network(plan), self.board, config.dtype, config.batch_size, None, share)
             self._at_best[plan.fingerprint] = None if isinstance(roof, str) else roof.seconds / config.batch_size
         return self._at_best[plan.fingerprint]
 

@@ -288,6 +288,13 @@ def find_board(asked: Search) -> tuple[Device, bool, str]:
         if limit is not None:
             raise SpecError(f"{option}: {why}; run the search there, with --on, or leave {option} out")
     needs_latency = asked.limits.latency is not None or "latency" in asked.objectives
+    mode = asked.power_mode
+    if mode is not None:
+        board.check_mode(mode)
+        if needs_latency and board.clock_share(mode) is None:
+            raise SpecError(
+                f"--power-mode {mode}: {why}, and the GPU clock of that mode is not in the file of {board.name}"
+            )
     if needs_latency:
         config = asked.profiling
         operations = list_operations(plan_architecture(load_jetseg("jetseg-nano"), 11, (512, 512)))  # any network
@@ -297,10 +304,10 @@ def find_board(asked: Search) -> tuple[Device, bool, str]:
             raise SpecError(f"{what}: {why}, and {roof}; run the search there, or search without latency")
     remark = f"{why}. Nothing is measured."
     if needs_latency:
+        where = mode or "its highest power mode"
         remark += (
-            f" Latencies are those of {board.name} by estimate from its data sheet, in its highest power mode: each of "
-            "PyTorch's kernels at its peak, nothing fused. A network may be slower there, or faster in a runtime that "
-            "fuses kernels."
+            f" Latencies are those of {board.name} by estimate from its data sheet, in {where}: each of PyTorch's "
+            "kernels at its peak, nothing fused. A network may be slower there, or faster in a runtime that fuses kernels."
         )
     return board, False, remark
 

@@ -114,17 +114,20 @@ class Device(Spec):
         """True if the device is one particular board, recognised by its module number."""
         return bool(self.modules)
 
-    def clock_share(self, mode: str) -> float | None:
-        """The GPU's clock in a power mode over the clock that the peaks are for; None if either is unknown.
+    def check_mode(self, mode: str) -> None:
+        """Raise if the device has no such power mode in its file.
 
         Raises:
-            SpecError: the device has no such mode in its file.
+            SpecError: the message names the modes that it has.
         """
-        found = next((each for each in self.power_modes if each.name == mode), None)
-        if found is None:
+        if all(each.name != mode for each in self.power_modes):
             names = ", ".join(each.name for each in self.power_modes) or "none in its file"
             raise SpecError(f"--power-mode {mode}: {self.title} has {names}")
-        if found.gpu_clock_hz is None or self.gpu_clock_hz is None:
+
+    def clock_share(self, mode: str) -> float | None:
+        """The GPU's clock in a power mode over the clock that the peaks are for; None if either is unknown."""
+        found = next((each for each in self.power_modes if each.name == mode), None)
+        if found is None or found.gpu_clock_hz is None or self.gpu_clock_hz is None:
             return None
         return found.gpu_clock_hz / self.gpu_clock_hz
 

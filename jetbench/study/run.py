@@ -223,7 +223,10 @@ def on_board(asked: Asked, place: Place) -> Asked:
     from jetbench.profiling.bundle import settings_for
 
     board = load_device(asked.board)
-    first, *_ = settings_for(board, settings_of(asked.profiling, forms_of(asked)))
+    settings = settings_of(asked.profiling, forms_of(asked))
+    first, *others = [settings_for(board, [config])[0] for config in settings]
+    if others != list(settings[1:]):
+        raise SpecError("forms: a board runs the traced network in place of eager; write traced")
     return asked.model_copy(update={"profiling": first})
 
 

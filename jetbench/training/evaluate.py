@@ -90,13 +90,13 @@ class Evaluated:
         return sorted(known, key=lambda image: image.miou or 0.0)[:count]
 
 
-def check_classes_of(saved: SavedNetwork, data: SegmentationData, where: str) -> None:
-    """Raise if a network was trained on other classes than those of the data.
+def check_classes_of(saved: SavedNetwork, class_names: tuple[str, ...], where: str) -> None:
+    """Raise if a network was trained on other classes than those of the data, which are `class_names`.
 
     Raises:
         SpecError: the message names the classes that differ.
     """
-    own, theirs = saved.class_names, data.info.class_names
+    own, theirs = saved.class_names, class_names
     if saved.num_classes != len(theirs):
         raise SpecError(f"{where}: has {saved.num_classes} classes, and the data have {len(theirs)}")
     if own and own != theirs:

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from jetbench.errors import SpecError
 from jetbench.probe.build_engine import BuildError
 from jetbench.probe.trtexec import read_log, read_times, run_trtexec, version_of
-from jetbench.profiling.by_trtexec import read_trtexec, record_of
+from jetbench.profiling.by_trtexec import dtype_of, read_trtexec, record_of
 from jetbench.profiling.collect import collect
 from jetbench.records.verdict import judge
 from jetbench.spec.device import load_device
@@ -148,6 +149,11 @@ def test_times_that_people_have_become_a_row_of_the_network_that_ran(file: Path,
     done = subprocess.run([program, f"--onnx={file}", f"--exportTimes={times}"], check=True, capture_output=True)
     log.write_bytes(done.stdout)
     timed = read_trtexec(times, log)
+    assert dtype_of(timed, file) == "fp32"  # the log's command has no --fp16
+    with pytest.raises(SpecError, match="the log is of a run in fp32"):
+        dtype_of(timed, file, "fp16")
+    with pytest.raises(SpecError, match=r"the log is of model\.onnx"):
+        dtype_of(timed, file.with_name("other.onnx"))
     record = record_of(timed, file, load_device("orin-nano"), "fp16")
     profile = record.measured
     assert (profile.device, record.profiling_config.form) == ("orin-nano", "tensorrt fp16")

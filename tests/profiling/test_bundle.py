@@ -328,6 +328,13 @@ def test_bad_input_gets_one_clear_error(tmp_path: Path) -> None:
         (("units", 1, "findings", 0, "score", "changed"), 10**9, "score.changed: more pixels than the images have"),
         (("units", 1, "findings", 0, "layers", 0, "seconds"), [-1.0], "layers.0.seconds.0: must be at least 0"),
         (("units", 1, "mode"), "x" * 1000, "units.1.mode"),
+        (("units", 2, "kind"), "alone", "cases: a unit alone has one"),
+        (("units", 2, "control", "samples_s"), [0.01], "samples_s: forms that are timed in turn have equally many"),
+        (
+            ("bundle", "networks", 0, "cases", 0, "case", "file"),
+            "/etc/passwd",
+            "a bundle holds no path of this machine",
+        ),
     ],
 )
 def test_a_result_that_is_none_is_refused_by_its_field(

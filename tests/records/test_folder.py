@@ -11,10 +11,19 @@ from typing import Any
 import pytest
 
 from jetbench.errors import StudyError
-from jetbench.records.folder import LOCK, RECORDS, append_records, lock_folder, read_landed, read_records
+from jetbench.records.folder import (
+    LOCK,
+    RECORDS,
+    add_profiles,
+    append_records,
+    lock_folder,
+    read_landed,
+    read_profiles,
+    read_records,
+)
 from jetbench.records.record import profile_key
 from jetbench.spec.profiling import ProfilingConfig
-from tests.made_up import record
+from tests.made_up import profile, record
 
 
 @pytest.fixture
@@ -199,3 +208,26 @@ def test_a_file_system_without_locks_is_said_and_used(
         append_records(tmp_path, record("a"))
     assert [each.variant for each in read_records(tmp_path)] == ["a"]
     assert "this file system has no locks" in capsys.readouterr().err
+
+
+def test_a_collected_profile_never_hides_the_scores_of_a_training(tmp_path: Path) -> None:
+    """A file has scores of its own: a training without a profile keeps its mIoU, and the file is a line beside it."""
+    trained = record("v", weights="w" * 64).model_copy(update={"profile": None})
+    config = ProfilingConfig(backend="tensorrt", dtype="fp16")
+    file = record("v", kind="profile", key="file", weights="w" * 64, profiling_config=config)
+    append_records(tmp_path, trained, file)
+    own, beside = read_records(tmp_path)
+    assert own.counts_on("val") is not None
+    assert own.profile is None
+    assert (beside.kind, beside.profiling_config.backend, beside.counts_on("val")) == ("profile", "tensorrt", None)
+
+
+def test_the_newest_of_two_results_counts_whatever_is_collected_last(tmp_path: Path) -> None:
+    old = record("v", kind="profile", key="k", weights="w" * 64, finished="2026-11-29T10:00:00+00:00")
+    new = old.model_copy(update={"profile": profile(0.02), "finished": "2026-11-30T10:00:00+00:00"})
+    failed = new.model_copy(
+        update={"profile": profile(0.02, model_latency=None), "finished": "2026-12-01T10:00:00+00:00"}
+    )
+    assert [add_profiles(tmp_path, [each]) for each in (old, new, old, new, failed)] == [1, 1, 0, 0, 0]
+    (kept,) = read_profiles(tmp_path)
+    assert kept.measured.model_latency == new.measured.model_latency

@@ -4,12 +4,15 @@ from collections.abc import Sequence
 
 from matplotlib.figure import Figure
 
+from jetbench.errors import SpecError
 from jetbench.reporting.pictures.drawing import PALETTE, Label, Look, make_panels, name_ends
 from jetbench.reporting.tables.columns import BY_NAME, Value
-from jetbench.reporting.tables.protocol import describe_machines
+from jetbench.reporting.tables.protocol import describe_machines, facts_of
 from jetbench.reporting.tables.rows import Row, name_without_seed
 from jetbench.spec.device import load_device
 
+BY_MODE = ("power mode", "jetson_clocks", "driver")
+"""Facts that a power mode may change; rows that differ in another are no points of one line."""
 MOST_LINES = 7  # colours that differ
 FPS, ENERGY = BY_NAME["fps"], BY_NAME["energy"]
 
@@ -21,10 +24,12 @@ def draw_power_modes(rows: Sequence[Row], title: str, look: Look) -> Figure | No
     places = [(board, mode) for board in boards for mode in _modes_of(board, measured)]
     if len(places) < 2 or len(places) == len(boards):
         return None
-    lines: dict[tuple[str, str, str], dict[int, Row]] = {}
+    lines: dict[tuple[str, ...], dict[int, Row]] = {}
     for row in measured:
         record, board = row.records[0], row.profiles[0].device
-        key = name_without_seed(record), record.profiling_config.form, board
+        how = facts_of(record, ("counted", "measured"))
+        rest = "; ".join(f"{name} {value}" for name, value in how.items() if name not in BY_MODE)
+        key: tuple[str, ...] = (name_without_seed(record), record.profiling_config.form, board, row.study, rest)
         lines.setdefault(key, {}).setdefault(places.index((board, _mode(row) or "")), row)
     fastest = sorted(lines, key=lambda key: -max(_number(FPS.value(row)) for row in lines[key].values()))
     shown = fastest[:MOST_LINES]
@@ -63,9 +68,9 @@ def draw_power_modes(rows: Sequence[Row], title: str, look: Look) -> Figure | No
     return figure
 
 
-def _several(keys: Sequence[tuple[str, str, str]]) -> tuple[bool, ...]:
+def _several(keys: Sequence[tuple[str, ...]]) -> tuple[bool, ...]:
     """Which parts of the keys tell them apart."""
-    return tuple(len({key[part] for key in keys}) > 1 for part in range(3))
+    return tuple(len({key[part] for key in keys}) > 1 for part in range(len(keys[0])))
 
 
 def _mode(row: Row) -> str | None:
@@ -79,7 +84,10 @@ def _mode(row: Row) -> str | None:
 def _modes_of(board: str, rows: Sequence[Row]) -> list[str]:
     """The modes in which a board was measured, by their GPU clock as far as its file has it, the lowest first."""
     found = list(dict.fromkeys(mode for row in rows if row.profiles[0].device == board and (mode := _mode(row))))
-    clocks = {mode.name: mode.gpu_clock_hz or 0.0 for mode in load_device(board).power_modes}
+    try:
+        clocks = {mode.name: mode.gpu_clock_hz or 0.0 for mode in load_device(board).power_modes}
+    except SpecError:  # a device of the user's, whose file is not known here
+        clocks = {}
     return sorted(found, key=lambda mode: clocks.get(mode.split(" ")[0], 0.0))
 
 

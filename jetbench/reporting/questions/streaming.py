@@ -21,6 +21,7 @@ from jetbench.reporting.tables.columns import numbers, words
 from jetbench.reporting.tables.footnotes import Notes, on_one_line
 from jetbench.reporting.tables.rows import name_without_seed
 from jetbench.reporting.tables.table import Cell, Section, Table, TableRow, believed
+from jetbench.training.evaluate import check_classes_of
 from jetbench.training.streaming import StreamScore, predict_sequence, score_stream
 
 AGES = (0, 1, 2, 4)
@@ -115,12 +116,10 @@ def of_study(study: Study, show_invalid: bool = False) -> list[Served]:
         for record in row.records:
             latency = record.profile.end_to_end_latency if record.profile else None
             path = study.folder / "weights" / record.training.weights_file if record.training else None
-            if latency is None or path is None or not path.is_file():
-                continue
-            where = _where(record)
-            profile = record.measured
-            samples = tuple(sample / latency.batch_size for sample in latency.samples_s)
-            served = Served(name_without_seed(record), path, where, samples, profile.energy)
+            if latency is None or latency.batch_size > 1 or path is None or not path.is_file():
+                continue  # a camera gives one frame at a time: a batch would have to be waited for
+            where, energy = _where(record), record.measured.energy
+            served = Served(name_without_seed(record), path, where, latency.samples_s, energy)
             first.setdefault((served.network, where), served)
     if not first:
         raise SpecError(
@@ -147,6 +146,7 @@ def stream(candidates: Sequence[Served], frames: Frames, report: Report = lambda
     results: dict[int, Streamed] = {}
     for place, path in enumerate(files):
         network, saved = load_weights(path)
+        check_classes_of(saved, frames.class_names, str(path))
         if saved.input_size != frames.images.shape[1:3]:
             sizes = [f"{height}x{width}" for height, width in (saved.input_size, frames.images.shape[1:3])]
             raise SpecError(f"{path}: takes images of {sizes[0]}, and the frames are of {sizes[1]}")

@@ -233,7 +233,8 @@ def _machine(record: Record) -> tuple[Any, ...] | None:
     if record.profile is None:
         return None
     e = record.profile.environment
-    return (record.profile.device, e.device, e.cpu, e.cores, e.threads, e.power_mode, e.driver, e.torch, e.jetbench)
+    state = (e.power_mode, e.jetson_clocks)
+    return (record.profile.device, e.device, e.cpu, e.cores, e.threads, *state, e.driver, e.torch, e.jetbench)
 
 
 def _row(group: Sequence[Record], study: str) -> Row:
