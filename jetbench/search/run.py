@@ -307,7 +307,8 @@ def find_board(asked: Search) -> tuple[Device, bool, str]:
         where = mode or "its highest power mode"
         remark += (
             f" Latencies are those of {board.name} by estimate from its data sheet, in {where}: each of PyTorch's "
-            "kernels at its peak, nothing fused. A network may be slower there, or faster in a runtime that fuses kernels."
+            "kernels at its peak, nothing fused. A network may be slower there, or faster in a runtime that fuses "
+            "kernels."
         )
     return board, False, remark
 
