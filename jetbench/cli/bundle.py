@@ -102,7 +102,7 @@ def bundle(
     from jetbench.profiling.case import CLASSES, list_cases
 
     settings = settings_for(target, measuring.list_forms(backend, dtype, cuda_graph, **effort))
-    chosen, data = _networks(names or [target.preset])
+    chosen, data = networks_named(names or [target.preset])
     measuring.check_saved(list(chosen), size, classes, changes)
     resolution = read_size(size) if size else target.size
     cases = [
@@ -137,7 +137,7 @@ def _studies(names: list[str] | None) -> list[str]:
     return [name for name in names or () if Path(name).is_dir()]
 
 
-def _networks(names: list[str]) -> "tuple[dict[str, str], DatasetConfig | None]":
+def networks_named(names: list[str]) -> "tuple[dict[str, str], DatasetConfig | None]":
     """The networks that are named, with the weights files of studies and what they are called, and the studies' data.
 
     Raises:

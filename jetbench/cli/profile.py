@@ -26,6 +26,7 @@ from jetbench.cli.app import (
     say_stopped,
     verb,
 )
+from jetbench.cli.bundle import networks_named
 from jetbench.cli.data import read_dataset
 from jetbench.cli.options import ModelOption, name_model
 from jetbench.errors import ProfilingError, SpecError
@@ -48,7 +49,8 @@ def profile(
             metavar="NAME",
             autocompletion=completion.architectures,
             help="Architectures, .safetensors files that a sweep saved, or model files of others (.onnx, .pt); all: "
-            "every bundled network, as one table. Default: the device's preset. Several are compared with the first.",
+            "every bundled network, as one table; a report folder: its trained networks, whose rows join it. Default: "
+            "the device's preset. Several are compared with the first.",
         ),
     ] = None,
     device: Annotated[
@@ -127,9 +129,17 @@ def profile(
         power=power, idle=idle, window=window, windows=windows, interval=interval, keep_denormals=keep_denormals,
         system_malloc=system_malloc,
     )  # fmt: skip
-    settings = measuring.list_settings(
-        batch=batch, dtype=dtype, layout=layout, backend=backend, threads=threads, cuda_graph=cuda_graph, **effort
-    )
+    given = study_of([*(names or ()), reference or ""])
+    if given is not None and study is not None:
+        raise SpecError(f"--name: the rows of {given} are kept in it; leave --name out")
+    if on is not None:
+        # As for a bundle: each backend in each format that it has.
+        forms = {"batch_size": measuring.read_option("--batch", batch, measuring.whole_number)}
+        settings = measuring.list_forms(backend or "eager", dtype, cuda_graph, **effort, **forms)
+    else:
+        settings = measuring.list_settings(
+            batch=batch, dtype=dtype, layout=layout, backend=backend, threads=threads, cuda_graph=cuda_graph, **effort
+        )
     measuring.check_saved([*(names or ()), reference or ""], size, classes, changes)
     modes = measuring.read_modes(power_mode, jetson_clocks)
     load_device(device) if device != "auto" else None
@@ -146,7 +156,7 @@ def profile(
         site, remote = find_site(device), None
     if site.remark and require_measured:
         raise ProfilingError(f"--device {device} --require-measured: {site.remark}; run it on the device")
-    folder = measuring.folder_of(reports, study, site.device)
+    folder = given or measuring.folder_of(reports, study, site.device)
     check_folder(folder, FILES)
     every = names == ["all"]
     if "all" in (names or ()) and not every:
@@ -156,15 +166,18 @@ def profile(
     cases: list[Case] = []
     chosen = measuring.with_dtype_of(settings, site.device, dtype)
     wanted = read_size(size) if size else None
-    for name in _in_order(_every_network() if every else names or [site.device.preset], reference):
+    labels, data = networks_named(_in_order(_every_network() if every else names or [site.device.preset], reference))
+    for name, label in labels.items():
         if is_model_file(name):
             own = chosen if backend is not None else measuring.with_backend(chosen, default_backend(name))
             cases += [file_case(name, config, wanted, classes, site.device.size) for config in own]
         else:
-            cases += list_cases([name], chosen, wanted or site.device.size, classes or CLASSES, read_changes(changes))
-    config = None
-    if dataset is not None:
-        config = read_dataset(dataset, None, None, cases[0].input_size)
+            own_cases = list_cases(
+                [name], chosen, wanted or site.device.size, classes or CLASSES, read_changes(changes)
+            )
+            cases += [case.model_copy(update={"label": label or case.label}) for case in own_cases]
+    config = data if dataset is None else read_dataset(dataset, None, None, cases[0].input_size)
+    if config is not None:
         cases = [case.model_copy(update={"dataset": config}) for case in cases]
     _say_what_is_measured(site, as_json)
     if remote is None:
@@ -180,6 +193,20 @@ def profile(
         _print(records, site, written, as_json)
     if not written:
         raise typer.Exit(EXIT_FAILED_ROWS)
+
+
+def study_of(names: Sequence[str]) -> Path | None:
+    """The report folder among the names, whose networks are profiled; None without one.
+
+    Raises:
+        SpecError: several are given, or others beside it.
+    """
+    folders = [name for name in names if name and Path(name).is_dir()]
+    if not folders:
+        return None
+    if len([name for name in names if name]) > 1:
+        raise SpecError(f"{folders[0]}: is a report folder, whose networks are profiled; give it alone")
+    return Path(folders[0])
 
 
 def _site_of(on: str, device: str) -> "tuple[Site, Remote]":

@@ -79,6 +79,11 @@ def test_a_sweep_trains_here_and_profiles_on_the_board(agx: Reached, tmp_path: P
         assert record.measured.device == "agx"
         assert record.profiling_config.backend == "traced"  # so the row says what ran
         assert record.measured.model_latency is not None
+    # One command more: the study's networks in another form, beside the rows of the study.
+    jetbench("profile", "reports/tiny", "--on", agx.target, "--backend", "tensorrt:fp16", *BRIEF, cwd=tmp_path)
+    joined = [r for r in read_records(tmp_path / "reports" / "tiny") if r.profiling_config.form == "tensorrt fp16"]
+    assert sorted(record.variant for record in joined) == ["base_channels=4", "jetseg-nano"]
+    assert all(record.counts_on("val") is not None for record in joined)  # of the engine, on the study's own val
 
 
 @pytest.mark.server

@@ -316,6 +316,10 @@ def _describe_measuring(records: Sequence[Record]) -> list[str]:
         "through normalisation, network and argmax to class ids, without decoding a file.",
     ]
     machines = describe_machines(profile.environment for profile in profiles)
+    if any(profile.environment.power_mode for profile in profiles):
+        lines.append(
+            "Boards: sensors, power modes and the probe were tested on simulated Jetsons, never on a real one."
+        )
     return lines + [f"Measured on: {text}." for text in machines]
 
 
