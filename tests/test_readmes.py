@@ -62,6 +62,7 @@ SMALLER = {
 # The tests that run what needs a board's result or a cluster.
 ELSEWHERE = {
     "collect bundle/result.json": "tests/profiling/test_bundle.py",
+    "collect bundle/result.json --into reports/nano": "tests/profiling/test_bundle.py",
     "profile jetseg-nano --power-mode MODE_15W,MODE_30W --jetson-clocks": "tests/probe/test_power_mode.py",
     "export jetseg-nano --out onnx": "tests/deploy/test_score.py",
     "evaluate onnx/model.onnx --dataset streets": "tests/deploy/test_score.py",

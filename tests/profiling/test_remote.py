@@ -84,6 +84,15 @@ def test_a_sweep_trains_here_and_profiles_on_the_board(agx: Reached, tmp_path: P
     joined = [r for r in read_records(tmp_path / "reports" / "tiny") if r.profiling_config.form == "tensorrt fp16"]
     assert sorted(record.variant for record in joined) == ["base_channels=4", "jetseg-nano"]
     assert all(record.counts_on("val") is not None for record in joined)  # of the engine, on the study's own val
+    # And the board scores an engine on other data.
+    (weights, *_) = sorted((tmp_path / "reports" / "tiny" / "weights").glob("*.safetensors"))
+    data = ("--dataset", "streets", "--split", "test", "--on", agx.target, "--backend", "tensorrt:fp16", "--json")
+    said = json.loads(jetbench("evaluate", str(weights), *data, cwd=tmp_path))
+    assert (said["split"], said["images"]) == ("test", 48)
+    assert said["miou"] == pytest.approx(0.2, abs=0.2)
+    assert 0 < said["changed"] < 0.05 * said["pixels"]  # fp16 is another form, of the same network
+    refused = jetbench("evaluate", str(weights), *data[:-2], "eager", cwd=tmp_path, code=2)
+    assert "PyTorch's forms compute what PyTorch computes" in refused
 
 
 @pytest.mark.server
@@ -177,17 +186,3 @@ def test_a_search_is_limited_by_the_power_of_a_mode(agx: Reached, tmp_path: Path
     assert {record.measured.environment.power_mode for record in records} == {"MODE_15W"}
     assert all(record.measured.power_w is not None for record in records)
     assert "MAXN" in agx.run("nvpmodel -q")
-
-
-@pytest.mark.server
-def test_a_board_scores_its_own_engine(agx: Reached, tmp_path: Path) -> None:
-    (tmp_path / "tiny.yaml").write_text(TINY.replace("[4]", "[8]"))
-    jetbench("sweep", "tiny.yaml", cwd=tmp_path)
-    (weights,) = (tmp_path / "reports" / "tiny" / "weights").glob("*.safetensors")
-    data = ("--dataset", "streets", "--split", "test", "--on", agx.target, "--backend", "tensorrt:fp16", "--json")
-    said = json.loads(jetbench("evaluate", str(weights), *data, cwd=tmp_path))
-    assert (said["split"], said["images"]) == ("test", 48)
-    assert said["miou"] == pytest.approx(0.2, abs=0.2)
-    assert 0 < said["changed"] < 0.05 * said["pixels"]  # fp16 is another form, of the same network
-    refused = jetbench("evaluate", str(weights), *data[:-2], "eager", cwd=tmp_path, code=2)
-    assert "PyTorch's forms compute what PyTorch computes" in refused

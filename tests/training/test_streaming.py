@@ -107,7 +107,7 @@ def test_a_study_is_scored_at_the_latencies_of_its_boards(tmp_path: Path) -> Non
 
     (tmp_path / "tiny.yaml").write_text(TINY)
     jetbench("sweep", "tiny.yaml", cwd=tmp_path)
-    data = ("--dataset", "streets", "--stream", "30")
+    data = ("--dataset", "streets", "--stream", "10")
     said = jetbench("evaluate", "reports/tiny", *data, "--out", "shown", cwd=tmp_path)
     assert "base_channels=4" in said
     assert "the camera drives 10 m/s" in said
