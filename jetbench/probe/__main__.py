@@ -35,11 +35,12 @@ def main() -> int:
         bundle = Bundle(arguments.bundle.resolve())
         if arguments.one is not None:
             return _child(bundle, arguments)
-        bundle.check()
+        if not _is_whole(bundle):
+            return DAMAGED
         (bundle.folder / (RESULT + ".part")).write_text("", encoding="utf-8")
     except BundleError as error:
         print("error: {}".format(error), file=sys.stderr)
-        return DAMAGED
+        return 2
     except OSError as error:
         print("error: {}: this folder cannot be written ({})".format(arguments.bundle, error.strerror), file=sys.stderr)
         return 2
@@ -75,6 +76,15 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--cases", help=argparse.SUPPRESS)
     parser.add_argument("--parent", type=int, help=argparse.SUPPRESS)
     return parser
+
+
+def _is_whole(bundle: Bundle) -> bool:
+    try:
+        bundle.check()
+    except BundleError as error:
+        print("error: {}".format(error), file=sys.stderr)
+        return False
+    return True
 
 
 def _child(bundle: Bundle, arguments: argparse.Namespace) -> int:
