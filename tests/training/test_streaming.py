@@ -105,10 +105,10 @@ def test_val_of_camvid_follows_at_fifteen_a_second(real_camvid: Path) -> None:
 def test_a_study_is_scored_at_the_latencies_of_its_boards(tmp_path: Path) -> None:
     from tests.profiling.test_bundle import TINY
 
-    (tmp_path / "tiny.yaml").write_text(TINY)
+    (tmp_path / "tiny.yaml").write_text(TINY + "include_base: false\n")
     jetbench("sweep", "tiny.yaml", cwd=tmp_path)
     data = ("--dataset", "streets", "--stream", "10")
-    said = jetbench("evaluate", "reports/tiny", *data, "--out", "shown", cwd=tmp_path)
+    said = jetbench("evaluate", "reports/tiny", *data, "--all", "--out", "shown", cwd=tmp_path)
     assert "base_channels=4" in said
     assert "the camera drives 10 m/s" in said
     assert (tmp_path / "shown" / "streaming.png").stat().st_size > 1000

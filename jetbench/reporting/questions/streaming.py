@@ -123,8 +123,8 @@ def of_study(study: Study, show_invalid: bool = False) -> list[Served]:
             first.setdefault((served.network, where), served)
     if not first:
         raise SpecError(
-            f"{study.folder}: has no trained network with its weights and an end-to-end latency; "
-            "give --latency, or a study that has"
+            f"{study.folder}: has no trained network with its weights and an end-to-end latency"
+            + ("" if show_invalid else " in a profile that is not invalid; --all takes those, too")
         )
     return list(first.values())
 
