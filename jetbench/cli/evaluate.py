@@ -13,7 +13,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 
 from jetbench.cli.app import RESULTS, TORCH_DEVICES, check_folder, console, errors, verb
 from jetbench.cli.data import ClassesOption, SetOption, read_dataset
-from jetbench.cli.measuring import read_option
+from jetbench.cli.measuring import OnOption, read_option
 from jetbench.cli.options import ModelOption, name_model
 from jetbench.cli.remote_score import evaluate_on
 from jetbench.cli.streaming import show_stream
@@ -96,14 +96,7 @@ def evaluate(
     show_invalid: Annotated[
         bool, typer.Option("--all", help="Take latencies of invalid profiles, too.", rich_help_panel=STREAM)
     ] = False,
-    on: Annotated[
-        str | None,
-        typer.Option(
-            "--on",
-            metavar="USER@HOST",
-            help="Score on the board that SSH reaches there, with --backend tensorrt or tensorrt:fp16.",
-        ),
-    ] = None,
+    on: OnOption = None,
     model_source: ModelOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, with the confusion matrix.")] = False,
 ) -> None:

@@ -171,6 +171,15 @@ SystemMallocOption = Annotated[
         rich_help_panel=CPU,
     ),
 ]
+OnOption = Annotated[
+    str | None,
+    typer.Option(
+        "--on",
+        metavar="USER@HOST",
+        help="Do it on the board that SSH reaches there: a bundle goes there, and its probe runs with the board's own "
+        "Python and torch ($JETBENCH_GATEWAY_PYTHON, else python3).",
+    ),
+]
 ReportsOption = Annotated[Path, typer.Option(help="Folder that holds the report folders.", rich_help_panel=OUTPUT)]
 FolderOption = Annotated[
     str | None,

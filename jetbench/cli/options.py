@@ -300,8 +300,8 @@ def board_on(on: str | None, device: str | None) -> str | None:
         return device
     from jetbench.profiling.remote import open_remote
 
-    found = open_remote(on).find_device(device or "auto").name
-    return device or found  # a device may be a file of the user's
+    board = open_remote(on).find_device(device or "auto").name
+    return device or board  # a device may be a file of the user's
 
 
 def device_changes(device: str | None, torch_device: str | None) -> dict[str, Any]:

@@ -102,16 +102,7 @@ def profile(
             rich_help_panel=measuring.OUTPUT,
         ),
     ] = False,
-    on: Annotated[
-        str | None,
-        typer.Option(
-            "--on",
-            metavar="USER@HOST",
-            help="Profile on the board that SSH reaches there: a bundle goes there, and its probe measures with the "
-            "board's own Python and torch ($JETBENCH_GATEWAY_PYTHON, else python3).",
-            rich_help_panel=measuring.OUTPUT,
-        ),
-    ] = None,
+    on: measuring.OnOption = None,
     model_source: ModelOption = None,
     reports: measuring.ReportsOption = Path("reports"),
     study: measuring.FolderOption = None,
@@ -129,7 +120,7 @@ def profile(
         power=power, idle=idle, window=window, windows=windows, interval=interval, keep_denormals=keep_denormals,
         system_malloc=system_malloc,
     )  # fmt: skip
-    given = study_of([*(names or ()), reference or ""])
+    given = _report_folder([*(names or ()), reference or ""])
     if given is not None and study is not None:
         raise SpecError(f"--name: the rows of {given} are kept in it; leave --name out")
     if on is not None:
@@ -195,7 +186,7 @@ def profile(
         raise typer.Exit(EXIT_FAILED_ROWS)
 
 
-def study_of(names: Sequence[str]) -> Path | None:
+def _report_folder(names: Sequence[str]) -> Path | None:
     """The report folder among the names, whose networks are profiled; None without one.
 
     Raises:

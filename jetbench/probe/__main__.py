@@ -19,13 +19,12 @@ from . import machine
 from .alone import WAITING, die_with, machine_to_itself
 from .build_engine import BuildError, ensure_engine
 from .measure import describe, file_of, measure
-from .packed import RESULT, VERSION, Bundle, BundleError, write_whole
+from .packed import DAMAGED, RESULT, VERSION, Bundle, BundleError, write_whole
 from .power_mode import Held, PowerModeError, left_over
 from .trtexec import run_trtexec
 from .units import Report, Units
 
 INTERRUPTED = 130
-DAMAGED = 5  # the bundle must be copied again
 
 
 def main() -> int:
@@ -118,9 +117,9 @@ def _by_trtexec(bundle: Bundle, case: Dict[str, Any]) -> Dict[str, Any]:
     if case["config"].get("cuda_graph"):
         raise BuildError("trtexec is asked for no CUDA graph")
     files = {dtype: str(bundle.folder / name) for dtype, name in case["files"].items()}
-    found = run_trtexec(files, case["config"]["dtype"])
+    timed = run_trtexec(files, case["config"]["dtype"])
     return {
-        "trtexec": dict(found, file=Path(found["file"]).name),
+        "trtexec": dict(timed, file=Path(timed["file"]).name),
         "environment": describe(torch.device("cpu"), case["config"], True, False),
         "identity": machine.board_identity(),
     }

@@ -21,6 +21,8 @@ from . import machine
 SUMS, REQUEST, RESULT, MEASURED = "SHA256SUMS", "request.json", "result.json", "measured"
 VERSION = 2
 """Of request.json and result.json."""
+DAMAGED = 5
+"""Exit code of the probe for a bundle that is not as it was packed."""
 CHUNK = 2**20
 
 

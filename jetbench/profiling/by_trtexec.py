@@ -50,11 +50,11 @@ def read_trtexec(times: Path, log: Path | None = None) -> Timed:
     version, command, build_s = "unknown", "", None
     if log is not None:
         text = _read(log, MOST_LOG_BYTES)
-        told = read_log(text)
-        if told["version"] is None:
-            reason = f" ({visible(told['reason'])})" if told["reason"] else ""
+        lines = read_log(text)
+        if lines["version"] is None:
+            reason = f" ({visible(lines['reason'])})" if lines["reason"] else ""
             raise SpecError(f"{log}: does not say that trtexec passed{reason}; its times are no result")
-        version, build_s = told["version"], told["build_s"]
+        version, build_s = lines["version"], lines["build_s"]
         passed = next((line for line in text.splitlines() if "&&&& PASSED" in line), "")
         command = visible(passed.partition(" # ")[2])[:2000]
     made = Trtexec(version=version, command=command, build_s=build_s, compute_s=tuple(compute_s))
@@ -74,10 +74,10 @@ def dtype_of(timed: Timed, onnx: Path, asked: DType | None = None) -> DType:
     if ran is not None and Path(ran).name != onnx.name:
         raise SpecError(f"--onnx {onnx.name}: the log is of {visible(Path(ran).name)[:80]}")
     flags: dict[str, DType] = {"--int8": "int8", "--best": "int8", "--fp16": "fp16"}
-    told: DType = next((dtype for flag, dtype in flags.items() if flag in words), "fp32")
-    if asked is not None and asked != told:
-        raise SpecError(f"--dtype {asked}: the log is of a run in {told}")
-    return told
+    in_log: DType = next((dtype for flag, dtype in flags.items() if flag in words), "fp32")
+    if asked is not None and asked != in_log:
+        raise SpecError(f"--dtype {asked}: the log is of a run in {in_log}")
+    return in_log
 
 
 def record_of(timed: Timed, onnx: Path, device: Device, dtype: DType = "fp32") -> Record:

@@ -19,7 +19,7 @@ from typing import IO
 from jetbench.errors import ProfilingError, SpecError, visible
 from jetbench.files import read_json
 from jetbench.probe import machine
-from jetbench.probe.packed import REQUEST, RESULT, SUMS
+from jetbench.probe.packed import DAMAGED, REQUEST, RESULT, SUMS
 from jetbench.profiling.bundle import settings_for, write_bundle
 from jetbench.profiling.case import Case
 from jetbench.profiling.collect import collect
@@ -32,7 +32,6 @@ SSH, PYTHON = "JETBENCH_SSH", "JETBENCH_GATEWAY_PYTHON"
 USUAL_SSH = "ssh -o BatchMode=yes -o ConnectTimeout=20 -o ServerAliveInterval=10 -o ServerAliveCountMax=3"
 """Without questions, which a progress bar would hide; a silent connection ends after half a minute."""
 LOST = 255  # ssh's own exit code
-DAMAGED = 5  # the probe's, of a bundle that is not as it was packed
 SHORT_S, SEND_S = 120.0, 1800.0
 PLACE = '"${XDG_CACHE_HOME:-$HOME/.cache}/jetbench/bundles/%s"'
 IDENTIFY = "\nimport json\nprint(json.dumps(board_identity()))\n"
@@ -61,8 +60,8 @@ class Remote:
             source.seek(0)
             answer = self.ask(f"{_python()} -", source)
         try:
-            told = json.loads(answer.decode(errors="replace").splitlines()[-1])
-            return {str(key): str(value) for key, value in told.items()}
+            payload = json.loads(answer.decode(errors="replace").splitlines()[-1])
+            return {str(key): str(value) for key, value in payload.items()}
         except (ValueError, IndexError, AttributeError):
             raise ProfilingError(f"{self.name}: does not say which board it is") from None
 
@@ -77,10 +76,10 @@ class Remote:
         model = visible(identity.get("model", "")) or "a machine that does not name itself"
         if name == "auto":
             boards = (device for each in device_names() if (device := load_device(each)).is_board)
-            found = next((device for device in boards if is_device(device, identity)), None)
-            if found is None:
+            board = next((device for device in boards if is_device(device, identity)), None)
+            if board is None:
                 raise SpecError(f"--on {self.name}: is {model}, no board of `jetbench devices`; name it with --device")
-            return found
+            return board
         device = load_device(name)
         if device.is_board and not is_device(device, identity):
             raise SpecError(f"--on {self.name}: is {model}, not a {device.title}")
@@ -102,13 +101,10 @@ class Remote:
         report(0.0, f"sending the bundle to {self.name}")
         # The list of checksums is sent last: where it is, the bundle was sent whole.
         is_there = bool(self.ask(f"ls {place}/{SUMS} 2>/dev/null || true"))
-        if not is_there:
+        if not (is_there and self._probe(place, report)):  # never sent whole, or damaged since
             self._send(bundle, place)
-        if not self._probe(place, report):
-            if not is_there:
+            if not self._probe(place, report):
                 raise ProfilingError(f"{self.name}: the bundle does not arrive as it was sent; is the disk sound?")
-            self._send(bundle, place)  # it was damaged since it was sent
-            self._probe(place, report)
         result.write_bytes(self.ask(f"cat {place}/{RESULT}", None, SEND_S))
         self.ask(f"rm -rf {place}")
 

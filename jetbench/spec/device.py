@@ -126,10 +126,8 @@ class Device(Spec):
 
     def clock_share(self, mode: str) -> float | None:
         """The GPU's clock in a power mode over the clock that the peaks are for; None if either is unknown."""
-        found = next((each for each in self.power_modes if each.name == mode), None)
-        if found is None or found.gpu_clock_hz is None or self.gpu_clock_hz is None:
-            return None
-        return found.gpu_clock_hz / self.gpu_clock_hz
+        clock = next((each.gpu_clock_hz for each in self.power_modes if each.name == mode), None)
+        return clock / self.gpu_clock_hz if clock is not None and self.gpu_clock_hz is not None else None
 
     def peaks_of(self, gpu: str | None) -> tuple[str, dict[PeakName, Peak]]:
         """The name of the hardware that the peaks belong to, and its peaks.

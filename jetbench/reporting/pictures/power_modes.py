@@ -83,12 +83,12 @@ def _mode(row: Row) -> str | None:
 
 def _modes_of(board: str, rows: Sequence[Row]) -> list[str]:
     """The modes in which a board was measured, by their GPU clock as far as its file has it, the lowest first."""
-    found = list(dict.fromkeys(mode for row in rows if row.profiles[0].device == board and (mode := _mode(row))))
+    modes = list(dict.fromkeys(mode for row in rows if row.profiles[0].device == board and (mode := _mode(row))))
     try:
         clocks = {mode.name: mode.gpu_clock_hz or 0.0 for mode in load_device(board).power_modes}
     except SpecError:  # a device of the user's, whose file is not known here
         clocks = {}
-    return sorted(found, key=lambda mode: clocks.get(mode.split(" ")[0], 0.0))
+    return sorted(modes, key=lambda mode: clocks.get(mode.split(" ")[0], 0.0))
 
 
 def _number(value: Value | None) -> float:

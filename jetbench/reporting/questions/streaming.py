@@ -196,7 +196,7 @@ def build_streaming(results: Sequence[Streamed], frames: Frames) -> Table:
         "newest frame. Computed from the latencies, with PyTorch's answers in float32.",
         *(("Frames before the first answer are in no score.",) if late else ()),
         *(
-            ("J/s: idle power, and the energy above idle of each frame that is taken. Not measured at this rate.",)
+            ("J/s: idle power, and for each frame taken the energy above idle of the network's pass. Not measured.",)
             if any(each.watts is not None for each in results)
             else ()
         ),
