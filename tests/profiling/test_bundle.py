@@ -372,6 +372,13 @@ def test_a_result_that_is_none_is_refused_by_its_field(
         collect(tmp_path / "result.json")
 
 
+@pytest.mark.parametrize("text", ["", "{", "[" * 100_000, '{"version": ' + "1" * 5000 + "}", "[]", "3"])
+def test_a_file_that_is_no_result_is_refused(text: str, tmp_path: Path) -> None:
+    (tmp_path / "result.json").write_text(text)
+    with pytest.raises(SpecError, match=r"not a result\.json of this version's probe"):
+        collect(tmp_path / "result.json")
+
+
 def test_a_result_gives_a_record_of_each_form_and_mode(tmp_path: Path) -> None:
     (tmp_path / "result.json").write_text(json.dumps(probe_result()))
     records, device = collect(tmp_path / "result.json")
