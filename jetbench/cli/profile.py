@@ -156,6 +156,11 @@ def profile(
         raise SpecError("all: one table has one setting; give one value of --batch, --dtype, --layout and the like")
     cases: list[Case] = []
     chosen = measuring.with_dtype_of(settings, site.device, dtype)
+    if remote is not None:
+        from jetbench.profiling.bundle import settings_for
+
+        # PyTorch runs the traced network there, so eager and traced are one row.
+        chosen = settings_for(site.device, chosen)
     wanted = read_size(size) if size else None
     labels, data = networks_named(_in_order(_every_network() if every else names or [site.device.preset], reference))
     for name, label in labels.items():

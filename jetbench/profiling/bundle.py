@@ -31,6 +31,7 @@ from jetbench.probe.measure import count_classes
 from jetbench.probe.packed import REQUEST, SUMS, VERSION
 from jetbench.probe.passes import Normalise, random_pixels
 from jetbench.profiling.case import Case
+from jetbench.profiling.files import first_line
 from jetbench.profiling.power import plan_of
 from jetbench.progress import Report
 from jetbench.records.folder import SWEEP, read_landed
@@ -318,9 +319,10 @@ def _trace(network: nn.Module, images: torch.Tensor, case: Case) -> Any:
         return to_torchscript(network, images)
     try:
         return to_torchscript(case.network().build().eval().half(), images.half())
-    except (RuntimeError, NotImplementedError) as error:
-        reason = str(error).strip().splitlines()[0][:200]
-        raise SpecError(f"{case.label}: this torch cannot trace it in {case.config.dtype} ({reason})") from None
+    except RuntimeError as error:
+        raise SpecError(
+            f"{case.label}: this torch cannot trace it in {case.config.dtype} ({first_line(error)})"
+        ) from None
 
 
 def _files_of(config: ProfilingConfig) -> tuple[DType, ...]:

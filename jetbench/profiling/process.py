@@ -114,7 +114,7 @@ def _load(network: Network, device: torch.device) -> Loaded:
     dtype = "fp32" if network.artefact is not None else config.dtype  # the images of a file are fp32
     try:
         return Loaded(build, device, network.input_size, config.model_dump(), network.mean, network.std, dtype)
-    except (RuntimeError, NotImplementedError) as error:
+    except RuntimeError as error:
         reason = str(error).strip().splitlines()[0]
         if "not implemented for" in reason:
             raise ProfilingError(f"{network.label}: this torch cannot run {config.dtype} here ({reason})") from None
