@@ -294,12 +294,12 @@ class _Inspector:
         engine, flags = self._engine, self._engine.facts["flags"]
         if not engine.facts["detailed"]:
             return json.dumps({"Layers": [node.name for node in engine.nodes()]})
-        # From 11 the file has the number format of the engine.
+        # From 11 the file has the number formats of the engine, and there are no flags for them.
         in_half = any(each.data_type == 10 for each in engine.graph.initializer) if _V >= (11, 0) else "FP16" in flags
         quantised = {each.output[0] for each in engine.graph.node if each.op_type == "DequantizeLinear"}
         layers = []
         for node in engine.nodes():
-            is_int8 = "INT8" in flags and node.op_type == "Conv" and node.input[0] in quantised
+            is_int8 = (_V >= (11, 0) or "INT8" in flags) and node.op_type == "Conv" and node.input[0] in quantised
             word = "Int8" if is_int8 else "Half" if in_half else "Float"
             if _V < (10, 0):
                 word = {
