@@ -2,7 +2,7 @@
 #   docker build -f docker/orin.Dockerfile -t jetbench-orin .
 #   docker run --rm -it --runtime nvidia \
 #     -v /run/jtop.sock:/run/jtop.sock --group-add "$(getent group jtop | cut -d: -f3)" \
-#     -v "$PWD/reports:/bench/reports" jetbench-orin profile --device agx-orin
+#     -v "$PWD/reports:/bench/reports" jetbench-orin profile
 # R36 images before and from 36.4 do not mix: take a BASE of your board's release.
 ARG BASE=dustynv/l4t-pytorch:r36.4.0
 # hadolint ignore=DL3006

@@ -2,7 +2,7 @@
 #   docker build -f docker/thor.Dockerfile -t jetbench-thor .
 #   docker run --rm -it --runtime nvidia \
 #     -v /run/jtop.sock:/run/jtop.sock --group-add "$(getent group jtop | cut -d: -f3)" \
-#     -v "$PWD/reports:/bench/reports" jetbench-thor profile --device thor
+#     -v "$PWD/reports:/bench/reports" jetbench-thor profile
 # The images for Jetson alone (-igpu) ended with 26.02: JetPack 7 takes NVIDIA's images for every ARM64 server.
 ARG BASE=nvcr.io/nvidia/pytorch:25.08-py3
 # hadolint ignore=DL3006

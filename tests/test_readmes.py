@@ -25,7 +25,7 @@ LIMITS = {
     "architectures/README.md": 130,
     "sweeps/README.md": 300,
     "reports/README.md": 160,
-    "docker/README.md": 110,
+    "docker/README.md": 115,
     "jetbench/README.md": 180,
     "jetbench/data/README.md": 80,
     "tests/README.md": 50,
