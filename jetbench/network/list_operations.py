@@ -14,6 +14,7 @@ from jetbench.network.operations import (
     INDEX_BYTES,
     INTERPOLATION_FLOPS,
     NORM_FLOPS,
+    Convolution,
     Kind,
     Operation,
     Tensor,
@@ -68,6 +69,7 @@ class _Walk:
         eq2: float = 0,
         eq2_pooling: int = 0,
         indices: bool = False,
+        convolution: Convolution | None = None,
     ) -> _Map:
         elements = channels * size[0] * size[1]
         made = self.tensor(BYTES * elements)
@@ -89,6 +91,7 @@ class _Walk:
                 read_bytes=sum(tensor.bytes for tensor in set(tensors)),
                 reads=tensors,
                 makes=makes,
+                convolution=convolution,
             )
         )
         return _Map(made, channels, size)
@@ -103,6 +106,7 @@ class _Walk:
         groups: int = 1,
         stride: int = 1,
         bias: bool = False,
+        dilation: Size = (1, 1),
     ) -> _Map:
         weights = x.channels // groups * channels * kernel[0] * kernel[1]
         macs = weights * size[0] * size[1]
@@ -118,6 +122,7 @@ class _Walk:
             macs=macs,
             flops=2 * macs + added * size[0] * size[1],
             eq2=weights * x.size[0] * x.size[1] / stride**2,
+            convolution=Convolution(x.channels, channels, kernel, dilation, stride, groups, size),
         )
 
     def norm(self, layer: str, x: _Map) -> _Map:
@@ -234,8 +239,11 @@ def _walk_shuffle(walk: _Walk, x: _Map, groups: int) -> _Map:
 
 
 def _walk_jetconv(walk: _Walk, jetconv: JetConvPlan, x: _Map, out_size: Size) -> _Map:
-    def depthwise(y: _Map, kernel: Size) -> _Map:
-        return walk.conv(f"jetconv {kernel[0]}x{kernel[1]}", y, y.channels, kernel, y.size, groups=y.channels)
+    def depthwise(y: _Map, kernel: Size, dilation: int = 1) -> _Map:
+        # A side of 1 is not dilated.
+        dilations = (dilation if kernel[0] > 1 else 1, dilation if kernel[1] > 1 else 1)
+        layer = f"jetconv {kernel[0]}x{kernel[1]}"
+        return walk.conv(layer, y, y.channels, kernel, y.size, groups=y.channels, dilation=dilations)
 
     features: list[_Map] = []
     y = x
@@ -244,7 +252,7 @@ def _walk_jetconv(walk: _Walk, jetconv: JetConvPlan, x: _Map, out_size: Size) ->
         if jetconv.layout == "parallel":
             y = x
         for kernel in [(k, 1), (1, k)] if branch.asymmetric else [(k, k)]:
-            y = depthwise(y, kernel)
+            y = depthwise(y, kernel, branch.dilation)
         if jetconv.layout == "parallel":
             features.append(depthwise(y, (k, k)))
     if jetconv.layout == "parallel":

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from jetbench.spec.architecture import ActivationName
+from jetbench.spec.values import Size
 
 Kind = Literal[
     "convolution", "normalisation", "activation", "elementwise", "pooling", "interpolation", "copy", "uncounted"
@@ -49,8 +50,28 @@ class Tensor(NamedTuple):
     bytes: int
 
 
+class Convolution(NamedTuple):
+    """The shape of a two-dimensional convolution; `size` is the (height, width) of its output."""
+
+    in_channels: int
+    out_channels: int
+    kernel: Size
+    dilation: Size
+    stride: int
+    groups: int
+    size: Size
+
+    @property
+    def is_depthwise(self) -> bool:
+        """True if each channel is convolved with a kernel of its own."""
+        return self.groups == self.in_channels == self.out_channels > 1
+
+
 class Operation(NamedTuple):
-    """One kernel, for one image. `part` is `block 3`, `decoder` or `output`; `eq2` counts as the authors' tool does."""
+    """One kernel, for one image. `part` is `block 3`, `decoder` or `output`; `eq2` counts as the authors' tool does.
+
+    `convolution` is the shape of a two-dimensional convolution, and None for every other kernel.
+    """
 
     part: str
     layer: str
@@ -66,6 +87,7 @@ class Operation(NamedTuple):
     read_bytes: int
     reads: tuple[Tensor, ...]
     makes: tuple[Tensor, ...]
+    convolution: Convolution | None = None
 
     @property
     def moved_bytes(self) -> int:

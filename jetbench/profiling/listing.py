@@ -15,14 +15,14 @@ from jetbench.errors import SpecError
 from jetbench.files import read_text, write_whole
 from jetbench.network.closed_form import QuickCost, cost_of
 from jetbench.network.list_operations import list_operations
-from jetbench.network.operations import Cost, Operation, Tensor, add_up
+from jetbench.network.operations import Convolution, Cost, Operation, Tensor, add_up
 from jetbench.network.plan import AnyPlan, BaselinePlan, CodePlan, ForeignPlan, plan_network
 from jetbench.spec.architecture import AnyArchitecture, InCode
 from jetbench.spec.catalog import load_architecture
 from jetbench.spec.sources import named_source
 from jetbench.spec.values import Size
 
-COUNTS_VERSION = 2
+COUNTS_VERSION = 3
 COUNT_LIMIT_S = 600.0
 MOST_COUNT_BYTES = 2**26
 
@@ -158,9 +158,16 @@ def _run_counting(plans: Sequence[ForeignPlan]) -> tuple[list[dict[str, Any]], s
 
 def _read_operations(rows: Sequence[Any]) -> tuple[Operation, ...]:
     """Operations as JSON has them."""
-    return tuple(
-        Operation(*row[:-2], *(tuple(Tensor(*each) for each in tensors) for tensors in row[-2:])) for row in rows
-    )
+    operations = []
+    for *counts, reads, makes, shape in rows:
+        read, made = (tuple(Tensor(*each) for each in several) for several in (reads, makes))
+        operations.append(Operation._make([*counts, read, made, _read_shape(shape) if shape else None]))
+    return tuple(operations)
+
+
+def _read_shape(values: Sequence[Any]) -> Convolution:
+    in_channels, out_channels, kernel, dilation, stride, groups, size = values
+    return Convolution(in_channels, out_channels, tuple(kernel), tuple(dilation), stride, groups, tuple(size))
 
 
 @lru_cache(maxsize=64)

@@ -23,6 +23,7 @@ from jetbench.network.operations import (
     EQ2_NORM,
     INTERPOLATION_FLOPS,
     NORM_FLOPS,
+    Convolution,
     Kind,
     Operation,
     Tensor,
@@ -213,6 +214,7 @@ class _Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 read_bytes=_read_bytes(maps),
                 reads=reads,
                 makes=makes,
+                convolution=_shape(args, made[0]) if kernel == "convolution" else None,
             )
         )
 
@@ -233,6 +235,21 @@ class _Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self._made += 1
             self._numbers[storage] = self._made
         return self._numbers[storage]
+
+
+def _shape(args: tuple[Any, ...], made: torch.Tensor) -> Convolution | None:
+    x, weight, _, stride, _, dilation, _, _, groups = args[:9]
+    if x.ndim != 4:
+        return None
+    return Convolution(
+        in_channels=x.shape[1],
+        out_channels=weight.shape[0],
+        kernel=(weight.shape[2], weight.shape[3]),
+        dilation=(dilation[0], dilation[-1]),
+        stride=stride[0],
+        groups=groups,
+        size=(made.shape[2], made.shape[3]),
+    )
 
 
 def _read_bytes(maps: Sequence[torch.Tensor]) -> int:

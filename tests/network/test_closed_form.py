@@ -68,7 +68,7 @@ def shape_of(operations: tuple[Operation, ...]) -> list[tuple[Any, ...]]:
     def renumber(tensors: Any) -> list[tuple[int, int]]:
         return [(numbers.setdefault(tensor.number, len(numbers)), tensor.bytes) for tensor in dict.fromkeys(tensors)]
 
-    return [(*operation[2:-2], renumber(operation.reads), renumber(operation.makes)) for operation in operations]
+    return [(*op[2:-3], op.convolution, renumber(op.reads), renumber(op.makes)) for op in operations]
 
 
 @pytest.mark.slow

@@ -105,8 +105,8 @@ def test_totals_are_the_sums_of_the_operations() -> None:
 
 
 def made_up(reads: list[tuple[int, int]], makes: list[tuple[int, int]]) -> Operation:
-    tensors = [tuple(Tensor(*pair) for pair in pairs) for pairs in (reads, makes)]
-    return Operation("", "", "", "copy", 1, 0, 0, 0, 0, 0, 0, 0, *tensors)
+    read, made = (tuple(Tensor(*pair) for pair in pairs) for pairs in (reads, makes))
+    return Operation("", "", "", "copy", 1, 0, 0, 0, 0, 0, 0, 0, read, made)
 
 
 def test_liveness_by_hand() -> None:
