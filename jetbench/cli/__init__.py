@@ -11,6 +11,7 @@ from jetbench.cli import train  # isort: skip
 from jetbench.cli import sweep  # isort: skip
 from jetbench.cli import search  # isort: skip
 from jetbench.cli import profile  # isort: skip
+from jetbench.cli import explain  # isort: skip
 from jetbench.cli import export  # isort: skip
 from jetbench.cli import bundle  # isort: skip
 from jetbench.cli import collect  # isort: skip
@@ -39,6 +40,7 @@ __all__ = [
     "devices",
     "doctor",
     "evaluate",
+    "explain",
     "export",
     "init",
     "list",

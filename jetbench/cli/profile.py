@@ -1,7 +1,7 @@
 """profile: measure latency, memory and energy of networks on a device."""
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
@@ -9,12 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from jetbench.cli import completion, measuring
 from jetbench.cli.app import (
     EXIT_FAILED_ROWS,
-    EXIT_INTERRUPTED,
     RUNS,
     JsonOption,
     SetOption,
@@ -23,12 +21,12 @@ from jetbench.cli.app import (
     errors,
     read_changes,
     read_size,
-    say_stopped,
     verb,
 )
 from jetbench.cli.bundle import networks_named
 from jetbench.cli.data import read_dataset
 from jetbench.cli.options import ModelOption, name_model
+from jetbench.cli.progress_bar import measure_with_bar
 from jetbench.errors import ProfilingError, SpecError
 from jetbench.reporting.sheets.profile import FILES, describe_profile, print_estimates, print_profile, print_summary
 from jetbench.spec.device import load_device
@@ -181,7 +179,9 @@ def profile(
     else:
         from jetbench.profiling.remote import profile_on
 
-        records = _measure(lambda report: profile_on(remote, cases, site.device, config, modes, jetson_clocks, report))
+        records = measure_with_bar(
+            lambda report: profile_on(remote, cases, site.device, config, modes, jetson_clocks, report)
+        )
         written = measuring.keep_profiles(folder, records, site.device)
     if every and not as_json:
         print_estimates(console, records, site.device, written)
@@ -232,7 +232,7 @@ def _profile_here(
         for mode in modes or (None,):
             if held is not None and mode is not None:
                 _set_mode(held, mode)
-            measured = _measure(partial(profile_cases_at, site, cases, mode=mode))
+            measured = measure_with_bar(partial(profile_cases_at, site, cases, mode=mode))
             records += measured
             written = measuring.keep_profiles(folder, measured, site.device)  # a later mode may fail
     return records, written
@@ -307,24 +307,3 @@ def _print(records: "Sequence[Record]", site: "Site", written: Sequence[Path], a
         print_summary(console, records)
     if written:
         console.print(f"[dim]{', '.join(str(path) for path in written)}[/]", highlight=False, soft_wrap=True)
-
-
-def _measure(run: "Callable[[Callable[[float, str], None]], list[Record]]") -> "list[Record]":
-    """Run with a progress bar on a terminal; Ctrl-C or SIGTERM stops it before anything is written."""
-    try:
-        with _bar() as report:
-            return run(report)
-    except KeyboardInterrupt:
-        say_stopped("\nStopped. Nothing of this profile was kept.", errors)
-        raise typer.Exit(EXIT_INTERRUPTED) from None
-
-
-@contextmanager
-def _bar() -> Iterator[Callable[[float, str], None]]:
-    if not errors.is_terminal:
-        yield lambda share, text: None
-        return
-    columns = (BarColumn(bar_width=24), TimeElapsedColumn(), TextColumn("{task.description}"))
-    with Progress(*columns, console=errors, transient=True) as progress:
-        task = progress.add_task("", total=1.0)
-        yield lambda share, text: progress.update(task, completed=share, description=escape(text))

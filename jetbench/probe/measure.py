@@ -5,7 +5,7 @@ Needs Python 3.6, torch, and the runtime of a form that a file runs in.
 
 import os
 import platform
-from typing import Any, Dict, List, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
 import torch
 
@@ -16,7 +16,8 @@ from .engines.tensor_rt import file_format
 from .observer import Observer
 from .packed import Bundle
 from .passes import Normalise, peak_allocated
-from .run import Loaded, Session, time_in_turn
+from .peaks import measure_peaks
+from .run import Loaded, Session
 
 LAYER_PASSES = 5
 VOID = 255
@@ -38,19 +39,22 @@ def measure(bundle: Bundle, network: Dict[str, Any], numbers: Sequence[int], is_
     inference = getattr(torch, "inference_mode", torch.no_grad)
     with inference():
         loaded = [_load(bundle, network, case) for case in cases]
-        copies = [_load(bundle, network, cases[0])] if len(cases) > 1 else []
-        for each in loaded + copies:
+        twin = _load(bundle, network, cases[0]) if len(cases) > 1 else None
+        for each in loaded + [other for other in (twin,) if other is not None]:
             each.warm_up()
-        findings, twin = time_in_turn(loaded, copies, config, between=observer.pulse)
+        memory = session.read_memory(loaded[0].images.device)
+        turns = session.time_in_turn(loaded, config, copy=twin, load_standard=_standard_of(bundle))
+        findings = turns.runs
         for own, each in zip(findings, loaded):  # noqa: B905 (strict= is of Python 3.10)
             own["cold_start"] = each.cold_start
         if is_alone:
-            findings[0].update(_measure_rest(bundle, network, cases[0], loaded[0], session))
+            findings[0].update(_measure_rest(bundle, network, cases[0], loaded[0], session, memory))
     device = loaded[0].images.device
     return {
         "cases": list(numbers),
         "findings": findings,
-        "control": twin,
+        "control": turns.control,
+        "standard": turns.standard,
         "watch": observer.finish(),
         "environment": describe(device, config, session.flushes, session.keeps),
         "identity": machine.board_identity(),
@@ -92,12 +96,25 @@ def _load(bundle: Bundle, network: Dict[str, Any], case: Dict[str, Any]) -> Load
         raise
 
 
+def _standard_of(bundle: Bundle) -> Optional[Callable[[], Loaded]]:
+    """What loads the standard network, traced; None if the bundle holds none."""
+    standard = bundle.request.get("standard")
+    if standard is None:
+        return None
+    case = dict(standard, files={"fp32": standard["file"]})
+    return lambda: _load(bundle, standard, case)
+
+
 def _measure_rest(
-    bundle: Bundle, network: Dict[str, Any], case: Dict[str, Any], loaded: Loaded, session: Session
+    bundle: Bundle,
+    network: Dict[str, Any],
+    case: Dict[str, Any],
+    loaded: Loaded,
+    session: Session,
+    memory: Dict[str, Any],
 ) -> Dict[str, Any]:
     observer, images, device = session.observer, loaded.images, loaded.images.device
     findings: Dict[str, Any] = {}
-    peak = machine.process_memory()["peak_bytes"]
     findings["energy"], findings["power_notes"] = measure_power(bundle.request, case["config"], loaded.model, observer)
     # A frozen network holds its weights as constants, which cannot be listed: the bundle states their size.
     weights_bytes, image_bytes = case["weights_bytes"], images.numel() * images.element_size()
@@ -109,12 +126,11 @@ def _measure_rest(
         "weights_bytes": weights_bytes,
         "image_bytes": image_bytes,
         "allocator_peak_bytes": None if in_a_pass is None else weights_bytes + image_bytes + in_a_pass,
-        "reserved_bytes": torch.cuda.max_memory_reserved(device) if device.type == "cuda" else None,
-        "process_baseline_bytes": session.baseline["resident_bytes"],
-        "process_peak_bytes": peak,
     }
+    findings["memory"].update(memory)
     findings["memory"].update(observer.memory())
     findings["finite"] = bool(torch.isfinite(loaded.runs(images)).all())
+    findings["peaks"] = measure_peaks(device, case["config"]["dtype"])
     # Last, so that these passes and tensors are in no number above.
     findings["parity"] = compare(loaded.runs, bundle, network, device, images.dtype)
     findings["file"] = file_of(case)

@@ -22,6 +22,7 @@ class Observer:
         self.available, self.nvmap = [self.before["available_bytes"]], [self.before["nvmap_bytes"]]
         self.throttled: Set[str] = set()
         self.gpu_processes: Set[int] = set()
+        self.reads_memory = True
         self._last = -PULSE_S
 
     def pulse(self, now: float) -> None:
@@ -37,6 +38,12 @@ class Observer:
         if cpu:
             self.cpu_hz.append(max(cpu))
         self._heat(machine.temperatures())
+        self.look_at_memory()
+
+    def look_at_memory(self) -> None:
+        """Read the machine's memory now, unless something else is loaded than the network (`reads_memory`)."""
+        if not self.reads_memory:
+            return
         memory = machine.read_memory()
         self.available.append(memory["available_bytes"])
         self.nvmap.append(memory["nvmap_bytes"])
@@ -51,7 +58,8 @@ class Observer:
             self._heat(sample.get("temperatures_c", {}))
             self.throttled |= set(sample.get("throttled", ()))
             self.gpu_processes |= set(sample.get("gpu_processes", ()))
-            self.nvmap.append(sample.get("nvmap_bytes"))
+            if self.reads_memory:
+                self.nvmap.append(sample.get("nvmap_bytes"))
 
     @contextmanager
     def watching_gpu(self) -> Iterator[None]:

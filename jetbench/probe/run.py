@@ -4,7 +4,7 @@ Needs Python 3.6 and torch alone.
 """
 
 import time
-from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 import torch
 
@@ -38,6 +38,35 @@ class Session:
         self.keeps = machine.keep_freed_memory() if config["keep_freed_memory"] else False
         self.flushes = set_arithmetic(config["threads"], config["flush_denormals"])
         machine.reset_peak()
+
+    def read_memory(self, device: torch.device) -> Dict[str, Any]:
+        """Memory of the process so far, with fields of `measurement.Memory`; the observer looks at the machine's."""
+        self.observer.look_at_memory()
+        return {
+            "reserved_bytes": torch.cuda.max_memory_reserved(device) if device.type == "cuda" else None,
+            "process_baseline_bytes": self.baseline["resident_bytes"],
+            "process_peak_bytes": machine.process_memory()["peak_bytes"],
+        }
+
+    def time_in_turn(
+        self,
+        loaded: Sequence["Loaded"],
+        config: Config,
+        copy: Optional["Loaded"],
+        load_standard: Optional[Callable[[], "Loaded"]],
+    ) -> "Turns":
+        """`time_in_turn` with the standard network, loaded for it alone, so that no memory of the networks has it."""
+        if load_standard is None:
+            return time_in_turn(loaded, config, self.observer.pulse, copy=copy)
+        self.observer.reads_memory = False
+        standard = load_standard()
+        standard.warm_up()
+        turns = time_in_turn(loaded, config, self.observer.pulse, copy=copy, standard=standard)
+        if standard.images.device.type == "cuda":
+            del standard
+            torch.cuda.empty_cache()
+            self.observer.reads_memory = True  # a process keeps what it freed of the machine's own memory
+        return turns
 
 
 class Loaded:
@@ -102,32 +131,46 @@ class Loaded:
         }
 
 
+class Turns(NamedTuple):
+    """What `time_in_turn` found: the `model` and `end_to_end` run of each network, and the runs of the two others."""
+
+    runs: List[Dict[str, Any]]
+    control: Optional[Dict[str, Any]]
+    standard: Optional[Dict[str, Any]]
+
+
 def time_in_turn(
-    loaded: Sequence[Loaded], copies: Sequence[Loaded], config: Config, between: Callable[[float], None]
-) -> Tuple[List[Dict[str, Any]], Optional[Dict[str, Any]]]:
-    """Time networks in turn, round by round, together with a copy of the first one.
+    loaded: Sequence[Loaded],
+    config: Config,
+    between: Callable[[float], None],
+    copy: Optional[Loaded] = None,
+    standard: Optional[Loaded] = None,
+) -> Turns:
+    """Time networks in turn, round by round, until all of them are precise.
 
     Args:
         loaded: the networks, warmed up.
-        copies: a second copy of the first one, or nothing.
         config: settings of the run.
         between: called with the time (s) after each round, outside every timed region.
-
-    Returns:
-        The `model` and `end_to_end` run of each network, and the run of the copy (None without one).
+        copy: a second copy of the first network, timed in the same rounds.
+        standard: the standard network, timed in the same rounds; they do not go on for its sake.
     """
     passes = [timed for network in loaded for timed in (network.model, network.end_to_end)]
-    passes += [network.model for network in copies]
+    others = [network for network in (copy, standard) if network is not None]
+    passes += [network.model for network in others]
+    judged = len(passes) - (standard is not None)
     stop = Stop(config["precision"], config["min_iterations"], config["min_seconds"], config["max_seconds"])
-    rounds = sample_rounds(passes, stop, between=between)
-    runs = []
-    for number, network in enumerate(loaded):
-        model, whole = 2 * number, 2 * number + 1
-        runs.append(
-            {
-                "model": network.describe_run(rounds.wall_s[model], rounds.cpu_s[model], rounds.stopped_by),
-                "end_to_end": network.describe_run(rounds.wall_s[whole], rounds.cpu_s[whole], rounds.stopped_by),
-            }
-        )
-    twin = copies[0].describe_run(rounds.wall_s[-1], rounds.cpu_s[-1], rounds.stopped_by) if copies else None
-    return runs, twin
+    rounds = sample_rounds(passes, stop, between=between, judged=judged)
+
+    def describe(network: Loaded, number: int) -> Dict[str, Any]:
+        return network.describe_run(rounds.wall_s[number], rounds.cpu_s[number], rounds.stopped_by)
+
+    runs = [
+        {"model": describe(network, 2 * number), "end_to_end": describe(network, 2 * number + 1)}
+        for number, network in enumerate(loaded)
+    ]
+    return Turns(
+        runs,
+        None if copy is None else describe(copy, 2 * len(loaded)),
+        None if standard is None else describe(standard, len(passes) - 1),
+    )

@@ -114,12 +114,13 @@ def sample_rounds(
     clock: Clock = time.perf_counter,
     cpu_clock: Clock = time.process_time,
     between: Callable[[float], None] = lambda now: None,
+    judged: Optional[int] = None,
 ) -> Rounds:
     """Time `passes` in turn, forwards in one round and backwards in the next, until every median is precise.
 
     Because they run in turn, drift (clocks, other programs, temperature) affects all of them alike, and their ratios
     within a round are more precise than those of their medians. `between` is called with the time (s) after each
-    round, outside every timed region.
+    round, outside every timed region. Only the first `judged` passes must be precise; None: all.
     """
     wall: List[List[float]] = [[] for _ in passes]
     cpu: List[List[float]] = [[] for _ in passes]
@@ -137,7 +138,7 @@ def sample_rounds(
         if now - begin >= stop.max_seconds:
             return Rounds(wall, cpu, "limit")
         if count >= check:
-            if all(is_precise(samples, stop.precision) for samples in wall):
+            if all(is_precise(samples, stop.precision) for samples in wall[:judged]):
                 return Rounds(wall, cpu, "precision")
             check = count + max(1, count // 20)  # sorting takes time: check again after 5 % more passes
 

@@ -14,6 +14,7 @@ from jetbench.records.energy import Energy
 from jetbench.records.measurement import (
     Comparison,
     Latency,
+    Standard,
     Watch,
 )
 from jetbench.records.record import Environment, Estimate, Profile
@@ -31,6 +32,7 @@ def assemble(
     operations: Sequence[Operation] | None = None,
     reference: str | None = None,
     images_ratio: float = 1.0,
+    standard: Standard | None = None,
 ) -> Profile:
     """The Profile of one network.
 
@@ -44,6 +46,7 @@ def assemble(
         operations: its operations for one image, for the roofline estimate; None: no estimate.
         reference: name of network 0, if the others are compared with it.
         images_ratio: images per pass of network 0 over images per pass of this one; times are compared per image.
+        standard: the standard network's passes in `processes`.
     """
     rest, environment = alone.networks[0], alone.environment
     runs = [process.networks[network] for process in processes]
@@ -84,12 +87,15 @@ def assemble(
         bytes_moved=rest.bytes_moved,
         counters=rest.counters,
         parts=rest.parts,
+        kernels=rest.kernels,
+        peaks=rest.peaks,
         estimate=roof,
         model_latency=Latency(batch_size=config.batch_size, runs=tuple(run.model for run in runs if run.model)),
         end_to_end_latency=Latency(
             batch_size=config.batch_size, runs=tuple(run.end_to_end for run in runs if run.end_to_end)
         ),
         comparison=comparison,
+        standard=standard,
         cold_start=rest.cold_start,
         paced=rest.paced,
         soak=rest.soak,

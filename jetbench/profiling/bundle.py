@@ -33,6 +33,7 @@ from jetbench.probe.passes import Normalise, random_pixels
 from jetbench.profiling.case import Case
 from jetbench.profiling.files import first_line
 from jetbench.profiling.power import plan_of
+from jetbench.profiling.standard import read_standard, standard_case
 from jetbench.progress import Report
 from jetbench.records.folder import SWEEP, read_landed
 from jetbench.spec.base import Spec, parse_spec, read_yaml
@@ -44,6 +45,7 @@ from jetbench.training.evaluate import check_classes_of
 PROBE = Path(jetbench.__file__).parent / "probe"
 FILES: dict[DType, str] = {"fp32": "model.onnx", "fp16": "model.fp16.onnx", "int8": "model.int8.onnx"}
 TRACED: dict[DType, str] = {"fp32": "model.ts", "fp16": "model.fp16.ts"}
+STANDARD = "standard"  # the folder of the standard network
 
 
 @dataclass(frozen=True)
@@ -197,6 +199,7 @@ def _fill(
         "energy_plan": list(plan_of(networks[0][0].config)),
         "modes": list(modes),
         "jetson_clocks": fixes_clocks,
+        "standard": _pack_standard(folder, networks[0][0].config),
         "data": _describe_data(data, chosen, split) if data is not None and chosen is not None else None,
         "networks": described,
     }
@@ -307,6 +310,27 @@ def _pack_network(
         "cases": described,
     }
     return entry, difference
+
+
+def _pack_standard(folder: Path, config: ProfilingConfig) -> dict[str, Any] | None:
+    """Write the standard network, traced; returns its entry in the request, or None if the settings ask for none."""
+    case = standard_case(config, backend="traced")
+    if case is None:
+        return None
+    (folder / STANDARD).mkdir()
+    images = Normalise(case.mean, case.std, torch.device("cpu"))(random_pixels(1, case.input_size, case.config.seed))
+    traced = _trace(case.network().build().eval(), images, case)
+    file = f"{STANDARD}/{TRACED['fp32']}"
+    torch.jit.save(traced, str(folder / file))
+    return {
+        "name": case.label,
+        "digest": read_standard()[1],
+        "file": file,
+        "input_size": case.input_size,
+        "mean": case.mean,
+        "std": case.std,
+        "config": case.config.model_dump(mode="json"),
+    }
 
 
 def _trace(network: nn.Module, images: torch.Tensor, case: Case) -> Any:

@@ -21,6 +21,7 @@ from jetbench.probe.engines.tensor_rt import UNTRIED
 from jetbench.profiling.assemble import assemble, assemble_estimate
 from jetbench.profiling.deployed import describe_deployment, parts_of_layers
 from jetbench.profiling.findings import Findings, ProcessFindings
+from jetbench.profiling.kernels import kernels_of_layers
 from jetbench.profiling.parts import describe_parts
 from jetbench.profiling.power import read_energy
 from jetbench.profiling.probe_result import (
@@ -36,7 +37,7 @@ from jetbench.profiling.probe_result import (
 )
 from jetbench.profiling.trace import image_to_trace, trace_operations
 from jetbench.records.deployment import DeployedScore, Deployment, Trtexec
-from jetbench.records.measurement import NetworkPart
+from jetbench.records.measurement import Standard
 from jetbench.records.record import Environment, Profile, Record
 from jetbench.records.scores import ClassCounts
 from jetbench.spec.base import first_problem
@@ -113,8 +114,16 @@ class _Form:
             target=self._device,
             operations=self._case.operations(),
             reference=f"{first.label}, {first.config.form}" if place else None,
+            standard=self._standard(timed),
         )
         return self._case.to_record(profile.model_copy(update=self._checked(profile)), finished)
+
+    def _standard(self, timed: Sequence[Unit]) -> Standard | None:
+        """The standard network's passes on the board; None if it was not timed in all processes."""
+        packed, runs = self._result.bundle.standard, tuple(unit.standard for unit in timed if unit.standard is not None)
+        if packed is None or len(runs) != len(timed):
+            return None
+        return Standard(name=packed.name, digest=packed.digest, form="traced", input_size=packed.input_size, runs=runs)
 
     def _not_measured(self) -> Profile:
         why = f"not measured: {self._failure or 'the probe was ended before'}"
@@ -178,6 +187,7 @@ class _Form:
                 for each, case in zip(unit.findings, unit.cases, strict=True)
             ),
             control=unit.control,
+            standard=unit.standard,
             watch=unit.watch,
             environment=_environment(unit, self._mode),
         )
@@ -209,26 +219,31 @@ class _Form:
             "flops": cost.flops,
             "bytes_moved": cost.bytes_moved,
             "deployment": self._deployment(own),
-            "parts": self._parts(own, notes),
+            "peaks": own.peaks,
+            **self._by_part(own, notes),
         }
         return findings.model_copy(update={**rest, "notes": notes})
 
-    def _parts(self, own: UnitFindings, notes: dict[str, str]) -> tuple[NetworkPart, ...]:
-        """The times of the layers of an engine, by part of the network."""
+    def _by_part(self, own: UnitFindings, notes: dict[str, str]) -> dict[str, Any]:
+        """The times of the layers of an engine, by part of the network and by class of kernel."""
         if not own.layers:
-            return ()
+            return {}
         case = self._case
         try:
             module = build_model(case.architecture, case.num_classes, case.input_size).eval()
         except JetbenchError as error:
             notes["layers"] = f"not told by part: {error}"
-            return ()
+            return {}
         layers = [_layer(each) for each in own.layers]
         if len({len(layer.seconds) for layer in layers}) != 1:
             raise ResultError("layers: their times are of different numbers of passes")
         notes["layers"] = f"median of {len(layers[0].seconds)} passes by the profile of {case.config.backend}"
+        notes["kernels"] = notes["layers"]
         operations = trace_operations(module, image_to_trace(module, case.input_size))
-        return describe_parts(module, operations, parts_of_layers(layers, module))
+        return {
+            "parts": describe_parts(module, operations, parts_of_layers(layers, module)),
+            "kernels": kernels_of_layers(layers, module, operations),
+        }
 
     def _deployment(self, own: UnitFindings) -> Deployment | None:
         if own.deployment is None:

@@ -13,10 +13,12 @@ from jetbench.records.deployment import Deployment
 from jetbench.records.energy import Energy
 from jetbench.records.measurement import (
     ColdStart,
+    KernelTime,
     LatencyRun,
     Memory,
     NetworkPart,
     Paced,
+    Peaks,
     Soak,
     Watch,
 )
@@ -65,14 +67,20 @@ class Findings(Spec):
     bytes_moved: int | None = None
     counters: tuple[CounterResult, ...] = ()
     parts: tuple[NetworkPart, ...] = ()
+    kernels: tuple[KernelTime, ...] = ()
+    peaks: Peaks | None = None
     deployment: Deployment | None = None
     notes: dict[str, str] = Field(default_factory=dict)
 
 
 class ProcessFindings(Spec):
-    """What one process measured of each network; `control` is the latency of a second copy of the first one."""
+    """What one process measured of each network.
+
+    `control` is the latency of a second copy of the first one, `standard` that of the standard network.
+    """
 
     networks: tuple[Findings, ...]
     control: LatencyRun | None = None
+    standard: LatencyRun | None = None
     watch: Watch
     environment: Environment

@@ -22,6 +22,7 @@ from jetbench.profiling.host import Site
 from jetbench.profiling.listing import placed
 from jetbench.profiling.power import check_sensor
 from jetbench.profiling.process import measure_process
+from jetbench.profiling.standard import standard_case, standard_times
 from jetbench.profiling.trace import image_to_trace, trace_operations, with_unused
 from jetbench.progress import Report
 from jetbench.records.record import Profile, Record, profile_key
@@ -168,5 +169,22 @@ def profile_model(
         report: called with the finished share (0 to 1) and what is being measured.
     """
     network = Network("the model", lambda: copy.deepcopy(model), input_size, config, mean, std)
-    findings = measure_process([network], device, ("latency", "rest"), target, report=report)
-    return assemble(0, [findings], findings, input_size, config, target, _operations(model, input_size))
+    beside = standard_case(config)
+    findings = measure_process(
+        [network],
+        device,
+        ("latency", "rest"),
+        target,
+        standard=beside.network() if beside is not None else None,
+        report=report,
+    )
+    return assemble(
+        network=0,
+        processes=[findings],
+        alone=findings,
+        input_size=input_size,
+        config=config,
+        target=target,
+        operations=_operations(model, input_size),
+        standard=standard_times([findings]),
+    )

@@ -9,7 +9,7 @@ from jetbench.deploy.pack import ExportedFile
 from jetbench.probe.packed import VERSION
 from jetbench.profiling.case import Case
 from jetbench.records.deployment import EngineFile, Parity
-from jetbench.records.measurement import ColdStart, LatencyRun, Memory, Watch
+from jetbench.records.measurement import ColdStart, LatencyRun, Memory, Peaks, Watch
 from jetbench.spec.base import describe_value
 from jetbench.spec.bounds import MOST_LETTERS, MOST_NAME, MOST_PROCESSES, MOST_SECONDS, Amount
 from jetbench.spec.dataset import Split
@@ -59,11 +59,20 @@ class PackedData(Open):
     digest: Name
 
 
+class PackedStandard(Open):
+    """The standard network of a bundle, which the board runs traced."""
+
+    name: Name
+    digest: Name
+    input_size: Size
+
+
 class PackedBundle(Open):
     """What the bundle was made of."""
 
     device: Device
     networks: Annotated[tuple[PackedNetwork, ...], Field(min_length=1, max_length=MOST_NETWORKS)]
+    standard: PackedStandard | None = None
     data: PackedData | None = None
 
 
@@ -138,6 +147,7 @@ class UnitFindings(Open):
     energy: RawEnergy | None = None
     power_notes: tuple[Text, ...] = ()
     parity: Parity | None = None
+    peaks: Peaks | None = None
     file: Text = ""
     deployment: RawDeployment | None = None
     layers: Annotated[tuple[RawLayer, ...], Field(max_length=MOST_LAYERS)] = ()
@@ -153,6 +163,7 @@ class Unit(Open):
     cases: Annotated[tuple[Amount, ...], Field(min_length=1, max_length=MOST_FORMS)]
     findings: tuple[UnitFindings, ...]
     control: LatencyRun | None = None
+    standard: LatencyRun | None = None
     watch: Watch
     environment: dict[str, Any]
     identity: dict[str, Text]
@@ -164,7 +175,7 @@ class Unit(Open):
         if self.kind == "alone" and len(self.cases) != 1:
             raise ValueError("cases: a unit alone has one")
         rounds = {len(each.model.samples_s) for each in self.findings}
-        rounds |= {len(self.control.samples_s)} if self.control is not None else set()
+        rounds |= {len(run.samples_s) for run in (self.control, self.standard) if run is not None}
         if len(rounds) != 1:
             raise ValueError("samples_s: forms that are timed in turn have equally many")
         return self

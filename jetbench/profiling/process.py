@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Sequence
 from contextlib import nullcontext
+from functools import partial
 from importlib import import_module
 from typing import Any
 
@@ -12,16 +13,17 @@ from torch import nn
 from jetbench.deploy.backends import TORCH_FORMS
 from jetbench.errors import ProfilingError, is_out_of_memory
 from jetbench.network.operations import Operation, add_up
-from jetbench.probe import machine
 from jetbench.probe.engines import Layer, open_engine
 from jetbench.probe.passes import DTYPES, count_denormals
-from jetbench.probe.run import Loaded, Session, set_arithmetic, time_in_turn
+from jetbench.probe.peaks import measure_peaks
+from jetbench.probe.run import Loaded, Session, set_arithmetic
 from jetbench.probe.timing import run_paced, run_soak
 from jetbench.profiling.counts import count_with_fvcore, count_with_thop
 from jetbench.profiling.deployed import describe_deployment, parts_of_file, parts_of_layers
 from jetbench.profiling.environment import describe_environment
 from jetbench.profiling.file_counts import operations_of_file
 from jetbench.profiling.findings import Findings, Network, Part, ProcessFindings
+from jetbench.profiling.kernels import kernels_of_layers, time_kernels
 from jetbench.profiling.parts import describe_parts, time_parts
 from jetbench.profiling.peak_memory import bytes_of_weights, measure_peak_memory
 from jetbench.profiling.power import capture_energy, read_energy
@@ -47,6 +49,7 @@ def measure_process(
     parts: Sequence[Part],
     target: Device,
     control: bool = False,
+    standard: Network | None = None,
     report: Report = lambda share, text: None,
 ) -> ProcessFindings:
     """Measure networks in this process.
@@ -58,6 +61,7 @@ def measure_process(
             and allows only one network.
         target: the device whose sensors and total rule apply.
         control: also time a second copy of the first network.
+        standard: also time this network in the same rounds.
         report: called with the finished share (0 to 1) and what is being measured.
 
     Raises:
@@ -71,31 +75,41 @@ def measure_process(
     with torch.inference_mode():
         report(0.02, "building the network")
         loaded = [_load(network, device) for network in networks]
-        copies = [_load(networks[0], device)] if control else []
+        twin = _load(networks[0], device) if control else None
         report(0.05, "warming up")
-        for network in (*loaded, *copies):
-            network.warm_up()
+        for network in (*loaded, twin):
+            if network is not None:
+                network.warm_up()
+        memory = session.read_memory(device)
         findings: list[dict[str, Any]] = [{"cold_start": network.cold_start, "notes": {}} for network in loaded]
-        twin = None
+        turns = None
         if "latency" in parts:
             report(0.1, "latency")
             with observer.watching_gpu() if device.type == "cuda" else nullcontext():
-                runs, twin = time_in_turn(loaded, copies, config, between=observer.pulse)
-            for finding, run in zip(findings, runs, strict=True):
+                beside = None if standard is None else partial(_load, standard, device)
+                turns = session.time_in_turn(loaded, config, copy=twin, load_standard=beside)
+            for finding, run in zip(findings, turns.runs, strict=True):
                 finding |= run
         if "rest" in parts:
             (only,), (description,) = loaded, networks
-            findings[0] |= _measure_rest(only, description, device, target, session, report, findings[0]["notes"])
+            findings[0] |= _measure_rest(
+                only, description, device, target, session, report, findings[0]["notes"], memory
+            )
     watch = Watch.model_validate(observer.finish())
     if "rest" in parts:
         report(0.9, "counts")
         findings[0] |= _explain(loaded[0], networks[0], findings[0]["notes"])
     return ProcessFindings(
         networks=tuple(Findings.model_validate(finding) for finding in findings),
-        control=LatencyRun.model_validate(twin) if twin is not None else None,
+        control=_run_of(turns.control if turns else None),
+        standard=_run_of(turns.standard if turns else None),
         watch=watch,
         environment=describe_environment(device, session.flushes, session.keeps),
     )
+
+
+def _run_of(raw: dict[str, Any] | None) -> LatencyRun | None:
+    return None if raw is None else LatencyRun.model_validate(raw)
 
 
 def _load(network: Network, device: torch.device) -> Loaded:
@@ -155,12 +169,11 @@ def _measure_rest(
     session: Session,
     report: Report,
     notes: dict[str, str],
+    memory: dict[str, Any],
 ) -> dict[str, Any]:
     config, observer = network.config, session.observer
     findings: dict[str, Any] = {}
     images = loaded.images
-    process_peak = machine.process_memory()["peak_bytes"]
-    reserved = torch.cuda.max_memory_reserved(device) if device.type == "cuda" else None
     if config.rate:
         report(0.4, f"{config.rate:g} frames a second for {config.paced_seconds:g} s")
         findings["paced"] = Paced(**run_paced(loaded.end_to_end, config.rate, config.paced_seconds))
@@ -197,9 +210,7 @@ def _measure_rest(
             weights_bytes=weights_bytes,
             image_bytes=images.nbytes,
             allocator_peak_bytes=peak,
-            reserved_bytes=reserved,
-            process_baseline_bytes=session.baseline["resident_bytes"],
-            process_peak_bytes=process_peak,
+            **memory,
             **observer.memory(),
         ),
     }
@@ -225,16 +236,24 @@ def _explain(loaded: Loaded, network: Network, notes: dict[str, str]) -> dict[st
         # Its exporter may have folded batch norm, and equation 2 counts modules, so that is left out.
         totals = _totals(operations, notes)
         return findings | {name: value for name, value in totals.items() if name != "eq2_flops"}
+    findings["peaks"] = measure_peaks(images.device, config.dtype)
     module = _build_module(network, images.device) if loaded.module is None else loaded.module
     if network.artefact is not None:
         samples = parts_of_layers(layers, module)
-        notes["layers"] = _of_runtime(config.backend)
+        notes["layers"] = notes["kernels"] = _of_runtime(config.backend)
     else:
         samples = _time_parts(loaded, network, notes)
         if images.device.type == "cpu":
             findings["denormals"] = count_denormals(module, images)
             set_arithmetic(config.threads, config.flush_denormals)
-    return findings | _count(module, loaded.size, notes, samples)
+    counted = _count(module, loaded.size, notes, samples, layers)
+    if config.backend == "eager":
+        counted["kernels"] = kernels = time_kernels(loaded.module, images)
+        notes["kernels"] = (
+            f"median of {len(kernels[0].samples_s)} passes of one image with the clock read, and the device idle, "
+            "before and after every kernel"
+        )
+    return findings | counted
 
 
 def _of_runtime(backend: str) -> str:
@@ -260,7 +279,11 @@ def _time_parts(loaded: Loaded, network: Network, notes: dict[str, str]) -> dict
 
 
 def _count(
-    module: nn.Module, size: tuple[int, int], notes: dict[str, str], samples: dict[str, list[float]]
+    module: nn.Module,
+    size: tuple[int, int],
+    notes: dict[str, str],
+    samples: dict[str, list[float]],
+    layers: Sequence[Layer],
 ) -> dict[str, Any]:
     """Parameters, MACs and FLOPs for one image in float32, by our count and by those of fvcore and thop."""
     plain = copy.deepcopy(module).cpu().float()
@@ -289,6 +312,7 @@ def _count(
         "parameters": sum(parameter.numel() for parameter in plain.parameters()),
         "counters": tuple(counters),
         "parts": describe_parts(plain, operations, samples),
+        "kernels": kernels_of_layers(layers, plain, operations) if layers else (),
     }
 
 

@@ -30,6 +30,7 @@ from jetbench.profiling.live import profile_module
 from jetbench.profiling.power import check_sensor
 from jetbench.profiling.process import measure_process
 from jetbench.profiling.scored import score_profiles
+from jetbench.profiling.standard import standard_case, standard_times
 from jetbench.progress import Report
 from jetbench.records.measurement import (
     Latency,
@@ -39,7 +40,8 @@ from jetbench.spec.base import Spec
 from jetbench.spec.device import Device
 from jetbench.spec.profiling import ProfilingConfig
 
-SHARED = ("threads", "flush_denormals", "keep_freed_memory")  # settings of a process, not of a network
+# Settings of a process, not of a network.
+SHARED = ("threads", "flush_denormals", "keep_freed_memory", "reference")
 
 
 class ProcessRequest(Spec):
@@ -50,6 +52,7 @@ class ProcessRequest(Spec):
     torch_device: str
     target: Device
     control: bool
+    standard: Case | None = None
 
 
 @overload
@@ -231,13 +234,29 @@ def _profile_group(
     def request(chosen: Sequence[Case], parts: tuple[Part, ...]) -> ProcessRequest:
         control = len(chosen) > 1
         return ProcessRequest(
-            cases=tuple(chosen), parts=parts, torch_device=torch_device, target=target, control=control
+            cases=tuple(chosen),
+            parts=parts,
+            torch_device=torch_device,
+            target=target,
+            control=control,
+            standard=standard_case(config),
         )
 
     if single and least == most == 1:
         do = measure_here if is_fresh else in_fresh_process
         both = do(request(cases, ("latency", "rest")), report)
-        return [assemble(0, [both], both, cases[0].input_size, config, target, cases[0].operations())]
+        return [
+            assemble(
+                network=0,
+                processes=[both],
+                alone=both,
+                input_size=cases[0].input_size,
+                config=config,
+                target=target,
+                operations=cases[0].operations(),
+                standard=standard_times([both]),
+            )
+        ]
     timed: list[ProcessFindings] = []
     alone: list[ProcessFindings] = []
     jobs = least + len(cases) - single
@@ -272,6 +291,7 @@ def _profile_group(
             operations=case.operations(),
             reference=reference,
             images_ratio=config.batch_size / case.config.batch_size,
+            standard=standard_times(timed),
         )
         for number, case in enumerate(cases)
     ]
@@ -302,7 +322,13 @@ def measure_here(request: ProcessRequest, report: Report = lambda share, text: N
     networks = [case.network() for case in request.cases]
     try:
         return measure_process(
-            networks, torch.device(request.torch_device), request.parts, request.target, request.control, report
+            networks,
+            torch.device(request.torch_device),
+            request.parts,
+            request.target,
+            control=request.control,
+            standard=request.standard.network() if request.standard is not None else None,
+            report=report,
         )
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):

@@ -33,6 +33,8 @@ ACTIVATION_MODULES = (*ACTIVATIONS.values(), nn.ReLU6, nn.LeakyReLU, nn.PReLU, n
 # The authors' tool has no hooks inside these, so equation 2 counts only their convolutions.
 ATTENTION_MODULES = (CBAM, ECA, ReleasedSAM, SpatialAttention)
 
+Clock = Callable[[], float]
+
 COPIES = ("cat", "clone", "copy", "fill", "zeros_like", "new_zeros", "constant_pad_nd", "scatter", "stack")
 # FLOPs per output element. Inside an activation module, all of them count as `activation`.
 PER_ELEMENT: dict[str, tuple[Kind, int]] = {
@@ -120,7 +122,27 @@ def trace_network(model: nn.Module, images: torch.Tensor) -> Trace:
 
 def trace_own(model: nn.Module, images: torch.Tensor) -> Trace:
     """`trace_network` on `model` itself, which is put into eval mode and keeps our hooks: for a throw-away model."""
-    tracer = _Tracer(model.eval())
+    tracer, outputs = _run(model, images, None)
+    return Trace(tuple(tracer.operations), outputs)
+
+
+def time_operations(
+    model: nn.Module, images: torch.Tensor, clock: Clock
+) -> tuple[tuple[Operation, ...], tuple[float, ...]]:
+    """The operations of `trace_own`, and the seconds that each took.
+
+    Args:
+        model: a throw-away model.
+        images: (N, 3, H, W), of which the first is used.
+        clock: seconds, read with the device idle.
+    """
+    tracer, _ = _run(model, images, clock)
+    return tuple(tracer.operations), tuple(tracer.seconds)
+
+
+def _run(model: nn.Module, images: torch.Tensor, clock: Clock | None) -> "tuple[_Tracer, frozenset[int]]":
+    """One traced pass, and the numbers of the tensors that it returned."""
+    tracer = _Tracer(model.eval(), clock)
     for name, module in model.named_modules():
         if isinstance(module, torch.jit.ScriptModule):  # it takes no hooks
             continue
@@ -132,13 +154,15 @@ def trace_own(model: nn.Module, images: torch.Tensor) -> Trace:
     with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), tracer:
         result = model(image)
     returned = [leaf for leaf in tree_leaves(result) if isinstance(leaf, torch.Tensor)]
-    return Trace(tuple(tracer.operations), frozenset(tracer.number(_storage(tensor)) for tensor in returned))
+    return tracer, frozenset(tracer.number(_storage(tensor)) for tensor in returned)
 
 
 class _Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: nn.Module, clock: Clock | None = None) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.operations: list[Operation] = []
+        self.seconds: list[float] = []
+        self._clock = clock
         self._modules: list[tuple[str, nn.Module]] = []
         self._numbers: dict[int, int] = {}
         self._made = 0
@@ -166,7 +190,9 @@ class _Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
+        begin = self._clock() if self._clock else 0.0
         result = func(*args, **(kwargs or {}))
+        seconds = self._clock() - begin if self._clock else 0.0
         inputs = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, torch.Tensor)]
         outputs = [leaf for leaf in tree_leaves(result) if isinstance(leaf, torch.Tensor) and leaf.numel()]
         read = {_storage(tensor) for tensor in inputs}
@@ -178,6 +204,8 @@ class _Tracer(TorchDispatchMode):  # type: ignore[no-untyped-call]
             ]  # the others are the batch's statistics, which are empty in eval mode except on the meta device
         if made:  # otherwise the result is a view
             self._write_down(func, args, inputs, made, in_place)
+            if self._clock is not None:
+                self.seconds.append(seconds)
         return result
 
     def _write_down(

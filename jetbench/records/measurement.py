@@ -10,7 +10,7 @@ from pydantic import Field, PositiveFloat
 
 from jetbench.probe.timing import median_interval
 from jetbench.spec.base import Spec, later
-from jetbench.spec.bounds import Amount, Duration
+from jetbench.spec.bounds import Amount, Duration, Side
 
 
 class LatencyRun(Spec):
@@ -97,6 +97,41 @@ class NetworkPart(Spec):
         return statistics.median(self.samples_s) if self.samples_s else None
 
 
+class KernelTime(Spec):
+    """The kernels of one class in one part of a network, as `network/kernels.py` names the classes.
+
+    `count` is their number, `macs` and `bytes_moved` are for one image, the seconds per batch. `bytes_moved` is a lower
+    bound. A runtime may fuse a class into others: it then has no time.
+    """
+
+    part: str
+    kernel: str
+    count: Amount
+    macs: Amount
+    bytes_moved: Amount
+    samples_s: tuple[Duration, ...] = ()
+
+    @property
+    def median_s(self) -> float | None:
+        """Median seconds per batch; None if they were not timed."""
+        return statistics.median(self.samples_s) if self.samples_s else None
+
+
+class Peaks(Spec):
+    """What the machine reached in a short calibration of its own beside a profile (probe/peaks.py): no data sheet.
+
+    `macs_per_s` is the most of several dense convolutions, `bytes_per_s` that of a large copy (read and written).
+    `launch_s` is how long an addition of a single number takes, `depthwise_launch_s` a
+    depthwise convolution of one pixel, whose libraries prepare more before they begin.
+    """
+
+    dtype: Literal["fp32", "fp16", "bf16"]
+    macs_per_s: Annotated[float, Field(gt=0)]
+    bytes_per_s: Annotated[float, Field(gt=0)]
+    launch_s: Annotated[float, Field(gt=0)]
+    depthwise_launch_s: Annotated[float, Field(gt=0)]
+
+
 Ratios = Annotated[
     tuple[Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=1)], ...], Field(min_length=1)
 ]
@@ -142,6 +177,51 @@ class Comparison(Spec):
         """True if the whole interval of the ratio differs from 1, in one direction, by more than `resolution`."""
         low, high = self.interval or (min(self.medians), max(self.medians))
         return low > 1 + self.resolution or high < 1 - self.resolution
+
+
+class Standard(Spec):
+    """The passes of the standard network, in the same rounds and processes as those of a network.
+
+    `digest` is the SHA-256 of its file, `form` what ran it.
+    """
+
+    name: str
+    digest: str
+    form: str
+    input_size: tuple[Side, Side]
+    runs: Annotated[tuple[LatencyRun, ...], Field(min_length=1)]
+
+    @property
+    def identity(self) -> str:
+        """What two times must share to be divided by the same: `name digest, form, HxW`."""
+        height, width = self.input_size
+        return f"{self.name} {self.digest[:12]}, {self.form}, {height}x{width}"
+
+    @property
+    def median_s(self) -> float:
+        """Median over processes of the median seconds of a pass."""
+        return statistics.median(run.median_s for run in self.runs)
+
+
+class Normalised(Spec):
+    """A latency over that of the standard network, pass by pass in the same rounds, one tuple of ratios per process."""
+
+    ratios: Ratios
+
+    @property
+    def medians(self) -> tuple[float, ...]:
+        """The median ratio of each process."""
+        return tuple(statistics.median(ratios) for ratios in self.ratios)
+
+    @property
+    def median(self) -> float:
+        """Median over processes of the median ratio."""
+        return statistics.median(self.medians)
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """95 % interval over processes; None with fewer than six."""
+        return median_interval(self.medians)
 
 
 class ColdStart(Spec):

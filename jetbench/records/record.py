@@ -15,11 +15,15 @@ from jetbench.records.energy import Energy
 from jetbench.records.measurement import (
     ColdStart,
     Comparison,
+    KernelTime,
     Latency,
     Memory,
     NetworkPart,
+    Normalised,
     Paced,
+    Peaks,
     Soak,
+    Standard,
     Watch,
 )
 from jetbench.records.scores import ClassCounts
@@ -245,6 +249,9 @@ class Profile(Spec):
     denormals: tuple[int, int] | None = None
     finite: bool | None = None
     deployment: Deployment | None = later(None)
+    standard: Standard | None = later(None)
+    kernels: tuple[KernelTime, ...] = later(())
+    peaks: Peaks | None = later(None)
     watches: tuple[Watch, ...] = ()
     notes: dict[str, str]
     environment: Environment
@@ -253,6 +260,21 @@ class Profile(Spec):
     def peak_memory_bytes(self) -> int | None:
         """Peak bytes of torch's allocator during one pass, weights and input included."""
         return self.memory.allocator_peak_bytes if self.memory else None
+
+    @property
+    def normalised(self) -> Normalised | None:
+        """The latency over that of the standard network; None if it was not timed in the same rounds."""
+        model, standard = self.model_latency, self.standard
+        if model is None or standard is None or len(model.runs) != len(standard.runs):
+            return None
+        pairs = list(zip(model.runs, standard.runs, strict=True))
+        if any(len(own.samples_s) != len(base.samples_s) for own, base in pairs):
+            return None
+        return Normalised(
+            ratios=tuple(
+                tuple(a / b for a, b in zip(own.samples_s, base.samples_s, strict=True)) for own, base in pairs
+            )
+        )
 
     @property
     def power_w(self) -> float | None:

@@ -83,6 +83,9 @@ class ProfilingConfig(Spec):
     """Number of load windows."""
     seed: Seed = 0
     """Seed of weights and images."""
+    reference: Literal["standard", "none"] = later("standard")
+    """What is timed in the same rounds, so that times compare from one day to another: the standard network or
+    nothing."""
 
     @model_validator(mode="after")
     def _can_run(self) -> "ProfilingConfig":

@@ -107,6 +107,15 @@ def test_sampling_stops_at_the_limit_and_says_so() -> None:
     assert 30 <= sum(rounds.wall_s[0]) < 30.3
 
 
+def test_only_the_judged_passes_must_be_precise() -> None:
+    generator = random.Random(0)
+    steady = Device(0.1, launch=0)
+    noisy = Device(*[generator.choice([0.1, 0.2]) for _ in range(2000)], launch=0)
+    rounds = sample_rounds([steady.timed, noisy.timed], Stop(0.02, 10, 0, 30), steady.clock, steady.clock, judged=1)
+    assert rounds.stopped_by == "precision"
+    assert [len(samples) for samples in rounds.wall_s] == [10, 10]
+
+
 def test_both_minimums_are_reached() -> None:
     device = Device(1.0, launch=0)
     rounds = sample_rounds([device.timed], Stop(0.5, 10, 25, 100), device.clock, device.clock)

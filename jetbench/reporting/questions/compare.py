@@ -10,7 +10,16 @@ from typing import Literal
 from jetbench.errors import SpecError
 from jetbench.reporting import units
 from jetbench.reporting.studies import Study
-from jetbench.reporting.tables.columns import BETWEEN_SESSIONS, BY_NAME, Column, Value, numbers, relative_half
+from jetbench.reporting.tables.columns import (
+    BETWEEN_SESSIONS,
+    BETWEEN_SESSIONS_NORMALISED,
+    BY_NAME,
+    Column,
+    Value,
+    numbers,
+    relative_half,
+    standard_of,
+)
 from jetbench.reporting.tables.footnotes import Notes
 from jetbench.reporting.tables.protocol import ALL, Needs, facts_of
 from jetbench.reporting.tables.rows import Row
@@ -18,8 +27,12 @@ from jetbench.reporting.tables.table import Cell, Section, Table, TableRow, beli
 from jetbench.stats import differences
 
 ChangeOutcome = Literal["better", "worse", "tie", "same", "not told", "gone", "new", "missing", "not comparable"]
-TIMED = ("latency", "fps-e2e", "energy")
-METRICS = ("latency", "fps-e2e", "memory", "energy", "val", "test", "parameters", "macs", "eq2")
+TIMED = {
+    **dict.fromkeys(("latency", "fps-e2e", "energy"), BETWEEN_SESSIONS),
+    "normalised": BETWEEN_SESSIONS_NORMALISED,
+}
+"""What depends on the session, with the smallest relative half width of its change from one to another."""
+METRICS = ("latency", "normalised", "fps-e2e", "memory", "energy", "val", "test", "parameters", "macs", "eq2")
 ALIASES = {"miou": "test", "e2e": "fps-e2e"}
 OUTCOMES: dict[ChangeOutcome, str] = {"tie": "not significant", "not told": "uncertainty unknown"}
 """How an outcome is shown, where its own word does not say it."""
@@ -67,6 +80,12 @@ class VariantPair:
     name: str
     changes: dict[str, Change]
 
+    def judged(self, metric: str) -> Change:
+        """The change by which a metric is judged: latency by that over the standard network, where there is one."""
+        normalised = self.changes["normalised"]
+        is_known = metric == "latency" and normalised.amount is not None
+        return normalised if is_known else self.changes[metric]
+
 
 @dataclass(frozen=True)
 class Limit:
@@ -98,7 +117,7 @@ class StudyComparison:
         lines = [f"{name}: is no longer in {self.after.name}" for name in self.only_before if limits]
         for limit in limits:
             for pair in self.pairs:
-                change = pair.changes[limit.metric]
+                change = pair.judged(limit.metric)
                 if change.outcome == "gone":
                     lines.append(f"{pair.name}: {limit.metric} is no longer measured")
                 elif change.outcome in ("worse", "not told") and change.worse_by > limit.amount:
@@ -138,6 +157,9 @@ def compare_studies(before: Study, after: Study, show_invalid: bool = False) -> 
         reason = _why_not([(first[name], second[name]) for name in shared], needs)
         if reason:
             differing |= {metric: reason for metric in METRICS if BY_NAME[metric].needs == needs}
+    standards = dict.fromkeys(standard_of(row) for name in shared for row in (first[name], second[name]))
+    if len(standards) > 1 and "" not in standards:
+        differing.setdefault("normalised", f"standard network: {' against '.join(standards)}")
     pairs = tuple(
         VariantPair(
             name, {metric: _change(metric, first[name], second[name], metric in differing) for metric in METRICS}
@@ -196,7 +218,7 @@ def _half_of_change(metric: str, one: Row, other: Row, before: Value, after: Val
     if any(half is None for half in halves):
         return None
     half = math.hypot(*(half or 0.0 for half in halves))
-    return max(half, BETWEEN_SESSIONS) if metric in TIMED else half
+    return max(half, TIMED.get(metric, 0.0))
 
 
 def _scores(metric: str, row: Row) -> list[float]:
@@ -250,6 +272,12 @@ def _describe(comparison: StudyComparison, shown: Iterable[str]) -> list[str]:
             f"From one study to another the latency of one network on one machine may change by "
             f"{100 * BETWEEN_SESSIONS:g} %, so smaller changes are not significant. `jetbench profile A B` measures "
             "networks in turn, which detects smaller differences."
+        )
+    if "normalised" in shown and "normalised" not in comparison.differing:
+        lines.append(
+            "Latency over the standard network's: both were timed in the same rounds, and a machine that is slower "
+            f"slows both, so it changes by {100 * BETWEEN_SESSIONS_NORMALISED:g} % at most from one study to another. "
+            "--fail-on latency is judged by it."
         )
     for metric in shown:
         if metric in comparison.differing:

@@ -31,17 +31,19 @@ LISTED_FLIPS = 12
 
 @dataclass(frozen=True)
 class Shared:
-    """A network that both studies have measured."""
+    """A network that both studies have measured; it is ranked by `values`, and `shown` are in the metric's own unit."""
 
     name: str
     rows: tuple[Row, Row]
     values: tuple[Value, Value]
+    shown: tuple[Value, Value]
 
 
 @dataclass(frozen=True)
 class Transfer:
-    """Networks on two devices, and how well their rankings agree."""
+    """Networks on two devices, and how well their rankings agree; `ranked_by` is a column's name."""
 
+    ranked_by: str
     networks: tuple[Shared, ...]
     tau: float
     interval: tuple[float, float] | None
@@ -65,12 +67,13 @@ def measure_transfer(first: Study, second: Study, metric: str = "latency", show_
     shown = [study.rows() if show_invalid else believed(study.rows()) for study in (first, second)]
     rows = [{row.name: row for row in each if row.records} for each in shown]
     _check(first, second, rows, column)
-    networks = []
-    for name, row in rows[0].items():
-        other = rows[1].get(name)
-        one, two = column.read(row), column.read(other) if other else None
-        if other and one and two:
-            networks.append(Shared(name, (row, other), (one, two)))
+    networks = _shared(rows, column, column)
+    ranked_by = column
+    if metric == "latency":
+        # Networks that were timed minutes or days apart: the standard network was timed beside each of them.
+        normalised = _shared(rows, BY_NAME["normalised"], column)
+        if len(normalised) == len(networks):
+            networks, ranked_by = normalised, BY_NAME["normalised"]
     if len(networks) < 3:
         raise SpecError(
             f"{first.folder} and {second.folder}: {units.counted(len(networks), 'network')} in common with "
@@ -89,7 +92,20 @@ def measure_transfer(first: Study, second: Study, metric: str = "latency", show_
                 if orders[0] != orders[1]:
                     is_first = (orders[0] < 0) == (column.better == "low")
                     flips.append((a.name, b.name) if is_first else (b.name, a.name))
-    return Transfer(tuple(networks), tau, tau_interval(numbers), tuple(flips), pairs)
+    return Transfer(ranked_by.name, tuple(networks), tau, tau_interval(numbers), tuple(flips), pairs)
+
+
+def _shared(rows: Sequence[dict[str, Row]], ranked_by: Column, shown: Column) -> list[Shared]:
+    """The networks that have a value on both devices, in the order of the first."""
+    networks = []
+    for name, row in rows[0].items():
+        pair = (row, rows[1][name]) if name in rows[1] else None
+        if pair is None:
+            continue
+        (one, two), (own, other) = ([column.read(each) for each in pair] for column in (ranked_by, shown))
+        if one and two and own and other:
+            networks.append(Shared(name, pair, (one, two), (own, other)))
+    return networks
 
 
 def _check(first: Study, second: Study, rows: Sequence[dict[str, Row]], column: Column) -> None:
@@ -130,6 +146,7 @@ def build_transfer(first: Study, second: Study, metric: str = "latency", show_in
     """A table of the networks' ranks in both studies, in the first one's order; flips and tau are in the notes."""
     transfer = measure_transfer(first, second, metric, show_invalid)
     column = BY_NAME[metric]
+    is_normalised = transfer.ranked_by != column.name
     networks = sorted(transfer.networks, key=lambda each: each.values[0].number, reverse=column.better == "high")
     ranks = [_ranks([each.values[at] for each in networks], column) for at in (0, 1)]
     fronts = [front([each.rows[at] for each in networks]) for at in (0, 1)]
@@ -137,8 +154,13 @@ def build_transfer(first: Study, second: Study, metric: str = "latency", show_in
     flipped = {name for pair in transfer.flips for name in pair}
     rows = []
     for number, each in enumerate(networks):
-        texts = [column.show(each.values[0].number), column.show(each.values[1].number)]
-        ratio = each.values[1].number / each.values[0].number if each.values[0].number else 0.0
+        texts = [column.show(value.number) for value in each.shown]
+        if is_normalised:
+            texts = [
+                f"{text} ({BY_NAME[transfer.ranked_by].show(value.number)})"
+                for text, value in zip(texts, each.values, strict=True)
+            ]
+        ratio = each.shown[1].number / each.shown[0].number if each.shown[0].number else 0.0
         on = [at for at in (0, 1) if number in fronts[at]]
         rows.append(
             TableRow(
@@ -184,6 +206,11 @@ def _describe(first: Study, second: Study, transfer: Transfer, has_fronts: bool)
         f"Kendall's tau-b {transfer.tau:.3f} over {len(transfer.networks)} networks ({span}): 1 is the same order, "
         "0 is no relation.",
         f"Settings of both: {'; or '.join(settings)}, at {size}.",
+        *(
+            ["Ranked by latency over the standard network's on the same device, which is in brackets."]
+            if transfer.ranked_by == "normalised"
+            else []
+        ),
         f"Of {transfer.pairs:,} pairs that differ significantly on both devices, {len(transfer.flips)} have the "
         f"opposite order on the second{' (bold rank: part of such a pair)' if transfer.flips else ''}.",
     ]

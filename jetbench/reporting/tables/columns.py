@@ -12,7 +12,7 @@ from jetbench.network.operations import BYTES, add_up
 from jetbench.network.plan import AnyPlan, ForeignPlan, plan_network
 from jetbench.network.rules import format_size
 from jetbench.profiling.listing import list_network
-from jetbench.records.measurement import Latency
+from jetbench.records.measurement import Latency, Normalised
 from jetbench.records.record import Profile, Record, TrainingResult
 from jetbench.reporting import units
 from jetbench.reporting.tables.protocol import Needs
@@ -40,6 +40,10 @@ BETWEEN_SESSIONS = 0.15
 an hour later (reports/LOG.md, 2026-11-28). Measuring in turn (`jetbench profile A B`) detects far smaller changes."""
 
 
+BETWEEN_SESSIONS_NORMALISED = 0.04
+"""The same for a latency over that of the standard network, which was timed in the same rounds."""
+
+
 Certainty = Literal["significant", "not significant", "undecided"]
 SIGN_OF_CHANGE: dict[Certainty, str] = {"significant": "", "not significant": " =", "undecided": " ?"}
 CHANGES = ("val-change", "latency-change")
@@ -50,7 +54,8 @@ class Value:
     """A number in SI units with its 95 % interval, `low` to `high`.
 
     Both ends equal the number if it is exact; both are None if its uncertainty is unknown. `spread` is the standard
-    deviation over `count` seeds, shown behind the number. `session` is the study in which a time was measured.
+    deviation over `count` seeds, shown behind the number. `session` is the study in which a time was measured, and
+    `between` the smallest relative half width of a difference to a time of another.
     """
 
     number: float
@@ -59,6 +64,7 @@ class Value:
     spread: float | None = None
     count: int = 0
     session: str | None = None
+    between: float = BETWEEN_SESSIONS
 
     @property
     def is_exact(self) -> bool:
@@ -85,7 +91,7 @@ def half_of_difference(less: Value, more: Value) -> float:
         return welch_difference(ours, theirs).half
     half = math.hypot((less.high or less.number) - less.number, more.number - (more.low or more.number))
     if less.session != more.session:
-        half = max(half, BETWEEN_SESSIONS * less.number)
+        half = max(half, less.between * less.number)
     return half
 
 
@@ -335,6 +341,24 @@ def _timed(
         return Value(number, low, high, session=row.session)
 
     return read
+
+
+def _normalised(row: Row) -> Value | None:
+    """The latency over that of the standard network, over all processes of all seeds."""
+    found = [(p.normalised, p.standard) for p in row.profiles if p.model_latency is not None]
+    known = [(normalised, standard) for normalised, standard in found if normalised and standard]
+    if not known or len(known) < len(found) or len({standard.identity for _, standard in known}) > 1:
+        return None
+    pooled = Normalised(ratios=tuple(ratios for normalised, _ in known for ratios in normalised.ratios))
+    middle, interval = pooled.median, pooled.interval or (pooled.median, pooled.median)
+    repeats = REPEATABILITY if len(pooled.ratios) >= ENOUGH_PROCESSES else REPEATABILITY_OF_FEW
+    low, high = min(interval[0], middle * (1 - repeats)), max(interval[1], middle * (1 + repeats))
+    return Value(middle, low, high, session=row.session, between=BETWEEN_SESSIONS_NORMALISED)
+
+
+def standard_of(row: Row) -> str:
+    """The standard network whose time is in the row's rounds; empty without one."""
+    return next((profile.standard.identity for profile in row.profiles if profile.standard is not None), "")
 
 
 def _percentile(percent: float) -> Callable[[Row], Value | None]:
@@ -651,6 +675,16 @@ COLUMNS: tuple[Column, ...] = (
         short="vs base",
         holds_numbers=True,
     ),
+    _measured_column(
+        "normalised",
+        "latency over the standard network's",
+        units.RATIO,
+        _normalised,
+        better="low",
+        short="x standard",
+        axis="latency over that of the standard network",
+        key="x",
+    ),
     Column(
         "ratio",
         "time over the reference's",
@@ -743,12 +777,24 @@ LAYOUTS: dict[str, tuple[str, ...]] = {
     # Table 1 of the paper, plus the accuracy, which it leaves out.
     "paper": ("input", "pretrained", "augmentation", "parameters-m", "eq2-g", "fps", "test"),
     "brief": (
-        *("backend", "parameters", "macs", "val", "conversion", "val-change", "test", "latency", "ratio"),
+        *("backend", "parameters", "macs", "val", "conversion", "val-change", "test", "latency", "normalised", "ratio"),
         *("gpu-compute", "latency-change", "fps", "fps-e2e", "file", "memory", "power", "verdict"),
     ),
     "wide": (
         *("backend", "seeds", "parameters", "macs", "flops", "eq2", "val", "conversion", "val-change", "val-last"),
-        *("test", "latency", "ratio", "gpu-compute", "latency-change", "p90", "p99", "fps", "fps-e2e", "file"),
+        *(
+            "test",
+            "latency",
+            "normalised",
+            "ratio",
+            "gpu-compute",
+            "latency-change",
+            "p90",
+            "p99",
+            "fps",
+            "fps-e2e",
+            "file",
+        ),
         *("memory", "power", "energy", "verdict"),
         *REPORTED,
     ),
@@ -786,6 +832,7 @@ def columns_of_layout(layout: str, rows: Sequence[Row]) -> tuple[Column, ...]:
     has_reported = any(row.architecture.reported for row in rows)
     has_base = any(row.base is not None for row in rows)
     has_trtexec = any(BY_NAME["gpu-compute"].value(row) for row in rows)
+    is_in_sessions = len({(row.session, *(p.device for p in row.profiles[:1])) for row in rows if row.profiles}) > 1
     has_forms = len({BY_NAME["backend"].cell(row) for row in rows} - {units.MISSING}) > 1
     return tuple(
         BY_NAME[name]
@@ -794,6 +841,7 @@ def columns_of_layout(layout: str, rows: Sequence[Row]) -> tuple[Column, ...]:
         and (has_base or name not in CHANGES)
         and (has_forms or name not in FORMS)
         and (has_trtexec or name != "gpu-compute")
+        and (is_in_sessions or name != "normalised")
     )
 
 
