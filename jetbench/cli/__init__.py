@@ -12,6 +12,7 @@ from jetbench.cli import sweep  # isort: skip
 from jetbench.cli import search  # isort: skip
 from jetbench.cli import profile  # isort: skip
 from jetbench.cli import explain  # isort: skip
+from jetbench.cli import latency  # isort: skip
 from jetbench.cli import export  # isort: skip
 from jetbench.cli import bundle  # isort: skip
 from jetbench.cli import collect  # isort: skip
@@ -43,6 +44,7 @@ __all__ = [
     "explain",
     "export",
     "init",
+    "latency",
     "list",
     "main",
     "plot",

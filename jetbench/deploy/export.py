@@ -21,6 +21,7 @@ from jetbench.deploy.quantise import quantise_onnx, quantise_openvino
 from jetbench.errors import SpecError
 from jetbench.files import digest_of
 from jetbench.models.build import to_torchscript
+from jetbench.models.parts import LOGITS
 from jetbench.probe.passes import Normalise
 from jetbench.records.deployment import Format, ModelFile
 from jetbench.spec.profiling import DType
@@ -31,7 +32,7 @@ OPSET = 13
 """The default: TensorRT 8.2 of JetPack 4 reads no later one."""
 OPSETS = range(11, 21)
 """What torch's exporter by tracing can write."""
-INPUT, LOGITS, CLASSES = "images", "logits", "classes"
+INPUT, CLASSES = "images", "classes"
 
 
 class Deployed(nn.Module):

@@ -11,6 +11,15 @@ SCOPE = "/network/"
 """The beginning of the name of each node of an exported file that a module of the network made."""
 
 
+LOGITS = "logits"
+"""The name of the output of an exported file, which a runtime may give to the node that makes it."""
+
+
+def is_of_network(name: str) -> bool:
+    """True if a node of an exported file was made by a module of the network, and not added by a runtime."""
+    return SCOPE in name or name.startswith(LOGITS)
+
+
 BETWEEN = "between"
 """What runs outside all parts of a network that is not JetSeg."""
 

@@ -204,6 +204,25 @@ def list_operations(plan: Plan) -> tuple[Operation, ...]:
     return tuple(walk.operations)
 
 
+def list_block(block: BlockPlan, activation: ActivationName) -> tuple[Operation, ...]:
+    """The operations of one block alone. Tensor 1 is its input; the last operation makes its output."""
+    walk = _Walk(activation)
+    _walk_block(walk, block, walk.image(block.in_channels, block.in_size))
+    return tuple(walk.operations)
+
+
+def list_decoder(decoder: DecoderPlan, activation: ActivationName, input_size: Size) -> tuple[Operation, ...]:
+    """The operations of the decoder and of the upsampling behind it; tensors 1 on are its taps by block, ascending."""
+    walk = _Walk(activation)
+    blocks = {tap.block: tap for tap in sorted(decoder.taps, key=lambda tap: tap.block)}
+    maps = {number: walk.image(tap.channels, tap.size) for number, tap in blocks.items()}
+    walk.part = "decoder"
+    logits = _walk_decoder(walk, decoder, [maps[tap.block] for tap in decoder.taps])
+    walk.part = "output"
+    walk.upsample("upsample to the image", logits, input_size)
+    return tuple(walk.operations)
+
+
 def _walk_block(walk: _Walk, block: BlockPlan, x: _Map) -> _Map:
     entered = x
     for operation in _block_operations(walk, block):

@@ -238,7 +238,7 @@ def _plan(architecture: Architecture, num_classes: int, input_size: Size) -> Pla
     blocks: list[BlockPlan] = []
     channels = IMAGE_CHANNELS
     for step in list_steps(architecture, num_classes, input_size):
-        blocks.append(_plan_block(rules[step.stage], step, channels))
+        blocks.append(plan_block(rules[step.stage], step, channels))
         channels = blocks[-1].out_channels
     taps = []
     for name, number in zip(TAPPED, tapped_blocks(architecture, input_size), strict=True):
@@ -253,7 +253,12 @@ def _plan(architecture: Architecture, num_classes: int, input_size: Size) -> Pla
     return Plan(input_size=input_size, activation=architecture.activation, blocks=tuple(blocks), decoder=decoder)
 
 
-def _plan_block(rule: StageRule, step: Step, in_channels: int) -> BlockPlan:
+def plan_block(rule: StageRule, step: Step, in_channels: int) -> BlockPlan:
+    """One block of the encoder, given the channels that enter it.
+
+    Raises:
+        SpecError: a fixed number of groups does not divide the channels.
+    """
     expanded, out, expand_groups, mix_groups, reduce_groups = block_channels(rule, step, in_channels)
     first = expanded is None
     jetconv = JetConvPlan(

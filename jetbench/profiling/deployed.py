@@ -7,7 +7,7 @@ from typing import Any
 from torch import nn
 
 from jetbench.deploy.artefact import Artefact
-from jetbench.models.parts import BETWEEN, SCOPE, part_of_node, parts_of, rest_of
+from jetbench.models.parts import BETWEEN, is_of_network, part_of_node, parts_of, rest_of
 from jetbench.network.operations import Operation
 from jetbench.probe.engines import Layer
 from jetbench.profiling.parts import describe_part
@@ -58,7 +58,7 @@ def parts_of_layers(layers: Sequence[Layer], module: nn.Module) -> dict[str, lis
     places = parts_of(module)
     samples: dict[str, list[float]] = {}
     for layer in layers:
-        owner = part_of_node(layer.name, places) or (rest_of(module) if SCOPE in layer.name else ADDED)
+        owner = part_of_node(layer.name, places) or (rest_of(module) if is_of_network(layer.name) else ADDED)
         own = samples.setdefault(owner, [0.0] * len(layer.seconds))
         for number, seconds in enumerate(layer.seconds):
             own[number] += seconds

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
+from pydantic import ValidationError
 
 from jetbench.deploy.artefact import Artefact
 from jetbench.deploy.export import digest_of_model
@@ -15,6 +16,7 @@ from jetbench.models.weights import GREY_MEAN, GREY_STD
 from jetbench.profiling.case import Case
 from jetbench.records.deployment import FORMAT_OF, Format, ModelFile
 from jetbench.spec.architecture import Foreign
+from jetbench.spec.base import first_problem
 from jetbench.spec.profiling import Backend, ProfilingConfig
 
 BACKENDS: dict[Format, tuple[Backend, ...]] = {
@@ -62,9 +64,12 @@ def file_case(
         raise SpecError(f"{name}: {config.backend} cannot run it; choose {' or '.join(BACKENDS[format_])} (--backend)")
     if not path.is_file():
         raise SpecError(f"{name}: no such file")
-    if format_ == "onnx":
-        return _onnx_case(path, config, size, classes, default_size)
-    case = _script_case(path, config, size or default_size)
+    try:
+        if format_ == "onnx":
+            return _onnx_case(path, config, size, classes, default_size)
+        case = _script_case(path, config, size or default_size)
+    except ValidationError as error:  # the file gives a size or a number of classes that no network has
+        raise SpecError(f"{name}: {first_problem(error)}") from None
     if classes not in (None, case.num_classes):
         raise SpecError(f"{name}: gives logits of {case.num_classes} classes; leave out --classes")
     return case

@@ -26,7 +26,8 @@ from jetbench.records.record import CounterResult, Environment
 from jetbench.spec.base import Spec
 from jetbench.spec.profiling import ProfilingConfig
 
-Part = Literal["latency", "rest"]
+Part = Literal["latency", "rest", "kernels"]
+"""What a process measures: latencies in turn; all else of one network; or, of all else, its kernels and counts only."""
 
 
 @dataclass(frozen=True)

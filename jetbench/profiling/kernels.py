@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import nn
 
-from jetbench.models.parts import SCOPE, part_of_node, parts_of, rest_of
+from jetbench.models.parts import SCOPE, is_of_network, part_of_node, parts_of, rest_of
 from jetbench.network.kernels import kernel_class
 from jetbench.network.operations import Operation
 from jetbench.probe.engines import Layer
@@ -31,6 +31,7 @@ BY_KIND = {
     "batchnorm": "batch norm",
     "resize": "resize",
     "interpolate": "resize",
+    "upsample": "resize",
     "concat": "copy",
     "transpose": "copy",
     "slice": "copy",
@@ -150,7 +151,7 @@ def kernels_of_layers(
         own = found.setdefault((each.part, each.kernel), _Sum())
         own.count, own.macs, own.bytes_moved = each.count, each.macs, each.bytes_moved
     for layer in layers:
-        part = part_of_node(layer.name, places) or (rest_of(module) if SCOPE in layer.name else ADDED)
+        part = part_of_node(layer.name, places) or (rest_of(module) if is_of_network(layer.name) else ADDED)
         found.setdefault((part, _class_of_layer(layer, by_path)), _Sum()).add_seconds(layer.seconds)
     return tuple(each.read(*key) for key, each in found.items())
 

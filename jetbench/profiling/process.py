@@ -58,7 +58,7 @@ def measure_process(
         networks: networks with the same threads, denormals and memory settings, which apply to the whole process.
         device: where they run.
         parts: `latency` times all of them in turn; `rest` measures memory, energy, paced and soak runs and the counts,
-            and allows only one network.
+            `kernels` of these only the kernels and our counts; both allow only one network.
         target: the device whose sensors and total rule apply.
         control: also time a second copy of the first network.
         standard: also time this network in the same rounds.
@@ -96,6 +96,9 @@ def measure_process(
                 only, description, device, target, session, report, findings[0]["notes"], memory
             )
     watch = Watch.model_validate(observer.finish())
+    if "kernels" in parts:
+        report(0.9, "kernels")
+        findings[0] |= _time_kernels(loaded[0], networks[0], findings[0]["notes"])
     if "rest" in parts:
         report(0.9, "counts")
         findings[0] |= _explain(loaded[0], networks[0], findings[0]["notes"])
@@ -254,6 +257,22 @@ def _explain(loaded: Loaded, network: Network, notes: dict[str, str]) -> dict[st
             "before and after every kernel"
         )
     return findings | counted
+
+
+def _time_kernels(loaded: Loaded, network: Network, notes: dict[str, str]) -> dict[str, Any]:
+    """The times of the kernels and our counts."""
+    config, images = network.config, loaded.images
+    module = _build_module(network, images.device) if loaded.module is None else loaded.module
+    plain = copy.deepcopy(module).cpu().float()
+    operations = trace_operations(plain, image_to_trace(plain, loaded.size))
+    findings: dict[str, Any] = {"peaks": measure_peaks(images.device, config.dtype), **_totals(operations, notes)}
+    if network.artefact is not None:
+        layers = loaded.runs.list_layers(images, LAYER_PASSES)
+        findings["kernels"] = kernels_of_layers(layers, plain, operations)
+        findings["deployment"] = describe_deployment(loaded.runs.describe(), layers, network.artefact, config.dtype)
+    elif config.backend == "eager":
+        findings["kernels"] = time_kernels(module, images)
+    return findings
 
 
 def _of_runtime(backend: str) -> str:

@@ -145,6 +145,7 @@ def profile_cases(
     report: Report = lambda share, text: None,
     is_fresh: bool = False,
     may_fail: bool = False,
+    rest: Part = "rest",
 ) -> list[Profile]:
     """Profile `cases` on this machine, which is `target`, while no other job of jetbench runs on it.
 
@@ -155,6 +156,7 @@ def profile_cases(
         report: called with the finished share (0 to 1) and what is being measured.
         is_fresh: this process was started for this job only; if one process is enough, it measures here.
         may_fail: a case after the first whose backend or file is lacking is counted, with the reason, not measured.
+        rest: what is measured beside the latency: everything, or only the kernels.
 
     Raises:
         SpecError: a backend cannot run here, or its file cannot be made.
@@ -181,7 +183,12 @@ def profile_cases(
         for numbers in groups.values():
             share = len(numbers) / len(cases)
             measured = _profile_group(
-                [cases[number] for number in numbers], torch_device, target, _part_of(report, done, share), is_fresh
+                [cases[number] for number in numbers],
+                torch_device,
+                target,
+                _part_of(report, done, share),
+                is_fresh,
+                rest,
             )
             profiles.update(zip(numbers, measured, strict=True))
             done += share
@@ -223,7 +230,7 @@ def _part_of(report: Report, start: float, share: float) -> Report:
 
 
 def _profile_group(
-    cases: Sequence[Case], torch_device: str, target: Device, report: Report, is_fresh: bool
+    cases: Sequence[Case], torch_device: str, target: Device, report: Report, is_fresh: bool, rest: Part
 ) -> list[Profile]:
     """Profile cases that can share a process: time them together in every process, then measure each alone."""
     config = cases[0].config
@@ -244,7 +251,7 @@ def _profile_group(
 
     if single and least == most == 1:
         do = measure_here if is_fresh else in_fresh_process
-        both = do(request(cases, ("latency", "rest")), report)
+        both = do(request(cases, ("latency", rest)), report)
         return [
             assemble(
                 network=0,
@@ -262,7 +269,7 @@ def _profile_group(
     jobs = least + len(cases) - single
     while len(timed) < least or (len(timed) < most and not _is_precise(timed, config.precision)):
         number = len(timed) + 1
-        parts: tuple[Part, ...] = ("latency", "rest") if single and number == 1 else ("latency",)
+        parts: tuple[Part, ...] = ("latency", rest) if single and number == 1 else ("latency",)
         text = (
             f"process {number} of {least}"
             if number <= least
@@ -273,10 +280,10 @@ def _profile_group(
             request(cases, parts), _prefixed(_part_of(report, (number - 1) / jobs, 1 / jobs), f"{text}: ")
         )
         timed.append(findings)
-        alone += [findings] if "rest" in parts else []
+        alone += [findings] if rest in parts else []
     for case in cases[len(alone) :]:
         part = _part_of(report, (len(timed) + len(alone)) / jobs, 1 / jobs)
-        alone.append(in_fresh_process(request([case], ("rest",)), _prefixed(part, f"{case.label}: ")))
+        alone.append(in_fresh_process(request([case], (rest,)), _prefixed(part, f"{case.label}: ")))
     first = cases[0]
     is_named = first.label == first.config.form or len({case.config.form for case in cases}) == 1
     reference = None if single else first.label if is_named else f"{first.label}, {first.config.form}"

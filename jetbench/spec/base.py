@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from jetbench.errors import SpecError
+from jetbench.errors import SpecError, visible
 from jetbench.files import read_text
 from jetbench.spec.bounds import MOST_YAML_BYTES, MOST_YAML_DEPTH, MOST_YAML_VALUES
 from jetbench.spec.words import hint_of
@@ -106,7 +106,7 @@ def plain_rule(detail: Mapping[str, Any]) -> str:
 def first_problem(error: ValidationError) -> str:
     """The first thing that is wrong, with its place, and how many more there are."""
     first = error.errors(include_url=False)[0]
-    place = ".".join(str(part)[:60] for part in first["loc"])
+    place = visible(".".join(str(part)[:60] for part in first["loc"]))
     more = f", and {error.error_count() - 1} more" if error.error_count() > 1 else ""
     return f"{place}{': ' if place else ''}{plain_rule(first)}{more}"
 

@@ -1,10 +1,12 @@
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from jetbench.errors import SpecError
 from jetbench.spec.architecture import Architecture
-from jetbench.spec.base import override, parse_spec, read_yaml
+from jetbench.spec.base import first_problem, override, parse_spec, read_yaml
+from jetbench.spec.profiling import ProfilingConfig
 from jetbench.spec.search import Search
 from jetbench.spec.sweep import Sweep
 from jetbench.spec.values import parse_bytes, parse_count, parse_size
@@ -19,6 +21,12 @@ def test_a_size_is_height_then_width() -> None:
 def test_what_is_no_size_is_refused_with_an_example(text: str) -> None:
     with pytest.raises(ValueError, match="HEIGHTxWIDTH"):
         parse_size(text)
+
+
+def test_a_key_of_a_file_cannot_steer_the_terminal() -> None:
+    with pytest.raises(ValidationError) as found:
+        ProfilingConfig.model_validate({"\x9b31m": 1})
+    assert first_problem(found.value).startswith("\\x9b31m: ")
 
 
 def test_all_wrong_keys_are_reported_at_once_with_their_values() -> None:
