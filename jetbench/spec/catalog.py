@@ -1,5 +1,6 @@
 """Finds the architectures and sweeps that ship with jetbench, by name; a name that ends in .yaml is a path."""
 
+import os
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from functools import lru_cache
@@ -33,6 +34,7 @@ FOLDERS: dict[Kind, str] = {
     "search": "sweeps",
     "space": "sweeps/spaces",
 }
+MOST_NAME = 240  # bytes: file systems take no longer names
 SEARCH = "search-"  # the names of bundled searches begin so; they lie beside the sweeps
 
 
@@ -61,6 +63,8 @@ def find_yaml(folder: Path, name: str, what: str, known: Sequence[str], typed: s
     Raises:
         SpecError: no such file exists; the message lists the bundled names.
     """
+    if any(len(os.fsencode(part)) > MOST_NAME for part in Path(name).parts):
+        raise SpecError(f"{name[:60]}...: no {what} has so long a name")
     is_path = name.endswith((".yaml", ".yml"))
     if is_path and Path(name).exists():
         return Path(name)

@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 
 from jetbench.errors import SpecError
+from jetbench.network.operations import Operation
+from jetbench.profiling import file_counts
 from jetbench.profiling.files import file_case
 from jetbench.spec.profiling import ProfilingConfig
 
@@ -24,3 +26,11 @@ def test_a_size_or_a_number_of_classes_that_no_network_has_is_an_error(
     onnx.save(onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 13)]), str(path))
     with pytest.raises(SpecError, match=said):
         file_case(str(path), ProfilingConfig(backend="onnxruntime"), None, None, (8, 8))
+
+
+def test_a_graph_whose_counts_exceed_64_bits_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    huge = Operation("", "", "Conv", "convolution", 1, 0, 2**62, 2**63, 0, 0, 0, 0, (), ())
+    monkeypatch.setattr(file_counts, "read_graph", lambda path, size: None)
+    monkeypatch.setattr(file_counts, "operations_of", lambda graph: (huge,))
+    with pytest.raises(SpecError, match="its counts exceed 64 bits"):
+        file_counts.operations_of_file("huge.onnx", (8, 8))

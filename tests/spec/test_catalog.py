@@ -108,3 +108,9 @@ def test_a_bundled_file_is_extended_by_name_and_a_circle_is_refused(tmp_path: Pa
         read_extended("sweep", tmp_path / "c.yaml")
     with pytest.raises(SpecError, match="no bundled sweep has that name"):
         read_extended("sweep", tmp_path / "d.yaml")
+
+
+def test_a_name_that_no_file_system_takes_is_an_error() -> None:
+    for name in ("9" * 5000, "\u00e9" * 200, f"folder/{'x' * 300}.yaml"):
+        with pytest.raises(SpecError, match="so long a name"):
+            find("architecture", name)
