@@ -16,8 +16,10 @@ from jetbench.cli.app import (
     verb,
 )
 from jetbench.cli.completion import spaces
+from jetbench.cli.measuring import read_option
 from jetbench.errors import SpecError
 from jetbench.probe.machine import cores
+from jetbench.profiling.latency_predict import read_model
 from jetbench.search.screen import (
     COUNTED_QUANTITIES,
     MOST,
@@ -28,7 +30,7 @@ from jetbench.search.screen import (
     screen,
 )
 from jetbench.spec.bounds import MOST_CLASSES, MOST_SAMPLES, MOST_THREADS
-from jetbench.spec.values import parse_bytes, parse_count
+from jetbench.spec.values import parse_bytes, parse_count, parse_short_seconds
 
 SWEPT = 12
 
@@ -49,8 +51,15 @@ def screen_space(
     max_memory: Annotated[
         str | None, typer.Option(metavar="BYTES", help="Most memory for weights and peak activations, such as 64MiB.")
     ] = None,
+    max_latency: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Longest predicted latency, such as 33ms; with --latency-model.")
+    ] = None,
+    latency_model: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Predict latencies with this file, which `jetbench latency learn` wrote."),
+    ] = None,
     top: Annotated[int | None, typer.Option(min=1, help="Keep this many survivors. Default: all.")] = None,
-    by: Annotated[str, typer.Option(help="Order survivors by parameters, macs, eq2 or memory.")] = "macs",
+    by: Annotated[str, typer.Option(help="Order survivors by parameters, macs, eq2, memory or latency.")] = "macs",
     largest: Annotated[
         bool, typer.Option("--largest", help="Order the largest first instead of the smallest.")
     ] = False,
@@ -83,13 +92,21 @@ def screen_space(
         raise SpecError(f"--by {by}: expected one of {', '.join(COUNTED_QUANTITIES)}")
     if whole and samples is not None:
         raise SpecError("--all and --samples contradict each other; give one of them")
+    if by == "latency" and latency_model is None:
+        raise SpecError("--by latency: is predicted by a model; give it with --latency-model FILE")
     changes: dict[str, Any] = {}
+    model = None
+    if latency_model is not None:
+        model = read_model(latency_model)
+        changes |= {"size": model.input_size, "classes": model.num_classes}
     if size is not None:
         changes["size"] = read_size(size)
     if classes is not None:
         changes["classes"] = classes
     space = read_space(name, changes)
     limits = _read_limits(max_params, max_macs, max_eq2, max_memory)
+    if max_latency is not None:
+        limits["latency"] = read_option("--max-latency", max_latency, parse_short_seconds)
     if samples is None and not whole and count_variants(space) > MOST:
         samples = SAMPLES
     folder = reports / f"screen-{space.name}"
@@ -97,7 +114,7 @@ def screen_space(
     bar = ScreenBar(console)
     try:
         with bar:
-            result = screen(space, limits, samples, seed, jobs or cores(), bar.report)
+            result = screen(space, limits, samples, seed, jobs or cores(), bar.report, model)
     except KeyboardInterrupt:
         say_stopped("\nStopped. Nothing was written.")
         raise typer.Exit(EXIT_INTERRUPTED) from None
@@ -112,8 +129,8 @@ def screen_space(
 
 def _read_limits(
     max_params: str | None, max_macs: str | None, max_eq2: str | None, max_memory: str | None
-) -> dict[CountedQuantity, int]:
-    limits: dict[CountedQuantity, int] = {}
+) -> dict[CountedQuantity, float]:
+    limits: dict[CountedQuantity, float] = {}
     given: tuple[tuple[str, CountedQuantity, str | None], ...] = (
         ("--max-params", "parameters", max_params),
         ("--max-macs", "macs", max_macs),

@@ -28,6 +28,8 @@ from jetbench.network.operations import BYTES
 from jetbench.network.plan import plan_architecture
 from jetbench.network.rules import format_size
 from jetbench.probe.alone import die_with
+from jetbench.profiling.latency_model import LatencyModel
+from jetbench.profiling.latency_predict import Predictor
 from jetbench.spec.architecture import Architecture, Foreign, is_foreign
 from jetbench.spec.base import describe_value, override, parse_spec, plain_rule, read_yaml
 from jetbench.spec.catalog import find, load_jetseg, read_base
@@ -38,9 +40,10 @@ WALKABLE = 10**10  # eleven days on one core; walking a larger space must be a m
 SAMPLES = 200_000
 CHUNK = 4_000
 
-CountedQuantity = Literal["parameters", "macs", "eq2", "memory"]
-COUNTED_QUANTITIES: tuple[CountedQuantity, ...] = ("parameters", "macs", "eq2", "memory")
-ScreenLimits = Mapping[CountedQuantity, int]
+CountedQuantity = Literal["parameters", "macs", "eq2", "memory", "latency"]
+"""What screening knows of a network; `latency` is predicted by a latency model, in seconds, the others are counted."""
+COUNTED_QUANTITIES: tuple[CountedQuantity, ...] = ("parameters", "macs", "eq2", "memory", "latency")
+ScreenLimits = Mapping[CountedQuantity, float]
 Base = Mapping[str, Any]
 
 TellCounts = Callable[[int, int, int], None]
@@ -151,13 +154,17 @@ def changes_at(space: Space, index: int) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Survivors:
-    """Variants within the limits, in the order of the space: their numbers in it and their costs, one row each."""
+    """Variants within the limits, in the order of the space: their numbers in it and their costs, one row each.
+
+    `latency` is predicted, in seconds; not a number without a model, or outside of what the model knows.
+    """
 
     indices: list[int]
     parameters: np.ndarray
     macs: np.ndarray
     eq2: np.ndarray
     peak_activation_bytes: np.ndarray
+    latency: np.ndarray
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -166,11 +173,12 @@ class Survivors:
         """The values of a quantity, in bytes for `memory` (weights and peak activations)."""
         if quantity == "memory":
             return np.asarray(BYTES * self.parameters + self.peak_activation_bytes)
-        return {"parameters": self.parameters, "macs": self.macs, "eq2": self.eq2}[quantity]
+        columns = {"parameters": self.parameters, "macs": self.macs, "eq2": self.eq2, "latency": self.latency}
+        return columns[quantity]
 
     def take(self, order: Sequence[int]) -> "Survivors":
         """The rows with these positions, in this order."""
-        columns = (self.parameters, self.macs, self.eq2, self.peak_activation_bytes)
+        columns = (self.parameters, self.macs, self.eq2, self.peak_activation_bytes, self.latency)
         return Survivors([self.indices[row] for row in order], *(column[list(order)] for column in columns))
 
 
@@ -178,11 +186,13 @@ class Survivors:
 class Tally:
     """The result of counting some variants. `over` counts the variants over each limit; one may be over several.
 
-    `smallest` is the smallest value of each quantity among all counted variants, within the limits or not.
+    `smallest` is the smallest value of each quantity among all counted variants, within the limits or not. `unknown`
+    counts those for which a latency model gives no number; under a limit of latency they do not survive.
     """
 
     looked_at: int = 0
     unbuildable: int = 0
+    unknown: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
     over: Counter[CountedQuantity] = field(default_factory=Counter)
     smallest: dict[CountedQuantity, float] = field(default_factory=dict)
@@ -194,9 +204,10 @@ class Screening(Tally):
     """The result of a whole screening; `seed` is None if all variants were counted."""
 
     space: Space
-    limits: dict[CountedQuantity, int]
+    limits: dict[CountedQuantity, float]
     total: int
     seed: int | None
+    model: LatencyModel | None = None
 
     @property
     def walked(self) -> bool:
@@ -228,33 +239,38 @@ def screen(
     seed: int = 0,
     jobs: int = 1,
     report: TellCounts = lambda done, total, feasible: None,
+    model: LatencyModel | None = None,
 ) -> Screening:
     """Count all variants of `space`, or `samples` distinct random ones, and keep those within all `limits`.
 
     Args:
         space: from `read_space`.
-        limits: the maximum of each quantity; in bytes for memory.
+        limits: the maximum of each quantity; in bytes for memory, in seconds for latency.
         samples: number of variants; None, or at least the size of the space, walks the whole space.
         seed: seed of the sample; the same seed gives the same variants.
         jobs: number of processes; the result does not depend on it.
         report: called with the progress.
+        model: predicts the latency of each variant.
 
     Raises:
-        SpecError: a walk of more than 10 billion variants.
+        SpecError: a walk of more than 10 billion variants, a limit of latency without a model, or a model of another
+            size or number of classes.
     """
     total = count_variants(space)
+    _check_model(space, limits, model)
     if samples is None and total > WALKABLE:
         raise SpecError(
             f"{space.name}: {total:,} variants are too many to walk; sample the space (--samples {SAMPLES})"
         )
     sampled = samples is not None and samples < total
     indices = _sample(total, samples, seed) if samples is not None and sampled else range(total)
-    result = Screening(space=space, limits=dict(limits), total=total, seed=seed if sampled else None)
+    result = Screening(space=space, limits=dict(limits), total=total, seed=seed if sampled else None, model=model)
     parts: dict[int, Survivors] = {}
-    for number, tally in _look_at_chunks(read_base(space.base), space, dict(limits), indices, jobs):
+    for number, tally in _look_at_chunks(read_base(space.base), space, dict(limits), indices, jobs, model):
         parts[number] = tally.survivors
         result.looked_at += tally.looked_at
         result.unbuildable += tally.unbuildable
+        result.unknown += tally.unknown
         result.reasons.update(tally.reasons)
         result.over.update(tally.over)
         for quantity, value in tally.smallest.items():
@@ -272,19 +288,32 @@ def _sample(total: int, samples: int, seed: int) -> list[int]:
     return sorted(chosen)
 
 
-_Row = tuple[int, QuickCost]
+def _check_model(space: Space, limits: ScreenLimits, model: LatencyModel | None) -> None:
+    if model is None:
+        if "latency" in limits:
+            raise SpecError("a limit of latency needs a model that predicts it: --latency-model FILE")
+        return
+    if (model.input_size, model.num_classes) != (space.size, space.classes):
+        raise SpecError(
+            f"the latency model was learnt at {format_size(model.input_size)} with {model.num_classes} classes, and "
+            f"{space.name} is screened at {format_size(space.size)} with {space.classes}; give --size and --classes"
+        )
+
+
+_Row = tuple[int, QuickCost, float]
 
 
 def _look_at_chunks(
-    base: Base, space: Space, limits: ScreenLimits, indices: Sequence[int], jobs: int
+    base: Base, space: Space, limits: ScreenLimits, indices: Sequence[int], jobs: int, model: LatencyModel | None
 ) -> Iterator[tuple[int, Tally]]:
     chunks = [indices[start : start + CHUNK] for start in range(0, len(indices), CHUNK)]
     if jobs == 1 or len(chunks) == 1:
+        _use_model(model)
         for number, chunk in enumerate(chunks):
             yield number, _look_at(base, space, limits, chunk)
         return
     context = get_context("spawn")
-    with ProcessPoolExecutor(jobs, context, initializer=_start_worker, initargs=(os.getpid(),)) as pool:
+    with ProcessPoolExecutor(jobs, context, initializer=_start_worker, initargs=(os.getpid(), model)) as pool:
         numbers = iter(range(len(chunks)))
         with _interrupts_ignored():  # in the processes that start now, until their initializer runs
             waiting = {pool.submit(_look_at, base, space, limits, chunks[n]): n for n in islice(numbers, 3 * jobs)}
@@ -311,8 +340,17 @@ def _interrupts_ignored() -> Iterator[None]:
         signal.signal(signal.SIGINT, previous)
 
 
-def _start_worker(parent: int) -> None:
+_predictors: list[Predictor] = []
+"""The predictor of this process, which keeps the blocks that it has computed."""
+
+
+def _use_model(model: LatencyModel | None) -> None:
+    _predictors[:] = [] if model is None else [Predictor(model)]
+
+
+def _start_worker(parent: int, model: LatencyModel | None) -> None:
     die_with(parent)
+    _use_model(model)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C signals the whole process group; the parent stops its workers
     # Specs have no reference cycles, and the collector would take a third of the time to traverse the kept results.
     gc.freeze()
@@ -322,6 +360,7 @@ def _start_worker(parent: int) -> None:
 def _look_at(base: Base, space: Space, limits: ScreenLimits, indices: Iterable[int]) -> Tally:
     looked = Tally()
     rows: list[_Row] = []
+    predictor = next(iter(_predictors), None)
     for index in indices:
         looked.looked_at += 1
         try:
@@ -337,13 +376,17 @@ def _look_at(base: Base, space: Space, limits: ScreenLimits, indices: Iterable[i
             "eq2": cost.eq2_flops,
             "memory": cost.memory_bytes,
         }
+        seconds = predictor.seconds(architecture) if predictor else None
+        if seconds is not None:
+            values["latency"] = seconds
+        looked.unknown += predictor is not None and seconds is None
         for quantity, value in values.items():
             if value < looked.smallest.get(quantity, math.inf):
                 looked.smallest[quantity] = value
-        over = [quantity for quantity, limit in limits.items() if values[quantity] > limit]
+        over = [quantity for quantity, limit in limits.items() if values.get(quantity, 0.0) > limit]
         looked.over.update(over)
-        if not over:
-            rows.append((index, cost))
+        if not over and (seconds is not None or "latency" not in limits):
+            rows.append((index, cost, math.nan if seconds is None else seconds))
     try:
         looked.survivors = _gather(rows)
     except OverflowError:
@@ -363,11 +406,12 @@ def _gather(rows: Sequence[_Row]) -> Survivors:
         return np.fromiter(values, dtype=kind, count=len(rows))
 
     return Survivors(
-        [index for index, _ in rows],
-        column((cost.parameters for _, cost in rows), np.int64),
-        column((cost.macs for _, cost in rows), np.int64),
-        column((cost.eq2_flops for _, cost in rows), np.float64),
-        column((cost.peak_activation_bytes for _, cost in rows), np.int64),
+        [index for index, *_ in rows],
+        column((cost.parameters for _, cost, _ in rows), np.int64),
+        column((cost.macs for _, cost, _ in rows), np.int64),
+        column((cost.eq2_flops for _, cost, _ in rows), np.float64),
+        column((cost.peak_activation_bytes for _, cost, _ in rows), np.int64),
+        column((seconds for *_, seconds in rows), np.float64),
     )
 
 
@@ -376,7 +420,7 @@ def _join(parts: Sequence[Survivors]) -> Survivors:
         return np.concatenate([getattr(part, name) for part in parts])
 
     indices = [index for part in parts for index in part.indices]
-    return Survivors(indices, *map(column, ("parameters", "macs", "eq2", "peak_activation_bytes")))
+    return Survivors(indices, *map(column, ("parameters", "macs", "eq2", "peak_activation_bytes", "latency")))
 
 
 def rank_survivors(survivors: Survivors, by: CountedQuantity, largest: bool) -> Survivors:

@@ -6,6 +6,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import yaml
 from rich.console import Console
@@ -39,6 +40,7 @@ NAMES: dict[CountedQuantity, str] = {
     "macs": BY_NAME["macs"].noun,
     "eq2": BY_NAME["eq2"].noun,
     "memory": BY_NAME["counted-memory"].noun,
+    "latency": "ms of latency, PREDICTED",
 }
 MEMORY = (
     "Memory: float32 weights and peak activations; each map is held from the operation that makes it to the last that "
@@ -87,7 +89,12 @@ def describe_screen_limits(limits: ScreenLimits) -> str:
     """The limits in words, or `no limit`."""
     if not limits:
         return "no limit"
-    return ", ".join(f"at most {limit:,} {NAMES[quantity]}" for quantity, limit in limits.items())
+    return ", ".join(f"at most {_amount(quantity, limit)} {NAMES[quantity]}" for quantity, limit in limits.items())
+
+
+def _amount(quantity: CountedQuantity, value: float) -> str:
+    """A quantity in the unit of its name."""
+    return units.milliseconds(value) if quantity == "latency" else f"{value:,.0f}"
 
 
 def describe_outcome(result: Screening) -> list[str]:
@@ -111,8 +118,16 @@ def describe_outcome(result: Screening) -> list[str]:
     if result.unbuildable:
         reason, times = result.reasons.most_common(1)[0]
         lines.append(f"{result.unbuildable:,} cannot be built; most often ({times:,}): {reason}.")
+    if result.model is not None:
+        lines.append(
+            f"Latency is predicted for {result.model.describe_setting()} within \N{PLUS-MINUS SIGN} "
+            f"{units.percent(result.model.half)} (95 %), and nothing was measured. {result.unknown:,} variants are "
+            "outside of what the model knows and have no prediction."
+        )
     if not fit and result.smallest:
-        least = ", ".join(f"{value:,.0f} {NAMES[quantity]}" for quantity, value in result.smallest.items())
+        least = ", ".join(
+            f"{_amount(quantity, value)} {NAMES[quantity]}" for quantity, value in result.smallest.items()
+        )
         lines.append(f"Nothing fits. The smallest values, possibly of different networks: {least}.")
     return lines
 
@@ -130,6 +145,8 @@ def survivor_frame(space: Space, survivors: Survivors) -> pd.DataFrame:
     columns["eq2_flops"] = survivors.eq2
     columns["peak_activation_bytes"] = survivors.peak_activation_bytes
     columns["memory_bytes"] = survivors.values("memory")
+    if not np.isnan(survivors.latency).all():
+        columns["predicted_latency_s"] = survivors.latency
     frame: pd.DataFrame = pd.DataFrame(columns)
     return frame
 
@@ -194,12 +211,13 @@ def _print_survivors(console: Console, result: Screening, kept: Survivors, by: C
     listed = [changes_at(space, index) for index in shown.indices]
     varied = [axis for axis in space.axes if len({repr(changes[axis]) for changes in listed}) > 1]
     same = {axis: listed[0][axis] for axis in space.axes if axis not in varied}
-    order = f"the {'most' if largest else 'fewest'} {NAMES[by]} first"
+    order = _order(by, largest)
     title = f"\n[bold]{len(shown):,} of {len(result.survivors):,} survivors, {order}"
     if len(kept) < len(result.survivors):
         title += f" ({len(kept):,} kept)"
     table = Table(title=title, title_justify="left", box=None, pad_edge=False)
-    for heading in ("number", "params", "MACs M", "eq. 2 M", "memory MiB"):
+    predicted = ("ms, PREDICTED",) if result.model is not None else ()
+    for heading in ("number", "params", "MACs M", "eq. 2 M", "memory MiB", *predicted):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("differs in", overflow="fold")
     memory = shown.values("memory")
@@ -210,10 +228,20 @@ def _print_survivors(console: Console, result: Screening, kept: Survivors, by: C
             units.exact_millions(shown.eq2[row]),
             units.mebibytes(memory[row]),
         ]
+        if predicted:
+            seconds = float(shown.latency[row])
+            costs.append(units.MISSING if np.isnan(seconds) else units.milliseconds(seconds))
         table.add_row(str(index), *costs, escape(describe_changes({axis: changes[axis] for axis in varied})))
     console.print(table)
     if same and len(listed) > 1:
         console.print(f"[dim]The same in all of these: {escape(describe_changes(same))}.[/]", highlight=False)
+
+
+def _order(by: CountedQuantity, largest: bool) -> str:
+    """The order of the survivors in words."""
+    if by == "latency":
+        return f"the {'highest' if largest else 'lowest'} predicted latency first"
+    return f"the {'most' if largest else 'fewest'} {NAMES[by]} first"
 
 
 def _from_anywhere(base: str) -> str:
@@ -227,7 +255,7 @@ def _sweep_text(result: Screening, chosen: list[tuple[int, dict[str, Any]]], by:
     names = [describe_changes({axis: changes[axis] for axis in varied}) for _, changes in chosen]
     if not varied or len(set(names)) < len(names) or max(map(len, names)) > LONGEST_NAME:
         names = [f"number {index}" for index, _ in chosen]
-    order = f"the {'most' if largest else 'fewest'} {NAMES[by]} first"
+    order = _order(by, largest)
     sweep = {
         "name": f"{space.name}-survivors"[-80:],
         "description": f"Survivors of screening {space.name} with {space.classes} classes, {order}, "
@@ -255,6 +283,13 @@ def _provenance(result: Screening, by: CountedQuantity, largest: bool, kept: int
         "fit_share_95_interval": [low, high],
         "over_limit": dict(result.over),
         "unbuildable": result.unbuildable,
+        "latency_model": result.model
+        and {
+            "setting": result.model.describe_setting(),
+            "learnt_from": len(result.model.learnt),
+            "interval": result.model.half,
+            "without_prediction": result.unknown,
+        },
         "unbuildable_reasons": dict(result.reasons.most_common(20)),
         "smallest_seen": result.smallest,
         "ordered_by": by,
