@@ -21,7 +21,7 @@ from tests.data.test_folder import classes, folders
 from tests.readmes import ROOT, made
 
 LIMITS = {
-    "README.md": 170,
+    "README.md": 175,
     "architectures/README.md": 130,
     "sweeps/README.md": 305,
     "reports/README.md": 160,
@@ -47,6 +47,7 @@ SMALLER = {
     "--set training.batch_size=2",
     "search search-quick": "search search-quick --dry-run",
     "search search-nano --max-latency 33ms --max-params 40k": "search search-nano --max-params 40k --dry-run",
+    "explain jetseg-nano": "explain jetseg-nano --size 64x96 --quick --limit 1s --no-changes",
     "profile jetseg-nano --size 512x512": "profile jetseg-nano --size 64x96 --quick",
     "profile jetseg-nano --backend eager,onnxruntime,openvino": "profile jetseg-nano --quick --size 64x96 "
     "--backend eager,onnxruntime,openvino",
@@ -68,6 +69,7 @@ ELSEWHERE = {
     "profile jetseg-nano --power-mode MODE_15W,MODE_30W --jetson-clocks": "tests/probe/test_power_mode.py",
     "export jetseg-nano --out onnx": "tests/deploy/test_score.py",
     "evaluate onnx/model.onnx --dataset streets": "tests/deploy/test_score.py",
+    "latency learn search-nano --size 288x512": "tests/search/test_learning.py",
     "sweep nano --ray HEAD:6379 --device agx-orin": "tests/execution/test_ray.py",
     'sweep nano --ray "$head:$port" & wait $!': "tests/execution/test_ray.py",
 }
@@ -150,7 +152,7 @@ def test_the_rule_of_the_rooms_is_the_one_that_the_rooms_are_held_to() -> None:
     "command",
     [
         # A study takes two trainings; a profile takes its time.
-        pytest.param(each, marks=[pytest.mark.slow] * ("reports/" in each or each.startswith("profile ")))
+        pytest.param(each, marks=[pytest.mark.slow] * ("reports/" in each or each.startswith(("profile ", "explain "))))
         for each in COMMANDS
         if each not in ELSEWHERE
     ],

@@ -44,7 +44,9 @@ def test_a_runtime_and_a_baseline_are_explained(tmp_path: Path) -> None:
 
 
 def test_a_folder_of_profiles_with_the_times_of_kernels_is_explained_as_it_is(tmp_path: Path) -> None:
-    board = record("tiny", kind="profile", profile=profile(0.011, kernels=KERNELS, peaks=PEAKS, device="agx", num_classes=3))
+    board = record(
+        "tiny", kind="profile", profile=profile(0.011, kernels=KERNELS, peaks=PEAKS, device="agx", num_classes=3)
+    )
     plain = record("plain", kind="profile", profile=profile(0.01, num_classes=3))
     write_profiles(tmp_path / "boards", [board, plain], load_device("agx"))
     said = jetbench("explain", "boards", cwd=tmp_path)
