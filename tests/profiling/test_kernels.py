@@ -59,6 +59,7 @@ def test_the_limit_of_a_block_is_the_one_that_is_known(module: nn.Module, channe
     found = why(module.eval(), torch.zeros(1, channels, side, side))
     (part,) = found.parts
     assert part.bound == limit
+    assert part.bound is not None
     assert found.bound_shares[part.bound] > 0.9
     assert 0.2 < part.reached < 2  # of a peak that was measured with the same kind of kernel
 
@@ -118,6 +119,7 @@ def test_layers_are_of_the_class_of_their_module_and_fused_classes_have_no_time(
     )))  # fmt: skip
     assert "batch norm" in whole.fused
     assert whole.kernels_s == pytest.approx(0.008)
+    assert {each.name: each.bound for each in whole.kernels}["layout change"] is None
 
 
 def test_timing_kernels_takes_seconds_not_minutes() -> None:

@@ -42,8 +42,10 @@ class Spent:
     at_best_s: float
 
     @property
-    def bound(self) -> Bound:
-        """The limit of the kernels that take most of the time."""
+    def bound(self) -> Bound | None:
+        """The limit of the kernels that take most of the time; None for layers whose work is not counted."""
+        if not self.by_bound:
+            return None
         return max(BOUNDS, key=lambda each: self.by_bound.get(each, 0.0))
 
     @property
@@ -113,6 +115,8 @@ def explain(record: Record) -> Why:
         by_bound: dict[Bound, float] = {}
         at_best = 0.0
         for each in kernels:
+            if not each.count:  # a layer that the runtime added: nobody counts its work
+                continue
             limits = limits_of(each, peaks)
             bound = max(BOUNDS, key=lambda key: limits[key])
             by_bound[bound] = by_bound.get(bound, 0.0) + (each.median_s or 0.0)
@@ -288,14 +292,14 @@ def _cells(spent: Spent) -> tuple[str, ...]:
     return (
         units.milliseconds(spent.seconds),
         units.score(spent.time_share),
-        str(spent.count),
+        str(spent.count) if spent.count else units.MISSING,
         units.millions(spent.macs),
         units.score(spent.macs_share),
         units.MEGABYTES.show(spent.bytes_moved),
         units.significant(spent.macs / spent.seconds / 1e9) if spent.macs else units.MISSING,
         units.significant(spent.bytes_moved / spent.seconds / 1e9) if spent.bytes_moved else units.MISSING,
-        spent.bound,
-        f"{100 * spent.reached:.0f}",
+        spent.bound or units.MISSING,
+        f"{100 * spent.reached:.0f}" if spent.bound else units.MISSING,
     )
 
 
