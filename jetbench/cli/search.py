@@ -72,6 +72,16 @@ LatencyOption = Annotated[
         rich_help_panel=LIMITS,
     ),
 ]
+LatencyModelOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--latency-model",
+        metavar="FILE",
+        help="Predict latencies with this file of `jetbench latency learn`: what is over the limit for sure is not "
+        "measured; for a device that is elsewhere, latencies are predicted in place of measured.",
+        rich_help_panel=LIMITS,
+    ),
+]
 EnergyOption = Annotated[
     str | None,
     typer.Option(
@@ -114,6 +124,7 @@ def search_space(
     max_latency: LatencyOption = None,
     max_energy: EnergyOption = None,
     max_power: PowerOption = None,
+    latency_model: LatencyModelOption = None,
     objectives: ObjectivesOption = None,
     sampler: Annotated[str | None, typer.Option(help="Sampler: tpe, nsga2, random, gp or additive.")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Seed of the proposals.")] = None,
@@ -158,6 +169,7 @@ def search_space(
         raise SpecError("--dashboard shows study.db only; for --storage, run `optuna-dashboard ADDRESS` yourself")
     limits = {"parameters": max_params, "macs": max_macs, "memory": max_memory, "latency": max_latency}
     plain: dict[str, Any] = {f"limits.{limit}": most for limit, most in (limits | {"energy": max_energy}).items()}
+    plain |= {"latency_model": None if latency_model is None else str(latency_model)}
     plain |= {"sampler": sampler, "seed": seed, "trainings": trainings, "name": study}
     plain |= {"limits.power": max_power, "training.budget": budget, "training.loss": loss, "power_mode": power_mode}
     changes = _dataset_of(name, dataset) | read_changes(settings) | device_changes(board_on(on, device), torch_device)

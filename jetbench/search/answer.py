@@ -41,7 +41,8 @@ ANSWER, PROPOSALS, FRONT, PICTURE = "answer.md", "proposals.csv", "front", "answ
 class AnswerRow:
     """One network of the answer with its trainings, one for each seed; `kept` are the successful ones.
 
-    `estimated_latency` is that of a device that is elsewhere, in seconds; None where latencies are measured.
+    `estimated_latency` is that of a device that is elsewhere, in seconds; None where latencies are measured. It is of
+    class `predicted` if `is_predicted`: by a latency model, and not by a data sheet.
     """
 
     name: str
@@ -49,6 +50,7 @@ class AnswerRow:
     changes: Mapping[str, object]
     records: tuple[Record, ...]
     estimated_latency: float | None = None
+    is_predicted: bool = False
 
     @property
     def kept(self) -> tuple[Record, ...]:
@@ -203,7 +205,7 @@ ANSWER_COLUMNS = (
     BY_NAME["test"],
     numbers("test-to-base", "test to base (points)", "measured", short="test to base"),
 )
-COSTS = ("estimate", *(column.name for column in ANSWER_COLUMNS[:6]))
+COSTS = ("estimate", "predicted", *(column.name for column in ANSWER_COLUMNS[:6]))
 SCORES = tuple(column.name for column in ANSWER_COLUMNS[6:])
 
 
@@ -237,7 +239,8 @@ def build_answer(rows: Sequence[AnswerRow], search: Search, described: str) -> T
         lines.append(TableRow(row.name, tuple(map(Cell, cells))))
     notes = Notes(tuple(answer_notes(rows, search, described)))
     is_estimated = any(row.estimated_latency is not None for row in rows)
-    columns = tuple(BY_NAME["estimate"] if is_estimated and c.name == "latency" else c for c in ANSWER_COLUMNS)
+    stands = BY_NAME["predicted" if any(row.is_predicted for row in rows) else "estimate"]
+    columns = tuple(stands if is_estimated and c.name == "latency" else c for c in ANSWER_COLUMNS)
     return Table(title_of(search), columns, (Section("", tuple(lines)),), notes, heading="network")
 
 
@@ -245,6 +248,8 @@ def _whose(rows: Sequence[AnswerRow], search: Search) -> str:
     """Where the latencies of an answer come from."""
     if all(row.estimated_latency is None for row in rows):
         return "median of the seeds' profiles"
+    if any(row.is_predicted for row in rows):
+        return f"PREDICTED for {search.board} by {search.latency_model}, and measured by nobody"
     return f"ESTIMATED for {search.board} from its data sheet, in its highest power mode and with nothing fused"
 
 
@@ -415,6 +420,7 @@ class Fate:
 IN_UNITS = {
     "memory": "memory_bytes",
     "estimated_latency": "estimated_latency_s",
+    "predicted_latency": "predicted_latency_s",
     "latency": "latency_s",
     "energy": "energy_j",
 }

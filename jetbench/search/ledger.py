@@ -3,8 +3,11 @@
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from jetbench.network.plan import AnyPlan, plan_network
+from jetbench.profiling.latency_model import LatencyModel
+from jetbench.profiling.latency_predict import Predictor
 from jetbench.profiling.listing import list_network
 from jetbench.profiling.roofline import estimate, least_seconds
 from jetbench.records.folder import is_worth_a_retry
@@ -12,7 +15,7 @@ from jetbench.records.record import Profile, Record
 from jetbench.search.answer import Fate
 from jetbench.search.space import Quantities, SearchSpace, describe_amount, describe_quantity, excesses, over_limit
 from jetbench.search.stopping import curve_of, floors_of, miou_of
-from jetbench.spec.architecture import AnyArchitecture
+from jetbench.spec.architecture import AnyArchitecture, Architecture
 from jetbench.spec.device import Device
 from jetbench.spec.search import Objective
 from jetbench.spec.training import Floor
@@ -23,7 +26,7 @@ MOST_OVER = 60  # measured networks in a row over a limit, after which the searc
 MOST_COUNTED = 2_000  # the same for networks that counting alone puts over a limit
 MOST_FAILED = 5  # networks in a row that failed, after which the search ends
 UNMEASURED: tuple[Objective, ...] = ("latency", "energy", "power")
-COSTLY = (*UNMEASURED, "estimated latency")  # limits that counting cannot check
+COSTLY = (*UNMEASURED, "estimated latency", "predicted latency")  # limits that counting cannot check
 
 
 class Ledger:
@@ -33,13 +36,20 @@ class Ledger:
     `taken over` from another study, `over` a limit. `over` are the numbers of the latter by limit.
     """
 
-    def __init__(self, space: SearchSpace, board: Device | None = None, is_here: bool = True) -> None:
+    def __init__(
+        self,
+        space: SearchSpace,
+        board: Device | None = None,
+        is_here: bool = True,
+        model: LatencyModel | None = None,
+    ) -> None:
         """An empty ledger.
 
         Args:
             space: the networks that may be proposed.
             board: the device that is searched for; its data sheet bounds a network's latency from below.
             is_here: True if this machine is that device; otherwise nothing is measured.
+            model: predicts latencies on that device; before they are measured, or in their place.
         """
         self.space, self.search, self.board = space, space.search, board
         self.goals: dict[Objective, Goal] = {
@@ -48,7 +58,9 @@ class Ledger:
         # Profile proposals only for an objective or limit that needs it; the final networks are profiled in any case.
         wanted = (*self.goals, *self.search.limits.given)
         self.measures = is_here and any(name in UNMEASURED for name in wanted)
-        # Where the device is elsewhere, its data sheet stands for a latency that is asked for.
+        self.model = model if "latency" in wanted else None
+        self._predictor = Predictor(self.model) if self.model is not None else None
+        # Where the device is elsewhere, a model or its data sheet stands for a latency that is asked for.
         self.estimates = board is not None and not is_here and "latency" in wanted
         self._at_best: dict[str, float | None] = {}
         self.counts: Counter[str] = Counter()
@@ -137,8 +149,8 @@ class Ledger:
             )
         if self._in_a_row["measured"] >= MOST_OVER:
             return (
-                f"the last {MOST_OVER} networks whose latency or energy was measured or estimated are over a limit; "
-                f"{self._nearest()}"
+                f"the last {MOST_OVER} networks whose latency or energy was measured, estimated or predicted are over "
+                f"a limit; {self._nearest()}"
             )
         if self._in_a_row["counted"] >= MOST_COUNTED:
             return f"the last {MOST_COUNTED:,} networks are over a limit; {self._nearest()}"
@@ -162,10 +174,16 @@ class Ledger:
         that could fit.
         """
         at_best = self.estimated_latency(architecture, plan)
+        predicted, reason = self._predicted(architecture)
         if self.board is not None and self.measures and self.search.limits.latency is not None:
             plan = plan or plan_network(architecture, self.space.num_classes, self.space.input_size)
             at_best = least_seconds(list_network(plan), self.board)
-        return Quantities.of(self.space.cost(architecture), profile, at_best, self.board.name if self.board else "")
+        known = Quantities.of(self.space.cost(architecture), profile, at_best, self.board.name if self.board else "")
+        if self.model is None:
+            return known
+        if self.measures:  # only what is over the limit for sure is not measured
+            return replace(known, predicted_latency=None if predicted is None else predicted * (1 - self.model.half))
+        return replace(known, predicted_latency=predicted, unpredicted=reason if self.estimates else "")
 
     def floors(self, architecture: AnyArchitecture, profile: Profile | None, evaluations: int) -> tuple[Floor, ...]:
         """The mIoU that a training must reach to continue (see `floors_of`)."""
@@ -187,14 +205,31 @@ class Ledger:
         """The costs among the objectives, in their order."""
         quantities = Quantities.of(self.space.cost(architecture), profile)
         return [
-            self.estimated_latency(architecture) if name == "latency" and self.estimates else quantities.get(name)
+            self.assumed_latency(architecture) if name == "latency" and self.estimates else quantities.get(name)
             for name in self.goals
             if name != "miou"
         ]
 
+    def assumed_latency(self, architecture: AnyArchitecture) -> float | None:
+        """Seconds of one image on a device that is elsewhere: predicted by a model, or estimated by its data sheet."""
+        if self.model is not None:
+            return self.predicted_latency(architecture)
+        return self.estimated_latency(architecture)
+
+    def predicted_latency(self, architecture: AnyArchitecture) -> float | None:
+        """Seconds of one image by the latency model, where it stands for a measurement; None where it gives none."""
+        return self._predicted(architecture)[0] if self.estimates else None
+
+    def _predicted(self, architecture: AnyArchitecture) -> tuple[float | None, str]:
+        """Seconds of one image by the latency model, or why it gives none."""
+        if self._predictor is None or not isinstance(architecture, Architecture):
+            return None, "" if self._predictor is None else "it is no JetSeg network"
+        seconds, reason = self._predictor.predict(architecture)
+        return (None, reason) if reason else (seconds / self.search.profiling.batch_size, "")
+
     def estimated_latency(self, architecture: AnyArchitecture, plan: AnyPlan | None = None) -> float | None:
         """Seconds of one image on a device that is elsewhere, by its data sheet; None where nothing is estimated."""
-        if self.board is None or not self.estimates:
+        if self.board is None or not self.estimates or self.model is not None:
             return None
         plan = plan or plan_network(architecture, self.space.num_classes, self.space.input_size)
         if plan.fingerprint not in self._at_best:

@@ -14,13 +14,16 @@ from jetbench.execution.executor import Executor, check_threads
 from jetbench.files import write_whole
 from jetbench.network.list_operations import list_operations
 from jetbench.network.plan import plan_architecture, plan_network
+from jetbench.network.rules import format_size
 from jetbench.network.variants import Variant
 from jetbench.probe.machine import cores
+from jetbench.profiling.latency_model import LatencyModel
+from jetbench.profiling.latency_predict import read_model
 from jetbench.profiling.roofline import estimate
 from jetbench.records.folder import append_records, keep_sweep, lock_folder, read_landed
 from jetbench.records.record import DatasetInfo, Record
 from jetbench.reporting.tables.table import Table
-from jetbench.reporting.units import counted, roughly
+from jetbench.reporting.units import counted, percent, roughly
 from jetbench.search.answer import AnswerRow, build_answer, gather, write_answer, write_proposals
 from jetbench.search.forecast import SearchForecast
 from jetbench.search.ledger import Ledger
@@ -40,6 +43,11 @@ from jetbench.study.place import Place
 from jetbench.study.run import on_board, run_study
 from jetbench.study.trials import Goal, Trials
 
+SETTING = (
+    *("backend", "dtype", "batch_size", "threads", "channels_last", "cuda_graph"),
+    *("flush_denormals", "keep_freed_memory"),
+)
+"""Settings of a profile that a latency model must share."""
 FINAL = "final"
 TAKEN = "taken-over-"
 UNDER_WAY = "under-way.json"  # networks under way, so that a stopped search continues with the same ones
@@ -121,6 +129,7 @@ class SearchRun:
     place: Place
     device: str
     make_executor: Callable[[], Executor]
+    model: LatencyModel | None = None
 
     def search(self, view: "SearchView", others: Sequence[Path] = (), retry_failed: bool = False) -> SearchResult:
         """Propose, check and train networks until the trainings are spent; see `run_search`."""
@@ -143,6 +152,7 @@ class SearchRun:
             storage=self.place.storage,
             storage_wait_s=self.place.wait_s,
             on=self.place.on,
+            model=self.model,
         )
         ledger = proposer.ledger
         written = [write_proposals(self.folder, ledger.fates(), list(self.asked.axes))]
@@ -178,7 +188,12 @@ class SearchRun:
         named = [(one.name, one.variant.architecture, one.variant.changes) for one in result.finalists]
         ledger = result.ledger
         rows = [
-            replace(row, estimated_latency=ledger.estimated_latency(row.architecture)) for row in gather(named, records)
+            replace(
+                row,
+                estimated_latency=ledger.assumed_latency(row.architecture) if ledger.estimates else None,
+                is_predicted=ledger.model is not None and ledger.estimates,
+            )
+            for row in gather(named, records)
         ]
         written = write_answer(self.folder, rows, self.asked, result.ledger.describe())
         written += write_answer_picture(self.folder, rows, self.asked)
@@ -193,14 +208,16 @@ def prepare_search(search: Search | str | Path, place: Place, changes: Mapping[s
     asked.training.augmentation.check_size(source.size)
     board: Device | None = None
     is_here, remark = True, ""
+    model = model_of(asked, source)
     if place.on is not None:
         board = load_device(asked.board or "")  # its probe says what of it cannot be measured
     elif place.ray is None:
         check_threads("training.threads", asked.training.threads)
-        board, is_here, remark = find_board(asked)
+        board, is_here, remark = find_board(asked, model)
         check_energy(asked, board)
     elif asked.board is not None:
         board = load_device(asked.board)  # a machine with its token measures, and checks that it is that board
+    check_model(asked, model, board, is_here and place.on is None and place.ray is None)
     device, make_executor = place.open(asked, asked.training.threads)
     return SearchRun(
         asked=asked,
@@ -212,7 +229,53 @@ def prepare_search(search: Search | str | Path, place: Place, changes: Mapping[s
         place=place,
         device=device,
         make_executor=make_executor,
+        model=model,
     )
+
+
+def model_of(asked: Search, source: Source) -> LatencyModel | None:
+    """The latency model of a search; None if it has none.
+
+    Raises:
+        SpecError: the file is no latency model, or was learnt at another size or with another number of classes.
+    """
+    if asked.latency_model is None:
+        return None
+    model = read_model(Path(asked.latency_model))
+    size, classes = source.size, len(source.class_names)
+    if (model.input_size, model.num_classes) != (size, classes):
+        raise SpecError(
+            f"latency_model: {asked.latency_model} was learnt at {format_size(model.input_size)} with "
+            f"{model.num_classes} classes, and the data are {format_size(size)} with {classes}"
+        )
+    return model
+
+
+def check_model(asked: Search, model: LatencyModel | None, board: Device | None, is_this_machine: bool) -> None:
+    """Refuse a latency model of another device, machine, power mode or setting than the search's.
+
+    Raises:
+        SpecError: what differs.
+    """
+    if model is None:
+        return
+    own, theirs = asked.profiling, model.config
+    pairs = {name: (getattr(own, name), getattr(theirs, name)) for name in SETTING}
+    pairs["device"] = (board.name if board is not None else "unknown", model.device)
+    if asked.power_mode is not None or board is None or board.is_board:
+        pairs["power_mode"] = (asked.power_mode or model.environment.power_mode, model.environment.power_mode)
+    if is_this_machine:
+        from jetbench.profiling.environment import describe_environment
+        from jetbench.profiling.host import torch_device
+
+        here = describe_environment(torch_device(board), None) if board is not None else model.environment
+        pairs["processor"] = (here.cpu, model.environment.cpu)
+    for name, (wanted, learnt) in pairs.items():
+        if wanted != learnt:
+            raise SpecError(
+                f"latency_model: {asked.latency_model} was learnt with {name} {learnt}, and this search has {wanted}; "
+                "a model holds for its own device and setting"
+            )
 
 
 def read(search: Search | str | Path, changes: Mapping[str, Any] | None = None) -> Search:
@@ -238,16 +301,19 @@ def look_at_space(search: Search | str | Path, changes: Mapping[str, Any] | None
         SpecError: no network of the space is within the limits.
     """
     asked = read(search, changes)
-    board, _, remark = find_board(asked)
-    check_energy(asked, board)
     source = open_source(asked.dataset)
+    model = model_of(asked, source)
+    board, is_here, remark = find_board(asked, model)
+    check_energy(asked, board)
+    check_model(asked, model, board, is_here)
     space = SearchSpace(asked, len(source.class_names), source.size)
     look = space.look(asked.seed)
     look.check()
     lines = [*space.describe(), look.describe(asked.limits), *space.idle(), _describe_time(asked, source, space)]
     if remark:
-        at_best = Ledger(space, board, is_here=False).estimated_latency(load_architecture(asked.base))
-        of_base = f" The base takes {at_best * 1e3:.2f} ms there at best." if at_best is not None else ""
+        seconds = Ledger(space, board, False, model).assumed_latency(load_architecture(asked.base))
+        how = "at best" if model is None else "by prediction"
+        of_base = f" The base takes {seconds * 1e3:.2f} ms there {how}." if seconds is not None else ""
         lines.append(f"{remark[:1].upper()}{remark[1:]}{of_base}")
     return lines
 
@@ -267,8 +333,10 @@ def _describe_time(asked: Search, source: Source, space: SearchSpace) -> str:
     )
 
 
-def find_board(asked: Search) -> tuple[Device, bool, str]:
+def find_board(asked: Search, model: LatencyModel | None = None) -> tuple[Device, bool, str]:
     """The device that is searched for, True if this machine is it, and a remark about the consequences if it is not.
+
+    A latency model stands for latencies that cannot be measured here.
 
     Raises:
         SpecError: an objective or limit needs measurements that are impossible here.
@@ -291,11 +359,11 @@ def find_board(asked: Search) -> tuple[Device, bool, str]:
     mode = asked.power_mode
     if mode is not None:
         board.check_mode(mode)
-        if needs_latency and board.clock_share(mode) is None:
+        if needs_latency and model is None and board.clock_share(mode) is None:
             raise SpecError(
                 f"--power-mode {mode}: {why}, and the GPU clock of that mode is not in the file of {board.name}"
             )
-    if needs_latency:
+    if needs_latency and model is None:
         config = asked.profiling
         operations = list_operations(plan_architecture(load_jetseg("jetseg-nano"), 11, (512, 512)))  # any network
         roof = estimate(operations, board, config.dtype, config.batch_size)
@@ -303,7 +371,12 @@ def find_board(asked: Search) -> tuple[Device, bool, str]:
             what = "--max-latency" if asked.limits.latency is not None else "objective latency"
             raise SpecError(f"{what}: {why}, and {roof}; run the search there, or search without latency")
     remark = f"{why}. Nothing is measured."
-    if needs_latency:
+    if needs_latency and model is not None:
+        remark += (
+            f" Latencies are PREDICTED by {asked.latency_model}, within \N{PLUS-MINUS SIGN} {percent(model.half)} "
+            "(95 %); a network outside of what it knows is not trained."
+        )
+    elif needs_latency:
         where = mode or "its highest power mode"
         remark += (
             f" Latencies are those of {board.name} by estimate from its data sheet, in {where}: each of PyTorch's "
@@ -343,6 +416,7 @@ def open_search(
     retry_failed: bool,
     storage: str | None = None,
     is_local: bool = True,
+    model: LatencyModel | None = None,
 ) -> Iterator[tuple[Proposer, Trials, Callable[[], None]]]:
     """Open the search in `folder` with all its records, as its only driver.
 
@@ -359,6 +433,7 @@ def open_search(
         retry_failed: forget failed networks, so that they may be proposed again.
         storage: address of the database of the Optuna study; study.db in the folder by default.
         is_local: True if jobs run on this machine; then earlier measurements must be from this machine too.
+        model: predicts latencies on that device.
 
     Raises:
         SpecError: no network of the space is within the limits, or a folder of `others` has no rows.
@@ -376,7 +451,7 @@ def open_search(
                 f"other data, another device or another {search.base}, and not comparable with this search; "
                 "use --name for a new folder, or remove this one"
             )
-        ledger = Ledger(space, board, is_here)
+        ledger = Ledger(space, board, is_here, model)
         if is_local and ledger.measures and (elsewhere := _measured_elsewhere(records, device)):
             raise StudyError(f"{folder}: {elsewhere}; use --name for a new folder")
         for other in others:
@@ -496,6 +571,7 @@ def search_study(
     storage_wait_s: float = STORAGE_WAIT_S,
     is_local: bool = True,
     on: str | None = None,
+    model: LatencyModel | None = None,
 ) -> Proposer:
     """Propose, check and train networks until the trainings are spent; raises what `open_search` raises."""
     opened = open_search(
@@ -510,6 +586,7 @@ def search_study(
         retry_failed=retry_failed,
         storage=storage,
         is_local=is_local,
+        model=model,
     )
     with opened as (proposer, trials, check_folder):
         driver = Driver(

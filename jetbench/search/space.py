@@ -69,17 +69,21 @@ def check_axes(search: Search, source: str) -> None:
 class Quantities:
     """Quantities of a network that are known without a training, in SI units; None if not measured.
 
-    `board` is the device that the latency is estimated for.
+    `board` is the device that the latency is estimated for. `predicted_latency` is that of a latency model: where the
+    latency will be measured, the lower end of its interval. `unpredicted` says why a model that stands for the
+    measurement gives no latency.
     """
 
     parameters: float
     macs: float
     memory: float
     estimated_latency: float | None = None
+    predicted_latency: float | None = None
     latency: float | None = None
     energy: float | None = None
     power: float | None = None
     board: str = ""
+    unpredicted: str = ""
 
     @staticmethod
     def of(
@@ -128,7 +132,9 @@ def describe_limits(limits: Limits) -> str:
 def excesses(limits: Limits, known: Quantities) -> Iterator[tuple[str, float, str]]:
     """Every limit that a network exceeds, cheapest check first: its name, the share of the excess, and a text."""
     for name, most in limits.given.items():
-        estimates: dict[str, float | None] = {"estimated latency": known.estimated_latency} if name == "latency" else {}
+        estimates: dict[str, float | None] = {}
+        if name == "latency":
+            estimates = {"estimated latency": known.estimated_latency, "predicted latency": known.predicted_latency}
         for what, value in {**estimates, name: known.get(name)}.items():
             if value is not None and value > most:
                 excess = value / most - 1
@@ -138,8 +144,13 @@ def excesses(limits: Limits, known: Quantities) -> Iterator[tuple[str, float, st
 
 
 def over_limit(limits: Limits, known: Quantities) -> Failure | None:
-    """The first limit that a network exceeds, cheapest check first, and by how much; None if it exceeds no limit."""
+    """The first limit that a network exceeds, cheapest check first, and by how much; None if it exceeds no limit.
+
+    A network without a prediction, where nothing else gives its latency, is over, too.
+    """
     first = next(excesses(limits, known), None)
+    if first is None and known.unpredicted:
+        first = ("predicted latency", 0.0, f"predicted latency: {known.unpredicted}")
     if first is None:
         return None
     limit, excess, reason = first

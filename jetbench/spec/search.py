@@ -137,6 +137,8 @@ class Search(Spec):
     """Device to search for (`jetbench devices`)."""
     power_mode: str | None = later(None)
     """Power mode of a Jetson in which variants are profiled, by the board's name for it; `--power-mode`."""
+    latency_model: str | None = later(None)
+    """A file of `jetbench latency learn`: latencies are predicted before, or in place of, measuring."""
     device: DeviceName = "auto"
     """Where torch trains."""
     timeout_s: Seconds = 6 * 3600.0

@@ -45,8 +45,8 @@ def networks(count: int, seed: int = 0) -> list[Architecture]:
     return [each for each in found if isinstance(each, Architecture)]
 
 
-def operations_of(architecture: Architecture) -> tuple[Operation, ...]:
-    return list_operations(plan_architecture(architecture, 11, SIZE))
+def operations_of(architecture: Architecture, size: tuple[int, int] = SIZE) -> tuple[Operation, ...]:
+    return list_operations(plan_architecture(architecture, 11, size))
 
 
 def true_seconds(operation: Operation) -> float:
@@ -54,8 +54,13 @@ def true_seconds(operation: Operation) -> float:
     return PER_KERNEL + PER_MAC * operation.macs + PER_BYTE * operation.read_bytes
 
 
-def sample(architecture: Architecture, noise: Callable[[], float] = lambda: 1.0, with_kernels: bool = True) -> Sample:
-    operations = operations_of(architecture)
+def sample(
+    architecture: Architecture,
+    noise: Callable[[], float] = lambda: 1.0,
+    with_kernels: bool = True,
+    size: tuple[int, int] = SIZE,
+) -> Sample:
+    operations = operations_of(architecture, size)
     kernels: dict[tuple[str, str], float] = {}
     for each in operations:
         key = (each.part, kernel_class(each))

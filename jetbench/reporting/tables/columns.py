@@ -24,7 +24,7 @@ from jetbench.spec.published import QUANTITIES, Quantity
 from jetbench.spec.training import TrainingConfig
 from jetbench.stats import student_quantile, welch_difference
 
-NumberClass = Literal["described", "counted", "measured", "estimated", "reported"]
+NumberClass = Literal["described", "counted", "measured", "estimated", "predicted", "reported"]
 
 REPEATABILITY = 0.025
 """Smallest relative half width of a latency's interval. The medians of ten runs on one machine, of 6 to 12 processes
@@ -738,6 +738,7 @@ COLUMNS: tuple[Column, ...] = (
         axis="energy of one image, gross",
         key="mj",
     ),
+    numbers("predicted", "latency, PREDICTED (ms)", "predicted", short="ms PREDICTED"),
     Column(
         "estimate",
         "latency at best (ms)",

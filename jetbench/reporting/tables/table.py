@@ -33,6 +33,7 @@ KINDS: dict[NumberClass, str] = {
     "counted": "counted",
     "measured": "measured",
     "estimated": "ESTIMATED",
+    "predicted": "PREDICTED",
     "reported": "reported by others",
 }
 

@@ -90,7 +90,13 @@ def to_terminal(table: Table, is_plain: bool = False) -> RichTable:
     shown = RichTable(title=f"\n[bold]{escape_markup(table.title)}", title_justify="left", box=None, pad_edge=False)
     shown.add_column(table.heading, overflow="fold", min_width=LEAST_NAME)
     for column in table.columns:
-        kind = {"counted": "counted", "measured": "measured", "estimated": "ESTIMATE", "reported": "reported"}
+        kind = {
+            "counted": "counted",
+            "measured": "measured",
+            "estimated": "ESTIMATE",
+            "predicted": "PREDICTED",
+            "reported": "reported",
+        }
         under = f"\n[dim]{kind[column.kind]}[/]" if column.kind in kind else ""
         shown.add_column(
             column.brief + under, justify="right" if column.is_number else "left", no_wrap=column.is_number
