@@ -291,6 +291,7 @@ def _read_verb(ground: Ground) -> Run:
         ("claims", "study"),
         ("compare", "study", "study"),
         ("plot", "study", "--picture", "latencies"),
+        ("explain", "study"),
     )
     return command_line(*ground.random.choice(verbs))
 
@@ -326,6 +327,23 @@ def results(ground: Ground) -> Run:
     path = ground.sample("result.json")
     path.write_bytes(as_json(json.loads(path.read_text()), ground.random))
     return command_line("collect", "result.json")
+
+
+MODEL = ROOT / "reports" / "paper" / "latency" / "search-nano-eager.latency.json"
+
+
+def latency_models(ground: Ground) -> Run:
+    """What `latency learn` wrote, on any machine."""
+    data = json.loads(MODEL.read_text())
+    few = ground.random.sample(data["learnt"], 12)
+    (ground.inside / "m.json").write_bytes(as_json({**data, "learnt": few, "held_out": []}, ground.random))
+    verbs = (
+        ("latency", "predict", "jetseg-nano", "cgnet", "--with", "m.json"),
+        ("latency", "predict", "jetseg-nano", "--with", "m.json", "--size", "288x512", "--json"),
+        ("screen", "nano", "--latency-model", "m.json", "--samples", "20", "--max-latency", "50ms"),
+        ("search", "search-nano", "--latency-model", "m.json", "--objectives", "miou,latency", "--dry-run"),
+    )
+    return command_line(*ground.random.choice(verbs))
 
 
 def others_times(ground: Ground) -> Run:
@@ -628,6 +646,7 @@ SURFACES: dict[str, Callable[[Ground], Run]] = {
     "own network": own_networks,
     "device": devices,
     "trtexec": others_times,
+    "latency model": latency_models,
     "--set": changes,
     "options": options,
     "records": records,
