@@ -276,7 +276,7 @@ def _describe(comparison: StudyComparison, shown: Iterable[str]) -> list[str]:
     if "normalised" in shown and "normalised" not in comparison.differing:
         lines.append(
             "Latency over the standard network's: both were timed in the same rounds, and a machine that is slower "
-            f"slows both, so it changes by {100 * BETWEEN_SESSIONS_NORMALISED:g} % at most from one study to another. "
+            f"slows both; changes below {100 * BETWEEN_SESSIONS_NORMALISED:g} % are not significant. "
             "--fail-on latency is judged by it."
         )
     for metric in shown:
