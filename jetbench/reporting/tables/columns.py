@@ -41,9 +41,9 @@ an hour later (reports/LOG.md, 2026-11-28). Measuring in turn (`jetbench profile
 
 
 BETWEEN_SESSIONS_NORMALISED = 0.08
-"""The same for a latency over that of the standard network, which was timed in the same rounds. In eight sessions of one
-process within 20 minutes it spread by up to 2.9 % (reports/LOG.md, 2026-12-01), so two may differ by 8 %; sessions that
-lie hours apart have not been compared yet."""
+"""The same for a latency over that of the standard network, timed in the same rounds. In eight sessions of one process
+within 20 minutes it spread by up to 2.9 % (reports/LOG.md, 2026-12-01), so two may differ by 8 %; sessions that lie
+hours apart have not been compared yet."""
 
 
 Certainty = Literal["significant", "not significant", "undecided"]
