@@ -2,6 +2,8 @@
 
 from jetbench.network.operations import Convolution, Kind, Operation
 
+ADDED, REORDERED = "added by the runtime", "layout change"
+"""The part of what a runtime adds to a network, and the class of the maps that it writes in another order."""
 GROUPED = ("depthwise", "grouped")
 """The beginning of the class of a convolution in groups."""
 WORDS: dict[Kind, str] = {
@@ -19,6 +21,8 @@ def kernel_class(operation: Operation) -> str:
     """`depthwise 7x1 d3`, `grouped 1x1`, `batch norm`: d is the dilation. A kernel without a rule has its own name."""
     if operation.convolution is not None:
         return class_of_convolution(operation.convolution)
+    if operation.kind == "convolution" and "convolution" in operation.kernel:
+        return "1-d convolution" if operation.kernel == "convolution" else operation.kernel
     return WORDS.get(operation.kind, operation.kernel)
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from jetbench.spec.architecture import ActivationName
+from jetbench.spec.profiling import DType
 from jetbench.spec.values import Size
 
 Kind = Literal[
@@ -16,6 +17,8 @@ Kind = Literal[
 ]
 
 BYTES = 4  # of a float32
+WIDTH: dict[DType, int] = {"fp32": 4, "fp16": 2, "bf16": 2, "int8": 1}
+"""Bytes of a number in each format."""
 INDEX_BYTES = 8  # of the positions that adaptive max pooling returns beside its values
 
 RULES: dict[Kind, str] = {

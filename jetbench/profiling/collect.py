@@ -21,7 +21,7 @@ from jetbench.probe.engines.tensor_rt import UNTRIED
 from jetbench.profiling.assemble import assemble, assemble_estimate
 from jetbench.profiling.deployed import describe_deployment, parts_of_layers
 from jetbench.profiling.findings import Findings, ProcessFindings
-from jetbench.profiling.kernels import kernels_of_layers
+from jetbench.profiling.kernels import NOT_OF_A_BATCH, kernels_of_layers
 from jetbench.profiling.parts import describe_parts
 from jetbench.profiling.power import read_energy
 from jetbench.profiling.probe_result import (
@@ -239,10 +239,13 @@ class _Form:
             raise ResultError("layers: their times are of different numbers of passes")
         notes["layers"] = f"median of {len(layers[0].seconds)} passes by the profile of {case.config.backend}"
         notes["kernels"] = notes["layers"]
+        is_batch = case.config.batch_size > 1
+        if is_batch:
+            notes["kernels"] = NOT_OF_A_BATCH.format(size=case.config.batch_size)
         operations = trace_operations(module, image_to_trace(module, case.input_size))
         return {
             "parts": describe_parts(module, operations, parts_of_layers(layers, module)),
-            "kernels": kernels_of_layers(layers, module, operations),
+            "kernels": () if is_batch else kernels_of_layers(layers, module, operations, case.config.dtype),
         }
 
     def _deployment(self, own: UnitFindings) -> Deployment | None:

@@ -8,14 +8,13 @@ from torch import nn
 
 from jetbench.deploy.artefact import Artefact
 from jetbench.models.parts import BETWEEN, is_of_network, part_of_node, parts_of, rest_of
+from jetbench.network.kernels import ADDED
 from jetbench.network.operations import Operation
 from jetbench.probe.engines import Layer
 from jetbench.profiling.parts import describe_part
 from jetbench.records.deployment import Deployment
 from jetbench.records.measurement import NetworkPart
 from jetbench.spec.profiling import DType
-
-ADDED = "added by the runtime"
 
 
 def describe_deployment(

@@ -5,26 +5,26 @@ faster on a GPU, where kernels queue; so these seconds explain a latency and do 
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import nn
 
 from jetbench.models.parts import SCOPE, is_of_network, part_of_node, parts_of, rest_of
-from jetbench.network.kernels import kernel_class
-from jetbench.network.operations import Operation
+from jetbench.network.kernels import ADDED, REORDERED, WORDS, kernel_class
+from jetbench.network.operations import BYTES, WIDTH, Operation
 from jetbench.probe.engines import Layer
 from jetbench.probe.passes import wait_for
-from jetbench.profiling.deployed import ADDED
 from jetbench.profiling.trace import copy_without_hooks, time_operations
 from jetbench.records.measurement import KernelTime
+from jetbench.spec.profiling import DType
 
 MIN_PASSES, MAX_PASSES, MAX_SECONDS = 3, 7, 3.0
+NOT_OF_A_BATCH = "not measured: kernels are timed with one image, and this batch holds {size}"
 DIGITS = 9  # of seconds: the clock has no finer steps
 
-ROOM = "layout change"
-"""The class of the layers that a runtime adds to change the order of memory."""
 BY_KIND = {
+    "convert": REORDERED,
     "conv": "convolution",
     "gemm": "matrix product",
     "matmul": "matrix product",
@@ -38,14 +38,14 @@ BY_KIND = {
     "split": "copy",
     "pool": "pooling",
     "reduce": "pooling",
-    "reorder": ROOM,
-    "reformat": ROOM,
-    "convert": ROOM,
+    "reorder": REORDERED,
+    "reformat": REORDERED,
     "quantize": "quantisation",
     "add": "sum, product",
     "mul": "sum, product",
     "sub": "sum, product",
     "eltwise": "sum, product",
+    "expand": "copy",
     "clip": "activation",
     "exp": "activation",
     "tanh": "activation",
@@ -89,16 +89,26 @@ def gather(
     Args:
         module: the network.
         operations: from `trace`: `layer` is the path of the module that ran it.
-        samples_s: of each operation; empty if nothing was timed.
+        samples_s: of each operation.
     """
-    places, rest = parts_of(module), rest_of(module)
-    found: dict[tuple[str, str], _Sum] = {}
+    part_of = _parts(module)
+    sums: dict[tuple[str, str], _Sum] = {}
     for number, operation in enumerate(operations):
+        own = sums.setdefault((part_of(operation), kernel_class(operation)), _Sum())
+        own.add(operation)
+        own.add_seconds(samples_s[number])
+    return tuple(each.read(*key) for key, each in sums.items())
+
+
+def _parts(module: nn.Module) -> Callable[[Operation], str]:
+    """Gives the part of an operation by the module that ran it."""
+    places, rest = parts_of(module), rest_of(module)
+
+    def part_of(operation: Operation) -> str:
         path = f"{operation.layer}."
-        part = next((name for name, place in places.items() if path.startswith(f"{place}.")), rest)
-        own = found.setdefault((part, kernel_class(operation)), _Sum())
-        own.add(operation, samples_s[number] if samples_s else ())
-    return tuple(each.read(*key) for key, each in found.items())
+        return next((name for name, place in places.items() if path.startswith(f"{place}.")), rest)
+
+    return part_of
 
 
 class _Sum:
@@ -108,17 +118,19 @@ class _Sum:
         self.count = self.macs = self.bytes_moved = 0
         self.samples_s: list[float] = []
 
-    def add(self, operation: Operation, samples_s: Sequence[float]) -> None:
-        self.count += 1
+    def add(self, operation: Operation, share: float = 1.0, is_kernel: bool = True) -> None:
+        """Add the counts of an operation, with this share of its bytes."""
+        self.count += is_kernel
         self.macs += operation.macs
-        self.bytes_moved += operation.moved_bytes
-        self.add_seconds(samples_s)
+        self.bytes_moved += round(share * operation.moved_bytes)
 
     def add_seconds(self, samples_s: Sequence[float]) -> None:
+        """Add seconds of each pass."""
         before = self.samples_s or [0.0] * len(samples_s)
         self.samples_s = [old + new for old, new in zip(before, samples_s, strict=True)]
 
     def read(self, part: str, kernel: str) -> KernelTime:
+        """The counts and seconds as a record has them."""
         return KernelTime(
             part=part,
             kernel=kernel,
@@ -130,39 +142,69 @@ class _Sum:
 
 
 def kernels_of_layers(
-    layers: Sequence[Layer], module: nn.Module, operations: Sequence[Operation]
+    layers: Sequence[Layer], module: nn.Module, operations: Sequence[Operation], dtype: DType = "fp32"
 ) -> tuple[KernelTime, ...]:
-    """The layers of a runtime by part and class, with the counts of the network's operations.
+    """The layers of a runtime by part and class, with the counts of the operations that they compute.
 
-    A layer is of the class of the operations of the module that its name gives, if these are of one class. A class
-    without a layer of its own was fused into others and has no time.
+    A layer computes the operations of its class in the module that its name gives. Those that no layer computes by
+    itself were fused into others: they come as rows without a time.
 
     Args:
         layers: what a runtime made of the file of `module`.
         module: the network.
-        operations: from `trace`.
+        operations: from `trace`, in float32.
+        dtype: the number format that was asked for, in which bytes are counted.
     """
-    places = parts_of(module)
-    by_path: dict[str, set[str]] = {}
-    for operation in operations:
-        by_path.setdefault(operation.layer, set()).add(kernel_class(operation))
-    found: dict[tuple[str, str], _Sum] = {}
-    for each in gather(module, operations, ()):
-        own = found.setdefault((each.part, each.kernel), _Sum())
-        own.count, own.macs, own.bytes_moved = each.count, each.macs, each.bytes_moved
+    places, part_of = parts_of(module), _parts(module)
+    classes = [kernel_class(operation) for operation in operations]
+    owned: dict[str, list[int]] = {}
+    for number, operation in enumerate(operations):
+        owned.setdefault(operation.layer, []).append(number)
+    share, computed = WIDTH[dtype] / BYTES, set[int]()
+    timed: dict[tuple[str, str], _Sum] = {}
     for layer in layers:
         part = part_of_node(layer.name, places) or (rest_of(module) if is_of_network(layer.name) else ADDED)
-        found.setdefault((part, _class_of_layer(layer, by_path)), _Sum()).add_seconds(layer.seconds)
-    return tuple(each.read(*key) for key, each in found.items())
+        path = _known_path(layer.name, owned) if is_of_network(layer.name) else None
+        kernel = _class_of_layer(layer, path, owned, classes)
+        own = timed.setdefault((part, kernel), _Sum())
+        own.count += 1
+        own.add_seconds(layer.seconds)
+        for number in _inside(path, owned, layer.is_convolution) if path is not None else ():
+            if classes[number] == kernel and number not in computed:
+                computed.add(number)
+                own.add(operations[number], share, is_kernel=False)
+    fused: dict[tuple[str, str], _Sum] = {}
+    for number, operation in enumerate(operations):
+        if number not in computed:
+            fused.setdefault((part_of(operation), classes[number]), _Sum()).add(operation, share)
+    return tuple(each.read(*key) for sums in (timed, fused) for key, each in sums.items())
 
 
-def _class_of_layer(layer: Layer, by_path: dict[str, set[str]]) -> str:
-    path = path_of_node(layer.name)
-    classes = by_path.get(path, set()) if path else set()
-    if len(classes) == 1:
-        return next(iter(classes))
+def _class_of_layer(layer: Layer, path: str | None, owned: Mapping[str, Sequence[int]], classes: Sequence[str]) -> str:
+    """The class of the operations of its module, if these are of one class; else that of its kind."""
     kind = layer.kind.lower()
-    return next((name for word, name in BY_KIND.items() if word in kind), layer.kind)
+    usual = next((name for word, name in BY_KIND.items() if word in kind), layer.kind)
+    if path is None:
+        return usual
+    inside = [classes[number] for number in _inside(path, owned, layer.is_convolution)]
+    if layer.is_convolution:
+        # One that a runtime fused with an activation has the name of that, in the module around it.
+        inside = [name for name in inside if name not in WORDS.values()]
+    return inside[0] if inside and len(set(inside)) == 1 else usual
+
+
+def _inside(path: str, owned: Mapping[str, Sequence[int]], with_inner: bool) -> list[int]:
+    """The numbers of the operations of a module, with those of the modules in it if asked for."""
+    paths = [path] + ([each for each in owned if each.startswith(f"{path}.")] if with_inner and path else [])
+    return [number for each in paths for number in owned.get(each, ())]
+
+
+def _known_path(name: str, owned: Mapping[str, Sequence[int]]) -> str:
+    """The innermost module in a node's name that runs operations; a runtime may append to the names that it has."""
+    path = path_of_node(name)
+    while path and path not in owned and not any(each.startswith(f"{path}.") for each in owned):
+        path = path.rpartition(".")[0]
+    return path
 
 
 def path_of_node(name: str) -> str:

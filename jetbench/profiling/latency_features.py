@@ -6,13 +6,10 @@ and groups; every kernel has its number and its bytes, and how far these exceed 
 
 from collections.abc import Iterable, Mapping
 
-from jetbench.network.kernels import kernel_class
+from jetbench.network.kernels import ADDED, REORDERED, kernel_class
 from jetbench.network.layouts import Layouts, Reorder
 from jetbench.network.operations import BYTES, Operation
 
-REORDER = "layout change"
-"""The class of the maps that a runtime reorders; `profiling/kernels.py` names its layers so."""
-ADDED = "added by the runtime"
 CACHES = {"bytes over 256 KiB": 2**18, "bytes over 1 MiB": 2**20, "bytes over 4 MiB": 2**22}
 VECTORS = (8, 16)
 
@@ -28,31 +25,31 @@ def features_of(operation: Operation, is_blocked: bool = False) -> Features:
     """
     moved = operation.read_bytes + sum(tensor.bytes for tensor in operation.makes)
     shape = operation.convolution
-    found = _bytes(moved)
+    features = _bytes(moved)
     if shape is not None:
         pixels, groups = shape.size[0] * shape.size[1], shape.groups
         taps = shape.kernel[0] * shape.kernel[1]
-        found["MACs"] = operation.macs
-        found["groups"] = groups
+        features["MACs"] = operation.macs
+        features["groups"] = groups
         if shape.is_depthwise:
             for vector in VECTORS:
-                found[f"MACs of {vector}"] = pixels * _up(groups, vector) * taps
-            found["rows"] = shape.size[0] * groups
+                features[f"MACs of {vector}"] = pixels * _up(groups, vector) * taps
+            features["rows"] = shape.size[0] * groups
         else:
             ins, outs = shape.in_channels // groups, shape.out_channels // groups
             for vector in VECTORS:
-                found[f"MACs of {vector}"] = pixels * groups * _up(ins, vector) * _up(outs, vector) * taps
+                features[f"MACs of {vector}"] = pixels * groups * _up(ins, vector) * _up(outs, vector) * taps
                 if ins % vector or outs % vector:
-                    found[f"bytes, not of {vector}"] = moved
-            found["MACs, written of 16"] = pixels * groups * ins * _up(outs, 16) * taps
-            found["read"] = BYTES * pixels * shape.in_channels
-            found["written"] = BYTES * pixels * shape.out_channels
+                    features[f"bytes, not of {vector}"] = moved
+            features["MACs, written of 16"] = pixels * groups * ins * _up(outs, 16) * taps
+            features["read"] = BYTES * pixels * shape.in_channels
+            features["written"] = BYTES * pixels * shape.out_channels
             if groups > 1:
-                found["pixels of groups"] = pixels * groups
+                features["pixels of groups"] = pixels * groups
                 if ins == 1:
-                    found["bytes of single channels"] = moved
+                    features["bytes of single channels"] = moved
     prefix = ("blocks: " if is_blocked else "") + ("" if shape is not None else f"{operation.kernel}: ")
-    return {f"{prefix}{name}": float(value) for name, value in found.items()} if prefix else found
+    return {f"{prefix}{name}": float(value) for name, value in features.items()} if prefix else features
 
 
 def features_of_reorder(reorder: Reorder) -> Features:
@@ -86,11 +83,11 @@ def features_by_class(operations: Iterable[Operation], block: int) -> dict[tuple
         operations: from `list_operations`.
         block: channels in a block of the runtime's layout; 0: it has none.
     """
-    found: dict[tuple[str, str], Features] = {}
+    features: dict[tuple[str, str], Features] = {}
     for placed in Layouts(block).follow(operations):
         operation = placed.operation
-        own = found.setdefault((operation.part, kernel_class(operation)), {})
+        own = features.setdefault((operation.part, kernel_class(operation)), {})
         add_features(own, features_of(operation, placed.is_blocked))
         for reorder in placed.reorders:
-            add_features(found.setdefault((ADDED, REORDER), {}), features_of_reorder(reorder))
-    return found
+            add_features(features.setdefault((ADDED, REORDERED), {}), features_of_reorder(reorder))
+    return features

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from jetbench.errors import SpecError
 from jetbench.files import read_text
-from jetbench.network.kernels import kernel_class
+from jetbench.network.kernels import REORDERED, kernel_class
 from jetbench.network.layouts import Direction, Layouts
 from jetbench.network.list_operations import list_block, list_decoder
 from jetbench.network.operations import Operation
@@ -27,7 +27,7 @@ from jetbench.network.rules import (
     stage_rules,
     tapped_blocks,
 )
-from jetbench.profiling.latency_features import REORDER, features_of, features_of_reorder
+from jetbench.profiling.latency_features import features_of, features_of_reorder
 from jetbench.profiling.latency_model import Fit, LatencyModel, cost_of, outside
 from jetbench.profiling.listing import list_network
 from jetbench.spec.architecture import ActivationName, Architecture
@@ -207,7 +207,7 @@ class Predictor:
         for placed in layouts.follow(operations):
             own = features_of(placed.operation, placed.is_blocked)
             total += cost_of(costs, kernel_class(placed.operation), own)
-            total += sum(cost_of(costs, REORDER, features_of_reorder(each)) for each in placed.reorders)
+            total += sum(cost_of(costs, REORDERED, features_of_reorder(each)) for each in placed.reorders)
             reason = reason or outside(placed.operation, model.domain, model.kernels)
         output = operations[-1].makes[0]
         changed = frozenset(each for each in layouts.reordered if each[1] in inputs)

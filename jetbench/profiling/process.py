@@ -23,13 +23,14 @@ from jetbench.profiling.deployed import describe_deployment, parts_of_file, part
 from jetbench.profiling.environment import describe_environment
 from jetbench.profiling.file_counts import operations_of_file
 from jetbench.profiling.findings import Findings, Network, Part, ProcessFindings
-from jetbench.profiling.kernels import kernels_of_layers, time_kernels
+from jetbench.profiling.kernels import NOT_OF_A_BATCH, kernels_of_layers, time_kernels
 from jetbench.profiling.parts import describe_parts, time_parts
 from jetbench.profiling.peak_memory import bytes_of_weights, measure_peak_memory
 from jetbench.profiling.power import capture_energy, read_energy
 from jetbench.profiling.trace import image_to_trace, trace_operations
 from jetbench.progress import Report
 from jetbench.records.measurement import (
+    KernelTime,
     LatencyRun,
     Memory,
     Paced,
@@ -41,6 +42,7 @@ from jetbench.spec.device import Device
 from jetbench.spec.profiling import ProfilingConfig
 
 LAYER_PASSES = 5
+ONLY_KERNELS = "not measured: the command asked for the latency and the times of kernels only"
 
 
 def measure_process(
@@ -243,36 +245,57 @@ def _explain(loaded: Loaded, network: Network, notes: dict[str, str]) -> dict[st
     module = _build_module(network, images.device) if loaded.module is None else loaded.module
     if network.artefact is not None:
         samples = parts_of_layers(layers, module)
-        notes["layers"] = notes["kernels"] = _of_runtime(config.backend)
+        notes["layers"] = _of_runtime(config.backend)
     else:
         samples = _time_parts(loaded, network, notes)
         if images.device.type == "cpu":
             findings["denormals"] = count_denormals(module, images)
             set_arithmetic(config.threads, config.flush_denormals)
-    counted = _count(module, loaded.size, notes, samples, layers)
-    if config.backend == "eager":
-        counted["kernels"] = kernels = time_kernels(loaded.module, images)
-        notes["kernels"] = (
-            f"median of {len(kernels[0].samples_s)} passes of one image with the clock read, and the device idle, "
-            "before and after every kernel"
-        )
-    return findings | counted
+    plain = copy.deepcopy(module).cpu().float()
+    operations = trace_operations(plain, image_to_trace(plain, loaded.size))
+    findings |= _count(plain, operations, loaded.size, notes, samples)
+    return findings | {"kernels": _by_kernel(loaded, config, plain, operations, layers, notes)}
 
 
 def _time_kernels(loaded: Loaded, network: Network, notes: dict[str, str]) -> dict[str, Any]:
-    """The times of the kernels and our counts."""
+    """The times of the kernels and our counts; the notes say that nothing else was measured."""
+    notes |= dict.fromkeys(("memory", "power_w", "layers"), ONLY_KERNELS)
     config, images = network.config, loaded.images
     module = _build_module(network, images.device) if loaded.module is None else loaded.module
     plain = copy.deepcopy(module).cpu().float()
     operations = trace_operations(plain, image_to_trace(plain, loaded.size))
     findings: dict[str, Any] = {"peaks": measure_peaks(images.device, config.dtype), **_totals(operations, notes)}
+    layers: list[Layer] = []
     if network.artefact is not None:
         layers = loaded.runs.list_layers(images, LAYER_PASSES)
-        findings["kernels"] = kernels_of_layers(layers, plain, operations)
         findings["deployment"] = describe_deployment(loaded.runs.describe(), layers, network.artefact, config.dtype)
-    elif config.backend == "eager":
-        findings["kernels"] = time_kernels(module, images)
-    return findings
+    return findings | {"kernels": _by_kernel(loaded, config, plain, operations, layers, notes)}
+
+
+def _by_kernel(
+    loaded: Loaded,
+    config: ProfilingConfig,
+    plain: nn.Module,
+    operations: Sequence[Operation],
+    layers: Sequence[Layer],
+    notes: dict[str, str],
+) -> tuple[KernelTime, ...]:
+    """The times by part and class of kernel, and the note that says how they were measured, or why they were not."""
+    if config.batch_size > 1:
+        notes["kernels"] = NOT_OF_A_BATCH.format(size=config.batch_size)
+        return ()
+    if layers:
+        notes["kernels"] = _of_runtime(config.backend)
+        return kernels_of_layers(layers, plain, operations, config.dtype)
+    if config.backend != "eager":
+        notes["kernels"] = f"not measured: {config.backend} tells no times of kernels"
+        return ()
+    kernels = time_kernels(loaded.module, loaded.images)
+    notes["kernels"] = (
+        f"median of {len(kernels[0].samples_s)} passes with the clock read, and the device idle, before and after "
+        "every kernel"
+    )
+    return kernels
 
 
 def _of_runtime(backend: str) -> str:
@@ -298,14 +321,13 @@ def _time_parts(loaded: Loaded, network: Network, notes: dict[str, str]) -> dict
 
 
 def _count(
-    module: nn.Module,
+    plain: nn.Module,
+    operations: Sequence[Operation],
     size: tuple[int, int],
     notes: dict[str, str],
     samples: dict[str, list[float]],
-    layers: Sequence[Layer],
 ) -> dict[str, Any]:
     """Parameters, MACs and FLOPs for one image in float32, by our count and by those of fvcore and thop."""
-    plain = copy.deepcopy(module).cpu().float()
     images = torch.zeros(1, 3, *size)
     counters: list[CounterResult] = []
     for count in (count_with_fvcore, count_with_thop):
@@ -325,13 +347,11 @@ def _count(
             tool = count.__name__.removeprefix("count_with_")
             counters.append(CounterResult(tool=tool, version="unknown", macs=None))
             notes[tool] = f"{tool} failed: {type(error).__name__}: {error}"
-    operations = trace_operations(plain, image_to_trace(plain, size))
     return {
         **_totals(operations, notes),
         "parameters": sum(parameter.numel() for parameter in plain.parameters()),
         "counters": tuple(counters),
         "parts": describe_parts(plain, operations, samples),
-        "kernels": kernels_of_layers(layers, plain, operations) if layers else (),
     }
 
 

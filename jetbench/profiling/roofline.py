@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 
-from jetbench.network.operations import BYTES, Operation
+from jetbench.network.operations import BYTES, WIDTH, Operation
 from jetbench.records.record import Estimate
 from jetbench.spec.device import Device, Peak, PeakName
 from jetbench.spec.profiling import DType
 
-WIDTH: dict[DType, int] = {"fp32": 4, "fp16": 2}
+HAS_RULE: tuple[DType, ...] = ("fp32", "fp16")
 NO_PEAKS = "no estimate: the peaks of {name} are missing in its YAML (jetbench/devices), and none are assumed"
 
 
@@ -32,7 +32,7 @@ def estimate(
     name, peaks = device.peaks_of(gpu)
     if "bandwidth" not in peaks or "fp32" not in peaks:
         return NO_PEAKS.format(name=name)
-    if dtype not in WIDTH:
+    if dtype not in HAS_RULE:
         return f"no estimate: the {dtype} peak of {name} is missing in its YAML"
     used: dict[PeakName, Peak] = {"bandwidth": peaks["bandwidth"]}
 

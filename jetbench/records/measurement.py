@@ -100,8 +100,9 @@ class NetworkPart(Spec):
 class KernelTime(Spec):
     """The kernels of one class in one part of a network, as `network/kernels.py` names the classes.
 
-    `count` is their number, `macs` and `bytes_moved` are for one image, the seconds per batch. `bytes_moved` is a lower
-    bound. A runtime may fuse a class into others: it then has no time.
+    All is for one image; with more in a batch, kernels are not timed. `count` is the number of PyTorch's kernels, or of
+    a runtime's layers. `bytes_moved` is a lower bound, in the number format that was asked for. A row without seconds
+    holds the operations that a runtime fused into layers of other classes.
     """
 
     part: str
@@ -113,7 +114,7 @@ class KernelTime(Spec):
 
     @property
     def median_s(self) -> float | None:
-        """Median seconds per batch; None if they were not timed."""
+        """Median seconds of a pass; None if they were not timed."""
         return statistics.median(self.samples_s) if self.samples_s else None
 
 

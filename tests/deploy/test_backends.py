@@ -18,10 +18,13 @@ from jetbench.deploy.graph import operations_of, read_graph
 from jetbench.deploy.pack import ExportedFile
 from jetbench.errors import SpecError
 from jetbench.models.parts import part_of_node, parts_of
+from jetbench.network.kernels import ADDED, kernel_class
 from jetbench.network.plan import plan_network
 from jetbench.probe.engines import onnx_runtime, open_engine, open_vino
-from jetbench.profiling.deployed import ADDED, describe_deployment, parts_of_file, parts_of_layers
+from jetbench.profiling.deployed import describe_deployment, parts_of_file, parts_of_layers
+from jetbench.profiling.kernels import kernels_of_layers
 from jetbench.profiling.listing import list_network
+from jetbench.profiling.trace import trace_operations
 from jetbench.records.deployment import ModelFile
 from jetbench.records.verdict import judge
 from jetbench.spec.base import parse_spec
@@ -111,6 +114,14 @@ def test_an_engine_says_what_ran_layer_by_layer(backend: str, tmp_path: Path) ->
     assert set(parts_of(model.network)) <= set(parts)
     named = sum(sum(seconds) for part, seconds in parts.items() if part != ADDED)
     assert named > 0.5 * sum(sum(layer.seconds) for layer in layers)
+    # Its layers compute every convolution of the network, each in the class and the part that PyTorch says.
+    kernels = kernels_of_layers(layers, model.network, trace_operations(model.network, torch.zeros(1, 3, *SIZE)))
+    macs: dict[tuple[str, str], int] = {}
+    for operation in (each for each in operations if each.macs):
+        key = operation.part, kernel_class(operation)
+        macs[key] = macs.get(key, 0) + operation.macs
+    assert {(each.part, each.kernel): each.macs for each in kernels if each.macs and each.samples_s} == macs
+    assert sum(each.count for each in kernels if each.samples_s) == len(layers)
 
 
 def test_a_file_whose_network_is_not_known_has_the_parts_that_its_names_tell(tmp_path: Path) -> None:

@@ -56,11 +56,11 @@ def why(module: nn.Module, images: Tensor) -> Why:
     ids=["a large 1x1 convolution", "a copy", "a hundred tiny kernels"],
 )
 def test_the_limit_of_a_block_is_the_one_that_is_known(module: nn.Module, channels: int, side: int, limit: str) -> None:
-    found = why(module.eval(), torch.zeros(1, channels, side, side))
-    (part,) = found.parts
+    explained = why(module.eval(), torch.zeros(1, channels, side, side))
+    (part,) = explained.parts
     assert part.bound == limit
     assert part.bound is not None
-    assert found.bound_shares[part.bound] > 0.9
+    assert explained.bound_shares[part.bound] > 0.9
     assert 0.2 < part.reached < 2  # of a peak that was measured with the same kind of kernel
 
 
@@ -80,8 +80,8 @@ def test_seconds_are_those_of_the_clock() -> None:
     seconds = iter(range(10_000_000))
     model = nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU())
     kernels = time_kernels(model, torch.zeros(1, 3, 8, 8), lambda: float(next(seconds)))
-    found = [(each.part, each.kernel, each.median_s) for each in kernels]
-    assert found == [("0", "1x1", 1.0), ("1", "activation", 1.0)]
+    timed = [(each.part, each.kernel, each.median_s) for each in kernels]
+    assert timed == [("0", "1x1", 1.0), ("1", "activation", 1.0)]
 
 
 @pytest.mark.parametrize(
@@ -98,7 +98,7 @@ def test_a_node_names_the_module_that_made_it(name: str, path: str) -> None:
     assert path_of_node(name) == path
 
 
-def test_layers_are_of_the_class_of_their_module_and_fused_classes_have_no_time() -> None:
+def test_layers_are_of_the_class_of_their_module_and_what_is_fused_has_no_time() -> None:
     model = build_model(load_architecture("jetseg-nano"), 5, SIZE).eval()
     operations = trace_operations(model, image_to_trace(model, SIZE))
     mix = "/network/encoder/blocks.0/operations/jetconv/mix/Conv"
@@ -107,17 +107,29 @@ def test_layers_are_of_the_class_of_their_module_and_fused_classes_have_no_time(
         Layer("/network/encoder/blocks.0/operations/activation/Exp", "Exp", "fp32", "cpu", [0.002, 0.002], "blocked"),
         Layer("reorder", "ReorderOutput", "fp32", "cpu", [0.004, 0.004], "channels first"),
     ]
-    found = {(each.part, each.kernel): each for each in kernels_of_layers(layers, model, operations)}
-    assert found["block 0", "1x1"].samples_s == (0.001, 0.003)
-    assert found["block 0", "1x1"].macs > 0
-    assert found["block 0", "activation"].median_s == 0.002
-    assert found["added by the runtime", "layout change"].median_s == 0.004
-    assert found["block 0", "batch norm"].median_s is None
+    kernels = kernels_of_layers(layers, model, operations)
+    timed = {(each.part, each.kernel): each for each in kernels if each.samples_s}
+    fused = {(each.part, each.kernel): each for each in kernels if not each.samples_s}
+    (own,) = [each for each in operations if each.layer == "encoder.blocks.0.operations.jetconv.mix"]
+    mixed = timed["block 0", "1x1"]
+    assert (mixed.samples_s, mixed.count, mixed.macs) == ((0.001, 0.003), 1, own.macs)
+    assert mixed.bytes_moved == own.moved_bytes
+    assert timed["block 0", "activation"].median_s == 0.002
+    added = timed["added by the runtime", "layout change"]
+    assert (added.median_s, added.macs, added.bytes_moved) == (0.004, 0, 0)
+    assert sum(each.count for each in timed.values()) == len(layers)
+    # Every operation is in one row: those of the layers, and those that no layer computes.
+    assert fused["block 0", "batch norm"].count > 0
+    assert not set(fused) & {("block 0", "1x1"), ("block 0", "activation")}
+    assert sum(each.macs for each in kernels) == sum(each.macs for each in operations)
+    assert sum(each.bytes_moved for each in kernels) == sum(each.moved_bytes for each in operations)
+    halves = kernels_of_layers(layers, model, operations, "fp16")
+    assert [2 * each.bytes_moved for each in halves] == [each.bytes_moved for each in kernels]
     whole = explain(record("made up", profiling_config=ProfilingConfig(backend="onnxruntime"), profile=profile(
-        0.01, kernels=tuple(found.values()),
+        0.01, kernels=kernels,
         peaks=Peaks(dtype="fp32", macs_per_s=1e9, bytes_per_s=1e9, launch_s=1e-6, depthwise_launch_s=1e-5),
     )))  # fmt: skip
-    assert "batch norm" in whole.fused
+    assert whole.fused["batch norm"] == sum(each.kernel.endswith("batch_norm") for each in operations)
     assert whole.kernels_s == pytest.approx(0.008)
     assert {each.name: each.bound for each in whole.kernels}["layout change"] is None
 

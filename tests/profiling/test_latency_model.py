@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from jetbench.errors import SpecError
-from jetbench.network.kernels import kernel_class
+from jetbench.network.kernels import ADDED, REORDERED, kernel_class
 from jetbench.network.layouts import Layouts
 from jetbench.network.list_operations import list_operations
 from jetbench.network.operations import Operation
 from jetbench.network.plan import plan_architecture
-from jetbench.profiling.latency_features import ADDED, REORDER, features_by_class
+from jetbench.profiling.latency_features import features_by_class
 from jetbench.profiling.latency_model import (
     FEWEST,
     LatencyModel,
@@ -161,7 +161,7 @@ def test_the_size_of_a_block_is_learnt() -> None:
             for placed in Layouts(8).follow(plain.operations)
             for reorder in placed.reorders
         )  # fmt: skip
-        own = {**plain.kernels, (ADDED, REORDER): 1e-8 * moved}
+        own = {**plain.kernels, (ADDED, REORDERED): 1e-8 * moved}
         seconds = sum(own.values())
         samples.append(Sample("", "", {}, plain.operations, seconds, own, ()))
     fit, crossed = learn(samples, runs_file=True)
@@ -174,7 +174,7 @@ def test_a_predictor_of_millions_gives_what_one_prediction_gives(model: LatencyM
     costs = {
         name: {**own, **{f"blocks: {key}": 2 * cost for key, cost in own.items()}} for name, own in model.costs.items()
     }
-    costs[REORDER] = {"into blocks: bytes": 1e-9, "out of blocks: bytes": 3e-9, "out of blocks: kernels": 1e-6}
+    costs[REORDERED] = {"into blocks: bytes": 1e-9, "out of blocks: bytes": 3e-9, "out of blocks: kernels": 1e-6}
     for block in (0, 8, 16):
         changed = model.model_copy(update={"block": block, "costs": costs})
         predictor = Predictor(changed)

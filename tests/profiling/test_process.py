@@ -61,6 +61,12 @@ def test_every_setting_runs_and_changes_no_count(more: dict[str, object]) -> Non
     assert profile.model_latency
     assert profile.model_latency.batch_size == more.get("batch_size", 1)
     assert profile.environment.flush_denormals == more.get("flush_denormals", True)
+    if profile.model_latency.batch_size == 1:
+        assert sum(each.macs for each in profile.kernels) == profile.macs
+        assert profile.notes["kernels"].startswith("median of ")
+    else:
+        assert profile.kernels == ()
+        assert profile.notes["kernels"] == ("not measured: kernels are timed with one image, and this batch holds 2")
 
 
 def test_half_the_bytes_for_half_the_width() -> None:
