@@ -9,16 +9,25 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from jetbench.cli import completion, measuring
-from jetbench.cli.app import RUNS, JsonOption, SetOption, check_folder, console, read_changes, read_size, verb
+from jetbench.cli.app import (
+    EXIT_FAILED_ROWS,
+    RUNS,
+    JsonOption,
+    SetOption,
+    check_folder,
+    console,
+    read_changes,
+    read_size,
+    verb,
+)
 from jetbench.cli.options import ModelOption, name_model
-from jetbench.cli.progress_bar import measure_with_bar
+from jetbench.cli.progress_bar import STOPPED, measure_with_bar
 from jetbench.errors import SpecError
 from jetbench.reporting.sheets.profile import FILES
 from jetbench.reporting.sheets.why import describe_why, group_explained, print_why
 from jetbench.spec.device import load_device
 
 if TYPE_CHECKING:
-    from jetbench.profiling.case import Case
     from jetbench.records.record import Record
 
 
@@ -33,7 +42,10 @@ def explain(
         ),
     ],
     device: Annotated[
-        str, typer.Option(autocompletion=completion.devices, help="Device: this machine, or what its rows are of.")
+        str,
+        typer.Option(
+            autocompletion=completion.devices, help="This machine; profiles of another are explained from their folder."
+        ),
     ] = "auto",
     backend: measuring.BackendOption = None,
     dtype: measuring.DtypeOption = None,
@@ -70,7 +82,7 @@ def explain(
     measuring.check_saved([name], size, classes, changes)
     load_device(device) if device != "auto" else None
 
-    from jetbench.profiling.case import CLASSES, list_cases
+    from jetbench.profiling.case import CLASSES, cases_undone, list_cases
     from jetbench.profiling.host import find_site
     from jetbench.profiling.session import profile_cases_at
 
@@ -83,29 +95,20 @@ def explain(
     folder = measuring.folder_of(reports, study or f"explain-{site.device.name}", site.device)
     check_folder(folder, FILES)
     shown: list[tuple[Record, list[Record]]] = []
+    kept, is_lost = list[Path](), False
     for config in measuring.with_dtype_of(settings, site.device, dtype):
         (base,) = list_cases(
             [name], [config], read_size(size) if size else site.device.size, classes or CLASSES, read_changes(changes)
         )
-        cases = [base] if only else [base, *_undone(base)]
-        records = measure_with_bar(partial(profile_cases_at, site, cases))
-        measuring.keep_profiles(folder, records, site.device)
+        cases = [base] if only else [base, *cases_undone(base)]
+        stopped = f"\nStopped. The forms before it are kept in {folder}." if kept else STOPPED
+        records = measure_with_bar(partial(profile_cases_at, site, cases, rest="kernels"), stopped)
+        kept = measuring.keep_profiles(folder, records, site.device)
+        is_lost |= not kept
         shown.append((records[0], records[1:]))
     _print(shown, as_json)
-
-
-def _undone(base: "Case") -> "list[Case]":
-    """The networks in which one choice of a JetSeg network is undone, with random weights."""
-    from jetbench.network.undone import undo_choices
-    from jetbench.spec.architecture import Architecture
-
-    if not isinstance(base.architecture, Architecture):
-        return []
-    own = {"weights_file": None, "weights": None}
-    return [
-        base.model_copy(update={"label": each.words, "architecture": each.architecture, "changes": each.changes, **own})
-        for each in undo_choices(base.architecture, base.num_classes, base.input_size)
-    ]
+    if is_lost:
+        raise typer.Exit(EXIT_FAILED_ROWS)
 
 
 def _explain_folder(folder: Path, as_json: bool) -> None:

@@ -17,6 +17,17 @@ STAGES: tuple[StageName, ...] = ("s0", "s1", "s2", "s3")
 LEAST_HEAD = 8  # channels of the decoder
 
 
+def name_undone(base: str, words: str) -> str:
+    """The name of the network in which a choice of `base` is undone."""
+    return f"{base}: {words}"
+
+
+def words_of(base: str, name: str) -> str | None:
+    """The choice that is undone in the network `name`; None if it is not `base` with a choice undone."""
+    prefix = name_undone(base, "")
+    return name.removeprefix(prefix) if name.startswith(prefix) else None
+
+
 class Undone(NamedTuple):
     """A network in which one choice is undone: in words, and its fields that differ."""
 
@@ -28,7 +39,7 @@ class Undone(NamedTuple):
 def undo_choices(architecture: Architecture, num_classes: int, input_size: Size) -> tuple[Undone, ...]:
     """Every choice of a JetSeg network that can be undone at this size; a change that changes nothing is left out."""
     known = {plan_architecture(architecture, num_classes, input_size).fingerprint}
-    found = []
+    undone = []
     for words, changes in _changes(architecture):
         raw = override(architecture.model_dump(mode="json"), changes)
         try:
@@ -38,8 +49,8 @@ def undo_choices(architecture: Architecture, num_classes: int, input_size: Size)
             continue  # its rules do not allow it
         if fingerprint not in known:
             known.add(fingerprint)
-            found.append(Undone(words, changes, changed))
-    return tuple(found)
+            undone.append(Undone(words, changes, changed))
+    return tuple(undone)
 
 
 def _changes(architecture: Architecture) -> list[tuple[str, dict[str, Any]]]:
@@ -62,12 +73,12 @@ def _changes(architecture: Architecture) -> list[tuple[str, dict[str, Any]]]:
 
 def _branches_of(architecture: Architecture) -> Mapping[str, Sequence[Branch]]:
     """The branches of each stage by the key of the field that sets them."""
-    found: dict[str, Sequence[Branch]] = {}
+    branches: dict[str, Sequence[Branch]] = {}
     for stage, rule in stage_rules(architecture).items():
-        found[f"stages.{stage}.branches"] = rule.branches
+        branches[f"stages.{stage}.branches"] = rule.branches
         if stage != "s0":
-            found[f"stages.{stage}.residual_branches"] = rule.residual_branches
-    return found
+            branches[f"stages.{stage}.residual_branches"] = rule.residual_branches
+    return branches
 
 
 def _without_largest(branches: Sequence[Branch]) -> list[str]:

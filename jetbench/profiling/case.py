@@ -14,11 +14,12 @@ from jetbench.models.build import build_model, without_training_heads
 from jetbench.models.weights import GREY_MEAN, GREY_STD, SavedNetwork, load_weights
 from jetbench.network.operations import Operation
 from jetbench.network.plan import plan_network
+from jetbench.network.undone import name_undone, undo_choices
 from jetbench.profiling.file_counts import operations_of_file
 from jetbench.profiling.findings import Network
 from jetbench.profiling.listing import list_network
 from jetbench.records.record import Profile, Record, profile_key
-from jetbench.spec.architecture import AnyArchitecture
+from jetbench.spec.architecture import AnyArchitecture, Architecture
 from jetbench.spec.base import Spec
 from jetbench.spec.bounds import IS_NUMBER, MOST_CLASSES
 from jetbench.spec.catalog import read_architecture
@@ -110,6 +111,24 @@ class Case(Spec):
             finished=at.isoformat(timespec="seconds"),
         )
         return record.model_copy(update={"key": profile_key(record)})
+
+
+def cases_undone(base: Case) -> list[Case]:
+    """The networks in which one choice of a JetSeg network is undone, with random weights; a baseline has none."""
+    if not isinstance(base.architecture, Architecture):
+        return []
+    own = {"weights_file": None, "weights": None}
+    return [
+        base.model_copy(
+            update={
+                "label": name_undone(base.label, each.words),
+                "architecture": each.architecture,
+                "changes": {**base.changes, **each.changes},
+                **own,
+            }
+        )
+        for each in undo_choices(base.architecture, base.num_classes, base.input_size)
+    ]
 
 
 def list_cases(

@@ -124,15 +124,18 @@ def profile(
     return records[0] if is_one and isinstance(settings, ProfilingConfig) else records
 
 
-def profile_cases_at(site: Site, cases: Sequence[Case], report: Report, mode: str | None = None) -> list[Record]:
+def profile_cases_at(
+    site: Site, cases: Sequence[Case], report: Report, mode: str | None = None, rest: Part = "rest"
+) -> list[Record]:
     """The records of `cases`: measured if `site` is this machine, otherwise counted and estimated; see `profile`.
 
     `mode` is the power mode that estimates are for; what is measured is measured in the mode that the board is in.
+    `rest` is what is measured beside the latency, as in `profile_cases`.
     """
     if site.torch_device is None:
         profiles = estimate_cases(cases, site.device, f"not measured: {site.remark}", mode)
     else:
-        profiles = profile_cases(cases, site.torch_device, site.device, report)
+        profiles = profile_cases(cases, site.torch_device, site.device, report, rest=rest)
         if (data := next((case.dataset for case in cases if case.dataset is not None), None)) is not None:
             profiles = score_profiles(cases, profiles, lambda: load_data(data), report)
     return [case.to_record(measured) for case, measured in zip(cases, profiles, strict=True)]

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from jetbench.errors import SpecError
-from jetbench.network.kernels import GROUPED
+from jetbench.network.kernels import ADDED, GROUPED
+from jetbench.network.undone import words_of
 from jetbench.records.measurement import KernelTime, Peaks
 from jetbench.records.record import Profile, Record
 from jetbench.reporting import units
@@ -28,7 +29,8 @@ EARLIER = "an earlier version of jetbench profiled it"
 class Spent:
     """What some kernels take and do. The shares are of all kernels; `reached` is of the peak of their limit.
 
-    `seconds` and `macs` are those of one pass. `by_bound` has the seconds by the limit of each kernel.
+    `seconds` and `macs` are those of one pass. `by_bound` has the seconds by the limit of each kernel, without those
+    of layers whose work is not counted.
     """
 
     name: str
@@ -51,7 +53,8 @@ class Spent:
     @property
     def reached(self) -> float:
         """The share of the machine's peak that was reached: the seconds at the peaks over those taken."""
-        return self.at_best_s / self.seconds if self.seconds else 0.0
+        taken = sum(self.by_bound.values())
+        return self.at_best_s / taken if taken else 0.0
 
     @property
     def excess_share(self) -> float:
@@ -64,7 +67,7 @@ class Why:
     """A profile explained: its parts in their order, its classes of kernels by time, and the shares of the limits.
 
     `between_s` is the latency less the time of all kernels: calls between them, and clocks that the timing read.
-    `fused` are classes without kernels of their own.
+    `fused` has the number of operations of each class that a runtime fused into kernels of others.
     """
 
     parts: tuple[Spent, ...]
@@ -72,7 +75,7 @@ class Why:
     bound_shares: Mapping[Bound, float]
     kernels_s: float
     between_s: float | None
-    fused: tuple[str, ...]
+    fused: Mapping[str, int]
     peaks: Peaks
 
     @property
@@ -107,7 +110,8 @@ def explain(record: Record) -> Why:
         raise SpecError(f"{record.variant}, {form}: the times of its kernels are missing: {reason}")
     if record.profiling_config.runs_file:
         # A runtime does not call a kernel from Python: its cheapest kernels say what a launch costs there.
-        cheapest = min((each.median_s or 0.0) / max(1, each.count) for each in timed)
+        by_class = _grouped(timed, lambda each: each.kernel).values()
+        cheapest = min(sum(each.median_s or 0.0 for each in own) / sum(each.count for each in own) for own in by_class)
         peaks = peaks.model_copy(update={"launch_s": cheapest, "depthwise_launch_s": cheapest})
     seconds, macs = sum(each.median_s or 0.0 for each in timed), sum(each.macs for each in timed)
 
@@ -115,7 +119,7 @@ def explain(record: Record) -> Why:
         by_bound: dict[Bound, float] = {}
         at_best = 0.0
         for each in kernels:
-            if not each.count:  # a layer that the runtime added: nobody counts its work
+            if not each.macs and not each.bytes_moved:  # layers that a runtime added: nobody counts their work
                 continue
             limits = limits_of(each, peaks)
             bound = max(BOUNDS, key=lambda key: limits[key])
@@ -138,7 +142,10 @@ def explain(record: Record) -> Why:
     parts = tuple(gather(name, own) for name, own in _grouped(timed, lambda each: each.part).items())
     classes = [gather(name, own) for name, own in _grouped(timed, lambda each: each.kernel).items()]
     whole = gather("", timed)
-    timed_classes = {each.kernel for each in timed}
+    fused: dict[str, int] = {}
+    for each in profile.kernels:
+        if not each.samples_s:
+            fused[each.kernel] = fused.get(each.kernel, 0) + each.count
     latency = profile.model_latency
     return Why(
         parts=parts,
@@ -146,7 +153,7 @@ def explain(record: Record) -> Why:
         bound_shares={bound: whole.by_bound.get(bound, 0.0) / seconds for bound in BOUNDS},
         kernels_s=seconds,
         between_s=latency.median_s - seconds if latency is not None else None,
-        fused=tuple(dict.fromkeys(each.kernel for each in profile.kernels if each.kernel not in timed_classes)),
+        fused=fused,
         peaks=peaks,
     )
 
@@ -186,15 +193,15 @@ class Choice:
 
 def choices(base: Record, others: Sequence[Record]) -> tuple[Choice, ...]:
     """What each choice costs, by networks that were timed in turn with the base; the greatest saving first."""
-    found = []
+    undone = []
     for record in others:
         compared = record.measured.comparison
         if compared is None:
             continue
         interval = compared.interval
-        found.append(
+        undone.append(
             Choice(
-                name=record.variant,
+                name=words_of(base.variant, record.variant) or record.variant,
                 change=compared.median - 1,
                 interval=(interval[0] - 1, interval[1] - 1) if interval else None,
                 is_significant=compared.is_significant,
@@ -202,7 +209,7 @@ def choices(base: Record, others: Sequence[Record]) -> tuple[Choice, ...]:
                 macs=record.measured.macs - base.measured.macs,
             )
         )
-    return tuple(sorted(found, key=lambda each: each.change))
+    return tuple(sorted(undone, key=lambda each: each.change))
 
 
 def sentences(record: Record, why: Why, undone: Sequence[Choice] = ()) -> tuple[str, ...]:
@@ -216,12 +223,13 @@ def sentences(record: Record, why: Why, undone: Sequence[Choice] = ()) -> tuple[
             f"{units.percent(largest.macs_share)} of the MACs"
         )
     bound = max(BOUNDS, key=lambda each: why.bound_shares[each])
-    reached = sum(each.at_best_s for each in why.kernels) / why.kernels_s
+    counted_s = sum(why.bound_shares.values()) * why.kernels_s
+    reached = sum(each.at_best_s for each in why.kernels) / counted_s if counted_s else 0.0
     top = why.kernels[0]
     second = (
         f"{bound.capitalize()} {'are' if bound == 'launches' else 'is'} the limit of kernels that take "
-        f"{units.percent(why.bound_shares[bound])} of the time; at this machine's peaks all kernels would take "
-        f"{units.percent(reached)} of it. {top.name} takes most: {units.percent(top.time_share)}"
+        f"{units.percent(why.bound_shares[bound])} of the time; at this machine's peaks all that is counted "
+        f"would take {units.percent(reached)} of its time. {top.name} takes most: {units.percent(top.time_share)}"
     )
     return (f"{first}.", f"{second}.", f"{_of_choices(undone)}.")
 
@@ -229,8 +237,8 @@ def sentences(record: Record, why: Why, undone: Sequence[Choice] = ()) -> tuple[
 def _of_choices(undone: Sequence[Choice]) -> str:
     if not undone:
         return "No choice was undone, so what each of them costs was not measured"
-    best = undone[0]
-    if not best.is_significant or best.change >= 0:
+    best = next((each for each in undone if each.is_significant and each.change < 0), None)
+    if best is None:
         return "No single choice undone makes it significantly faster"
     text = f"Undone, the choice that costs most saves {units.percent(-best.change)}: {best.name}"
     text += f" ({best.parameters:+,} parameters)"
@@ -239,7 +247,10 @@ def _of_choices(undone: Sequence[Choice]) -> str:
 
 
 def _name(part: str) -> str:
-    return f"The {part}" if part in ("decoder", "output") else part.capitalize()
+    """The part as the beginning of a sentence; the names of a user's modules stay as they are."""
+    if part == ADDED:
+        return "What the runtime added"
+    return f"The {part}" if part in ("decoder", "output") else part.replace("block ", "Block ", 1)
 
 
 def spent_table(why: Why, of: Literal["parts", "kernels"], title: str) -> Table:
@@ -248,14 +259,14 @@ def spent_table(why: Why, of: Literal["parts", "kernels"], title: str) -> Table:
     columns = (
         numbers("ms", "time (ms)", "measured", short="ms"),
         numbers("time-share", "share of the time (%)", "measured", short="time %"),
-        numbers("kernels", "kernels", "counted"),
-        numbers("macs", "MACs (M)", "counted", short="MACs M"),
         numbers("macs-share", "share of the MACs (%)", "counted", short="MACs %"),
+        words("limit", "limit", kind="measured"),
+        numbers("reached", "of its peak (%)", "measured", short="of peak %"),
+        numbers("kernels", "kernels", "counted"),
+        numbers("macs-own", "MACs (M)", "counted", short="MACs M"),
         numbers("moved", "bytes moved (MB)", "counted", short="MB"),
         numbers("rate", "GMAC/s", "measured"),
         numbers("bandwidth", "GB/s", "measured"),
-        words("limit", "limit", kind="measured"),
-        numbers("reached", "of its peak (%)", "measured", short="of peak %"),
     )
     costliest = why.costliest.name if of == "parts" else ""
     body = tuple(
@@ -292,14 +303,14 @@ def _cells(spent: Spent) -> tuple[str, ...]:
     return (
         units.milliseconds(spent.seconds),
         units.score(spent.time_share),
-        str(spent.count) if spent.count else units.MISSING,
-        units.millions(spent.macs),
         units.score(spent.macs_share),
+        spent.bound or units.MISSING,
+        f"{100 * spent.reached:.0f}" if spent.bound else units.MISSING,
+        str(spent.count),
+        units.millions(spent.macs),
         units.MEGABYTES.show(spent.bytes_moved),
         units.significant(spent.macs / spent.seconds / 1e9) if spent.macs else units.MISSING,
         units.significant(spent.bytes_moved / spent.seconds / 1e9) if spent.bytes_moved else units.MISSING,
-        spent.bound or units.MISSING,
-        f"{100 * spent.reached:.0f}" if spent.bound else units.MISSING,
     )
 
 
@@ -343,7 +354,8 @@ def notes_of(record: Record, why: Why) -> tuple[str, ...]:
             f"ms: {100 * share:+.0f} % are {what}."
         )
     if why.fused:
-        lines.append(f"Fused into other kernels, so without a time: {', '.join(why.fused)}.")
+        fused = ", ".join(f"{name} ({count})" for name, count in why.fused.items())
+        lines.append(f"Operations fused into kernels of other classes, so without a time: {fused}.")
     if text := record.measured.notes.get("kernels"):
         lines.append(f"Times of kernels: {text}.")
     return tuple(lines)

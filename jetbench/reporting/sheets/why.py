@@ -6,6 +6,7 @@ from typing import Any
 from rich.console import Console
 
 from jetbench.network.rules import format_size
+from jetbench.network.undone import words_of
 from jetbench.records.record import Record
 from jetbench.reporting import units
 from jetbench.reporting.questions.why import (
@@ -19,21 +20,26 @@ from jetbench.reporting.questions.why import (
     spent_table,
 )
 from jetbench.reporting.tables.table import Table
-from jetbench.reporting.tables.terminal import to_terminal
-from jetbench.reporting.terminal import print_notes, print_whole
+from jetbench.reporting.tables.terminal import show_on_terminal
+from jetbench.reporting.terminal import print_notes
 
 
 def group_explained(records: Sequence[Record]) -> list[tuple[Record, list[Record]]]:
-    """Each record that can be explained, with the networks that were timed in turn with it and compared with it."""
-    bases = [record for record in records if can_explain(record.profile) and record.measured.comparison is None]
-    return [(base, [record for record in records if _is_compared(record, base)]) for base in bases]
+    """Each network and form that can be explained, with the networks in which one of its choices is undone."""
+    explained = [record for record in records if can_explain(record.profile)]
+    groups = [(base, [record for record in explained if _is_undone(record, base)]) for base in explained]
+    undone = {id(record) for _, others in groups for record in others}
+    return [(base, others) for base, others in groups if id(base) not in undone]
 
 
-def _is_compared(record: Record, base: Record) -> bool:
-    profile = record.profile
-    if profile is None or profile.comparison is None or record.profiling_config != base.profiling_config:
+def _is_undone(record: Record, base: Record) -> bool:
+    """True if a choice of `base` is undone in a record that was timed in turn with it."""
+    compared = record.measured.comparison
+    if compared is None or compared.reference != base.variant or record.profiling_config != base.profiling_config:
         return False
-    return profile.comparison.reference == base.variant and profile.input_size == base.measured.input_size
+    return words_of(base.variant, record.variant) is not None and (
+        record.measured.input_size == base.measured.input_size
+    )
 
 
 def tables_of(record: Record, others: Sequence[Record]) -> list[Table]:
@@ -63,11 +69,9 @@ def print_why(console: Console, record: Record, others: Sequence[Record]) -> Non
     console.print(f"[bold]{heading_of(record)}[/]", highlight=False)
     for line in sentences(record, why, undone):
         console.print(line, highlight=False, markup=False)
-    notes = list(notes_of(record, why))
     for table in tables_of(record, others):
-        print_whole(console, to_terminal(table, not console.is_terminal))
-        notes += table.notes.all
-    print_notes(console, notes)
+        show_on_terminal(console, table)
+    print_notes(console, notes_of(record, why))
 
 
 def describe_why(record: Record, others: Sequence[Record]) -> dict[str, Any]:
@@ -86,7 +90,7 @@ def describe_why(record: Record, others: Sequence[Record]) -> dict[str, Any]:
         "sentences": list(sentences(record, why, undone)),
         "parts": [_describe(each) for each in why.parts],
         "kernels": [_describe(each) for each in why.kernels],
-        "fused": list(why.fused),
+        "fused": dict(why.fused),
         "undone": [
             {
                 "choice": each.name,

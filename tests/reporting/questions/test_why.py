@@ -93,6 +93,31 @@ def test_the_choice_that_costs_most_is_named_with_its_counts() -> None:
     assert table.rows[1].cells[0].text == "-1.0 ="
 
 
+def test_the_greatest_saving_that_is_significant_is_named() -> None:
+    """A greater one that the measurement cannot resolve is not, and one that is slower saves nothing."""
+    found = base()
+    both = choices(found, [changed("base: relu", 0.9, 0.1, 0), changed("base: one group", 0.95, 0.001, 0)])
+    assert [each.name for each in both] == ["relu", "one group"]
+    assert sentences(found, explain(found), both)[2].startswith(
+        "Undone, the choice that costs most saves 5.0 %: one gr"
+    )
+    slower = choices(found, [changed("base: relu", 0.9, 0.1, 0), changed("base: one group", 1.2, 0.001, 0)])
+    assert sentences(found, explain(found), slower)[2] == "No single choice undone makes it significantly faster."
+
+
+def test_layers_without_counted_work_have_no_limit_and_are_in_no_share_of_a_peak() -> None:
+    added = kernel("added by the runtime", "layout change", 0.01, count=3)
+    fused = KernelTime(part="block 0", kernel="batch norm", count=5, macs=0, bytes_moved=100)
+    why = explain(record("base", profile=profile(0.021, kernels=(*KERNELS, added, fused), peaks=PEAKS)))
+    assert why.kernels[0].name == "layout change"
+    assert why.kernels[0].bound is None
+    assert sum(why.bound_shares.values()) == pytest.approx(0.5)
+    assert why.fused == {"batch norm": 5}
+    # 4 of 6 ms, 1 of 2 ms and 1 of 2 ms, as without it
+    assert "all that is counted would take 60.0 % of its time" in sentences(base(), why)[1]
+    assert "batch norm (5)" in " ".join(notes_of(base(), why))
+
+
 def test_the_part_that_pays_most_is_bold() -> None:
     table = spent_table(explain(base()), "parts", "Parts")
     assert [row.cells[0].is_strong for row in table.rows] == [True, False]
@@ -103,7 +128,8 @@ def test_small_classes_share_a_row_and_the_sum_stays() -> None:
     why = explain(record("base", profile=profile(0.011, kernels=(*KERNELS, *many), peaks=PEAKS)))
     table = spent_table(why, "kernels", "Kernels")
     assert [row.name for row in table.rows][-1] == "others"
-    assert sum(int(row.cells[2].text) for row in table.rows) == 52
+    column = [each.name for each in table.columns].index("kernels")
+    assert sum(int(row.cells[column].text) for row in table.rows) == 52
 
 
 def test_a_runtime_is_compared_with_its_own_cheapest_kernel() -> None:
