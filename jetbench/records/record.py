@@ -361,6 +361,12 @@ class ProfileRow(Spec):
     profile: Profile
     finished: Moment
 
+    @model_validator(mode="after")
+    def _has_classes(self) -> "ProfileRow":
+        if self.of is None and self.profile.num_classes is None:  # that of a training has the classes of its data
+            raise ValueError("profile.num_classes: missing; a profile without a training says how many classes it has")
+        return self
+
 
 RecordRow = TrainingRow | ProfileRow
 

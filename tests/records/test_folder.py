@@ -125,6 +125,14 @@ def test_a_profile_of_random_weights_stands_alone_and_the_newest_of_a_setting_co
     assert only.measured.model_latency.median_s == 0.2
 
 
+def test_a_profile_alone_without_a_number_of_classes_is_refused_with_its_line(tmp_path: Path) -> None:
+    append_records(tmp_path, record("v", kind="profile", key="k"))
+    path = tmp_path / RECORDS
+    path.write_text(path.read_text().replace('"num_classes":3', '"num_classes":null'))
+    with pytest.raises(StudyError, match=r"records.jsonl:1: .*how many classes it has\); if the line is damaged"):
+        read_records(tmp_path)
+
+
 def test_a_profile_whose_training_was_not_written_any_more_has_not_landed(folder: Path) -> None:
     append_records(folder, record("c"))
     lines = (folder / RECORDS).read_text().splitlines(keepends=True)
@@ -224,9 +232,9 @@ def test_a_collected_profile_never_hides_the_scores_of_a_training(tmp_path: Path
 
 def test_the_newest_of_two_results_counts_whatever_is_collected_last(tmp_path: Path) -> None:
     old = record("v", kind="profile", key="k", weights="w" * 64, finished="2026-11-29T10:00:00+00:00")
-    new = old.model_copy(update={"profile": profile(0.02), "finished": "2026-11-30T10:00:00+00:00"})
+    new = old.model_copy(update={"profile": profile(0.02, num_classes=3), "finished": "2026-11-30T10:00:00+00:00"})
     failed = new.model_copy(
-        update={"profile": profile(0.02, model_latency=None), "finished": "2026-12-01T10:00:00+00:00"}
+        update={"profile": profile(0.02, num_classes=3, model_latency=None), "finished": "2026-12-01T10:00:00+00:00"}
     )
     assert [add_profiles(tmp_path, [each]) for each in (old, new, old, new, failed)] == [1, 1, 0, 0, 0]
     (kept,) = read_profiles(tmp_path)

@@ -61,8 +61,12 @@ def list_effects(records: Sequence[Record]) -> list[AxisValue]:
     that leaves out the base's. Values are compared by the networks and recipes that result, not by how the sweep spells
     them. A case that changes several things is paired with the whole base.
     """
-    # A variant in several forms is one variant: its first form stands for it.
-    ended = [each for each in records if not (each.training and each.training.stopped) and not each.is_form]
+    # A variant in several forms is one variant: its first form stands for it. A profile alone is no variant.
+    ended = [
+        each
+        for each in records
+        if each.training_config is not None and not (each.training and each.training.stopped) and not each.is_form
+    ]
     keys = list(dict.fromkeys(key for record in ended for key in record.changes if key != SEED))
     base = next((record for record in ended if not _changed(record)), ended[0] if ended else None)
     if base is None:

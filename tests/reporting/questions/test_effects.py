@@ -47,6 +47,13 @@ def test_the_effect_is_the_mean_of_pairs_of_one_seed_with_students_interval() ->
     assert latency.pairs == 3
 
 
+def test_a_profile_alone_in_the_folder_is_no_variant() -> None:
+    """`profile` may keep its rows in a sweep's folder; they have no seed and no recipe."""
+    made = [*BASE, *(run({"groups": "gcd"}, seed, 0.53) for seed in range(3))]
+    alone = record("timed", kind="profile").model_copy(update={"dataset": None, "training_config": None})
+    assert list_effects([alone, *made, alone]) == list_effects(made)
+
+
 def test_rows_whose_profiles_are_invalid_are_not_said_to_be_unprofiled(tmp_path: Path) -> None:
     wrong = profile(0.01, output_difference=0.5)
     made = [run(changes, 0, 0.5).model_copy(update={"profile": wrong}) for changes in ({}, {"groups": "gcd"})]
