@@ -12,14 +12,17 @@ from jetbench import build_model, load_architecture
 from jetbench.models.weights import SavedNetwork
 from jetbench.network.variants import expand_sweep
 from jetbench.profiling.case import Case
-from jetbench.records.folder import append_records
+from jetbench.profiling.latency_model import FEWEST
+from jetbench.records.folder import add_profiles, append_records
 from jetbench.spec.device import load_device
 from jetbench.spec.profiling import ProfilingConfig
 from jetbench.spec.sweep import Sweep
 from jetbench.study.jobs import Task
 from jetbench.study.trials import Trials
 from jetbench.training.loop import save_weights
-from tests.made_up import ENVIRONMENT, failed, record, training
+from tests.made_up import ENVIRONMENT, failed, profile, record, training
+from tests.profiling.test_latency_model import model_of, networks, sample
+from tests.reporting.questions.test_why import KERNELS, PEAKS
 
 SIZE = (32, 48)
 FORMATS = {"png": "PNG", "jpg": "JPEG", "gif": "GIF", "tif": "TIFF", "bmp": "BMP", "webp": "WEBP", "eps": "EPS"}
@@ -31,6 +34,11 @@ def write_samples(folder: Path) -> None:
     study.mkdir()
     records = [record(f"v{n}", miou=0.3 + 0.1 * n, latency_s=0.01 * (n + 1)) for n in range(3)]
     append_records(study, *records, failed("broken"))
+    add_profiles(
+        study, [record("timed", kind="profile", profile=profile(0.02, kernels=KERNELS, peaks=PEAKS, num_classes=3))]
+    )
+    predictor = model_of([sample(each) for each in networks(FEWEST)])
+    (folder / "latency.json").write_text(predictor.model_dump_json())
     numbers = np.random.default_rng(0)
     picture = Image.fromarray(numbers.integers(0, 256, (40, 60, 3), dtype=np.uint8))
     for suffix, name in FORMATS.items():

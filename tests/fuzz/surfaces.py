@@ -219,6 +219,7 @@ DRY: dict[str, tuple[str, ...]] = {
     "search": ("search-quick", "--dry-run"),
     "table": ("study",),
     "compare": ("study", "study"),
+    "explain": ("study",),
     "claims": ("study",),
     "plot": ("study",),
     "report": ("study",),
@@ -329,19 +330,15 @@ def results(ground: Ground) -> Run:
     return command_line("collect", "result.json")
 
 
-MODEL = ROOT / "reports" / "paper" / "latency" / "search-nano-eager.latency.json"
-
-
 def latency_models(ground: Ground) -> Run:
     """What `latency learn` wrote, on any machine."""
-    data = json.loads(MODEL.read_text())
-    few = ground.random.sample(data["learnt"], 12)
-    (ground.inside / "m.json").write_bytes(as_json({**data, "learnt": few, "held_out": []}, ground.random))
+    path = ground.sample("latency.json")
+    path.write_bytes(as_json(json.loads(path.read_text()), ground.random))
     verbs = (
-        ("latency", "predict", "jetseg-nano", "cgnet", "--with", "m.json"),
-        ("latency", "predict", "jetseg-nano", "--with", "m.json", "--size", "288x512", "--json"),
-        ("screen", "nano", "--latency-model", "m.json", "--samples", "20", "--max-latency", "50ms"),
-        ("search", "search-nano", "--latency-model", "m.json", "--objectives", "miou,latency", "--dry-run"),
+        ("latency", "predict", "jetseg-nano", "cgnet", "--with", "latency.json"),
+        ("latency", "predict", "jetseg-nano", "--with", "latency.json", "--size", "288x512", "--json"),
+        ("screen", "nano", "--latency-model", "latency.json", "--samples", "20", "--max-latency", "50ms"),
+        ("search", "search-nano", "--latency-model", "latency.json", "--objectives", "miou,latency", "--dry-run"),
     )
     return command_line(*ground.random.choice(verbs))
 
