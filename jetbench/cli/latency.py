@@ -3,7 +3,7 @@
 import json
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -24,11 +24,7 @@ from jetbench.cli.progress_bar import measure_with_bar
 from jetbench.errors import SpecError
 from jetbench.files import write_whole
 from jetbench.reporting.sheets.latency import describe_model, print_model, print_predictions
-from jetbench.spec.bounds import MOST_CLASSES
 from jetbench.spec.device import load_device
-
-if TYPE_CHECKING:
-    pass
 
 latency = typer.Typer(
     help="Learn the latencies of a space on a device, and predict them for networks that were never measured.",
@@ -36,7 +32,6 @@ latency = typer.Typer(
 )
 app.add_typer(latency, name="latency", rich_help_panel=RUNS)
 STOPPED = "\nStopped. What was measured is kept: the same command goes on."
-CLASSES = 11
 
 
 @latency.command("learn", cls=Verb)
@@ -55,7 +50,7 @@ def learn_latencies(
     dtype: measuring.DtypeOption = None,
     threads: measuring.ThreadsOption = "1",
     size: measuring.SizeOption = None,
-    classes: Annotated[int, typer.Option(min=2, max=MOST_CLASSES, help="Number of classes.")] = CLASSES,
+    classes: measuring.ClassesOption = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the choice of networks.")] = 0,
     out: Annotated[Path | None, typer.Option(help="Write this file. Default: DEVICE.latency.json.")] = None,
     reports: measuring.ReportsOption = Path("reports"),
@@ -72,6 +67,7 @@ def learn_latencies(
         raise SpecError("latency learn: a model is of one setting; give one value of --backend, --dtype and --threads")
     load_device(device) if device != "auto" else None
 
+    from jetbench.profiling.case import CLASSES
     from jetbench.profiling.host import find_site
     from jetbench.search.learning import (
         CANDIDATES,
@@ -89,7 +85,9 @@ def learn_latencies(
     resolution = read_size(size) if size else site.device.size
     config = learning_config(measuring.with_dtype_of(settings, site.device, dtype)[0])
     path = out or Path(f"{site.device.name}.latency.json")
-    title, candidates = draw_members(name, resolution, classes, max(CANDIDATES, 3 * (networks + held_out)), seed)
+    title, candidates = draw_members(
+        name, resolution, classes or CLASSES, max(CANDIDATES, 3 * (networks + held_out)), seed
+    )
     chosen, tested = choose_networks(candidates, networks, held_out)
     folder = measuring.folder_of(reports, study or f"latency-{title}-{site.device.name}", site.device)
     check_folder(folder, ("records.jsonl",))
@@ -131,10 +129,10 @@ def predict_latencies(
         raise SpecError(
             f"--device {device}: {with_file} was learnt on {model.device}; a model holds for its own device"
         )
-    found = predict_networks(
+    predictions = predict_networks(
         model, names, read_size(size) if size else model.input_size, classes or model.num_classes, read_changes(changes)
     )
     if as_json:
-        typer.echo(json.dumps([each.describe() for each in found], indent=2))
+        typer.echo(json.dumps([each.describe() for each in predictions], indent=2))
         return
-    print_predictions(console, model, found)
+    print_predictions(console, model, predictions)

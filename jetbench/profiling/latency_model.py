@@ -20,7 +20,7 @@ from jetbench.network.rules import format_size
 from jetbench.profiling.latency_features import Features, add_features, features_by_class
 from jetbench.records.record import Environment
 from jetbench.spec.base import Spec
-from jetbench.spec.bounds import Amount
+from jetbench.spec.bounds import MOST_SECONDS, Amount, Duration, Seconds
 from jetbench.spec.profiling import ProfilingConfig
 from jetbench.spec.values import Size
 from jetbench.stats import kendall_tau
@@ -31,7 +31,9 @@ BLOCKS = (16, 8)
 CONFIDENCE = 0.95
 FEWEST = 12  # networks: fewer cannot be cross-validated
 SWEEPS, TOLERANCE = 3000, 1e-12
-Costs = dict[str, dict[str, float]]
+Cost = Annotated[float, Field(ge=0, le=1)]
+"""Seconds for one of a feature: a byte, a MAC, a kernel."""
+Costs = dict[str, dict[str, Cost]]
 KernelSeconds = Mapping[tuple[str, str], float]
 
 
@@ -61,10 +63,10 @@ class Learnt(Spec):
     changes: dict[str, Any]
     macs: Amount
     bytes_moved: Amount
-    roofline_s: float | None = None
-    seconds: Annotated[float, Field(gt=0)]
-    predicted_s: Annotated[float, Field(ge=0)]
-    repeats_s: tuple[float, ...] = ()
+    roofline_s: Duration | None = None
+    seconds: Seconds
+    predicted_s: Duration
+    repeats_s: tuple[Seconds, ...] = ()
 
     @property
     def error(self) -> float:
@@ -108,12 +110,12 @@ class LatencyModel(Spec):
     input_size: Size
     num_classes: Annotated[int, Field(ge=2)]
     standard: str
-    standard_s: Annotated[float, Field(gt=0)]
+    standard_s: Seconds
     block: Annotated[int, Field(ge=0, le=64)]
     costs: Costs
-    constant_s: Annotated[float, Field(ge=0)]
-    kernel_s: Annotated[float, Field(ge=0)]
-    scale: Annotated[float, Field(ge=0)]
+    constant_s: Annotated[float, Field(ge=0, le=MOST_SECONDS)]
+    kernel_s: Cost
+    scale: Annotated[float, Field(ge=0, le=1000)]
     domain: dict[str, Range]
     kernels: tuple[str, ...]
     learnt: Annotated[tuple[Learnt, ...], Field(min_length=FEWEST)]
@@ -125,10 +127,6 @@ class LatencyModel(Spec):
         errors = sorted(abs(each.error) for each in (*self.learnt, *self.held_out))
         rank = min(len(errors) - 1, int(np.ceil(CONFIDENCE * (len(errors) + 1))) - 1)
         return float(errors[rank])
-
-    def errors_of(self, networks: Sequence[Learnt]) -> Errors:
-        """The errors of this model on networks."""
-        return errors_of([(each.predicted_s, each.seconds) for each in networks])
 
     def describe_setting(self) -> str:
         """`agx, MODE_15W: batch 1, fp32, 1 thread, eager at 288x512`."""
@@ -158,7 +156,10 @@ def errors_of_proxy(networks: Sequence[Learnt], value: Callable[[Learnt], float 
 
 
 def repeatability(networks: Sequence[Learnt]) -> Errors | None:
-    """How far a measurement repeats: of the first two processes of each network, one as the other's prediction."""
+    """How far a process repeats: of the first two of each network, one as the other's prediction.
+
+    A latency is the median over the processes, so it repeats better than one of them.
+    """
     pairs = [(each.repeats_s[0], each.repeats_s[1]) for each in networks if len(each.repeats_s) > 1]
     return errors_of(pairs) if len(pairs) > 1 else None
 
@@ -242,8 +243,8 @@ def _fit_kernels(samples: Sequence[Sample], features: Sequence[Mapping[tuple[str
         measured = np.array([each for _, each in pairs])
         # Between absolute errors, which small kernels would not matter for, and relative ones, which large would not.
         weights = 1 / np.sqrt(measured * measured.mean())
-        found = non_negative(table * weights[:, None], measured * weights)
-        costs[name] = {feature: float(cost) for feature, cost in zip(names, found, strict=True) if cost > 0}
+        fitted = non_negative(table * weights[:, None], measured * weights)
+        costs[name] = {feature: float(cost) for feature, cost in zip(names, fitted, strict=True) if cost > 0}
     return costs
 
 
@@ -258,9 +259,9 @@ def _fit_totals(samples: Sequence[Sample], features: Sequence[Mapping[tuple[str,
     names = sorted({name for each in sums for name in each})
     seconds = np.array([sample.seconds for sample in samples])
     table = np.array([[each.get(name, 0.0) for name in names] for each in sums])
-    found = non_negative(table / seconds[:, None], np.ones_like(seconds))
+    fitted = non_negative(table / seconds[:, None], np.ones_like(seconds))
     costs: Costs = {}
-    for name, cost in zip(names, found, strict=True):
+    for name, cost in zip(names, fitted, strict=True):
         if cost > 0:
             group, _, feature = name.partition("|")
             costs.setdefault(group, {})[feature] = float(cost)
@@ -273,20 +274,20 @@ def non_negative(table: np.ndarray, target: np.ndarray) -> np.ndarray:
     used = scales > 0
     scaled = table[:, used] / scales[used]
     product, aim = scaled.T @ scaled, scaled.T @ target
-    found = np.zeros(len(aim))
+    solution = np.zeros(len(aim))
     slope = -aim  # of half the squared error
     for _ in range(SWEEPS):
         largest = 0.0
         for number in range(len(aim)):
-            step = max(-slope[number], -found[number])
+            step = max(-slope[number], -solution[number])
             if step:
-                found[number] += step
+                solution[number] += step
                 slope += step * product[:, number]
                 largest = max(largest, abs(step))
-        if largest <= TOLERANCE * (1 + float(np.max(found, initial=0.0))):
+        if largest <= TOLERANCE * (1 + float(np.max(solution, initial=0.0))):
             break
     result = np.zeros(table.shape[1])
-    result[used] = found / scales[used]
+    result[used] = solution / scales[used]
     return result
 
 

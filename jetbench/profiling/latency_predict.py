@@ -89,7 +89,7 @@ def predict(model: LatencyModel, name: str, operations: Sequence[Operation]) -> 
     if reasons:
         return Prediction(name, None, None, tuple(reasons))
     seconds = fit_of(model).predict(operations)
-    return Prediction(name, seconds, (seconds * (1 - model.half), seconds * (1 + model.half)))
+    return Prediction(name, seconds, (seconds * max(0.0, 1 - model.half), seconds * (1 + model.half)))
 
 
 class _Piece(NamedTuple):
@@ -222,7 +222,7 @@ def predict_networks(
     Raises:
         SpecError: a network does not exist or cannot be built.
     """
-    found = []
+    predictions = []
     for name in names:
         given = dict(changes or {})
         architecture = read_architecture(name, given, f"{name} with {given}" if given else None)
@@ -230,9 +230,12 @@ def predict_networks(
         label = Path(name).stem
         if size != model.input_size:
             reason = f"learnt at {format_size(model.input_size)}, not at {format_size(size)}"
-            found.append(Prediction(label, None, None, (reason,)))
+            predictions.append(Prediction(label, None, None, (reason,)))
+        elif num_classes != model.num_classes:
+            reason = f"learnt with {model.num_classes} classes, not with {num_classes}"
+            predictions.append(Prediction(label, None, None, (reason,)))
         elif not isinstance(plan, Plan):
-            found.append(Prediction(label, None, None, ("it is no JetSeg network",)))
+            predictions.append(Prediction(label, None, None, ("it is no JetSeg network",)))
         else:
-            found.append(predict(model, label, list_network(plan)))
-    return found
+            predictions.append(predict(model, label, list_network(plan)))
+    return predictions

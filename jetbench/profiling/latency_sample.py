@@ -13,16 +13,16 @@ Facts = frozenset[tuple[object, ...]]
 
 def facts_of(operations: Sequence[Operation]) -> Facts:
     """What a network has that a model must have seen: its classes of kernels, with their maps, groups and channels."""
-    found: set[tuple[object, ...]] = set()
+    facts: set[tuple[object, ...]] = set()
     for operation in operations:
         shape = operation.convolution
         if shape is None:
-            found.add((operation.kernel,))
+            facts.add((operation.kernel,))
             continue
         name = kernel_class(operation)
-        found.add((name, "map", shape.size))
-        found.add((name, "groups", 0 if shape.is_depthwise else shape.groups))
-    return frozenset(found)
+        facts.add((name, "map", shape.size))
+        facts.add((name, "groups", 0 if shape.is_depthwise else shape.groups))
+    return frozenset(facts)
 
 
 def choose(facts: Sequence[Facts], extremes: Sequence[float], count: int) -> list[int]:

@@ -9,20 +9,24 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
+
 import jetbench
 from jetbench.errors import SpecError
 from jetbench.network.list_operations import list_operations
 from jetbench.network.operations import add_up
 from jetbench.network.plan import Plan, plan_architecture
 from jetbench.network.variants import Variant, expand_sweep, read_sweep
+from jetbench.probe.machine import power_mode
 from jetbench.profiling.case import Case
+from jetbench.profiling.environment import describe_environment
 from jetbench.profiling.host import Site
 from jetbench.profiling.latency_model import LatencyModel, Learnt, Sample, domain_of, learn
 from jetbench.profiling.latency_sample import choose, facts_of
 from jetbench.profiling.session import profile_cases
 from jetbench.progress import Report
 from jetbench.records.folder import add_profiles, read_profiles
-from jetbench.records.record import Record
+from jetbench.records.record import Environment, Record
 from jetbench.search.screen import changes_at, count_variants, read_space
 from jetbench.search.space import SearchSpace, read_search
 from jetbench.spec.architecture import Architecture
@@ -53,15 +57,15 @@ def draw_members(name: str, size: Size, num_classes: int, count: int, seed: int 
     """
     generator = random.Random(seed)
     title, source = _draws(name, size, num_classes, generator)
-    found: dict[str, Variant] = {}
+    members: dict[str, Variant] = {}
     for tries, variant in enumerate(source):
         if variant is not None and isinstance(variant.plan, Plan):
-            found.setdefault(variant.plan.fingerprint, variant)
-        if len(found) >= count or tries >= TRIES * count:
+            members.setdefault(variant.plan.fingerprint, variant)
+        if len(members) >= count or tries >= TRIES * count:
             break
-    if not found:
+    if not members:
         raise SpecError(f"{name}: none of its networks is a JetSeg network that can be built at {size[0]}x{size[1]}")
-    return title, list(found.values())
+    return title, list(members.values())
 
 
 def _draws(name: str, size: Size, num_classes: int, generator: random.Random) -> tuple[str, Iterator[Variant | None]]:
@@ -161,7 +165,9 @@ def cases_of(variants: Sequence[Variant], prefix: str, config: ProfilingConfig) 
 
 
 def measure(cases: Sequence[Case], site: Site, folder: Path, report: Report) -> list[Record]:
-    """The records of networks: those that the folder has from this machine, and the others measured and kept there.
+    """The records of networks: those that the folder has, and the others measured and kept there.
+
+    A record of another machine, torch or power mode is measured again.
 
     Args:
         cases: the networks in one setting.
@@ -170,14 +176,17 @@ def measure(cases: Sequence[Case], site: Site, folder: Path, report: Report) -> 
         report: called with the finished share and what is being measured.
     """
     assert site.torch_device is not None
-    known: dict[tuple[str, ProfilingConfig], Record] = {}
-    if folder.is_dir():
-        known = {(each.fingerprint, each.profiling_config): each for each in read_profiles(folder) if _is_whole(each)}
+    here = _machine(site.device.name, describe_environment(torch.device(site.torch_device), None), power_mode())
+    known = {
+        (each.fingerprint, each.profiling_config): each
+        for each in (read_profiles(folder) if folder.is_dir() else ())
+        if _is_whole(each) and _machine_of(each) == here
+    }
     records = []
     for number, case in enumerate(cases):
         plan = plan_architecture(case.architecture, case.num_classes, case.input_size)
         record = known.get((plan.fingerprint, case.config))
-        if record is None or record.measured.device != site.device.name:
+        if record is None:
             inner = _within(report, number, len(cases), case.label)
             (profile,) = profile_cases([case], site.torch_device, site.device, inner, rest="kernels")
             record = case.to_record(profile)
@@ -190,6 +199,16 @@ def measure(cases: Sequence[Case], site: Site, folder: Path, report: Report) -> 
 def _within(report: Report, number: int, count: int, label: str) -> Report:
     """The progress of one network within that of all."""
     return lambda done, text: report((number + done) / count, f"{label} of {count}: {text}")
+
+
+def _machine_of(record: Record) -> tuple[str | None, ...]:
+    environment = record.measured.environment
+    return _machine(record.measured.device, environment, environment.power_mode)
+
+
+def _machine(device: str, environment: Environment, mode: str | None) -> tuple[str | None, ...]:
+    """What two measurements of one model must share."""
+    return device, environment.device, environment.cpu, environment.torch, mode
 
 
 def _is_whole(record: Record) -> bool:
@@ -206,9 +225,15 @@ def fit_model(title: str, learnt: Sequence[Record], held_out: Sequence[Record]) 
         held_out: records that it is only tested on.
 
     Raises:
-        SpecError: too few networks, or records that were not timed beside one standard network.
+        SpecError: too few networks, or records that were not timed beside one standard network, with one runtime.
     """
     first = learnt[0]
+    runtimes = {_runtime_of(each) for each in (*learnt, *held_out)}
+    if len(runtimes) != 1:
+        raise SpecError(
+            f"{title}: its networks were measured with {' and '.join(sorted(runtimes))}; a model is of one of them: "
+            "give another --name, and all are measured again"
+        )
     identities = {each.measured.standard.identity for each in (*learnt, *held_out) if each.measured.standard}
     if len(identities) != 1 or not all(_is_whole(each) for each in (*learnt, *held_out)):
         raise SpecError(
@@ -220,13 +245,12 @@ def fit_model(title: str, learnt: Sequence[Record], held_out: Sequence[Record]) 
     domain, kernels = domain_of(sample.operations for sample in samples)
     tested = [_sample(record, usual) for record in held_out]
     predicted = [fit.predict(sample.operations) for sample in tested]
-    deployment = first.measured.deployment
     return LatencyModel(
         jetbench=jetbench.__version__,
         space=title,
         device=first.measured.device,
         environment=first.measured.environment,
-        runtime=deployment.runtime if deployment else f"torch {first.measured.environment.torch}",
+        runtime=runtimes.pop(),
         config=first.profiling_config,
         input_size=first.measured.input_size,
         num_classes=first.num_classes,
@@ -242,6 +266,12 @@ def fit_model(title: str, learnt: Sequence[Record], held_out: Sequence[Record]) 
         learnt=tuple(_learnt(sample, seconds) for sample, seconds in zip(samples, crossed, strict=True)),
         held_out=tuple(_learnt(sample, seconds) for sample, seconds in zip(tested, predicted, strict=True)),
     )
+
+
+def _runtime_of(record: Record) -> str:
+    """`onnxruntime 1.23.0` or `torch 2.13.0`."""
+    deployment = record.measured.deployment
+    return deployment.runtime if deployment else f"torch {record.measured.environment.torch}"
 
 
 def _sample(record: Record, usual_s: float) -> Sample:

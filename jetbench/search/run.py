@@ -14,11 +14,9 @@ from jetbench.execution.executor import Executor, check_threads
 from jetbench.files import write_whole
 from jetbench.network.list_operations import list_operations
 from jetbench.network.plan import plan_architecture, plan_network
-from jetbench.network.rules import format_size
 from jetbench.network.variants import Variant
 from jetbench.probe.machine import cores
 from jetbench.profiling.latency_model import LatencyModel
-from jetbench.profiling.latency_predict import read_model
 from jetbench.profiling.roofline import estimate
 from jetbench.records.folder import append_records, keep_sweep, lock_folder, read_landed
 from jetbench.records.record import DatasetInfo, Record
@@ -28,6 +26,7 @@ from jetbench.search.answer import AnswerRow, build_answer, gather, write_answer
 from jetbench.search.forecast import SearchForecast
 from jetbench.search.ledger import Ledger
 from jetbench.search.pictures import write_answer_picture, write_pictures
+from jetbench.search.prediction import check_model, model_of
 from jetbench.search.proposer import Proposer
 from jetbench.search.space import SearchSpace, check_axes, read_search
 from jetbench.spec.catalog import load_architecture, load_jetseg, name_loss
@@ -43,11 +42,6 @@ from jetbench.study.place import Place
 from jetbench.study.run import on_board, run_study
 from jetbench.study.trials import Goal, Trials
 
-SETTING = (
-    *("backend", "dtype", "batch_size", "threads", "channels_last", "cuda_graph"),
-    *("flush_denormals", "keep_freed_memory"),
-)
-"""Settings of a profile that a latency model must share."""
 FINAL = "final"
 TAKEN = "taken-over-"
 UNDER_WAY = "under-way.json"  # networks under way, so that a stopped search continues with the same ones
@@ -233,51 +227,6 @@ def prepare_search(search: Search | str | Path, place: Place, changes: Mapping[s
     )
 
 
-def model_of(asked: Search, source: Source) -> LatencyModel | None:
-    """The latency model of a search; None if it has none.
-
-    Raises:
-        SpecError: the file is no latency model, or was learnt at another size or with another number of classes.
-    """
-    if asked.latency_model is None:
-        return None
-    model = read_model(Path(asked.latency_model))
-    size, classes = source.size, len(source.class_names)
-    if (model.input_size, model.num_classes) != (size, classes):
-        raise SpecError(
-            f"latency_model: {asked.latency_model} was learnt at {format_size(model.input_size)} with "
-            f"{model.num_classes} classes, and the data are {format_size(size)} with {classes}"
-        )
-    return model
-
-
-def check_model(asked: Search, model: LatencyModel | None, board: Device | None, is_this_machine: bool) -> None:
-    """Refuse a latency model of another device, machine, power mode or setting than the search's.
-
-    Raises:
-        SpecError: what differs.
-    """
-    if model is None:
-        return
-    own, theirs = asked.profiling, model.config
-    pairs = {name: (getattr(own, name), getattr(theirs, name)) for name in SETTING}
-    pairs["device"] = (board.name if board is not None else "unknown", model.device)
-    if asked.power_mode is not None or board is None or board.is_board:
-        pairs["power_mode"] = (asked.power_mode or model.environment.power_mode, model.environment.power_mode)
-    if is_this_machine:
-        from jetbench.profiling.environment import describe_environment
-        from jetbench.profiling.host import torch_device
-
-        here = describe_environment(torch_device(board), None) if board is not None else model.environment
-        pairs["processor"] = (here.cpu, model.environment.cpu)
-    for name, (wanted, learnt) in pairs.items():
-        if wanted != learnt:
-            raise SpecError(
-                f"latency_model: {asked.latency_model} was learnt with {name} {learnt}, and this search has {wanted}; "
-                "a model holds for its own device and setting"
-            )
-
-
 def read(search: Search | str | Path, changes: Mapping[str, Any] | None = None) -> Search:
     """The search of that bundled name or path; a `Search` is returned as it is.
 
@@ -373,8 +322,8 @@ def find_board(asked: Search, model: LatencyModel | None = None) -> tuple[Device
     remark = f"{why}. Nothing is measured."
     if needs_latency and model is not None:
         remark += (
-            f" Latencies are PREDICTED by {asked.latency_model}, within \N{PLUS-MINUS SIGN} {percent(model.half)} "
-            "(95 %); a network outside of what it knows is not trained."
+            f" Latencies are PREDICTED by {asked.latency_model} ({model.describe_setting()}), within "
+            f"\N{PLUS-MINUS SIGN} {percent(model.half)} (95 %); a network outside of what it knows is not trained."
         )
     elif needs_latency:
         where = mode or "its highest power mode"

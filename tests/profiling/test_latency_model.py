@@ -224,6 +224,18 @@ def test_another_size_and_another_kind_of_network_get_no_number(model: LatencyMo
     assert other.reasons == ("learnt at 96x160, not at 128x160",)
     (baseline,) = predict_networks(model, ["cgnet"], SIZE, 11)
     assert baseline.reasons == ("it is no JetSeg network",)
+    (classes,) = predict_networks(model, ["jetseg-nano"], SIZE, 19)
+    assert classes.seconds is None
+    assert classes.reasons == ("learnt with 11 classes, not with 19",)
+
+
+def test_an_interval_ends_at_zero(model: LatencyModel) -> None:
+    """A model whose errors exceed its predictions knows nothing below."""
+    wild = tuple(each.model_copy(update={"predicted_s": 3 * each.seconds}) for each in model.learnt)
+    (architecture,) = networks(1)
+    prediction = predict(model.model_copy(update={"learnt": wild}), "", operations_of(architecture))
+    assert prediction.seconds is not None
+    assert prediction.interval == pytest.approx((0.0, 3 * prediction.seconds))
 
 
 def test_what_was_learnt_is_inside(model: LatencyModel) -> None:
@@ -260,7 +272,9 @@ def test_a_model_survives_its_file_and_a_damaged_one_is_refused(model: LatencyMo
     assert read_model(path) == model
     raw = json.loads(path.read_text())
     changes: tuple[dict[str, object], ...] = (
-        {"version": 2}, {"costs": {"1x1": {"MACs": "nan"}}}, {"learnt": []}, {"block": -1}, {"extra": 1}
+        {"version": 2}, {"costs": {"1x1": {"MACs": "nan"}}}, {"learnt": []},
+        {"costs": {"1x1": {"MACs": -1e-12}}}, {"costs": {"1x1": {"MACs": 1e300}}}, {"constant_s": -1.0},
+        {"scale": 1e9}, {"kernel_s": 2.0}, {"standard_s": 0.0}, {"block": -1}, {"extra": 1}
     )  # fmt: skip
     for change in changes:
         path.write_text(json.dumps({**raw, **change}))

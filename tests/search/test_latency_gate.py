@@ -5,13 +5,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+import torch
 
+from jetbench.data.cache import open_source
 from jetbench.errors import SpecError
 from jetbench.network.variants import Variant
+from jetbench.profiling.environment import describe_environment
 from jetbench.profiling.latency_model import LatencyModel
 from jetbench.profiling.latency_predict import Predictor
+from jetbench.search import prediction
 from jetbench.search.ledger import Ledger
-from jetbench.search.run import check_model
+from jetbench.search.prediction import check_model
 from jetbench.search.space import SearchSpace, over_limit, read_search
 from jetbench.spec.architecture import Architecture
 from jetbench.spec.device import Device, load_device
@@ -119,6 +123,35 @@ def test_a_model_of_another_processor_is_refused_where_this_machine_measures(mod
     check_model(asked, model, here, is_this_machine=False)
     with pytest.raises(SpecError, match="learnt with processor made-up processor"):
         check_model(asked, model, here, is_this_machine=True)
+    found = describe_environment(torch.device("cpu"), None)
+    own = model.model_copy(update={"environment": found, "runtime": f"torch {found.torch}"})
+    check_model(asked, own, here, is_this_machine=True)
+    with pytest.raises(SpecError, match=r"learnt with runtime torch 1\.13\.0, and this search has torch "):
+        check_model(asked, own.model_copy(update={"runtime": "torch 1.13.0"}), here, is_this_machine=True)
+
+
+def test_a_model_of_the_runtime_that_is_installed_here_is_taken(model: LatencyModel) -> None:
+    runtime = pytest.importorskip("onnxruntime")
+    asked = read_search("search-quick", {"latency_model": "m.json", "profiling.backend": "onnxruntime"})
+    own = model.model_copy(
+        update={
+            "config": asked.profiling,
+            "environment": describe_environment(torch.device("cpu"), None),
+            "runtime": f"onnxruntime {runtime.__version__}",
+        }
+    )
+    check_model(asked, own, load_device("cpu"), is_this_machine=True)
+    with pytest.raises(SpecError, match=r"learnt with runtime onnxruntime 1\.0, and this search has onnxruntime "):
+        check_model(
+            asked, own.model_copy(update={"runtime": "onnxruntime 1.0"}), load_device("cpu"), is_this_machine=True
+        )
+
+
+def test_a_model_that_a_search_has_no_use_for_is_refused() -> None:
+    """It would be read, checked and never asked."""
+    asked = read_search("search-quick", {"latency_model": "m.json", "objectives": ["miou", "macs"]})
+    with pytest.raises(SpecError, match="neither minimises nor limits them; use --objectives miou,latency"):
+        prediction.model_of(asked, open_source(asked.dataset))
 
 
 def test_a_search_without_latency_asks_no_model(model: LatencyModel) -> None:
@@ -138,6 +171,7 @@ def test_a_search_for_a_device_elsewhere_says_that_latencies_are_predicted(model
     said = jetbench(*command, "--dry-run", cwd=tmp_path)
     assert "PREDICTED by agx.latency.json" in said
     assert "by prediction" in said
+    assert "(agx: batch 1, fp32, 1 thread, eager at 64x128)" in said
     final = ("--set", "final.seeds=[1]", "--set", "final.budget=2 steps", "--set", "final.most=1")
     said = jetbench(*command, *final, cwd=tmp_path)
     assert "PREDICTED" in said

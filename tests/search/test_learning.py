@@ -3,18 +3,24 @@
 from pathlib import Path
 
 import pytest
+import torch
 
 from jetbench.errors import SpecError
 from jetbench.network.list_operations import list_operations
 from jetbench.network.plan import plan_architecture
+from jetbench.probe.machine import power_mode
+from jetbench.profiling.environment import describe_environment
 from jetbench.profiling.host import find_site
 from jetbench.profiling.latency_sample import choose, facts_of
 from jetbench.records.folder import read_profiles
+from jetbench.records.measurement import Standard
+from jetbench.records.record import Profile
 from jetbench.search import learning
 from jetbench.search.learning import cases_of, choose_networks, draw_members, fit_model, learning_config, measure
 from jetbench.spec.architecture import Architecture
 from jetbench.spec.profiling import ProfilingConfig
 from tests.cli.test_verbs import jetbench
+from tests.made_up import ENVIRONMENT, latency, profile, record
 
 SIZE = (64, 96)
 
@@ -29,8 +35,10 @@ def test_networks_are_drawn_from_searches_spaces_and_sweeps(name: str) -> None:
 
 def test_a_sample_has_the_kernels_of_its_space_and_its_ends() -> None:
     facts = [frozenset({("a",)}), frozenset({("a",), ("b",)}), frozenset({("c",)}), frozenset({("a",)})]
-    assert choose(facts, [2.0, 3.0, 4.0, 1.0], 4)[:2] == [3, 2]  # the least and the most MACs
-    assert set(choose(facts, [2.0, 3.0, 4.0, 1.0], 3)) == {3, 2, 1} or choose(facts, [2.0, 3.0, 4.0, 1.0], 3)[2] == 0
+    macs = [2.0, 3.0, 4.0, 1.0]
+    assert choose(facts, macs, 3) == [3, 2, 0]  # the least and the most MACs, then the first
+    assert choose(facts, macs, 4) == [3, 2, 0, 1]
+    assert choose(facts, macs, 8) == [3, 2, 1, 0]  # half of the sample covers kernels: b comes before the first
     _, candidates = draw_members("search-nano", (96, 160), 11, 300)
     chosen, tested = choose_networks(candidates, 40, 20)
     assert len({each.plan.fingerprint for each in (*chosen, *tested)}) == 60
@@ -73,12 +81,43 @@ def test_what_was_measured_is_kept_and_not_measured_again(tmp_path: Path, monkey
         fit_model("tiny", both, [])
 
 
-def test_a_model_needs_one_standard_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    from tests.made_up import record
-
+def test_a_model_needs_one_standard_network() -> None:
     with pytest.raises(SpecError, match="no time of the standard network"):
         fit_model("made up", [record("a"), record("b")], [])
-    assert learning.CANDIDATES > 100
+
+
+def test_a_model_is_of_one_runtime() -> None:
+    later = profile(0.01, environment=ENVIRONMENT.model_copy(update={"torch": "2.14.0"}))
+    with pytest.raises(SpecError, match=r"measured with torch 2\.13\.0 and torch 2\.14\.0; a model is of one of them"):
+        fit_model("made up", [record("a"), record("b", profile=later)], [])
+
+
+@pytest.mark.parametrize("field", ["cpu", "torch", "device", "power_mode"])
+def test_what_another_machine_measured_is_measured_again(
+    field: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only the measurement itself is a stand-in; it counts what is measured."""
+    _, candidates = draw_members("search-nano", SIZE, 11, 1)
+    (case,) = cases_of(candidates, "network", learning_config(ProfilingConfig()))
+    site = find_site("cpu")
+    assert site.torch_device is not None
+    here = describe_environment(torch.device(site.torch_device), None).model_copy(update={"power_mode": power_mode()})
+    runs = latency(0.02).runs
+    standard = Standard(name="standard-1", digest="0" * 64, form="eager", input_size=SIZE, runs=runs)
+    environments = [here.model_copy(update={field: "another"}), here]
+    measured: list[Profile] = []
+
+    def stand_in(*_: object, **__: object) -> list[Profile]:
+        environment = environments[len(measured)]
+        measured.append(profile(0.01, input_size=SIZE, device="cpu", standard=standard, environment=environment))
+        return measured[-1:]
+
+    monkeypatch.setattr(learning, "profile_cases", stand_in)
+    for _ in environments:
+        measure([case], site, tmp_path / "learnt", lambda share, text: None)
+    assert len(measured) == 2
+    measure([case], site, tmp_path / "learnt", lambda share, text: None)
+    assert len(measured) == 2
 
 
 def test_the_command_says_what_it_cannot_learn(tmp_path: Path) -> None:

@@ -47,8 +47,8 @@ def errors_table(model: LatencyModel) -> Table:
         if not networks:
             continue
         rows = tuple(
-            TableRow(name, tuple(map(Cell, (str(len(networks)), *_cells(found)))))
-            for name, found in errors_by_predictor(networks).items()
+            TableRow(name, tuple(map(Cell, (str(len(networks)), *_cells(errors)))))
+            for name, errors in errors_by_predictor(networks).items()
         )
         sections.append(Section(label if model.held_out else "", rows))
     title = f"Errors of predictions, {model.space} on {model.describe_setting()}"
@@ -74,7 +74,7 @@ def print_model(console: Console, model: LatencyModel) -> None:
             f"{units.MILLISECONDS.describe(model.standard_s)}. A prediction has an interval of \N{PLUS-MINUS SIGN} "
             f"{units.percent(model.half)} (95 %).",
             "MACs, bytes and roofline: with the factor that fits best. Measured again: the second process of each "
-            "network against the first, which no prediction can beat.",
+            "network against the first; the median of both, which is predicted, repeats better.",
         ],
     )
 
